@@ -1,0 +1,202 @@
+"""Quality of whole-repository search, part by part: NDCG@10 over nine packages, overall and by category.
+
+    python benchmarks/repo_search.py --data DATA --sources SOURCES
+
+DATA holds repo-search/*.json; SOURCES holds one folder per package with its unpacked wheel (as
+`pip download --no-deps NAME==VERSION` and `unzip` leave it). Every row of the table comes from one run.
+The last line is JSON; the same goes to benchmarks/results/repo-search-<commit>.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from results import write_result
+
+from mose.evaluate.repo_search import Place, RepoTask, load_tasks, ndcg_at_10
+from mose.search.location import index_folder
+from mose.search.query import CodeIndex
+from mose.search.rank import RankWeights
+
+PLAIN = RankWeights(signals=False)
+Answer = Callable[[str], list[Place]]
+
+
+def plain_bm25(root: Path) -> Answer:
+    """BM25 over 50-line chunks, words as they stand: the baseline everybody can build."""
+    import sqlite3
+
+    from mose.files import SourceFile, read_source, walk
+
+    places: list[Place] = []
+    table = sqlite3.connect(":memory:")
+    table.execute("CREATE VIRTUAL TABLE words USING fts5(body, tokenize=\"unicode61 tokenchars '_'\")")
+    for file in walk(root):
+        if not isinstance(file, SourceFile) or not isinstance(text := read_source(root, file), str):
+            continue
+        lines = text.splitlines()
+        for start in range(0, len(lines), 50):
+            table.execute("INSERT INTO words VALUES (?)", ("\n".join(lines[start : start + 50]),))
+            places.append(Place(path=file.path, start_line=start + 1, end_line=min(start + 50, len(lines))))
+
+    def answer(query: str) -> list[Place]:
+        import re
+
+        match = " OR ".join(f'"{word}"' for word in re.findall(r"\w+", query.lower()))
+        rows = table.execute("SELECT rowid FROM words WHERE words MATCH ? ORDER BY rank LIMIT 200", (match,))
+        return once_per_file([places[row - 1] for (row,) in rows])
+
+    return answer
+
+
+def once_per_file(places: list[Place]) -> list[Place]:
+    seen: dict[str, Place] = {}
+    for place in places:
+        seen.setdefault(place.path, place)
+    return list(seen.values())
+
+
+def ours(index: CodeIndex, **options: object) -> Answer:
+    def answer(query: str) -> list[Place]:
+        hits = index.search(query, limit=10, **options)  # type: ignore[arg-type]
+        return [Place(path=hit.path, start_line=hit.start_line, end_line=hit.end_line) for hit in hits]
+
+    return answer
+
+
+def cold(index: CodeIndex, untouched: Path, **options: object) -> Answer:
+    """Every query meets the index as the first search of the tree does: no deep vector known."""
+
+    def answer(query: str) -> list[Place]:
+        folder = index.store.folder
+        index.close()
+        shutil.rmtree(folder)
+        shutil.copytree(untouched, folder)
+        index.__init__(index.root, type(index.store).open(folder), index.encoder,  # type: ignore[misc]
+                       weights=index.weights, cascade=index.cascade)
+        return ours(index, **options)(query)
+
+    return answer
+
+
+class Table:
+    """Scores by system, package and category."""
+
+    def __init__(self) -> None:
+        self.scores: dict[str, dict[str, list[tuple[str, float]]]] = defaultdict(lambda: defaultdict(list))
+        self.seconds: dict[str, list[float]] = defaultdict(list)
+        self.misses: dict[str, list[str]] = defaultdict(list)
+
+    def judge(self, system: str, task: RepoTask, answer: Answer) -> None:
+        for query in task.queries:
+            started = time.perf_counter()
+            hits = answer(query.text)
+            self.seconds[system].append(time.perf_counter() - started)
+            score = ndcg_at_10(hits, query.targets)
+            self.scores[system][task.package].append((query.category, score))
+            if score < 0.9:
+                wanted = [target.path for target in query.targets]
+                self.misses[system].append(
+                    f"{score:.2f} {task.package} | {query.text} | {wanted} | {[hit.path for hit in hits[:4]]}"
+                )
+
+    def summary(self, system: str, leave_out: str | None = None) -> dict[str, float]:
+        packages = {name: rows for name, rows in self.scores[system].items() if name != leave_out}
+        result = {"all": statistics.fmean(statistics.fmean(s for _, s in rows) for rows in packages.values())}
+        for category in ("architecture", "semantic", "symbol"):
+            means = [
+                statistics.fmean(s for c, s in rows if c == category)
+                for rows in packages.values()
+                if any(c == category for c, _ in rows)
+            ]
+            result[category] = statistics.fmean(means)
+        return result
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    table = Table()
+    for task in load_tasks(args.data / "repo-search"):
+        if args.packages and task.package not in args.packages:
+            continue
+        root = args.sources / task.package / task.root
+        if not args.quick:
+            table.judge("BM25, 50-line chunks", task, plain_bm25(root))
+        with CodeIndex.open(root, model=args.model) as index:
+            deepest = index.encoder
+            untouched = Path(os.environ["MOSE_HOME"]) / "untouched"
+            shutil.rmtree(untouched, ignore_errors=True)
+            index.store.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            shutil.copytree(index_folder(root), untouched)
+            index.deepen()
+            signals = index.weights
+            table.judge("fused, signals: all deep", task, ours(index))
+            if not args.quick:
+                index.weights = PLAIN
+                table.judge("words alone", task, ours(index, mode="lexical"))
+                table.judge("deepest exit alone", task, ours(index, mode="dense"))
+                table.judge("fused, no signals", task, ours(index))
+                index.encoder = deepest.at(exit=0)
+                table.judge("exit 0 alone", task, ours(index, mode="dense"))
+                index.weights = signals
+                table.judge("words, signals", task, ours(index, mode="lexical"))
+                table.judge("words, exit 0, signals", task, ours(index))
+                for middle in deepest.exits[1:-1]:
+                    index.encoder = deepest.at(exit=middle)
+                    index.deepen()
+                    table.judge(f"fused, signals: all at exit {middle}", task, ours(index))
+                    index.weights = PLAIN
+                    table.judge(f"exit {middle} alone", task, ours(index, mode="dense"))
+                    index.weights = signals
+            index.encoder = deepest
+            index.weights = replace(signals)
+            table.judge("cascade, cold tree", task, cold(index, untouched, budget_s=args.budget))
+    report(table, args)
+
+
+def report(table: Table, args: argparse.Namespace) -> None:
+    rows = {}
+    print(f"{'NDCG@10':34}   all   arch   sem.   symb.   p50 ms   worst package left out: all")
+    for system in table.scores:
+        mean = table.summary(system)
+        packages = table.scores[system]
+        without = {name: table.summary(system, leave_out=name)["all"] for name in packages} if len(packages) > 1 else {}
+        p50 = statistics.median(table.seconds[system]) * 1000
+        low = min(without.values(), default=float("nan"))
+        print(
+            f"{system:34} {mean['all']:.4f} {mean['architecture']:.3f}  {mean['semantic']:.3f}  "
+            f"{mean['symbol']:.3f} {p50:8.1f}   {low:.4f}"
+        )
+        by_package = {name: statistics.fmean(s for _, s in scores) for name, scores in packages.items()}
+        rows[system] = {**mean, "p50_ms": p50, "packages": by_package, "without": without}
+    for line in table.misses["fused, signals: all deep"] if args.misses else []:
+        print("  ", line)
+    write_result("repo-search", {"model": str(args.model), "budget_s": args.budget, "rows": rows})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--sources", type=Path, required=True)
+    parser.add_argument("--model", default="small")
+    parser.add_argument("--packages", nargs="*")
+    parser.add_argument("--budget", type=float, default=60.0, help="seconds for the cold short list (60: no limit)")
+    parser.add_argument("--quick", action="store_true", help="only the fused rows")
+    parser.add_argument("--misses", action="store_true", help="list the queries below 0.9")
+    parser.add_argument("--home", type=Path, help="keep the indexes here, for repeated runs")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["MOSE_HOME"] = str(args.home or home)
+        evaluate(args)
+
+
+if __name__ == "__main__":
+    main()

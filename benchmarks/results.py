@@ -1,0 +1,48 @@
+"""Where benchmark results go: one JSON file per benchmark and commit, and the last line printed."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import time
+from importlib import metadata
+from pathlib import Path
+
+FOLDER = Path(__file__).parent / "results"
+PACKAGES = ("mose", "numpy", "onnxruntime", "tokenizers", "torch", "transformers", "sentence-transformers")
+
+
+def commit() -> str:
+    """Short hash of the working tree's commit, with "+" if there are uncommitted changes."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=here, capture_output=True, text=True).stdout.strip()
+
+    return (git("rev-parse", "--short=12", "HEAD") or "uncommitted") + (
+        "+" if git("status", "--porcelain", "--untracked-files=no", "--", "../src") else ""
+    )
+
+
+def write_result(name: str, result: dict[str, object]) -> None:
+    """Writes ``results/<name>-<commit>.json`` and prints the same as one line of JSON."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    result = {
+        "benchmark": name,
+        "commit": commit(),
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()},
+        "versions": versions,
+        **result,
+    }
+    FOLDER.mkdir(exist_ok=True)
+    path = FOLDER / f"{name}-{result['commit']}.json"
+    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf8")
+    print(json.dumps(result))

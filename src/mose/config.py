@@ -1,0 +1,402 @@
+"""Settings of one training run, as frozen dataclasses, and the strict reader that fills them from TOML.
+
+A sentence stands under each field. Unknown keys are errors that name the key, the file and the nearest
+known key. ``write_toml`` gives back the resolved settings, which are stored beside every checkpoint.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import tomllib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from mose.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def _require(condition: bool, what: str, got: object, allowed: str) -> None:
+    if not condition:
+        raise ConfigError(what, got=got, allowed=allowed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartConfig:
+    """Where the weights come from and which of them stay as they are."""
+
+    folder: str
+    """Model folder to start from (``mose convert`` makes one)."""
+    exits: tuple[int, ...] | None = None
+    """Exits that the folder must have; None accepts whatever it has."""
+    head: Literal["keep", "linear", "mlp"] = "keep"
+    """Heads to add where the folder has none: linear starts as the identity, mlp at random."""
+    freeze_embeddings: bool = True
+    """Keep token and position embeddings (and the norm after them) unchanged."""
+    freeze_layers: int = 0
+    """Keep this many lowest blocks, and the heads of the exits at or below them, unchanged."""
+    dropout: float = 0.0
+    """Dropout in attention and after each sub-layer during training."""
+
+    def __post_init__(self) -> None:
+        _require(self.freeze_layers >= 0, "start.freeze_layers", self.freeze_layers, "0 or more")
+        _require(0 <= self.dropout < 1, "start.dropout", self.dropout, "0 up to, not including, 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceConfig:
+    """One file of pairs and the share of batches drawn from it."""
+
+    name: str
+    """Short name, shown in the log."""
+    file: str
+    """JSON lines, plain or .xz or .gz, relative to ``data.folder``: {query, code, language, group?}."""
+    task: Literal["text-code", "code-code"] = "text-code"
+    """Text to code takes each row; code to code takes two rows of one group."""
+    weight: float = 1.0
+    """Share of batches, relative to the other sources."""
+    languages: tuple[str, ...] = ()
+    """Keep rows of these languages only; empty keeps all."""
+    query_field: str = "query"
+    """Field that holds the text."""
+    rename: float | None = None
+    """Chance that the frequent identifiers of a code are renamed; None takes ``data.rename``."""
+    hide_name: float | None = None
+    """Chance that the defined name is replaced by a neutral one; None takes ``data.hide_name``."""
+    max_rows: int = 0
+    """Keep at most this many rows, chosen by seed; 0 keeps all."""
+
+    def __post_init__(self) -> None:
+        _require(self.weight > 0, f"weight of source {self.name}", self.weight, "above 0")
+        for key in ("rename", "hide_name"):
+            chance = getattr(self, key)
+            _require(chance is None or 0 <= chance <= 1, f"{key} of source {self.name}", chance, "0 to 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataConfig:
+    """Pairs to train on."""
+
+    sources: tuple[SourceConfig, ...]
+    """At least one source."""
+    folder: str = "."
+    """Folder that holds the files."""
+    skip_missing: bool = False
+    """Leave out sources whose file is absent, with a line in the log, instead of stopping."""
+    rename: float = 0.3
+    """Chance that the frequent identifiers of a code are renamed consistently (the paper's 0.3)."""
+    hide_name: float = 0.5
+    """Chance that the name of the function which the code defines is replaced by a neutral one."""
+    cross_language: bool = True
+    """Code to code: the two codes must be of different languages."""
+
+    def __post_init__(self) -> None:
+        _require(len(self.sources) > 0, "data.sources", 0, "at least one source")
+        names = [source.name for source in self.sources]
+        repeated = {name for name in names if names.count(name) > 1}
+        _require(not repeated, "data.sources with one name twice", sorted(repeated), "a name each")
+        for key in ("rename", "hide_name"):
+            _require(0 <= getattr(self, key) <= 1, f"data.{key}", getattr(self, key), "0 to 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchConfig:
+    """How pairs become batches."""
+
+    pairs: int
+    """Pairs a step, over all processes."""
+    mixed: bool = False
+    """Draw each pair's source anew instead of one source per batch."""
+    text_tokens: int = 48
+    """Tokens of a text, longer ones are cut."""
+    code_tokens: int = 128
+    """Tokens of a code, longer ones are cut."""
+    mini_batch_tokens: int = 8192
+    """Padded tokens run through the encoder at once."""
+    gradient_cache: bool = False
+    """Keep activations of one mini-batch only and run each forward pass twice (exact)."""
+
+    def __post_init__(self) -> None:
+        _require(self.pairs >= 2, "batch.pairs", self.pairs, "2 or more")
+        for key in ("text_tokens", "code_tokens"):
+            _require(getattr(self, key) >= 8, f"batch.{key}", getattr(self, key), "8 or more")
+        longest = max(self.text_tokens, self.code_tokens)
+        _require(
+            self.mini_batch_tokens >= longest,
+            "batch.mini_batch_tokens",
+            self.mini_batch_tokens,
+            f"{longest} (the longest input) or more",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossConfig:
+    """Terms of the multi-exit loss. A term with weight 0 is not computed."""
+
+    exit_weights: tuple[float, ...] | None = None
+    """Weight of each exit's contrastive term, shallowest first; None is depth / layers (the paper)."""
+    table_weight: float = 0.3
+    """Weight of exit 0 where ``exit_weights`` is None (depth 0 would give none)."""
+    scale_start: float = 10.0
+    """Factor on the cosine similarities at the start."""
+    scale_limit: float = 30.0
+    """Largest factor."""
+    learn_scale: bool = True
+    """Train the factor."""
+    distill_rows: float = 0.0
+    """Weight of the divergence of each exit's similarity rows from those of the deepest (detached)."""
+    distill_vectors: float = 0.0
+    """Weight of 1 - cosine between each exit's vectors and those of the deepest (detached)."""
+    aligned: float = 0.0
+    """Weight of contrastive terms between the query at one exit and the code at another."""
+    widths: tuple[int, ...] = ()
+    """Leading dimensions that get a contrastive term of their own at every exit."""
+    width_weight: float = 1.0
+    """Weight of each of those terms, relative to the full width."""
+    queue: int = 0
+    """Codes of earlier batches kept as extra negatives; 0 keeps none."""
+    queue_momentum: float = 0.0
+    """Share of the old weights in the slow copy that fills the queue; 0 queues the batch's own vectors."""
+
+    def __post_init__(self) -> None:
+        _require(self.scale_limit >= self.scale_start > 0, "loss.scale_start", self.scale_start, "0 to limit")
+        for key in ("table_weight", "distill_rows", "distill_vectors", "aligned", "width_weight"):
+            _require(getattr(self, key) >= 0, f"loss.{key}", getattr(self, key), "0 or more")
+        _require(self.queue >= 0, "loss.queue", self.queue, "0 or more")
+        _require(0 <= self.queue_momentum < 1, "loss.queue_momentum", self.queue_momentum, "0 to below 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimizerConfig:
+    """AdamW and its schedule: linear warm-up, then linear decay to ``final_share``."""
+
+    rate: float = 1e-4
+    """Peak learning rate of the blocks."""
+    head_rate: float = 5e-4
+    """Peak learning rate of the heads and of the similarity factor."""
+    table_rate: float = 1e-3
+    """Peak learning rate of exit 0."""
+    layer_decay: float = 1.0
+    """Rate of a block relative to the block above it."""
+    betas: tuple[float, float] = (0.9, 0.98)
+    """Decay of the two moments."""
+    eps: float = 1e-6
+    """Added to the root of the second moment."""
+    weight_decay: float = 0.01
+    """Decay of matrices; biases, norms and the table have none."""
+    warmup_share: float = 0.1
+    """Share of the steps with a rising rate."""
+    final_share: float = 0.05
+    """Rate of the last step, relative to the peak."""
+    clip: float = 1.0
+    """Largest gradient norm."""
+
+    def __post_init__(self) -> None:
+        for key in ("rate", "head_rate", "table_rate", "eps", "clip", "layer_decay"):
+            _require(getattr(self, key) > 0, f"optimizer.{key}", getattr(self, key), "above 0")
+        for key in ("warmup_share", "final_share"):
+            _require(0 <= getattr(self, key) <= 1, f"optimizer.{key}", getattr(self, key), "0 to 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidationTask:
+    """One retrieval task: each query's code among all codes of the file."""
+
+    name: str
+    """Short name, shown in the log."""
+    file: str
+    """Pairs, or queries with ``positive`` where ``codebase`` is given; relative to ``data.folder``."""
+    task: Literal["text-code", "code-code"] = "text-code"
+    """Text to code, or code to code within groups across languages."""
+    codebase: str = ""
+    """File of candidate codes with ids that ``positive`` points at."""
+    languages: tuple[str, ...] = ()
+    """Code to code: language of the query, then of the candidates. Else: rows kept; empty keeps all."""
+    hide_name: bool = False
+    """Replace the defined name in the codes."""
+    max_queries: int = 0
+    """Use at most this many queries; 0 uses all. Candidates are cut to their codes and no others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidationConfig:
+    """What is measured while training. Test files do not belong here."""
+
+    tasks: tuple[ValidationTask, ...] = ()
+    """Tasks; none skips validation."""
+    every: int = 0
+    """Steps between two validations; 0 validates at the end only."""
+    code_tokens: int = 128
+    """Tokens of a code."""
+    text_tokens: int = 48
+    """Tokens of a text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """Length and place of the run."""
+
+    folder: str
+    """Folder for the log, the checkpoints and the finished model; a run found there is continued."""
+    steps: int
+    """Optimizer steps in all."""
+    seed: int = 0
+    """Fixes batches, dropout and renaming."""
+    checkpoint_minutes: float = 5.0
+    """Time between two checkpoints."""
+    keep_checkpoints: int = 2
+    """Checkpoints kept, newest first."""
+    log_every: int = 1
+    """Steps between two lines of the log."""
+    fit_heads: int = 0
+    """Texts on which the heads are first fitted to the deepest exit by least squares; 0 fits none."""
+    threads: int = 0
+    """Threads of torch; 0 leaves its default."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train; auto takes a GPU if there is one."""
+
+    def __post_init__(self) -> None:
+        _require(self.steps >= 1, "run.steps", self.steps, "1 or more")
+        _require(self.keep_checkpoints >= 1, "run.keep_checkpoints", self.keep_checkpoints, "1 or more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinetuneConfig:
+    """Everything about one retrieval fine-tuning run."""
+
+    start: StartConfig
+    data: DataConfig
+    batch: BatchConfig
+    run: RunConfig
+    loss: LossConfig = field(default_factory=LossConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    validation: ValidationConfig = field(default_factory=ValidationConfig)
+
+
+def read_toml(path: str | Path, kind: type[T], *, overrides: Mapping[str, Any] | None = None) -> T:
+    """Settings of class ``kind`` from a TOML file.
+
+    Args:
+        path: The file.
+        kind: A dataclass of this module.
+        overrides: Dotted key -> value, put over the file's values (``{"run.steps": 3}``).
+
+    Raises:
+        ConfigError: The file is missing or no TOML, a key is unknown or absent, or a value does not fit.
+    """
+    path = Path(path)
+    try:
+        values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"no settings file {path}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+    for dotted, value in (overrides or {}).items():
+        *tables, last = dotted.split(".")
+        inner = values
+        for table in tables:
+            inner = inner.setdefault(table, {})
+        inner[last] = value
+    return from_values(values, kind, file=str(path))
+
+
+def from_values(values: Mapping[str, Any], kind: type[T], *, file: str = "settings", at: str = "") -> T:
+    """Settings of class ``kind`` from nested mappings, as ``tomllib`` gives them.
+
+    Args:
+        values: Key -> value.
+        kind: A dataclass of this module.
+        file: Named in errors.
+        at: Dotted key of ``values`` in the file, named in errors.
+
+    Raises:
+        ConfigError: A key is unknown or absent, or a value does not fit.
+    """
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{file}: {at or 'settings'}", got=values, allowed="a table")
+    hints = typing.get_type_hints(kind)
+    fields = {one.name: one for one in dataclasses.fields(typing.cast(Any, kind))}
+    prefix = f"{at}." if at else ""
+    for key in values:
+        if key not in fields:
+            near = difflib.get_close_matches(key, fields, n=1, cutoff=0.5)
+            remedy = f"Did you mean {prefix}{near[0]}?" if near else f"Known keys: {', '.join(fields)}."
+            raise ConfigError(f"{file}: unknown key {prefix}{key}", remedy=remedy)
+    for name, one in fields.items():
+        optional = one.default is not dataclasses.MISSING or one.default_factory is not dataclasses.MISSING
+        if name not in values and not optional:
+            raise ConfigError(f"{file}: {prefix}{name} is missing")
+    given = {key: _fit(value, hints[key], file, prefix + key) for key, value in values.items()}
+    try:
+        return kind(**given)
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error.what}", got=error.got, allowed=error.allowed) from error
+
+
+def _fit(value: Any, hint: Any, file: str, key: str) -> Any:
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        return from_values(value, typing.cast(type[Any], hint), file=file, at=key)
+    if origin is Literal:
+        if value not in parts:
+            raise ConfigError(f"{file}: {key}", got=value, allowed=", ".join(map(str, parts)))
+        return value
+    if origin in (types.UnionType, typing.Union):
+        return None if value is None else _fit(value, parts[0], file, key)
+    if origin is tuple:
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            raise ConfigError(f"{file}: {key}", got=value, allowed="a list")
+        if len(parts) == 2 and parts[1] is Ellipsis:
+            return tuple(_fit(item, parts[0], file, f"{key}[{n}]") for n, item in enumerate(value))
+        if len(value) != len(parts):
+            raise ConfigError(f"{file}: {key}", got=value, allowed=f"{len(parts)} values")
+        return tuple(_fit(item, part, file, key) for item, part in zip(value, parts, strict=True))
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise ConfigError(f"{file}: {key}", got=value, allowed=f"a value of type {hint.__name__}")
+    return value
+
+
+def write_toml(config: Any) -> str:
+    """TOML text of a settings object; reading it back gives an equal object.
+
+    Example:
+        >>> print(write_toml(OptimizerConfig(rate=0.5)).splitlines()[0])
+        rate = 0.5
+    """
+    return "\n".join(_lines(config, "")) + "\n"
+
+
+def _lines(config: Any, at: str) -> list[str]:
+    plain: list[str] = []
+    tables: list[str] = []
+    for one in dataclasses.fields(config):
+        value = getattr(config, one.name)
+        dotted = f"{at}.{one.name}" if at else one.name
+        if value is None:
+            continue
+        if dataclasses.is_dataclass(value):
+            tables += ["", f"[{dotted}]", *_lines(value, dotted)]
+        elif isinstance(value, tuple) and value and dataclasses.is_dataclass(value[0]):
+            for item in value:
+                tables += ["", f"[[{dotted}]]", *_lines(item, dotted)]
+        else:
+            plain.append(f"{one.name} = {_literal(value)}")
+    return plain + tables
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_literal(item) for item in value) + "]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    return repr(value)

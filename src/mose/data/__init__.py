@@ -1,0 +1,1 @@
+"""From source trees and pair files to batches. Needs ``mose[train]``."""

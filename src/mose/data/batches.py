@@ -1,0 +1,143 @@
+"""Batches of pairs without false negatives, in an order fixed by the seed.
+
+In: ``Source`` objects. Out: ``PairBatch``. The position (``state``) is small, goes into every checkpoint, and
+gives back exactly the batches that would have followed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mose.data.pairs import Pair
+from mose.data.sources import Source
+from mose.errors import DataError
+
+_PATIENCE = 50
+_GOLDEN = 0.6180339887498949
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairBatch:
+    """Pairs of one step; no two share a group, a query or a code."""
+
+    step: int
+    source: str
+    """Name of the source, "mixed" if there are several."""
+    pairs: tuple[Pair, ...]
+
+
+class PairBatches:
+    """Endless batches; the whole batch is the same on every process of a run.
+
+    Each source is walked in a fresh random order per pass. A unit that clashes with the batch at hand
+    waits for the next batch of its source, so none is lost.
+
+    Args:
+        sources: Where pairs come from.
+        pairs: Pairs per batch.
+        seed: Fixes everything.
+        mixed: Draw the source of each pair, not of each batch.
+    """
+
+    def __init__(self, sources: Sequence[Source], *, pairs: int, seed: int, mixed: bool = False) -> None:
+        self._sources = list(sources)
+        self._pairs = pairs
+        self._seed = seed
+        self._mixed = mixed
+        weights = np.array([source.weight for source in self._sources])
+        self._shares = weights / weights.sum()
+        self._offset = float(np.random.default_rng([seed, 0]).random())
+        self._step = 0
+        self._pass = [0] * len(self._sources)
+        self._at = [0] * len(self._sources)
+        self._waiting: list[list[int]] = [[] for _ in self._sources]
+        self._orders: dict[int, tuple[int, np.ndarray[Any, Any]]] = {}
+
+    def __iter__(self) -> PairBatches:
+        return self
+
+    def __next__(self) -> PairBatch:
+        rng = np.random.default_rng([self._seed, 1, self._step])
+        pairs: list[Pair] = []
+        keys: set[int] = set()
+        count = len(self._sources)
+        # Steps of the golden section spread each source evenly over any stretch of the run.
+        place = (self._offset + self._step * _GOLDEN) % 1.0
+        chosen = [
+            min(count - 1, int(np.searchsorted(self._shares.cumsum(), place, side="right")))
+        ] * self._pairs
+        if self._mixed:
+            chosen = [int(number) for number in rng.choice(count, size=self._pairs, p=self._shares)]
+        held: list[list[int]] = [[] for _ in self._sources]
+        for number in chosen:
+            pairs.append(self._draw(number, rng, keys, held[number]))
+        for waiting, late in zip(self._waiting, held, strict=True):
+            waiting.extend(late)
+        name = "mixed" if self._mixed else self._sources[chosen[0]].name
+        batch = PairBatch(step=self._step, source=name, pairs=tuple(pairs))
+        self._step += 1
+        return batch
+
+    def _draw(self, number: int, rng: np.random.Generator, keys: set[int], held: list[int]) -> Pair:
+        source = self._sources[number]
+        for _ in range(len(source) + _PATIENCE):
+            unit = self._waiting[number].pop(0) if self._waiting[number] else self._next_unit(number)
+            pair = source.pair(unit, rng)
+            if keys.isdisjoint(pair.keys):
+                keys.update(pair.keys)
+                return pair
+            held.append(unit)
+        raise DataError(
+            f"source {source.name} has too few distinct pairs for one batch",
+            got=self._pairs,
+            remedy="Make batch.pairs smaller, or draw from more sources (batch.mixed = true).",
+        )
+
+    def _next_unit(self, number: int) -> int:
+        if self._at[number] == len(self._sources[number]):
+            self._at[number] = 0
+            self._pass[number] += 1
+        passed, order = self._orders.get(number, (-1, np.empty(0)))
+        if passed != self._pass[number]:
+            rng = np.random.default_rng([self._seed, 2, number, self._pass[number]])
+            order = rng.permutation(len(self._sources[number]))
+            self._orders[number] = (self._pass[number], order)
+        self._at[number] += 1
+        return int(order[self._at[number] - 1])
+
+    def state(self) -> dict[str, Any]:
+        """Position, as plain values for JSON."""
+        return {
+            "step": self._step,
+            "sources": {
+                source.name: {"units": len(source), "pass": done, "at": at, "waiting": list(waiting)}
+                for source, done, at, waiting in zip(
+                    self._sources, self._pass, self._at, self._waiting, strict=True
+                )
+            },
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from a stored position.
+
+        Raises:
+            DataError: The sources are not those of the stored position.
+        """
+        stored = state["sources"]
+        now = {source.name: len(source) for source in self._sources}
+        then = {name: place["units"] for name, place in stored.items()}
+        if now != then:
+            raise DataError(
+                "the data has changed since the checkpoint", got=now, allowed=str(then),
+                remedy="Put the old files back, or start a new run from the checkpoint's model folder.",
+            )  # fmt: skip
+        self._step = state["step"]
+        for number, source in enumerate(self._sources):
+            place = stored[source.name]
+            self._pass[number] = place["pass"]
+            self._at[number] = place["at"]
+            self._waiting[number] = list(place["waiting"])

@@ -1,0 +1,156 @@
+"""Pair files: rows read and checked, with file and line in every complaint.
+
+In: JSON lines, plain, ``.xz`` or ``.gz``, one object a line: ``{query, code, language, group?}``.
+Out: ``Row`` objects, exact duplicates dropped and counted.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import lzma
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import IO, Any, cast
+
+from mose.errors import DataError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One row of a pair file."""
+
+    text: str
+    """Description of the code; empty where the file is code to code only."""
+    code: str
+    language: str
+    group: str
+    """Problem that several codes solve; empty where there is none."""
+    name: str = ""
+    """Name that the code defines, where the file tells it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """A query and the code that answers it, ready for the tokenizer."""
+
+    query: str
+    query_language: str
+    """Language of a query that is code itself; empty for plain text."""
+    code: str
+    language: str
+    keys: frozenset[int]
+    """Hashes of group, query and code; pairs that share one are never negatives of each other."""
+
+
+def key_of(text: str) -> int:
+    """Stable 63-bit hash of a text, blind to the amount of white space.
+
+    Example:
+        >>> key_of("a  b") == key_of("a b")
+        True
+    """
+    folded = " ".join(text.split())
+    return int.from_bytes(blake2b(folded.encode("utf8", "replace"), digest_size=8).digest(), "big") >> 1
+
+
+def open_text(path: Path) -> IO[str]:
+    """The file as text, unpacked by its ending.
+
+    Raises:
+        DataError: There is no such file.
+    """
+    try:
+        if path.suffix == ".xz":
+            return cast("IO[str]", lzma.open(path, "rt", encoding="utf8"))
+        if path.suffix == ".gz":
+            return cast("IO[str]", gzip.open(path, "rt", encoding="utf8"))
+        return path.open(encoding="utf8")
+    except FileNotFoundError as error:
+        raise DataError(
+            f"no pair file {path}", remedy="Set data.folder, or leave the source out (data.skip_missing)."
+        ) from error
+
+
+def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Line number (from 1) and object of each line that is not blank.
+
+    Raises:
+        DataError: The file is missing, or a line is no JSON object.
+    """
+    with open_text(path) as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                value = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise DataError(f"{path}, line {number} is not JSON: {error.msg}") from error
+            if not isinstance(value, dict):
+                raise DataError(f"{path}, line {number}", got=type(value).__name__, allowed="a JSON object")
+            yield number, value
+
+
+def text_of(value: dict[str, Any], key: str, path: Path, number: int) -> str:
+    """A text field that must be there and must not be empty.
+
+    Raises:
+        DataError: It is missing, no text, or empty.
+    """
+    if key not in value or value[key] is None:
+        raise DataError(
+            f"{path}, line {number} has no field {key!r}",
+            remedy="Each line needs query, code and language (code-code: code, language and group).",
+        )
+    text = value[key]
+    if not isinstance(text, str):
+        raise DataError(f"{path}, line {number}, field {key!r}", got=text, allowed="a text")
+    if not text.strip():
+        raise DataError(f"{path}, line {number}: field {key!r} is empty", remedy="Drop the row.")
+    return text
+
+
+def read_rows(
+    path: Path,
+    *,
+    with_text: bool = True,
+    with_group: bool = False,
+    text_field: str = "query",
+    languages: tuple[str, ...] = (),
+    dropped: Counter[str] | None = None,
+) -> list[Row]:
+    """Checked rows of one pair file; exact duplicates (white space apart) are dropped.
+
+    Args:
+        path: The file.
+        with_text: Each row needs a text.
+        with_group: Each row needs a group.
+        text_field: Field that holds the text.
+        languages: Keep these only; empty keeps all.
+        dropped: Counts of left-out rows by reason are added here.
+
+    Raises:
+        DataError: A field is missing or empty; the message names file and line.
+    """
+    rows: list[Row] = []
+    seen: set[tuple[int, int]] = set()
+    dropped = Counter() if dropped is None else dropped
+    for number, value in read_objects(path):
+        code = text_of(value, "code", path, number)
+        language = text_of(value, "language", path, number)
+        text = text_of(value, text_field, path, number) if with_text else ""
+        group = text_of(value, "group", path, number) if with_group else (value.get("group") or "")
+        if languages and language not in languages:
+            dropped["other language"] += 1
+            continue
+        key = (key_of(text), key_of(code))
+        if key in seen:
+            dropped["duplicate"] += 1
+            continue
+        seen.add(key)
+        name = str(value.get("func") or "").rsplit(".", 1)[-1]
+        rows.append(Row(text=text, code=code, language=language, group=str(group), name=name))
+    return rows

@@ -1,0 +1,123 @@
+"""Renaming in code: frequent identifiers, and the name that a code defines.
+
+The paper replaces frequent words of the code with probability 0.3, so that the encoder cannot live on
+names alone. What a frequent word is and what takes its place is not published; here: the most frequent
+variables of the snippet, each replaced everywhere by one new name. Text, not syntax: the same rule serves
+every language, fragments included.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+from numpy.random import Generator
+
+_NAME = re.compile(r"(?<![\w$])[A-Za-z_$][\w$]*")
+_KEYWORDS = frozenset(
+    ["abstract", "and", "as", "assert", "async", "await", "auto", "base", "begin", "bool", "boolean", "break", "byte", "case", "catch", "char", "class", "const", "continue", "def", "default", "defer", "del", "delete", "do", "double", "elif", "else", "elsif", "end", "ensure", "enum", "except", "export", "extends", "extern", "false", "False", "final", "finally", "float", "fn", "for", "foreach", "from", "fun", "func", "function", "global", "go", "goto", "if", "implements", "import", "in", "include", "inline", "instanceof", "int", "integer", "interface", "internal", "is", "lambda", "let", "list", "long", "map", "match", "mod", "module", "mut", "namespace", "new", "next", "nil", "None", "nonlocal", "not", "null", "object", "of", "open", "operator", "or", "out", "override", "package", "pass", "print", "private", "protected", "public", "raise", "range", "readonly", "rescue", "return", "self", "short", "signed", "sizeof", "static", "str", "string", "String", "struct", "super", "switch", "synchronized", "template", "then", "this", "throw", "throws", "trait", "true", "True", "try", "type", "typedef", "typeof", "undefined", "union", "unless", "unsigned", "until", "use", "using", "val", "var", "vector", "virtual", "void", "volatile", "when", "where", "while", "with", "yield", "size_t", "std", "echo", "array", "interface", "printf", "println", "console", "log", "Math", "System", "out", "err", "Integer", "List", "ArrayList", "HashMap", "Map", "Set", "HashSet", "Object", "len", "puts"]
+)
+_DEFINED = re.compile(
+    r"\b(?:def|fun|fn|sub)\s+(?:self\.)?(?P<plain>[A-Za-z_]\w*)"
+    r"|\bfunc\s+(?:\([^)]*\)\s*)?(?P<go>[A-Za-z_]\w*)"
+    r"|\bfunction\s*&?\s*(?P<function>[A-Za-z_$][\w$]*)"
+    r"|\b(?:var|let|const)\s+(?P<bound>[A-Za-z_$][\w$]*)\s*=\s*(?:async\s*)?(?:function\b|\([^)]*\)\s*=>)"
+    r"|(?:^|[{;}])[ \t]*(?:[\w<>\[\],:*&?]+[ \t]+)+[*&]*(?P<typed>[A-Za-z_]\w*)\s*\([^;{}]*\)[^;{}]*\{",
+    re.MULTILINE,
+)
+_CLASS = re.compile(r"\b(?:class|object|struct)\s+([A-Z]\w*)")
+_NEUTRAL = ("solution", "solve", "f", "func", "method", "run", "process", "fn")
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def defined_name(code: str) -> str:
+    """Name of the first function that the code defines, "" if none is seen.
+
+    Example:
+        >>> defined_name("def add(a, b):\\n    return a + b")
+        'add'
+        >>> defined_name("public static int addUp(int a) {\\n return a; }")
+        'addUp'
+    """
+    for found in _DEFINED.finditer(code):
+        name = next(part for part in found.groups() if part)
+        if name not in _KEYWORDS and name != "main":
+            return name
+    return ""
+
+
+def substitute(code: str, names: dict[str, str]) -> str:
+    """The code with each whole identifier in ``names`` replaced.
+
+    Example:
+        >>> substitute("total += totals", {"total": "x"})
+        'x += totals'
+    """
+    return _NAME.sub(lambda found: names.get(found.group(), found.group()), code)
+
+
+def hide_defined_name(code: str, rng: Generator, name: str = "") -> str:
+    """The code with the defined function (and class) called by a neutral name.
+
+    Args:
+        code: Source text.
+        rng: Chooses the neutral name.
+        name: The defined name where it is known; else it is looked for.
+    """
+    name = name if name and name in code else defined_name(code)
+    neutral = _NEUTRAL[int(rng.integers(len(_NEUTRAL)))]
+    names = {name: neutral} if name else {}
+    for holder in _CLASS.findall(code):
+        if name and holder.lower() == name.replace("_", "").lower():
+            names[holder] = neutral.capitalize()
+    return substitute(code, names)
+
+
+def rename_frequent(code: str, rng: Generator, *, most: int = 4) -> str:
+    """The code with its most frequent variables renamed, each everywhere alike.
+
+    Names that are called or follow a dot belong to other code and stay.
+
+    Args:
+        code: Source text.
+        rng: Chooses how many variables and the new names.
+        most: At most this many variables.
+
+    Example:
+        >>> import numpy as np
+        >>> new = rename_frequent("for item in box: use(item)", np.random.default_rng(0), most=1)
+        >>> "item" in new, "use(" in new
+        (False, True)
+    """
+    counts: Counter[str] = Counter()
+    foreign: set[str] = set()
+    for found in _NAME.finditer(code):
+        name = found.group()
+        before, after = code[: found.start()][-1:], code[found.end() : found.end() + 1]
+        if before in (".", ">") or after == "(" or before == "@":
+            foreign.add(name)
+        counts[name] += 1
+    frequent = [
+        name
+        for name, count in counts.most_common()
+        if count > 1 and name not in foreign and name not in _KEYWORDS and not name.startswith("$")
+    ][: int(rng.integers(1, most + 1))]
+    names: dict[str, str] = {}
+    taken = set(counts)
+    for number, name in enumerate(frequent):
+        new = _new_name(rng, number)
+        while new in taken:
+            new += _LETTERS[int(rng.integers(26))]
+        taken.add(new)
+        names[name] = new
+    return substitute(code, names)
+
+
+def _new_name(rng: Generator, number: int) -> str:
+    style = int(rng.integers(3))
+    if style == 0:
+        return f"var{number + int(rng.integers(3))}"
+    if style == 1:
+        return f"arg{number}"
+    length = 1 if rng.random() < 0.5 else int(rng.integers(2, 6))
+    return "".join(_LETTERS[int(letter)] for letter in rng.integers(26, size=length))

@@ -1,0 +1,1 @@
+"""What each exit is worth: metrics, tasks, peers, reports."""

@@ -1,0 +1,76 @@
+"""Texts of one batch as tensors: the templated tokens for the blocks, the plain words for exit 0."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mose.tokenizer import CodeTokenizer, Kind, pad_batch
+from mose.words import split_words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextBatch:
+    """What the encoder reads. B texts, T tokens of the longest, N word tokens of all texts."""
+
+    token_ids_BT: Tensor  # noqa: N815
+    """int64."""
+    keep_BT: Tensor  # noqa: N815
+    """bool, False for padding."""
+    word_ids_N: Tensor | None = None  # noqa: N815
+    """Token ids of the texts' words, one text after the other; None where exit 0 is not wanted."""
+    word_offsets_B: Tensor | None = None  # noqa: N815
+    """Where each text begins in ``word_ids_N``."""
+
+    def to(self, device: torch.device | str) -> TextBatch:
+        """The same batch on another device."""
+        words, offsets = self.word_ids_N, self.word_offsets_B
+        return TextBatch(
+            token_ids_BT=self.token_ids_BT.to(device, non_blocking=True),
+            keep_BT=self.keep_BT.to(device, non_blocking=True),
+            word_ids_N=None if words is None else words.to(device, non_blocking=True),
+            word_offsets_B=None if offsets is None else offsets.to(device, non_blocking=True),
+        )
+
+
+def text_batch(
+    tokenizer: CodeTokenizer,
+    texts: Sequence[str],
+    *,
+    kind: Kind,
+    language: str | Sequence[str] | None = None,
+    max_tokens: int | None = None,
+    words: bool = False,
+) -> TextBatch:
+    """Texts as one padded batch.
+
+    Args:
+        tokenizer: The model's own.
+        texts: Queries or pieces of code.
+        kind: "query" or "code": which template.
+        language: One for all texts, or one for each.
+        max_tokens: Longest sequence; the model's default if None.
+        words: True if exit 0 is wanted too; it reads every word of a text, however long.
+    """
+    ids = tokenizer.encode(texts, kind=kind, language=language, max_tokens=max_tokens)
+    token_ids, keep = pad_batch(ids, pad_id=tokenizer.pad_id, side=tokenizer.padding_side)
+    word_ids, offsets = _words(tokenizer, texts) if words else (None, None)
+    return TextBatch(
+        token_ids_BT=torch.from_numpy(token_ids),
+        keep_BT=torch.from_numpy(keep),
+        word_ids_N=word_ids,
+        word_offsets_B=offsets,
+    )
+
+
+def _words(tokenizer: CodeTokenizer, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+    ids: list[int] = []
+    offsets: list[int] = []
+    for text in texts:
+        offsets.append(len(ids))
+        for word in tokenizer.word_ids(split_words(text)):
+            ids.extend(word)
+    return torch.tensor(ids, dtype=torch.int64), torch.tensor(offsets, dtype=torch.int64)

@@ -1,0 +1,85 @@
+"""Saving and loading models: safetensors alone, every tensor checked against the config."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from mose.errors import ModelError
+from mose.model.config import MoseConfig
+from mose.model.encoder import MoseModel
+from mose.model.folder import WEIGHTS_FILE, check_tensors, copy_companions, read_header, staged, write_config
+from mose.model.settings import ModelSettings
+from mose.model.shapes import tensor_shapes
+
+
+def save_model(model: MoseModel, out: str | Path, *, companions: str | Path, card: str | None = None) -> None:
+    """Writes a model folder: config, weights, tokenizer, card, licences; complete or not at all.
+
+    Args:
+        model: Its weights are written as they are, in their own dtype.
+        out: The folder; an older model folder there is replaced.
+        companions: Folder to copy ``tokenizer.json``, ``README.md``, licences and notices from.
+        card: Text of ``README.md``; copied from ``companions`` if None.
+
+    Raises:
+        ModelError: ``out`` exists and is not a model folder, or ``companions`` has no tokenizer.
+    """
+    companions = Path(companions)
+    if not (companions / "tokenizer.json").is_file():
+        raise ModelError(f"{companions / 'tokenizer.json'} is missing")
+    with staged(out) as folder:
+        write_model(model, folder, card=card)
+        copy_companions(companions, folder)
+
+
+def write_model(model: MoseModel, folder: Path, *, card: str | None = None) -> None:
+    """Writes config, weights and card into a folder that is being made; ``save_model`` is the safe way.
+
+    Raises:
+        ModelError: The model's tensors are not those of its config.
+    """
+    settings = model.config.settings
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    check_tensors(shapes, settings, where="the model")
+    write_config(folder, settings)
+    save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    (folder / WEIGHTS_FILE).chmod(0o644)  # safetensors leaves it to the owner alone
+    if card is not None:
+        (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def load_model(
+    folder: str | Path, *, last_exit: int | None = None, dtype: torch.dtype | None = None
+) -> MoseModel:
+    """The model of a folder, in evaluation mode.
+
+    Args:
+        folder: A model folder.
+        last_exit: Weights above this exit are not read; the model is as if cut there.
+        dtype: Of the weights; as stored if None.
+
+    Raises:
+        ModelError: No such folder, damaged or foreign weights, or no such exit.
+        ConfigError: ``config.json`` has unknown, missing or contradicting keys.
+    """
+    folder = Path(folder)
+    settings = ModelSettings.read(folder)
+    weights = folder / WEIGHTS_FILE
+    shapes = {name: tensor.shape for name, tensor in read_header(weights).items()}
+    check_tensors(shapes, settings, where=str(weights))
+    if last_exit is not None:
+        settings = settings.cut_after(last_exit, where=str(weights))
+    with safe_open(str(weights), framework="pt") as stored:
+        tensors = {name: stored.get_tensor(name) for name in tensor_shapes(settings)}
+    if dtype is not None:
+        tensors = {name: tensor.to(dtype) for name, tensor in tensors.items()}
+    with torch.device("meta"):
+        model = MoseModel(MoseConfig.from_settings(settings))
+    model.load_state_dict(tensors, assign=True)
+    model.train(False)
+    return model

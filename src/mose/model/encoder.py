@@ -1,0 +1,184 @@
+"""The multi-exit encoder.
+
+Shapes: B batch, T tokens, D width of the encoder, W width of the embedding, N word tokens of a batch.
+Unlike StarCoder 2 and BERT: attention looks both ways, hidden states leave at several depths, and no block
+above the deepest exit asked for is run. Below the last exit a StarCoder 2 model hands out its raw residual
+stream; the final norm acts on the last block alone, as in the released code (``final_norm`` switches).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from mose.errors import ConfigError
+from mose.model.batch import TextBatch
+from mose.model.config import MoseConfig
+from mose.model.heads import TokenTable, build_heads, normalize, pool
+from mose.model.layers import Block, Embeddings, positions_of, rotary_tables
+from mose.model.settings import ModelSettings
+
+
+class MoseModel(PreTrainedModel):  # type: ignore[misc, no-untyped-call, unused-ignore]
+    """Embeddings, blocks, heads and token table of one ladder of exits.
+
+    Example:
+        >>> model = MoseModel(MoseConfig.preset("tiny")).eval()
+        >>> ids = torch.tensor([[5, 6, 7]])
+        >>> [(exit, tuple(hidden.shape)) for exit, hidden in model(ids, ids > 0, last_exit=2).items()]
+        [(1, (1, 3, 32)), (2, (1, 3, 32))]
+    """
+
+    config_class = MoseConfig
+    base_model_prefix = "mose"
+    main_input_name = "token_ids_BT"
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _no_split_modules = ["Block"]  # noqa: RUF012  # transformers declares it so
+
+    def __init__(self, config: MoseConfig) -> None:
+        super().__init__(config)
+        settings: ModelSettings = config.settings
+        self.settings = settings
+        self.embeddings = Embeddings(settings) if settings.num_layers > 0 else None
+        self.layers = nn.ModuleList(Block(settings) for _ in range(settings.num_layers))
+        self.final_norm = None
+        if settings.block == "starcoder2" and settings.num_layers > 0:
+            self.final_norm = nn.LayerNorm(settings.hidden_size, eps=settings.norm_eps)
+            # A cut model keeps the tensors; nothing reads them, so no optimiser may wait for their gradient.
+            self.final_norm.requires_grad_(any(map(settings.norm_at, settings.exits)))
+        self.heads = build_heads(settings)
+        self.table = TokenTable(settings) if 0 in settings.exits else None
+        self.gradient_checkpointing = False
+        self.post_init()  # type: ignore[no-untyped-call, unused-ignore]
+
+    def forward(
+        self,
+        token_ids_BT: Tensor,
+        keep_BT: Tensor,
+        *,
+        last_exit: int | None = None,
+        exits: Sequence[int] | None = None,
+    ) -> dict[int, Tensor]:
+        """Hidden states by exit layer; blocks above the deepest exit asked for are not run.
+
+        Args:
+            token_ids_BT: Token ids, int64.
+            keep_BT: True for real tokens, False for padding. Padding may be on either side.
+            last_exit: Deepest exit wanted; all exits if None.
+            exits: The exits wanted; all up to ``last_exit`` if None. Exit 0 has no hidden states: left out.
+
+        Returns:
+            Exit layer -> hidden_BTD, shallowest first.
+
+        Raises:
+            ModelError: The model has no such exit.
+            ConfigError: The sequences are longer than the learned positions.
+        """
+        wanted = [exit_layer for exit_layer in self.settings.wanted_exits(exits, last_exit) if exit_layer > 0]
+        if not wanted or self.embeddings is None:
+            return {}
+        settings = self.settings
+        if settings.block == "bert" and token_ids_BT.shape[1] > settings.max_positions:
+            raise ConfigError("tokens in a sequence", got=token_ids_BT.shape[1],
+                              allowed=f"at most max_positions {settings.max_positions}")  # fmt: skip
+        keep_BT = keep_BT.bool()
+        positions_BT = positions_of(keep_BT)
+        hidden_BTD = self.embeddings(token_ids_BT, positions_BT)
+        # On an accelerator the question would wait for the device; a mask without holes costs little there.
+        whole = keep_BT.device.type == "cpu" and bool(keep_BT.all())
+        mask = None if whole else keep_BT[:, None, None, :]
+        rotary = None
+        if settings.block == "starcoder2":
+            rotary = rotary_tables(
+                positions_BT, head_size=settings.head_size, theta=settings.rope_theta, dtype=hidden_BTD.dtype
+            )
+        hidden_by_exit: dict[int, Tensor] = {}
+        for depth, block in enumerate(self.layers[: wanted[-1]], start=1):
+            hidden_BTD = self._run(block, hidden_BTD, mask, rotary)
+            if depth in wanted:
+                norm = self.final_norm if settings.norm_at(depth) else None
+                hidden_by_exit[depth] = hidden_BTD if norm is None else norm(hidden_BTD)
+        return hidden_by_exit
+
+    def embed(
+        self,
+        batch: TextBatch,
+        *,
+        last_exit: int | None = None,
+        exits: Sequence[int] | None = None,
+    ) -> dict[int, Tensor]:
+        """Embeddings by exit layer, pooled, projected and normed as the config says.
+
+        Args:
+            batch: Token ids of the texts; also those of their words where exit 0 is wanted.
+            last_exit: Deepest exit wanted; all exits if None.
+            exits: The exits wanted; all up to ``last_exit`` if None.
+
+        Returns:
+            Exit layer -> embedding_BW in float32, shallowest first.
+
+        Raises:
+            ModelError: The model has no such exit.
+            ConfigError: Exit 0 is wanted and the batch has no words.
+        """
+        wanted = self.settings.wanted_exits(exits, last_exit)
+        embeddings: dict[int, Tensor] = {}
+        if 0 in wanted:
+            embeddings[0] = self.embed_words(batch)
+        hidden_by_exit = self(batch.token_ids_BT, batch.keep_BT, exits=wanted)
+        for exit_layer, hidden_BTD in hidden_by_exit.items():
+            embeddings[exit_layer] = self.project(exit_layer, hidden_BTD, batch.keep_BT)
+        return embeddings
+
+    def project(self, exit_layer: int, hidden_BTD: Tensor, keep_BT: Tensor) -> Tensor:
+        """Hidden states of one exit to its embedding_BW: pooling, head, norm."""
+        vectors_BW = pool(hidden_BTD, keep_BT.bool(), self.settings.pooling)
+        if str(exit_layer) in self.heads:
+            vectors_BW = self.heads[str(exit_layer)](vectors_BW)
+        return normalize(vectors_BW.float(), self.settings.norm_rule)
+
+    def embed_words(self, batch: TextBatch) -> Tensor:
+        """Embedding_BW of exit 0: unit weighted sums of the token table; zeros for a text without words."""
+        if self.table is None or batch.word_ids_N is None or batch.word_offsets_B is None:
+            self.settings.check_exit(0)
+            raise ConfigError("exit 0 needs the batch's words", remedy="Make the batch with words=True.")
+        return normalize(self.table(batch.word_ids_N, batch.word_offsets_B).float())
+
+    def freeze(self, *, layers: int, embeddings: bool = True) -> None:
+        """Keeps the lowest blocks as they are in training, and so the hidden states up to there bit for bit.
+
+        Heads and the token table stay trainable.
+
+        Raises:
+            ConfigError: The model has fewer layers.
+        """
+        if not 0 <= layers <= len(self.layers):
+            raise ConfigError("layers to freeze", got=layers, allowed=f"0 to {len(self.layers)}")
+        if embeddings and self.embeddings is not None:
+            self.embeddings.requires_grad_(False)
+        self.layers[:layers].requires_grad_(False)
+
+    def _run(self, block: nn.Module, hidden_BTD: Tensor, *rest: Any) -> Tensor:
+        if self.gradient_checkpointing and self.training:
+            hidden_BTD = torch.utils.checkpoint.checkpoint(block, hidden_BTD, *rest, use_reentrant=False)
+        else:
+            hidden_BTD = block(hidden_BTD, *rest)
+        return hidden_BTD
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Weights of a fresh model: normal with ``init_std``, biases 0, norms 1, token weights 1."""
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.normal_(module.weight, std=self.config.init_std)
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.LayerNorm):
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, TokenTable):
+            nn.init.normal_(module.vectors, std=self.config.init_std)
+            nn.init.ones_(module.token_weights)

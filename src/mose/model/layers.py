@@ -1,0 +1,131 @@
+"""The blocks: StarCoder 2's and BERT's, both looking both ways.
+
+Shapes: B batch, T tokens, D width, H query heads, G key/value heads, C width of one head.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mose.model.settings import ModelSettings
+
+Rotary = tuple[Tensor, Tensor]
+"""Cosine and sine, each [B,1,T,C]."""
+
+
+class Attention(nn.Module):
+    """Attention of every real token to every real token; a key/value head serves several query heads."""
+
+    def __init__(self, settings: ModelSettings) -> None:
+        super().__init__()
+        width, head_size = settings.hidden_size, settings.head_size
+        self.num_heads, self.num_kv_heads = settings.num_heads, settings.num_kv_heads
+        self.head_size = head_size
+        self.dropout = settings.attention_dropout
+        self.query = nn.Linear(width, settings.num_heads * head_size, bias=settings.use_bias)
+        self.key = nn.Linear(width, settings.num_kv_heads * head_size, bias=settings.use_bias)
+        self.value = nn.Linear(width, settings.num_kv_heads * head_size, bias=settings.use_bias)
+        self.output = nn.Linear(settings.num_heads * head_size, width, bias=settings.use_bias)
+
+    def forward(self, hidden_BTD: Tensor, mask: Tensor | None, rotary: Rotary | None) -> Tensor:
+        """Mixed tokens [B,T,D]; ``mask`` broadcasts to [B,H,T,T] and is True where attention may look."""
+        query_BHTC = self._split(self.query(hidden_BTD), self.num_heads)
+        key_BGTC = self._split(self.key(hidden_BTD), self.num_kv_heads)
+        value_BGTC = self._split(self.value(hidden_BTD), self.num_kv_heads)
+        if rotary is not None:
+            query_BHTC, key_BGTC = rotate(query_BHTC, *rotary), rotate(key_BGTC, *rotary)
+        shared_by = self.num_heads // self.num_kv_heads
+        mixed_BHTC = functional.scaled_dot_product_attention(
+            query_BHTC,
+            key_BGTC.repeat_interleave(shared_by, dim=1) if shared_by > 1 else key_BGTC,
+            value_BGTC.repeat_interleave(shared_by, dim=1) if shared_by > 1 else value_BGTC,
+            attn_mask=mask,
+            dropout_p=self.dropout if self.training else 0.0,
+        )
+        output: Tensor = self.output(mixed_BHTC.transpose(1, 2).flatten(2))
+        return output
+
+    def _split(self, tokens_BTX: Tensor, num_heads: int) -> Tensor:
+        num_rows, num_tokens, _ = tokens_BTX.shape
+        return tokens_BTX.view(num_rows, num_tokens, num_heads, self.head_size).transpose(1, 2)
+
+
+class MLP(nn.Module):
+    """Linear, activation, Linear; no gate."""
+
+    def __init__(self, settings: ModelSettings) -> None:
+        super().__init__()
+        self.up = nn.Linear(settings.hidden_size, settings.intermediate_size, bias=settings.use_bias)
+        self.down = nn.Linear(settings.intermediate_size, settings.hidden_size, bias=settings.use_bias)
+        self.approximate = "tanh" if settings.activation == "gelu_tanh" else "none"
+
+    def forward(self, hidden_BTD: Tensor) -> Tensor:
+        """Transformed tokens [B,T,D]."""
+        output: Tensor = self.down(functional.gelu(self.up(hidden_BTD), approximate=self.approximate))
+        return output
+
+
+class Block(nn.Module):
+    """One layer: attention and MLP, each with a residual; normed before (starcoder2) or after (bert)."""
+
+    def __init__(self, settings: ModelSettings) -> None:
+        super().__init__()
+        self.norm_first = settings.block == "starcoder2"
+        self.dropout = settings.residual_dropout
+        self.attention_norm = nn.LayerNorm(settings.hidden_size, eps=settings.norm_eps)
+        self.attention = Attention(settings)
+        self.mlp_norm = nn.LayerNorm(settings.hidden_size, eps=settings.norm_eps)
+        self.mlp = MLP(settings)
+
+    def forward(self, hidden_BTD: Tensor, mask: Tensor | None = None, rotary: Rotary | None = None) -> Tensor:
+        """Hidden states after this layer [B,T,D]."""
+        if self.norm_first:
+            update_BTD = self.attention(self.attention_norm(hidden_BTD), mask, rotary)
+            hidden_BTD = hidden_BTD + self._drop(update_BTD)
+            return hidden_BTD + self._drop(self.mlp(self.mlp_norm(hidden_BTD)))
+        hidden_BTD = self.attention_norm(hidden_BTD + self._drop(self.attention(hidden_BTD, mask, rotary)))
+        normed_BTD: Tensor = self.mlp_norm(hidden_BTD + self._drop(self.mlp(hidden_BTD)))
+        return normed_BTD
+
+    def _drop(self, update_BTD: Tensor) -> Tensor:
+        return functional.dropout(update_BTD, p=self.dropout, training=self.training)
+
+
+class Embeddings(nn.Module):
+    """Token vectors; with learned positions (bert) also their sum with the position's vector, normed."""
+
+    def __init__(self, settings: ModelSettings) -> None:
+        super().__init__()
+        self.dropout = settings.embedding_dropout
+        self.tokens = nn.Embedding(settings.vocab_size, settings.hidden_size)
+        learned = settings.block == "bert"
+        self.positions = nn.Embedding(settings.max_positions, settings.hidden_size) if learned else None
+        self.norm = nn.LayerNorm(settings.hidden_size, eps=settings.norm_eps) if learned else None
+
+    def forward(self, token_ids_BT: Tensor, positions_BT: Tensor) -> Tensor:
+        """What the first block reads [B,T,D]."""
+        hidden_BTD: Tensor = self.tokens(token_ids_BT)
+        if self.positions is not None and self.norm is not None:
+            hidden_BTD = self.norm(hidden_BTD + self.positions(positions_BT))
+        return functional.dropout(hidden_BTD, p=self.dropout, training=self.training)
+
+
+def positions_of(keep_BT: Tensor) -> Tensor:
+    """Positions counted over real tokens alone, so that padding on either side changes nothing."""
+    return (keep_BT.long().cumsum(dim=1) - 1).clamp(min=0)
+
+
+def rotary_tables(positions_BT: Tensor, *, head_size: int, theta: float, dtype: torch.dtype) -> Rotary:
+    """Cosine and sine of each position's angles, the two halves of a head alike (GPT-NeoX layout)."""
+    steps = torch.arange(0, head_size, 2, device=positions_BT.device, dtype=torch.float32) / head_size
+    angles_BTC = positions_BT[..., None].float() * (1.0 / theta**steps)
+    angles_BTC = torch.cat((angles_BTC, angles_BTC), dim=-1)[:, None]
+    return angles_BTC.cos().to(dtype), angles_BTC.sin().to(dtype)
+
+
+def rotate(heads_BHTC: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """Heads turned by their positions' angles (RoFormer, equation 34)."""
+    first, second = heads_BHTC.chunk(2, dim=-1)
+    return heads_BHTC * cosine + torch.cat((-second, first), dim=-1) * sine

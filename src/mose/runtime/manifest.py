@@ -1,0 +1,172 @@
+"""``mose.json``, the description of a runtime folder; written last, so that its presence means complete."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mose.errors import ModelError
+from mose.tokenizer import TokenizerSettings
+
+MANIFEST_NAME = "mose.json"
+TABLE_NAME = "exit_0.safetensors"
+ALL_EXITS_NAME = "all_exits.onnx"
+TOKENIZER_NAME = "tokenizer.json"
+FORMAT_VERSION = 1
+_HASH_BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileEntry:
+    """One file of the folder."""
+
+    size: int
+    """Bytes."""
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What a runtime folder holds."""
+
+    name: str
+    exits: tuple[int, ...]
+    """Shallowest first."""
+    widths: Mapping[int, int]
+    """Exit -> number of dimensions."""
+    hidden_size: int
+    num_layers: int
+    num_heads: int
+    pooling: str
+    norm_rule: str
+    dtype: str
+    """ "float32" or "int8" """
+    float_matrices: tuple[str, ...]
+    """Matrices kept in float32 in an int8 model."""
+    tokenizer: TokenizerSettings
+    licence: str
+    """SPDX expression of the weights."""
+    source: str
+    """Where the weights come from, in words."""
+    files: Mapping[str, FileEntry]
+
+    @property
+    def identity(self) -> str:
+        """Short hash of all that decides the vectors; two models with one identity give the same vectors."""
+        parts: dict[str, Any] = {"format": FORMAT_VERSION, "tokenizer": dataclasses.asdict(self.tokenizer)}
+        parts["files"] = {name: entry.sha256 for name, entry in self.files.items() if _decides_vectors(name)}
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest:
+        """The manifest of a runtime folder; every listed file must be there in its listed size.
+
+        Raises:
+            ModelError: The folder is missing, is another kind of model, or is incomplete.
+        """
+        values = _read_json(folder)
+        if values.get("format") != FORMAT_VERSION:
+            raise ModelError(
+                f"format of {folder / MANIFEST_NAME}",
+                got=values.get("format"),
+                allowed=str(FORMAT_VERSION),
+                remedy="Update mose, or export the model again with this version.",
+            )
+        try:
+            manifest = cls._from_values(values, where=str(folder / MANIFEST_NAME))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ModelError(f"{folder / MANIFEST_NAME} is damaged ({error!r})", remedy=_AGAIN) from error
+        manifest._check_sizes(folder)
+        return manifest
+
+    @classmethod
+    def _from_values(cls, values: Mapping[str, Any], *, where: str) -> Manifest:
+        plain = {field.name: values[field.name] for field in dataclasses.fields(cls) if field.name in values}
+        return cls(
+            **plain
+            | {
+                "exits": tuple(values["exits"]),
+                "widths": {int(exit_layer): int(width) for exit_layer, width in values["widths"].items()},
+                "float_matrices": tuple(values["float_matrices"]),
+                "tokenizer": TokenizerSettings.read(values, where=where),
+                "files": {name: FileEntry(**entry) for name, entry in values["files"].items()},
+            }
+        )
+
+    def write(self, folder: Path) -> None:
+        """Write ``mose.json``."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        settings = dataclasses.asdict(values.pop("tokenizer"))
+        files = {name: dataclasses.asdict(entry) for name, entry in values.pop("files").items()}
+        text = json.dumps(
+            {"format": FORMAT_VERSION, "identity": self.identity, **values, **settings, "files": files}, indent=2
+        )
+        (folder / MANIFEST_NAME).write_text(text + "\n", encoding="utf-8")
+
+    def verify(self, folder: Path) -> None:
+        """Read every file and compare its SHA-256.
+
+        Raises:
+            ModelError: A file is missing or differs.
+        """
+        self._check_sizes(folder)
+        for name, entry in self.files.items():
+            if hash_file(folder / name).sha256 != entry.sha256:
+                raise ModelError(f"{folder / name} does not match its SHA-256 in {MANIFEST_NAME}", remedy=_AGAIN)
+
+    def _check_sizes(self, folder: Path) -> None:
+        for name, entry in self.files.items():
+            try:
+                size = (folder / name).stat().st_size
+            except FileNotFoundError as error:
+                raise ModelError(f"{folder / name} is missing", remedy=_AGAIN) from error
+            if size != entry.size:
+                raise ModelError(
+                    f"size of {folder / name}", got=size, allowed=f"{entry.size} bytes", remedy=_AGAIN
+                )
+
+
+def hash_file(path: Path) -> FileEntry:
+    """Size and SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_HASH_BLOCK_BYTES):
+            digest.update(block)
+    return FileEntry(size=path.stat().st_size, sha256=digest.hexdigest())
+
+
+def exit_file(exit_layer: int) -> str:
+    """Name of the file that an exit is run from."""
+    return TABLE_NAME if exit_layer == 0 else f"exit_{exit_layer}.onnx"
+
+
+_AGAIN = "Install, copy or export the model again."
+
+
+def _decides_vectors(name: str) -> bool:
+    return name.endswith((".onnx", ".bin", ".safetensors")) or name == TOKENIZER_NAME
+
+
+def _read_json(folder: Path) -> dict[str, Any]:
+    if not folder.is_dir():
+        raise ModelError(f"{folder} is not a folder", remedy='Name a model folder, or "small".')
+    path = folder / MANIFEST_NAME
+    if not path.is_file():
+        if (folder / "config.json").is_file():
+            raise ModelError(
+                f"{folder} holds a checkpoint for training, not a model to run",
+                remedy=f"Export it first: mose export {folder} OUT",
+            )
+        raise ModelError(f"{folder} has no {MANIFEST_NAME}", remedy=_AGAIN)
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{path} is damaged ({error})", remedy=_AGAIN) from error
+    if not isinstance(values, dict):
+        raise ModelError(f"{path} is damaged (no JSON object)", remedy=_AGAIN)
+    return values

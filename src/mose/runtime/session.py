@@ -1,0 +1,56 @@
+"""ONNX Runtime sessions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mose.errors import ModelError
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+_ERRORS_ONLY = 3
+
+
+class Session:
+    """One graph, ready to run on one CPU core; several threads may run it at the same time.
+
+    Args:
+        path: A graph that ``mose.runtime.export`` wrote.
+
+    Raises:
+        ModelError: ONNX Runtime cannot read the graph or its weights.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._session = _open(path)
+        self._names = [output.name for output in self._session.get_outputs()]
+
+    def run(self, token_ids: list[int]) -> dict[str, NDArray[np.float32]]:
+        """Output name -> vector [width] of one text."""
+        outputs = self._session.run(self._names, {"token_ids": np.array([token_ids], dtype=np.int64)})
+        return {name: output[0] for name, output in zip(self._names, outputs, strict=True)}
+
+
+def _open(path: Path) -> InferenceSession:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    # One thread for each text at a time: no barriers between operators, no threads that spin between texts.
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _ERRORS_ONLY
+    # The exporter writes fused operators; searching for more only delays the start.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    errors = onnxruntime.capi.onnxruntime_pybind11_state
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except (errors.Fail, errors.InvalidGraph, errors.InvalidProtobuf, errors.NoSuchFile, errors.InvalidArgument,
+            errors.NotImplemented, errors.RuntimeException) as error:  # fmt: skip
+        raise ModelError(
+            f"ONNX Runtime cannot open {path} ({error})", remedy="Install, copy or export the model again."
+        ) from error

@@ -1,0 +1,97 @@
+"""Exit 0: the sum of one vector for each token of each word. numpy alone.
+
+A word is tokenised and its token vectors summed once, then remembered; a text is its word counts times their vectors.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mose.errors import ModelError
+from mose.runtime.tensors import TensorFile
+from mose.tokenizer import CodeTokenizer
+from mose.words import identifiers, parts
+
+_CACHE_BYTES = 64 << 20
+_FIRST_ROWS = 4096
+
+
+class TokenTable:
+    """Texts to vectors by look-up.
+
+    Args:
+        path: ``exit_0.safetensors``: ``vectors`` [V, width] (int8 or float32) and ``factors`` [V].
+        tokenizer: Gives the token ids of a word.
+
+    Raises:
+        ModelError: The file is missing, damaged, lacks an array, or has another vocabulary than the tokenizer.
+    """
+
+    def __init__(self, path: Path, tokenizer: CodeTokenizer) -> None:
+        tensors = TensorFile(path)
+        if missing := {"vectors", "factors"}.difference(tensors):
+            raise ModelError(f"{path} has no {', '.join(sorted(missing))}", remedy="Export the model again.")
+        self._vectors = tensors["vectors"]
+        self._factors = tensors.floats("factors")
+        if len(self._vectors) < tokenizer.vocab_size:
+            raise ModelError(
+                f"rows of {path}", got=len(self._vectors), allowed=f"{tokenizer.vocab_size}, as tokenizer.json has tokens"
+            )
+        self.width = int(self._vectors.shape[1])
+        self._tokenizer = tokenizer
+        self._max_rows = max(_CACHE_BYTES // (4 * self.width), _FIRST_ROWS)
+        self._forget()
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Unit vectors [N, width] of texts; a text without a known token gives zeros."""
+        return self._sum([Counter(chain.from_iterable(map(parts, identifiers(text)))) for text in texts])
+
+    def encode_words(self, texts_words: Sequence[Sequence[str]]) -> NDArray[np.float32]:
+        """The same for texts given as ``mose.words.split_words`` gives them."""
+        return self._sum([Counter(words) for words in texts_words])
+
+    def _sum(self, counts: list[Counter[str]]) -> NDArray[np.float32]:
+        self._learn(set(chain.from_iterable(counts)))
+        row_of, rows = self._row_of, self._rows
+        sums = np.zeros((len(counts), self.width), dtype=np.float32)
+        for index, count in enumerate(counts):
+            if count:
+                picked = rows[[row_of[word] for word in count]]
+                np.dot(np.fromiter(count.values(), np.float32, len(count)), picked, out=sums[index])
+        lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+        return np.divide(sums, lengths, out=sums, where=lengths > 0)
+
+    def _learn(self, words: set[str]) -> None:
+        """Every word has its row in ``_rows`` afterwards."""
+        if len(self._row_of) + len(words) > self._max_rows:
+            self._forget()
+        fresh = sorted(words.difference(self._row_of))
+        if not fresh:
+            return
+        start, end = len(self._row_of), len(self._row_of) + len(fresh)
+        while len(self._rows) < end:
+            self._rows = np.concatenate([self._rows, np.empty_like(self._rows)])
+        self._rows[start:end] = self._sum_tokens(self._tokenizer.word_ids(fresh))
+        self._row_of.update(zip(fresh, range(start, end), strict=True))
+
+    def _forget(self) -> None:
+        self._row_of: dict[str, int] = {}
+        self._rows = np.empty((_FIRST_ROWS, self.width), dtype=np.float32)
+
+    def _sum_tokens(self, ids_of: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """The sum of the weighted vectors of each list of token ids; zeros for an empty one."""
+        lengths = np.array([len(ids) for ids in ids_of])
+        flat = np.fromiter(chain.from_iterable(ids_of), np.int64, int(lengths.sum()))
+        sums = np.zeros((len(ids_of), self.width), dtype=np.float32)
+        if len(flat):
+            weighted = self._vectors[flat].astype(np.float32)
+            weighted *= self._factors[flat, None]
+            starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+            sums[lengths > 0] = np.add.reduceat(weighted, starts[lengths > 0], axis=0)
+        return sums

@@ -1,0 +1,1 @@
+"""Offline search of one source tree: chunks, index, cascade over exits, ranking."""

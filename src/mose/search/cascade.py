@@ -1,0 +1,238 @@
+"""The cascade over exits: everything shallow, the short list deep, the rest when there is time.
+
+1. Words and exit 0 score every chunk and name the candidates.
+2. The best candidates are scored at the exit asked for; vectors that are missing are computed on demand,
+   within a time budget, and kept.
+3. Chunks that already have a vector at that exit are candidates by it as well, so that the same search
+   over a fully deepened index uses all of it.
+
+Shapes: N chunks, C candidates, W width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mose.search.intent import Query, last_name
+from mose.search.rank import Candidates, RankWeights, rank
+from mose.search.records import ChunkTable
+from mose.search.store import Store
+
+Floats = NDArray[np.float32]
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CascadeConfig:
+    """How many chunks pass from one stage to the next."""
+
+    num_lexical: int = 300
+    """Best chunks by words that become candidates."""
+    num_dense: int = 200
+    """Best chunks by vectors that become candidates, of each exit that is read."""
+    num_definitions: int = 50
+    """Chunks that define a name of the query that become candidates."""
+    num_deep: int = 48
+    """Candidates that are scored at the exit asked for: the short list."""
+    max_postings: int = 20_000
+    """Words so common that together they stand in more chunks are left to the ranking, rarest kept first."""
+    column_weights: tuple[float, float, float] = (1.0, 2.0, 2.0)
+    """BM25 weights of body, symbol and path."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One search: what for, how, and among which chunks."""
+
+    query: Query
+    shallow: Floats | None
+    """Query vector at exit 0 [W]; None to leave exit 0 out."""
+    deep: Floats | None
+    """Query vector at the exit asked for [W]; None for words and exit 0 alone."""
+    lexical: bool = True
+    """False to leave words out."""
+    allowed: NDArray[np.bool_] | None = None
+    """Which rows of the chunk table may be answers [N]; None for all."""
+
+
+class ExitVectors:
+    """Vectors of one exit, lined up with the chunk table."""
+
+    def __init__(self, store: Store, table: ChunkTable, exit_layer: int) -> None:
+        self.state = store.vector_state(exit_layer)
+        ids, rows, self.matrix = store.vector_matrix(exit_layer)
+        places = table.rows_of(ids)
+        known = places >= 0
+        self.places: Rows = places[known]
+        self.rows: Rows = rows[known]
+        self.row_of = np.full(len(table), -1, dtype=np.int64)
+        self.row_of[self.places] = self.rows
+        self._norms: dict[int, Floats] = {}
+
+    @property
+    def num_known(self) -> int:
+        """Chunks that have a vector."""
+        return len(self.places)
+
+    def cosines(self, query: Floats, at: Rows | None = None) -> Floats:
+        """Cosine of every chunk [N], or of the chunks in rows ``at``, with a unit query; nan where unknown."""
+        width = len(query)
+        num_chunks = len(self.row_of)
+        if at is not None:
+            out = np.full(len(at), np.nan, dtype=np.float32)
+            rows = self.row_of[at]
+            out[rows >= 0] = self._unit(self.matrix[rows[rows >= 0], :width] @ query, rows[rows >= 0], width)
+            return out
+        out = np.full(num_chunks, np.nan, dtype=np.float32)
+        if not len(self.rows):
+            return out
+        values = self.matrix[:, :width] @ query
+        out[self.places] = self._unit(values[self.rows], self.rows, width)
+        return out
+
+    def _unit(self, values: Floats, rows: Rows, width: int) -> Floats:
+        if width == self.matrix.shape[1]:
+            return values
+        if width not in self._norms:
+            self._norms[width] = np.linalg.norm(self.matrix[:, :width], axis=1)
+        return values / np.maximum(self._norms[width][rows], 1e-9)
+
+
+def gather(
+    store: Store,
+    table: ChunkTable,
+    asked: Asked,
+    shallow: ExitVectors | None,
+    deep: ExitVectors | None,
+    config: CascadeConfig,
+) -> Candidates:
+    """Stage 1: every chunk that words, exit 0, known deep vectors or a definition speak for.
+
+    Args:
+        store: The index, for its words.
+        table: Its chunks.
+        asked: The search.
+        shallow: Vectors of exit 0, if there are any.
+        deep: Vectors of the exit asked for, as far as they are known.
+        config: How many of each.
+    """
+    found: list[Rows] = []
+    lexical = np.zeros(len(table), dtype=np.float32)
+    if asked.lexical:
+        rows, scores = _by_words(store, table, asked, config)
+        lexical[rows] = scores
+        found.append(rows[: config.num_lexical])
+    found.append(_by_name(store, table, asked, config))
+    shallow_cosines = deep_cosines = None
+    all_deep = deep is not None and deep.num_known == len(table)
+    if asked.shallow is not None and shallow is not None and not all_deep:
+        shallow_cosines = shallow.cosines(asked.shallow)
+        found.append(_best(shallow_cosines, config.num_dense, asked.allowed))
+    if asked.deep is not None and deep is not None:
+        deep_cosines = deep.cosines(asked.deep)
+        found.append(_best(deep_cosines, config.num_dense, asked.allowed))
+    rows = np.unique(np.concatenate(found)) if found else np.empty(0, np.int64)
+    if asked.allowed is not None:
+        rows = rows[asked.allowed[rows]]
+    unknown = np.full(len(rows), np.nan, dtype=np.float32)
+    return Candidates(
+        rows=rows,
+        lexical=lexical[rows],
+        shallow=unknown if shallow_cosines is None else shallow_cosines[rows],
+        deep=unknown if deep_cosines is None else deep_cosines[rows],
+    )
+
+
+def short_list(
+    asked: Asked,
+    table: ChunkTable,
+    candidates: Candidates,
+    config: CascadeConfig,
+    weights: RankWeights,
+) -> Rows:
+    """Stage 2: candidates to be read at the exit asked for, best first, as places among the candidates.
+
+    They are chosen by words, exit 0 and all signals, whatever deep vectors happen to be known, so that
+    what is computed for a query does not depend on what was asked before.
+    """
+    unread = Candidates(
+        rows=candidates.rows,
+        lexical=candidates.lexical,
+        shallow=candidates.shallow,
+        deep=np.full(len(candidates.rows), np.nan, dtype=np.float32),
+    )
+    score = rank(asked.query, table, unread, weights).score
+    return np.argsort(-score, kind="stable")[: config.num_deep]
+
+
+def with_deep(candidates: Candidates, places: Rows, cosines: Floats) -> Candidates:
+    """The candidates with more deep cosines filled in."""
+    deep = candidates.deep.copy()
+    deep[places] = cosines
+    return Candidates(rows=candidates.rows, lexical=candidates.lexical, shallow=candidates.shallow, deep=deep)
+
+
+def _by_words(store: Store, table: ChunkTable, asked: Asked, config: CascadeConfig) -> tuple[Rows, Floats]:
+    terms = _affordable(store, asked.query.terms, config.max_postings)
+    if not terms:
+        return np.empty(0, np.int64), np.empty(0, np.float32)
+    limit = config.num_lexical if asked.allowed is None else config.max_postings
+    ids, scores = store.lexical(any_of(terms), limit, config.column_weights)
+    return _known(table, ids, scores, asked.allowed)
+
+
+def _by_name(store: Store, table: ChunkTable, asked: Asked, config: CascadeConfig) -> Rows:
+    names = [last_name(name).lower() for name in asked.query.names]
+    if not names:
+        return np.empty(0, np.int64)
+    ids, scores = store.lexical(f"symbol : ({any_of(names)})", config.num_definitions, (1.0, 1.0, 1.0))
+    return _known(table, ids, scores, asked.allowed)[0]
+
+
+def _known(
+    table: ChunkTable, ids: Rows, scores: Floats, allowed: NDArray[np.bool_] | None
+) -> tuple[Rows, Floats]:
+    rows = table.rows_of(ids)
+    keep = rows >= 0
+    if allowed is not None:
+        keep &= allowed[rows]
+    return rows[keep], scores[keep]
+
+
+def any_of(terms: tuple[str, ...] | list[str]) -> str:
+    """The FTS5 expression for chunks that hold any of the words.
+
+    Example:
+        >>> any_of(["open", "proxy"])
+        '"open" OR "proxy"'
+    """
+    return " OR ".join('"' + term.replace('"', '""') + '"' for term in terms)
+
+
+def _affordable(store: Store, terms: tuple[str, ...], max_postings: int) -> tuple[str, ...]:
+    """The rarest words whose occurrences together stay below a bound; at least one that occurs."""
+    counts = store.document_frequencies(terms)
+    chosen: list[str] = []
+    total = 0
+    for term in sorted((term for term in terms if counts[term] > 0), key=lambda term: counts[term]):
+        if chosen and total + counts[term] > max_postings:
+            break
+        chosen.append(term)
+        total += counts[term]
+    return tuple(chosen)
+
+
+def _best(cosines: Floats, count: int, allowed: NDArray[np.bool_] | None) -> Rows:
+    values = np.where(np.isfinite(cosines), cosines, -np.inf)
+    if allowed is not None:
+        values = np.where(allowed, values, -np.inf)
+    if len(values) > count:
+        rows = np.argpartition(-values, count)[:count]
+    else:
+        rows = np.arange(len(values))
+    return rows[np.isfinite(values[rows])].astype(np.int64)
+
+

@@ -1,0 +1,278 @@
+"""Bringing an index up to date with its tree, and its vectors down to an exit.
+
+``refresh`` walks the tree and cuts what has changed; chunks and words are committed batch by batch and the
+vectors of exit 0 follow right behind. ``deepen`` gives chunks the vectors of a deeper exit, the known ones
+first. Both can be killed at any point: what was committed stays, the rest is done by the next call.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from mose.errors import CodeIndexError
+from mose.files import Skipped, SourceFile, WalkLimits, walk
+from mose.search.chunks import ChunkerConfig
+from mose.search.cutting import CutTask, cut_files
+from mose.search.deepening import DeepenReport, TextEncoder, at_full_width, check_model, deepen, fill_exit_0
+from mose.search.location import DATABASE_NAME, index_folder, source_root, unwritable
+from mose.search.records import CutFile, KnownFile, Progress, ProgressCallback
+from mose.search.status import MAX_EXAMPLES, skipped_counts
+from mose.search.store import Store
+from mose.search.wording import fingerprint
+from mose.search.writing import (
+    LOCK_NAME,
+    merge_words,
+    repair_vectors,
+    set_meta,
+    transaction,
+    write_files,
+    write_skipped,
+    write_vectors,
+    writer_lock,
+)
+
+__all__ = [
+    "DeepenReport",
+    "RefreshReport",
+    "TextEncoder",
+    "check_made_by",
+    "deepen",
+    "forget",
+    "made_by",
+    "refresh",
+]
+
+BATCH_CHUNKS = 2_000
+BATCH_SECONDS = 2.0
+REMOVED_A_BATCH = 200
+MERGE_ABOVE_CHUNKS = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshReport:
+    """What a refresh did."""
+
+    num_added: int = 0
+    num_changed: int = 0
+    num_removed: int = 0
+    num_new_chunks: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)  # reason -> count
+    seconds: float = 0.0
+    busy: bool = False  # another process is writing; nothing was changed here
+
+
+@dataclass(slots=True)
+class _Plan:
+    tasks: list[CutTask]
+    old_ids: dict[str, int]  # path -> file id, of files that are to be cut again
+    removed: list[int]
+    num_added: int
+
+
+def refresh(
+    store: Store,
+    root: Path,
+    encoder: TextEncoder | None,
+    *,
+    chunker: ChunkerConfig | None = None,
+    limits: WalkLimits | None = None,
+    progress: ProgressCallback | None = None,
+    wait: bool = True,
+    num_workers: int | None = None,
+) -> RefreshReport:
+    """Brings chunks, words and exit 0 up to date with the tree.
+
+    Args:
+        store: An index opened to write.
+        root: The source tree.
+        encoder: Gives the vectors of exit 0, if it has that exit; None for words alone.
+        chunker: How to cut; an index keeps to the settings it was made with.
+        limits: Which files are too large.
+        progress: Called with how far the work is.
+        wait: Wait while another process writes; False to leave the index as it is then (``busy``).
+        num_workers: See `mose.search.cutting.cut_files`.
+
+    Raises:
+        CodeIndexError: The index was made by another chunker or model, or cannot be written.
+        SourceError: The tree cannot be read.
+    """
+    started = time.perf_counter()
+    tell = progress or _silent
+    root = source_root(root)
+    chunker, limits = chunker or ChunkerConfig(), limits or WalkLimits()
+    check_made_by(store, chunker, encoder)
+    files: list[SourceFile] = []
+    skipped: dict[str, tuple[int, list[str]]] = {}
+    for found in walk(root, limits):
+        if isinstance(found, SourceFile):
+            files.append(found)
+            if len(files) % 1000 == 0:
+                tell(Progress("walk", len(files), 0))
+        else:
+            _count(skipped, found)
+    plan = _plan(store, files)
+    counts = {reason: count for reason, (count, _) in skipped.items()}
+    report = RefreshReport()
+    unchanged = not plan.tasks and not plan.removed and store.complete and _walk_counts(store) == counts
+    if not unchanged:
+        with writer_lock(store.folder, wait=wait, on_wait=lambda: tell(Progress("wait", 0, 0))) as mine:
+            if not mine:
+                return replace(report, busy=True, seconds=time.perf_counter() - started)
+            plan = _plan(store, files)  # another process may have done some of it
+            with transaction(store):
+                set_meta(
+                    store,
+                    root=str(root),
+                    chunker=made_by(chunker),
+                    complete="0",
+                    pending=str(len(plan.tasks)),
+                )
+                if encoder is not None:
+                    set_meta(store, model=encoder.identity)
+            repair_vectors(store)
+            cut = cut_files(root, plan.tasks, limits, chunker, num_workers=num_workers)
+            num_new = _store_files(store, cut, plan, encoder, tell)
+            write_skipped(store, skipped)
+            if encoder is not None and 0 in encoder.exits:
+                fill_exit_0(store, encoder)
+            if num_new > MERGE_ABOVE_CHUNKS:
+                merge_words(store)
+            set_meta(store, complete="1", pending="0", refreshed_at=repr(time.time()))
+            report = replace(
+                report,
+                num_added=plan.num_added,
+                num_changed=len(plan.old_ids),
+                num_removed=len(plan.removed),
+                num_new_chunks=num_new,
+            )
+    return replace(report, skipped=skipped_counts(store), seconds=time.perf_counter() - started)
+
+
+def made_by(chunker: ChunkerConfig) -> str:
+    """The chunker that an index names: its version, its settings, and how words are split."""
+    settings = hashlib.blake2b(repr(chunker).encode(), digest_size=6).hexdigest()
+    return f"{chunker.version}-{settings}-{fingerprint()}"
+
+
+def check_made_by(store: Store, chunker: ChunkerConfig, encoder: TextEncoder | None) -> None:
+    """Nothing if an index fits the chunker and the model, or is new.
+
+    Raises:
+        CodeIndexError: It was made by others.
+    """
+    made, wanted = store.meta("chunker"), made_by(chunker)
+    if made is not None and made != wanted:
+        raise CodeIndexError(
+            f"the index in {store.folder} was cut by another chunker",
+            got=made,
+            allowed=wanted,
+            remedy=f"Run `mose index {store.meta('root') or 'PATH'} --rebuild`.",
+        )
+    if encoder is not None:
+        check_model(store, encoder)
+
+
+def forget(root: Path | str) -> list[Path]:
+    """Removes the index of a tree, wherever it lies; the tree itself may be gone already.
+
+    Returns:
+        The index folders that were removed.
+
+    Raises:
+        CodeIndexError: A file cannot be removed.
+    """
+    removed = []
+    for inside in (True, False):
+        folder = index_folder(root, inside=inside, must_exist=False)
+        if not (folder / DATABASE_NAME).exists():
+            continue
+        with writer_lock(folder, wait=True):
+            try:
+                for pattern in (f"{DATABASE_NAME}*", "exit_*.vec", ".gitignore", LOCK_NAME):
+                    for path in folder.glob(pattern):
+                        path.unlink(missing_ok=True)
+                if not any(folder.iterdir()):
+                    folder.rmdir()
+            except OSError as error:
+                raise unwritable(folder, error) from error
+        removed.append(folder)
+    return removed
+
+
+def _plan(store: Store, files: Sequence[SourceFile]) -> _Plan:
+    known = {
+        row[0]: KnownFile(*row[1:])
+        for row in store.rows(
+            "SELECT path, id, size_bytes, modified_ns, doubtful, hash, skipped, language FROM files"
+        )
+    }
+    plan = _Plan(tasks=[], old_ids={}, removed=[], num_added=0)
+    for file in files:
+        old = known.pop(file.path, None)
+        if old is None:
+            plan.num_added += 1
+            plan.tasks.append(CutTask(file=file))
+        elif file.language != old.language:
+            plan.old_ids[file.path] = old.id
+            plan.tasks.append(CutTask(file=file))
+        elif old.doubtful or old.modified_ns != file.modified_ns or old.size_bytes != file.size_bytes:
+            plan.old_ids[file.path] = old.id
+            plan.tasks.append(CutTask(file=file, known_hash=old.hash, known_skip=old.skipped))
+    plan.removed.extend(old.id for old in known.values())
+    return plan
+
+
+def _store_files(
+    store: Store, cut: Iterable[CutFile], plan: _Plan, encoder: TextEncoder | None, tell: ProgressCallback
+) -> int:
+    """Commits files in batches, the vectors of exit 0 behind each; gives the number of new chunks."""
+    num_new = num_done = 0
+    at_exit_0 = at_full_width(encoder, 0) if encoder is not None and 0 in encoder.exits else None
+    for start in range(0, len(plan.removed), REMOVED_A_BATCH):
+        write_files(store, removed=plan.removed[start : start + REMOVED_A_BATCH], files=[])
+    for batch in _batches(cut):
+        replaced = [plan.old_ids[file.path] for file in batch if not file.same and file.path in plan.old_ids]
+        ids = write_files(store, removed=replaced, files=batch)
+        num_new += len(ids)
+        num_done += len(batch)
+        set_meta(store, pending=str(len(plan.tasks) - num_done))
+        tell(Progress("cut", num_done, len(plan.tasks)))
+        if at_exit_0 is not None and len(ids):
+            chunks = (chunk for file in batch if not file.same for chunk in file.chunks)
+            words = [[*chunk.context_words.split(), *chunk.text_words.split()] for chunk in chunks]
+            write_vectors(store, 0, at_exit_0.identity, np.array(ids), at_exit_0.encode_words(words))
+    return num_new
+
+
+def _batches(cut: Iterable[CutFile]) -> Iterator[list[CutFile]]:
+    batch: list[CutFile] = []
+    num_chunks, started = 0, time.monotonic()
+    for file in cut:
+        batch.append(file)
+        num_chunks += len(file.chunks)
+        if num_chunks >= BATCH_CHUNKS or time.monotonic() - started > BATCH_SECONDS:
+            yield batch
+            batch, num_chunks, started = [], 0, time.monotonic()
+    if batch:
+        yield batch
+
+
+def _count(skipped: dict[str, tuple[int, list[str]]], found: Skipped) -> None:
+    count, examples = skipped.get(found.reason, (0, []))
+    if len(examples) < MAX_EXAMPLES:
+        examples.append(found.path)
+    skipped[found.reason] = (count + 1, examples)
+
+
+def _walk_counts(store: Store) -> dict[str, int]:
+    return dict(store.rows("SELECT reason, count FROM skipped"))
+
+
+def _silent(progress: Progress) -> None:
+    """Tells nobody."""

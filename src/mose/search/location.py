@@ -1,0 +1,95 @@
+"""Where the index of a source tree lies: one home per user, one folder per tree.
+
+By default nothing is written into the tree itself. An index asked for inside the tree lies in its
+``.mose`` folder and is found there from then on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+from mose.errors import CodeIndexError, SourceError
+
+HOME_VARIABLE = "MOSE_HOME"
+INSIDE_NAME = ".mose"
+DATABASE_NAME = "index.db"
+SHARED_NAME = "vectors.db"
+
+
+def home() -> Path:
+    """The user's folder for all indexes: ``MOSE_HOME`` if set, else the user's cache folder."""
+    chosen = os.environ.get(HOME_VARIABLE)
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    from platformdirs import user_cache_path
+
+    return user_cache_path("mose", appauthor=False)
+
+
+def source_root(root: Path | str) -> Path:
+    """The tree as an absolute path without links.
+
+    Raises:
+        SourceError: There is no such folder, or it is not one.
+    """
+    path = Path(root).expanduser()
+    try:
+        resolved = path.resolve()
+        if resolved.is_dir():
+            return resolved
+        exists = resolved.exists()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise SourceError(
+            f"{path} cannot be read: {error}", remedy="Name a folder with source code."
+        ) from error
+    if exists:
+        raise SourceError(f"{path} is not a folder", remedy=f"Name the folder that holds it: {path.parent}")
+    raise SourceError(f"there is no folder {path}", remedy="Check the spelling, or name another folder.")
+
+
+def index_folder(root: Path | str, *, inside: bool | None = None, must_exist: bool = True) -> Path:
+    """The folder that holds (or would hold) the index of a tree; nothing is created.
+
+    Args:
+        root: The source tree.
+        inside: True for the tree's own ``.mose`` folder, False for the user's home, None for the tree's own
+            folder if there is an index in it and the home otherwise.
+        must_exist: False for a tree that may be gone.
+
+    Raises:
+        SourceError: ``root`` is not a folder.
+    """
+    resolved = source_root(root) if must_exist else Path(root).expanduser().resolve()
+    own = resolved / INSIDE_NAME
+    if inside or (inside is None and (own / DATABASE_NAME).is_file()):
+        return own
+    digest = hashlib.blake2b(os.fsencode(resolved), digest_size=6).hexdigest()
+    name = re.sub(r"[^\w.-]+", "-", resolved.name).strip(".-")[:40] or "root"
+    return home() / "trees" / f"{name}-{digest}"
+
+
+def make_folder(folder: Path) -> None:
+    """Creates an index folder; one inside a tree hides itself from git.
+
+    Raises:
+        CodeIndexError: The folder cannot be created or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if folder.name == INSIDE_NAME and not (folder / ".gitignore").exists():
+            (folder / ".gitignore").write_text("*\n", encoding="utf-8")
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise unwritable(folder, PermissionError("no permission to write"))
+
+
+def unwritable(path: Path, error: OSError) -> CodeIndexError:
+    """The error for a folder or file of an index that cannot be written, full disk included."""
+    return CodeIndexError(
+        f"the index cannot be written at {path}: {error.strerror or error}",
+        remedy=f"Make room or permission there, or set {HOME_VARIABLE} to a folder with both.",
+    )

@@ -1,0 +1,494 @@
+"""``CodeIndex``: one source tree, indexed and searched. The facade of `mose.search`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mose.errors import CodeIndexError, ConfigError, SourceError
+from mose.runtime.encoder import DEFAULT_MODEL, Encoder
+from mose.search.cascade import Asked, CascadeConfig, ExitVectors, gather, short_list, with_deep
+from mose.search.chunks import ChunkerConfig
+from mose.search.deepening import DeepenReport, deepen
+from mose.search.indexer import RefreshReport, refresh
+from mose.search.intent import Query, read_query
+from mose.search.location import index_folder, source_root
+from mose.search.rank import Candidates, Ranking, RankWeights, rank
+from mose.search.records import ChunkTable, IndexStatus, ProgressCallback, StoredChunk
+from mose.search.store import Store
+
+Mode = Literal["fused", "lexical", "dense"]
+DEFAULT_BUDGET_S = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Why a hit stands where it stands: weighted parts that sum to its score before ``factor``."""
+
+    dense: float = 0.0
+    """Vectors, at the exit named by ``exit``."""
+    lexical: float = 0.0
+    """Words (BM25)."""
+    definition: float = 0.0
+    """Defines a name of the query."""
+    path: float = 0.0
+    """Words of the query in the file's or folder's name."""
+    symbol: float = 0.0
+    """Words of the query in the names defined here."""
+    file: float = 0.0
+    """Other good chunks in the same file."""
+    factor: float = 1.0
+    """Below 1 for tests, copies, generated files, re-exports, prose."""
+    exit: int | None = None
+    """Depth at which the chunk was read; None if words alone spoke for it."""
+    cosine: float | None = None
+    """Cosine of query and chunk at that exit, -1 to 1."""
+    bm25: float = 0.0
+    """Raw BM25 score, 0 or more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """One answer: lines of a file, best first by ``score`` (0 to 1)."""
+
+    path: str
+    start_line: int
+    end_line: int
+    symbol: str
+    language: str
+    score: float
+    text: str
+    parts: Parts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchStats:
+    """What the last search did, for those who want to know how honest its answer is."""
+
+    num_chunks: int
+    num_candidates: int
+    num_deep: int
+    """Candidates scored at ``exit``."""
+    num_encoded: int
+    """Of these, how many were computed for this search."""
+    num_short: int
+    """Size of the short list; more than ``num_deep`` if the budget ran out."""
+    num_read: int
+    """Chunks of the whole tree that have a vector at ``exit``."""
+    exit: int | None
+    seconds: float
+
+
+class CodeIndex:
+    """A source tree that can be searched by meaning.
+
+    Example:
+        >>> index = CodeIndex.open("path/to/tree")                    # doctest: +SKIP
+        >>> [hit.path for hit in index.search("open a proxy connection", limit=3)]   # doctest: +SKIP
+        ['adapters.py', 'utils.py', 'sessions.py']
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        store: Store,
+        encoder: Encoder,
+        *,
+        weights: RankWeights | None = None,
+        cascade: CascadeConfig | None = None,
+    ) -> None:
+        self.root = root
+        self.store = store
+        self.encoder = encoder
+        self.weights = weights or RankWeights()
+        self.cascade = cascade or CascadeConfig()
+        self.last_refresh: RefreshReport | None = None
+        self.last_search: SearchStats | None = None
+        self._table: ChunkTable | None = None
+        self._vectors: dict[int, ExitVectors] = {}
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path = ".",
+        *,
+        model: str | Path = DEFAULT_MODEL,
+        exit: int | None = None,  # noqa: A002
+        width: int | None = None,
+        inside: bool | None = None,
+        update: bool = True,
+        progress: ProgressCallback | None = None,
+        chunker: ChunkerConfig | None = None,
+    ) -> CodeIndex:
+        """The index of a source tree, made or brought up to date first.
+
+        Args:
+            path: The source tree.
+            model: A shipped model by name, or a runtime folder.
+            exit: Exit that the short list is read at; the deepest if None.
+            width: Leading dimensions of the vectors to compare; all if None.
+            inside: True to keep the index in the tree's ``.mose`` folder.
+            update: False to answer from the index as it is, and to fail if there is none.
+            progress: Called with how far the work is.
+            chunker: How to cut; needed only to make an index that differs from the default.
+
+        Raises:
+            SourceError: ``path`` is not a folder.
+            ModelError: The model is missing, or has no such exit or width.
+            CodeIndexError: The index is damaged, foreign, of another model, or cannot be written.
+        """
+        root = source_root(path)
+        encoder = Encoder.load(model, exit=exit, width=width)
+        store = Store.open(index_folder(root, inside=inside), create=update)
+        index = cls(root, store, encoder)
+        try:
+            if update:
+                index.refresh(progress=progress, chunker=chunker)
+            else:
+                index._check_model()
+        except BaseException:
+            store.close()
+            raise
+        return index
+
+    def close(self) -> None:
+        """Closes the index files."""
+        self.store.close()
+
+    def __enter__(self) -> CodeIndex:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ---- keeping up
+
+    def refresh(
+        self, *, progress: ProgressCallback | None = None, chunker: ChunkerConfig | None = None
+    ) -> RefreshReport:
+        """Brings the index up to date with the tree; only what has changed is read.
+
+        While another process writes the same index, nothing is done if there is something to answer from.
+        """
+        has_chunks = self.store.generation > 0
+        report = refresh(
+            self.store, self.root, self.encoder, progress=progress, wait=not has_chunks, chunker=chunker
+        )
+        self.last_refresh = report
+        return report
+
+    def deepen(
+        self,
+        *,
+        exit: int | None = None,  # noqa: A002
+        budget_s: float | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> DeepenReport:
+        """Brings every chunk to an exit, the encoder's own if None. What is done stays done when interrupted."""
+        encoder = self.encoder.at(exit=exit)
+        return deepen(self.store, encoder, encoder.exit, budget_s=budget_s, progress=progress)
+
+    def status(self) -> IndexStatus:
+        """What the index holds, and how much of the tree that is."""
+        return self.store.status()
+
+    # ---- asking
+
+    def search(
+        self,
+        query: str,
+        *,
+        limit: int = 10,
+        mode: Mode = "fused",
+        language: str | None = None,
+        path: str | None = None,
+        budget_s: float = DEFAULT_BUDGET_S,
+        per_file: bool = True,
+    ) -> list[Hit]:
+        """The best places for a query in words, or for a name.
+
+        Args:
+            query: What to look for.
+            limit: At most this many hits.
+            mode: "fused", or words ("lexical") or vectors ("dense") alone.
+            language: Only files of this language.
+            path: Only files that match this pattern (as in ``.gitignore``: ``src/``, ``*.py``).
+            budget_s: Seconds for computing deep vectors of the short list; 0 for none.
+            per_file: Each file once, with its best place; False for every chunk.
+
+        Returns:
+            Hits, best first.
+
+        Raises:
+            ConfigError: The query is empty, or an argument lies outside its range.
+        """
+        if not query.strip():
+            raise ConfigError("the query is empty", remedy='Say what to look for: mose search "parse a date" .')
+        asked = Asked(
+            query=read_query(query),
+            shallow=self._encode(query, 0) if mode != "lexical" and 0 in self.encoder.exits else None,
+            deep=self._encode(query, self.encoder.exit) if mode != "lexical" and self.encoder.exit else None,
+            lexical=mode != "dense",
+        )
+        return self._search(asked, limit, language, path, budget_s, per_file, mode)
+
+    def like(
+        self,
+        path: str,
+        line: int,
+        *,
+        limit: int = 10,
+        language: str | None = None,
+        path_pattern: str | None = None,
+        budget_s: float = DEFAULT_BUDGET_S,
+        per_file: bool = True,
+    ) -> list[Hit]:
+        """Code like the code at a line of an indexed file; that place itself is left out.
+
+        Args:
+            path: The file, relative to the tree.
+            line: Counted from 1.
+            limit: As for `search`.
+            language: As for `search`.
+            path_pattern: As ``path`` of `search`.
+            budget_s: As for `search`.
+            per_file: As for `search`.
+
+        Raises:
+            SourceError: The index has no such place.
+        """
+        chunk = self.store.find_chunk(path, line)
+        if chunk is None:
+            raise SourceError(
+                f"the index of {self.root} has no line {line} of {path}",
+                remedy="Name the file relative to the tree, as hits do, and a line that it has.",
+            )
+        table = self._fresh_table()
+        allowed = np.ones(len(table), dtype=np.bool_)
+        row = int(table.rows_of(np.array([chunk.id]))[0])
+        if row >= 0:
+            allowed[row] = False
+        words = read_query(chunk.text)
+        asked = Asked(
+            query=replace(words, words=(), names=(), terms=self._telling(words), is_name=False, is_symbol=False),
+            shallow=self._encode_chunk(chunk, 0) if 0 in self.encoder.exits else None,
+            deep=self._encode_chunk(chunk, self.encoder.exit) if self.encoder.exit else None,
+            allowed=allowed,
+        )
+        return self._search(asked, limit, language, path_pattern, budget_s, per_file, "fused")
+
+    # ---- inside
+
+    def _search(
+        self,
+        asked: Asked,
+        limit: int,
+        language: str | None,
+        pattern: str | None,
+        budget_s: float,
+        per_file: bool,
+        mode: Mode,
+    ) -> list[Hit]:
+        if limit < 1:
+            raise ConfigError("limit", got=limit, allowed="1 or more")
+        started = time.perf_counter()
+        table = self._fresh_table()
+        asked = replace(asked, allowed=_allowed(table, asked.allowed, language, pattern))
+        weights = {
+            "fused": self.weights,
+            "lexical": replace(self.weights, dense=0.0, dense_symbol=0.0, dense_shallow=0.0),
+            "dense": replace(self.weights, dense=1.0, dense_symbol=1.0, dense_shallow=1.0),
+        }[mode]
+        exit_layer = self.encoder.exit if asked.deep is not None else None
+        shallow = self._vectors_at(0, table) if asked.shallow is not None else None
+        deep = self._vectors_at(exit_layer, table) if exit_layer else None
+        candidates = gather(self.store, table, asked, shallow, deep, self.cascade)
+        num_encoded = num_short = 0
+        if exit_layer and asked.deep is not None and len(candidates.rows):
+            candidates, num_encoded, num_short = self._read_short_list(
+                asked, table, candidates, exit_layer, budget_s, weights
+            )
+        ranking = rank(asked.query, table, candidates, weights)
+        chosen = _choose(table, candidates, ranking, limit, per_file)
+        hits = self._hits(table, candidates, ranking, chosen, exit_layer)
+        self.last_search = SearchStats(
+            num_chunks=len(table),
+            num_candidates=len(candidates.rows),
+            num_deep=int(np.isfinite(candidates.deep).sum()),
+            num_encoded=num_encoded,
+            num_short=num_short,
+            num_read=(deep.num_known if deep is not None else 0) + num_encoded,
+            exit=exit_layer,
+            seconds=time.perf_counter() - started,
+        )
+        return hits
+
+    def _read_short_list(
+        self,
+        asked: Asked,
+        table: ChunkTable,
+        candidates: Candidates,
+        exit_layer: int,
+        budget_s: float,
+        weights: RankWeights,
+    ) -> tuple[Candidates, int, int]:
+        """Fills in deep cosines of the short list; gives how many were encoded and how long the list is."""
+        assert asked.deep is not None
+        if np.isfinite(candidates.deep).all():
+            return candidates, 0, len(candidates.rows)
+        places = short_list(asked, table, candidates, self.cascade, weights)
+        missing = places[~np.isfinite(candidates.deep[places])]
+        if len(missing) and budget_s > 0:
+            ids = table.ids[candidates.rows[missing]].tolist()
+            report = deepen(
+                self.store, self.encoder.at(exit=exit_layer), exit_layer, ids=ids, budget_s=budget_s, wait=False
+            )
+            cosines = np.full(len(missing), np.nan, dtype=np.float32)
+            if report.vectors:
+                width = len(asked.deep)
+                for place, chunk_id in enumerate(ids):
+                    vector = report.vectors.get(chunk_id)
+                    if vector is not None:
+                        leading = vector[:width]
+                        cosines[place] = leading @ asked.deep / max(float(np.linalg.norm(leading)), 1e-9)
+            candidates = with_deep(candidates, missing, cosines)
+            return candidates, report.num_encoded, len(places)
+        return candidates, 0, len(places)
+
+    def _fresh_table(self) -> ChunkTable:
+        generation = self.store.generation
+        if self._table is None or self._table.generation != generation:
+            self._table = self.store.chunk_table()
+            self._vectors.clear()
+        return self._table
+
+    def _vectors_at(self, exit_layer: int, table: ChunkTable) -> ExitVectors:
+        known = self._vectors.get(exit_layer)
+        if known is None or known.state != self.store.vector_state(exit_layer):
+            known = self._vectors[exit_layer] = ExitVectors(self.store, table, exit_layer)
+        return known
+
+    def _encode(self, text: str, exit_layer: int) -> NDArray[np.float32]:
+        return self._narrowed(exit_layer).encode([text], kind="query")[0]
+
+    def _encode_chunk(self, chunk: StoredChunk, exit_layer: int) -> NDArray[np.float32]:
+        encoder = self._narrowed(exit_layer)
+        return encoder.encode([chunk.text], kind="code", language=chunk.language)[0]
+
+    def _narrowed(self, exit_layer: int) -> Encoder:
+        return self.encoder.at(exit=exit_layer)
+
+    def _telling(self, words: Query, count: int = 24) -> tuple[str, ...]:
+        """The rarest words of a long text: those that tell where it comes from."""
+        counts = self.store.document_frequencies(words.terms)
+        return tuple(sorted((term for term in words.terms if counts[term] > 1), key=counts.__getitem__)[:count])
+
+    def _hits(
+        self,
+        table: ChunkTable,
+        candidates: Candidates,
+        ranking: Ranking,
+        chosen: list[int],
+        exit_layer: int | None,
+    ) -> list[Hit]:
+        rows = candidates.rows[chosen] if chosen else np.empty(0, np.int64)
+        chunks = {chunk.id: chunk for chunk in self.store.chunks(table.ids[rows].tolist())}
+        hits = []
+        for place, row in zip(chosen, rows.tolist(), strict=True):
+            chunk = chunks.get(int(table.ids[row]))
+            if chunk is None:
+                continue  # a writer has just removed it
+            hits.append(
+                Hit(
+                    path=chunk.path,
+                    start_line=chunk.first_line,
+                    end_line=chunk.last_line,
+                    symbol=chunk.symbol,
+                    language=chunk.language,
+                    score=float(ranking.score[place]),
+                    text=chunk.text,
+                    parts=_parts(candidates, ranking, place, exit_layer),
+                )
+            )
+        return hits
+
+    def _check_model(self) -> None:
+        made_by = self.store.meta("model")
+        if made_by is not None and made_by != self.encoder.identity:
+            raise CodeIndexError(
+                f"the index of {self.root} was made by another model",
+                got=made_by,
+                allowed=self.encoder.identity,
+                remedy=f"Run `mose index {self.root} --rebuild`, or name that model with --model.",
+            )
+
+
+def _allowed(
+    table: ChunkTable, base: NDArray[np.bool_] | None, language: str | None, pattern: str | None
+) -> NDArray[np.bool_] | None:
+    if language is None and pattern is None:
+        return base
+    files = np.ones(len(table.paths), dtype=np.bool_)
+    if language is not None:
+        known = sorted(set(table.languages))
+        if language not in known:
+            raise ConfigError("language", got=language, allowed=", ".join(known) or "none: the index is empty")
+        files &= np.array([own == language for own in table.languages], dtype=np.bool_)
+    if pattern is not None:
+        from pathspec import PathSpec
+
+        spec = PathSpec.from_lines("gitignore", [pattern])
+        files &= np.array([spec.match_file(own) for own in table.paths], dtype=np.bool_)
+        if not files.any():
+            raise ConfigError("path: no indexed file matches", got=pattern, remedy="Patterns are as in .gitignore.")
+    chunks: NDArray[np.bool_] = files[table.file_row]
+    return chunks if base is None else chunks & base
+
+
+def _choose(
+    table: ChunkTable, candidates: Candidates, ranking: Ranking, limit: int, per_file: bool
+) -> list[int]:
+    """Places of the best candidates, ties broken by path and line."""
+    return [*_in_order(table, candidates, ranking, limit, per_file)]
+
+
+def _in_order(
+    table: ChunkTable, candidates: Candidates, ranking: Ranking, limit: int, per_file: bool
+) -> Iterator[int]:
+    seen: set[int] = set()
+    count = 0
+    for place in np.lexsort((candidates.rows, -ranking.score)).tolist():
+        file = int(table.file_row[candidates.rows[place]])
+        if per_file and file in seen:
+            continue
+        seen.add(file)
+        yield place
+        count += 1
+        if count == limit:
+            return
+
+
+def _parts(candidates: Candidates, ranking: Ranking, place: int, exit_layer: int | None) -> Parts:
+    deep, shallow = float(candidates.deep[place]), float(candidates.shallow[place])
+    if np.isfinite(deep):
+        depth, cosine = exit_layer, deep
+    elif np.isfinite(shallow):
+        depth, cosine = 0, shallow
+    else:
+        depth, cosine = None, None
+    return Parts(
+        **{name: float(part[place]) for name, part in ranking.parts.items()},
+        factor=float(ranking.factor[place]),
+        exit=depth,
+        cosine=cosine,
+        bm25=float(candidates.lexical[place]),
+    )

@@ -1,0 +1,149 @@
+"""The values that go into an index and come out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class CutChunk(NamedTuple):
+    """One chunk ready to be stored, its words already split. A tuple: millions pass between processes."""
+
+    first_line: int
+    last_line: int
+    kind: str
+    symbol: str
+    signature: str
+    context: str
+    defines: str  # names, one a line
+    text: str
+    key: bytes  # of language and embedding text: equal keys have equal vectors
+    context_words: str  # words of the embedding text before the text itself
+    text_words: str  # words of the text, identifiers split
+    whole_words: str  # identifiers of more than one part, whole
+    symbol_words: str  # both forms of symbol and defines
+
+
+class CutFile(NamedTuple):
+    """One file read and cut. ``skipped``: why its content is left out; ``same``: it has not changed."""
+
+    path: str
+    hash: bytes
+    size_bytes: int
+    modified_ns: int
+    doubtful: bool  # modified so shortly before reading that an equal time stamp proves nothing
+    language: str
+    cut_by: str
+    skipped: str
+    same: bool
+    chunks: list[CutChunk]
+
+
+class KnownFile(NamedTuple):
+    """What the index knows about a file."""
+
+    id: int
+    size_bytes: int
+    modified_ns: int
+    doubtful: bool
+    hash: bytes
+    skipped: str
+    language: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredChunk:
+    """One chunk of an index with its text."""
+
+    id: int
+    path: str
+    language: str
+    first_line: int
+    last_line: int
+    kind: str
+    symbol: str
+    signature: str
+    context: str
+    defines: tuple[str, ...]
+    text: str
+    key: bytes
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ChunkTable:
+    """The place of every chunk, N of them in M files, in order of their ids."""
+
+    generation: int
+    ids: NDArray[np.int64]  # [N], rising
+    file_row: NDArray[np.int32]  # [N], into paths and languages
+    first_line: NDArray[np.int32]  # [N]
+    last_line: NDArray[np.int32]  # [N]
+    symbol: list[str]  # [N], "" where there is none
+    kind: list[str]  # [N]
+    defined: list[str]  # [N], names one a line
+    paths: list[str]  # [M]
+    languages: list[str]  # [M]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def defines(self) -> list[tuple[str, ...]]:
+        """Every name that each chunk defines, [N]."""
+        return [tuple(names.split("\n")) if names else () for names in self.defined]
+
+    def rows_of(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Rows of chunk ids in this table, -1 for ids that it does not have."""
+        rows = np.searchsorted(self.ids, ids)
+        rows[rows == len(self.ids)] = 0
+        if not len(self.ids):
+            return np.full(len(ids), -1, dtype=np.int64)
+        return np.where(self.ids[rows] == ids, rows, -1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LanguageStatus:
+    """How much of one language is in an index."""
+
+    language: str
+    num_files: int
+    num_chunks: int
+    num_cut_by_lines: int  # files that fell back, their language having no grammar or their text no syntax
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexStatus:
+    """What an index holds, and how much of the tree that is."""
+
+    root: str
+    folder: Path
+    num_files: int
+    num_chunks: int
+    num_pending_files: int  # seen by the last refresh and not stored yet
+    complete: bool  # the last refresh ran to its end
+    skipped: dict[str, int]  # reason -> files and folders left out
+    skipped_examples: dict[str, tuple[str, ...]]
+    languages: tuple[LanguageStatus, ...]
+    vectors: dict[int, int]  # exit -> chunks that have a vector
+    model: str | None
+    chunker: str | None
+    size_bytes: int
+    refreshed_at: float | None  # seconds since the epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One step of long work: ``stage`` is "wait", "walk", "cut", "words" or "exit 6"."""
+
+    stage: str
+    done: int
+    total: int
+
+
+ProgressCallback = Callable[[Progress], None]

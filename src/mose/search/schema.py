@@ -1,0 +1,156 @@
+"""The tables of an index file, how it is opened, and what its failures mean.
+
+A file is ours if its ``application_id`` says so, and readable if its ``user_version`` is ours.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mose.errors import CodeIndexError
+from mose.search.location import HOME_VARIABLE
+
+APPLICATION_ID = 0x4D6F5345  # "MoSE"
+FORMAT_VERSION = 1
+BUSY_TIMEOUT_MS = 30_000
+CACHE_KIB = 32_768
+
+TOKENIZER = "porter unicode61 tokenchars '_'"
+"""How FTS5 reads the words it is given; a query goes through the same."""
+
+REBUILD = "Run `mose index PATH --rebuild` to make it anew, or `mose forget PATH` to remove it."
+
+TABLES = f"""
+CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE files(
+    id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, hash BLOB NOT NULL, size_bytes INTEGER NOT NULL,
+    modified_ns INTEGER NOT NULL, doubtful INTEGER NOT NULL, language TEXT NOT NULL, cut_by TEXT NOT NULL,
+    skipped TEXT NOT NULL
+);
+CREATE TABLE skipped(reason TEXT PRIMARY KEY, count INTEGER NOT NULL, examples TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE chunks(
+    id INTEGER PRIMARY KEY AUTOINCREMENT, file_id INTEGER NOT NULL, first_line INTEGER NOT NULL,
+    last_line INTEGER NOT NULL, kind TEXT NOT NULL, symbol TEXT NOT NULL, defines TEXT NOT NULL
+);
+CREATE INDEX chunks_of_file ON chunks(file_id);
+CREATE TABLE texts(
+    id INTEGER PRIMARY KEY, key BLOB NOT NULL, signature TEXT NOT NULL, context TEXT NOT NULL,
+    text TEXT NOT NULL
+);
+CREATE VIRTUAL TABLE words USING fts5(body, symbol, path, content='', tokenize="{TOKENIZER}");
+CREATE VIRTUAL TABLE vocabulary USING fts5vocab(words, row);
+CREATE TABLE exits(
+    exit INTEGER PRIMARY KEY, model TEXT NOT NULL, width INTEGER NOT NULL, file TEXT NOT NULL,
+    next_row INTEGER NOT NULL
+);
+CREATE TABLE runs(
+    exit INTEGER NOT NULL, first_row INTEGER NOT NULL, ids BLOB NOT NULL, UNIQUE(exit, first_row)
+);
+"""
+# chunks: ids are never used twice: neither a vector nor a search in flight can meet another chunk's text.
+# texts: apart from chunks, so that reading every chunk's place does not page through every text.
+# files.skipped: why its content was left out ("" if indexed); it is not read again.
+# runs: vector rows first_row, first_row + 1, ... of an exit's file belong to these chunk ids (int64).
+
+
+@contextmanager
+def clear_errors(path: Path, rebuild: str = REBUILD) -> Iterator[None]:
+    """Turns what SQLite raises about a file into errors that say what to do.
+
+    Args:
+        path: The file, to be named.
+        rebuild: The remedy for a damaged file.
+
+    Raises:
+        CodeIndexError: In place of an ``sqlite3.Error`` that the file or the disk is to blame for.
+    """
+    try:
+        yield
+    except sqlite3.Error as error:
+        message = str(error).lower()
+        if "full" in message:
+            what, remedy = "the disk is full", f"Make room, or set {HOME_VARIABLE} to a folder that has some."
+        elif "readonly" in message or "unable to open" in message:
+            what, remedy = "cannot be opened for writing", f"Check its permissions, or set {HOME_VARIABLE}."
+        elif "locked" in message or "busy" in message:
+            what, remedy = "is locked by another process", "Wait until that process ends, then try again."
+        elif "disk i/o error" in message:
+            what, remedy = "cannot be read or written", f"Check the disk, or set {HOME_VARIABLE}. {rebuild}"
+        elif type(error) is sqlite3.DatabaseError or "no such table" in message or "fts5: corrupt" in message:
+            what, remedy = f"is damaged ({error})", rebuild
+        else:
+            raise  # a mistake of ours
+        raise CodeIndexError(f"{path}: {what}", remedy=remedy) from error
+
+
+def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
+    """An open connection to an index file that is known to be ours; a new file gets its tables.
+
+    Raises:
+        CodeIndexError: The file is foreign, damaged, of another format, or cannot be opened.
+    """
+    with clear_errors(path):
+        if read_only:
+            connection = sqlite3.connect(
+                f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None
+            )
+        else:
+            connection = sqlite3.connect(path, isolation_level=None)
+        try:
+            connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+            _check(connection, path, read_only=read_only)
+            connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def _check(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> None:
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if application == 0 and version == 0 and not read_only:
+        _create(connection, path)
+    elif application != APPLICATION_ID:
+        raise CodeIndexError(
+            f"{path} is not an index of mose",
+            remedy="Move it away, or run `mose forget PATH` to remove it.",
+        )
+    elif version > FORMAT_VERSION:
+        raise CodeIndexError(
+            f"{path} was written by a newer mose",
+            got=f"format {version}",
+            allowed=f"format {FORMAT_VERSION}",
+            remedy="Upgrade mose, or run `mose index PATH --rebuild`.",
+        )
+    elif version < FORMAT_VERSION:
+        raise CodeIndexError(
+            f"{path} was written by an older mose",
+            got=f"format {version}",
+            allowed=f"format {FORMAT_VERSION}",
+            remedy="Run `mose index PATH --rebuild`.",
+        )
+    if not read_only:
+        connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _create(connection: sqlite3.Connection, path: Path) -> None:
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("BEGIN IMMEDIATE")
+    if connection.execute("PRAGMA user_version").fetchone()[0] == 0:  # no other process was faster
+        if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            connection.execute("ROLLBACK")
+            raise CodeIndexError(
+                f"{path} is not an index of mose",
+                remedy="Move it away, or run `mose forget PATH` to remove it.",
+            )
+        for statement in TABLES.split(";\n"):
+            if statement.strip():
+                connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+    connection.execute("COMMIT")

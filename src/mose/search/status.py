@@ -1,0 +1,69 @@
+"""The status of an index, read in one snapshot."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from mose.search.records import IndexStatus, LanguageStatus
+
+if TYPE_CHECKING:
+    from mose.search.store import Store
+
+MAX_EXAMPLES = 5
+_SKIPPED_FOR_CONTENT = """
+SELECT skipped, path FROM (
+    SELECT skipped, path, row_number() OVER (PARTITION BY skipped ORDER BY path) AS place
+    FROM files WHERE skipped != ''
+) WHERE place <= ?
+"""
+
+
+def status_of(store: Store) -> IndexStatus:
+    """What an index holds, and how much of the tree that is."""
+    with store.snapshot():
+        num_chunks = len(store.chunk_ids())
+        skipped = skipped_counts(store)
+        examples = {
+            reason: json.loads(paths) for reason, paths in store.rows("SELECT reason, examples FROM skipped")
+        }
+        for reason, path in store.rows(_SKIPPED_FOR_CONTENT, (MAX_EXAMPLES,)):
+            examples[reason] = [*examples.get(reason, ()), path][:MAX_EXAMPLES]
+        languages = store.rows(
+            "SELECT language, count(*), sum(cut_by = 'lines'), "
+            "sum((SELECT count(*) FROM chunks WHERE file_id = files.id)) "
+            "FROM files WHERE skipped = '' GROUP BY language ORDER BY 2 DESC, 1"
+        )
+        vectors = {exit_layer: len(store.vector_matrix(exit_layer)[0]) for exit_layer in store.exits()}
+        refreshed_at = store.meta("refreshed_at")
+        return IndexStatus(
+            root=store.meta("root") or "",
+            folder=store.folder,
+            num_files=sum(row[1] for row in languages),
+            num_chunks=num_chunks,
+            num_pending_files=int(store.meta("pending") or 0),
+            complete=store.complete,
+            skipped=skipped,
+            skipped_examples={reason: tuple(paths) for reason, paths in examples.items()},
+            languages=tuple(
+                LanguageStatus(
+                    language=language, num_files=files, num_chunks=chunks, num_cut_by_lines=by_lines
+                )
+                for language, files, by_lines, chunks in languages
+            ),
+            vectors=vectors,
+            model=store.meta("model"),
+            chunker=store.meta("chunker"),
+            size_bytes=sum(file.stat().st_size for file in store.folder.iterdir() if file.is_file()),
+            refreshed_at=float(refreshed_at) if refreshed_at else None,
+        )
+
+
+def skipped_counts(store: Store) -> dict[str, int]:
+    """Reason -> files and folders left out, by the walk or for their content; most frequent first."""
+    counts = store.rows(
+        "SELECT reason, sum(count) FROM (SELECT reason, count FROM skipped UNION ALL "
+        "SELECT skipped, count(*) FROM files WHERE skipped != '' GROUP BY skipped) "
+        "GROUP BY reason ORDER BY 2 DESC, 1"
+    )
+    return dict(counts)

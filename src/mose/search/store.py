@@ -1,0 +1,288 @@
+"""What an index answers: chunks, words, vectors, status. Reading never waits for a writer.
+
+An index is a folder with one SQLite file (WAL) and one flat vector file per exit. Every read takes the
+last committed state; ``Store.snapshot`` makes several reads see the same one.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mose.errors import CodeIndexError
+from mose.search.location import DATABASE_NAME, make_folder
+from mose.search.records import ChunkTable, IndexStatus, StoredChunk
+from mose.search.schema import TOKENIZER, clear_errors, connect
+from mose.search.table import read_table
+from mose.search.vectors import read_matrix
+
+_CHUNK = """
+SELECT chunks.id, files.path, files.language, first_line, last_line, kind, symbol, signature, context,
+    defines, text, key
+FROM chunks JOIN files ON files.id = file_id JOIN texts ON texts.id = chunks.id
+"""
+
+
+class Store:
+    """One opened index. Not shared between threads: open another one, it costs a millisecond.
+
+    Attributes:
+        folder: The index folder.
+        connection: For the modules that write (`mose.search.writing`).
+        read_only: True if nothing can be written through this store.
+    """
+
+    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
+        self.folder = folder
+        self.path = folder / DATABASE_NAME
+        self.read_only = read_only
+        self.connection = connect(self.path, read_only=read_only)
+        self._live: tuple[int, NDArray[np.int64]] | None = None
+        self._stemmer: sqlite3.Connection | None = None
+
+    @classmethod
+    def open(cls, folder: Path, *, create: bool = True) -> Store:
+        """The index in a folder, to read and write; made first if there is none.
+
+        Args:
+            folder: See `mose.search.location.index_folder`.
+            create: False to raise instead of making a new index.
+
+        Raises:
+            CodeIndexError: There is none (``create`` False), or it is foreign, damaged or not writable.
+        """
+        if not (folder / DATABASE_NAME).is_file():
+            if not create:
+                raise CodeIndexError(f"there is no index in {folder}", remedy="Run `mose index PATH`.")
+            make_folder(folder)
+        return cls(folder)
+
+    @classmethod
+    def open_to_read(cls, folder: Path) -> Store:
+        """The index in a folder, never written.
+
+        Raises:
+            CodeIndexError: There is none, or it is foreign or damaged.
+        """
+        if not (folder / DATABASE_NAME).is_file():
+            raise CodeIndexError(f"there is no index in {folder}", remedy="Run `mose index PATH`.")
+        return cls(folder, read_only=True)
+
+    def close(self) -> None:
+        """Closes the files; the store cannot be used afterwards."""
+        self.connection.close()
+        if self._stemmer is not None:
+            self._stemmer.close()
+            self._stemmer = None
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """All reads inside see one state of the index, whatever a writer commits meanwhile."""
+        if self.connection.in_transaction:
+            yield
+            return
+        with clear_errors(self.path):
+            self.connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self.connection.execute("ROLLBACK")
+
+    def rows(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
+        """The result of one query, all of it."""
+        with clear_errors(self.path):
+            return self.connection.execute(sql, values).fetchall()
+
+    # ---- meta
+
+    def meta(self, key: str) -> str | None:
+        """One stored setting, None if it was never set."""
+        with clear_errors(self.path):
+            row = self.connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if row is None else str(row[0])
+
+    @property
+    def generation(self) -> int:
+        """Rises with every change of files and chunks (not of vectors)."""
+        return int(self.meta("generation") or 0)
+
+    @property
+    def complete(self) -> bool:
+        """The last refresh ran to its end."""
+        return self.meta("complete") == "1"
+
+    # ---- chunks
+
+    def chunk_table(self) -> ChunkTable:
+        """The place of every chunk."""
+        table = read_table(self)
+        self._live = (table.generation, table.ids)
+        return table
+
+    def chunk_ids(self) -> NDArray[np.int64]:
+        """Ids of all chunks, rising."""
+        generation = self.generation
+        if self._live is None or self._live[0] != generation:
+            with self.snapshot():
+                found = self.rows("SELECT id FROM chunks ORDER BY id")
+                self._live = (self.generation, np.array(found, dtype=np.int64).reshape(-1))
+        return self._live[1]
+
+    def texts(self, ids: Iterable[int]) -> dict[int, str]:
+        """Texts of chunks by id; ids that are gone are left out."""
+        return self._by_id("text", ids)
+
+    def keys(self, ids: Iterable[int]) -> dict[int, bytes]:
+        """Content keys of chunks by id; equal keys have equal vectors."""
+        return self._by_id("key", ids)
+
+    def _by_id(self, column: str, ids: Iterable[int]) -> dict[int, Any]:
+        wanted = json.dumps([int(chunk_id) for chunk_id in ids])
+        sql = f"SELECT texts.id, texts.{column} FROM json_each(?) AS wanted JOIN texts ON texts.id = value"
+        return dict(self.rows(sql, (wanted,)))
+
+    def chunk(self, chunk_id: int) -> StoredChunk | None:
+        """One chunk, None if it is gone."""
+        found = self.chunks([chunk_id])
+        return found[0] if found else None
+
+    def chunks(self, ids: Iterable[int]) -> list[StoredChunk]:
+        """Chunks in the order of their ids as given; those that are gone are left out."""
+        wanted = [int(chunk_id) for chunk_id in ids]
+        found = self.rows(
+            f"{_CHUNK} WHERE chunks.id IN (SELECT value FROM json_each(?))", (json.dumps(wanted),)
+        )
+        by_id = {row[0]: _stored(row) for row in found}
+        return [by_id[chunk_id] for chunk_id in wanted if chunk_id in by_id]
+
+    def find_chunk(self, path: str, line: int) -> StoredChunk | None:
+        """The smallest chunk of a file that holds a line (counted from 1)."""
+        found = self.rows(
+            f"{_CHUNK} WHERE files.path = ? AND first_line <= ? AND last_line >= ? "
+            "ORDER BY last_line - first_line, chunks.id LIMIT 1",
+            (path, line, line),
+        )
+        return _stored(found[0]) if found else None
+
+    # ---- words
+
+    def lexical(
+        self, match: str, limit: int, column_weights: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Best chunks by BM25 for an FTS5 expression.
+
+        Args:
+            match: FTS5 query syntax; columns are ``body``, ``symbol`` and ``path``.
+            limit: At most this many.
+            column_weights: Of body, symbol and path.
+
+        Returns:
+            Chunk ids [K] and scores [K], higher is better, best first.
+
+        Raises:
+            CodeIndexError: ``match`` is not valid FTS5 syntax, or the index cannot be read.
+        """
+        body, symbol, path = (float(weight) for weight in column_weights)
+        try:
+            found = self.rows(
+                "SELECT rowid, rank FROM words WHERE words MATCH ? AND rank MATCH ? ORDER BY rank LIMIT ?",
+                (match, f"bm25({body}, {symbol}, {path})", limit),
+            )
+        except sqlite3.OperationalError as error:
+            raise CodeIndexError(f"{match!r} is not a query of words ({error})") from error
+        ids = np.array([row[0] for row in found], dtype=np.int64)
+        return ids, -np.array([row[1] for row in found], dtype=np.float32)
+
+    def document_frequencies(self, terms: Iterable[str]) -> dict[str, int]:
+        """How many chunks hold each word, inflected forms counted together as the index does.
+
+        Args:
+            terms: Words as `mose.words.split_words` gives them, or whole identifiers in lower case.
+        """
+        stems = {term: self._stem(term) for term in dict.fromkeys(terms)}
+        found = self.rows(
+            "SELECT term, doc FROM vocabulary WHERE term IN (SELECT value FROM json_each(?))",
+            (json.dumps(sorted(set(stems.values()))),),
+        )
+        counts = dict(found)
+        return {term: counts.get(stem, 0) for term, stem in stems.items()}
+
+    def _stem(self, term: str) -> str:
+        """The form under which the index keeps a word; asked of FTS5, which alone knows."""
+        if self._stemmer is None:
+            self._stemmer = sqlite3.connect(":memory:", isolation_level=None)
+            self._stemmer.execute(f'CREATE VIRTUAL TABLE one USING fts5(word, tokenize="{TOKENIZER}")')
+            self._stemmer.execute("CREATE VIRTUAL TABLE stems USING fts5vocab(one, instance)")
+        self._stemmer.execute("DELETE FROM one")
+        self._stemmer.execute("INSERT INTO one VALUES (?)", (term,))
+        row = self._stemmer.execute("SELECT term FROM stems").fetchone()
+        return "" if row is None else str(row[0])
+
+    # ---- vectors
+
+    def exits(self) -> dict[int, int]:
+        """Exits that have vectors -> their width."""
+        return dict(self.rows("SELECT exit, width FROM exits ORDER BY exit"))
+
+    def vector_state(self, exit_layer: int) -> tuple[str, int]:
+        """Changes whenever vectors of an exit were added or moved; compare to know whether to read again."""
+        found = self.rows("SELECT file, next_row FROM exits WHERE exit = ?", (exit_layer,))
+        return (found[0][0], found[0][1]) if found else ("", 0)
+
+    def vector_matrix(
+        self, exit_layer: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+        """Every vector of an exit that belongs to a chunk of today.
+
+        Returns:
+            Chunk ids [M], their rows [M], and the file as a read-only map [R, W], unit rows. Rows of chunks
+            that are gone are in the map and not among the rows.
+
+        Raises:
+            CodeIndexError: The vector file belongs to another model.
+        """
+        return read_matrix(self, exit_layer)
+
+    # ---- status
+
+    def status(self) -> IndexStatus:
+        """What the index holds, and how much of the tree that is."""
+        from mose.search.status import status_of
+
+        return status_of(self)
+
+
+def _stored(row: Sequence[Any]) -> StoredChunk:
+    chunk_id, path, language, first_line, last_line, kind, symbol, signature, context, defines, text, key = (
+        row
+    )
+    return StoredChunk(
+        id=chunk_id,
+        path=path,
+        language=language,
+        first_line=first_line,
+        last_line=last_line,
+        kind=kind,
+        symbol=symbol,
+        signature=signature,
+        context=context,
+        defines=tuple(defines.split("\n")) if defines else (),
+        text=text,
+        key=key,
+    )

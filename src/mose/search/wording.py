@@ -1,0 +1,57 @@
+"""The words under which the lexical index keeps a chunk: split, and whole where the whole says more."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+
+from mose.words import identifiers, parts
+
+_CACHED_IDENTIFIERS = 200_000
+
+
+@lru_cache(maxsize=_CACHED_IDENTIFIERS)
+def _split(identifier: str) -> str:
+    return " ".join(parts(identifier))
+
+
+@lru_cache(maxsize=_CACHED_IDENTIFIERS)
+def _whole(identifier: str) -> str:
+    return identifier.lower() if len(parts(identifier)) > 1 else ""
+
+
+def both_words(text: str) -> tuple[str, str]:
+    """Words as `mose.words.split_words` gives them, and the identifiers of more than one part, in lower case.
+
+    Example:
+        >>> both_words("x = parse_date(isoText)")
+        ('x parse date iso text', 'parse_date isotext')
+    """
+    found = identifiers(text)
+    return " ".join(map(_split, found)), " ".join(filter(None, map(_whole, found)))
+
+
+def symbol_words(symbol: str, defines: str) -> str:
+    """Both forms of a chunk's symbol and of the names that it defines (one a line).
+
+    Example:
+        >>> symbol_words("Proxy.openUrl", "openUrl")
+        'proxy open url open url openurl openurl'
+    """
+    return " ".join(both_words(f"{symbol}\n{defines}"))
+
+
+def path_words(path: str) -> str:
+    """Both forms of the names in a path.
+
+    Example:
+        >>> path_words("src/date_parser.py")
+        'src date parser py date_parser'
+    """
+    return " ".join(both_words(path))
+
+
+def fingerprint() -> str:
+    """Changes when words are split differently: an index must be read with the words it was written in."""
+    probe = "parseHTTPResponse_v2 snake_case x1y2 ÄÖü 12.5e3 __init__ don't kebab-case 名前_x"
+    return hashlib.blake2b("\n".join(both_words(probe)).encode(), digest_size=4).hexdigest()

@@ -1,0 +1,85 @@
+"""Where the comments, attributes and doc strings directly above a definition begin."""
+
+from __future__ import annotations
+
+import re
+
+_MAX_LINES = 300
+_HASH = frozenset({"python", "ruby", "bash", "elixir", "php"})
+_DASH = frozenset({"haskell", "lua"})
+_NO_SLASH = frozenset({"python", "ruby", "bash", "elixir", "haskell", "lua"})
+_ATTRIBUTE = re.compile(r"@\w|#!?\[|\[\[?\w[^=]*\]\s*$|template\s*<|--\s*\||\{-#")
+_ELIXIR_DOC = re.compile(r"@(doc|moduledoc|typedoc|spec|impl|deprecated|since|tag)\b")
+
+
+def first_line_with_comments(lines: list[str], first_line: int, after: int, language: str) -> int:
+    """First line of the comment block that touches a definition, or the definition's own.
+
+    Args:
+        lines: Lines of the file.
+        first_line: Where the definition begins, 1-based.
+        after: Last line that belongs to something else; the search stops below it.
+        language: Decides which comment signs count.
+    """
+    if first_line - 2 >= len(lines) or first_line < 2:
+        return first_line
+    indent = _indent(lines[first_line - 1])
+    stop = max(after, first_line - 1 - _MAX_LINES)
+    at = first_line - 1  # 1-based number of the line above
+    begin = first_line
+    while at > stop:
+        line = lines[at - 1]
+        stripped = line.strip()
+        if not stripped or (at == 1 and stripped.startswith("#!")):
+            break
+        opened = _block_start(lines, at, stop, language) if _ends_block(stripped, language) else None
+        if opened is not None:
+            begin = opened
+        elif _is_comment(stripped, language) and _indent(line) == indent:
+            begin = at
+        else:
+            break
+        at = begin - 1
+    return begin
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+def _is_comment(line: str, language: str) -> bool:
+    if line.startswith("#"):
+        return language in _HASH or line.startswith(("#[", "#!["))
+    if line.startswith("//"):
+        return language not in _NO_SLASH
+    if line.startswith("--"):
+        return language in _DASH
+    return (_ELIXIR_DOC if language == "elixir" else _ATTRIBUTE).match(line) is not None
+
+
+def _ends_block(line: str, language: str) -> bool:
+    if language in ("python", "bash"):
+        return False
+    if language == "ruby":
+        return line == "=end"
+    if language == "elixir":
+        return line == '"""'
+    if language == "haskell":
+        return line.endswith("-}")
+    if language == "lua":
+        return line.endswith(("]]", "]]--"))
+    return line.endswith("*/")
+
+
+def _block_start(lines: list[str], at: int, stop: int, language: str) -> int | None:
+    """Line where the block comment that ends on line ``at`` begins, None if something else stands before it."""
+    opening = {"ruby": "=begin", "haskell": "{-", "lua": "--[", "elixir": "@"}.get(language, "/*")
+    number = at
+    while number > stop:
+        stripped = lines[number - 1].strip()
+        if stripped.startswith(opening) and (language != "elixir" or _ELIXIR_DOC.match(stripped)):
+            return number
+        if number < at and language not in ("ruby", "haskell", "lua", "elixir") and stripped.endswith("*/"):
+            return None
+        number -= 1
+    return None

@@ -1,0 +1,242 @@
+"""From the captures of a query to a list of definitions with symbols, lines and signatures."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from mose.syntax.comments import first_line_with_comments
+from mose.syntax.grammars import grammar_of
+
+if TYPE_CHECKING:
+    from tree_sitter import Node
+
+CONTAINERS = frozenset({"class", "struct", "interface", "enum", "trait", "impl", "object", "module"})
+"""Kinds whose members are definitions in their own right."""
+
+_TYPES = CONTAINERS - {"module"}
+_SMALL = frozenset({"constant", "type", "property"})
+_RANK = {"constant": 2, "type": 1}  # the same node caught twice: the more telling kind stays
+_SAME_NAME_JOINS = frozenset({"elixir", "haskell"})
+_MAX_SIGNATURE_CHARS = 300
+_MAX_NAME_CHARS = 200
+_SEPARATOR = re.compile(r"::|->|[:.\\#]")
+_SPACE = re.compile(r"\s+")
+_HASH_COMMENT = re.compile(r"(?:^|\s)#(?![{\[(!]).*")
+_SLASH_COMMENT = re.compile(r"(?:^|\s)//.*|/\*.*?\*/")
+_DASH_COMMENT = re.compile(r"(?:^|\s)--.*")
+_COMMENT = {
+    **dict.fromkeys(("python", "ruby", "bash", "elixir"), _HASH_COMMENT),
+    **dict.fromkeys(("haskell", "lua"), _DASH_COMMENT),
+}
+_NO_SCOPE = frozenset({"this", "self", "prototype", "exports", "module"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    """One definition with the comments and decorators directly above it; lines are 1-based and inclusive."""
+
+    kind: str  # "function", "method", "class", "interface", "struct", "enum", "trait", "impl", "object",
+    # "module", "macro", "type", "constant" or "property"
+    name: str
+    symbol: str  # qualified by what encloses it: "Class.method"
+    first_line: int
+    last_line: int
+    line: int  # where the definition itself begins, below comments and decorators
+    signature: str  # on one line, without the body
+    parent: int | None  # position of the enclosing definition in the list
+
+
+def definitions(text: str, language: str) -> list[Definition] | None:
+    """Definitions in order of their first line, enclosing ones before what they enclose.
+
+    Args:
+        text: Source with ``\\n`` line ends.
+        language: As in ``SourceFile.language``.
+
+    Returns:
+        None if there is no grammar for the language, or the text takes unreasonably long to parse.
+
+    Example:
+        >>> [found.symbol for found in definitions("class A:\\n    def b(self): ...\\n", "python")]
+        ['A', 'A.b']
+    """
+    grammar = grammar_of(language, text)
+    if grammar is None:
+        return None
+    source = text.encode("utf-8", "replace")
+    tree = grammar.parse(source)
+    if tree is None:
+        return None
+    found: dict[int, _Found] = {}
+    for captures in grammar.matches(tree):
+        item = _found(captures, source, language)
+        if item is None:
+            continue
+        known = found.get(item.name_start)
+        if known is None or item.better_than(known):
+            found[item.name_start] = item
+    return _arranged(sorted(found.values(), key=_Found.order), text, language)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    kind: str
+    start: int
+    end: int
+    first_line: int
+    last_line: int
+    line: int
+    name_start: int
+    name: str
+    scope: str
+    signature: str
+
+    def better_than(self, other: _Found) -> bool:
+        rank, other_rank = _RANK.get(self.kind, 0), _RANK.get(other.kind, 0)
+        if rank != other_rank:
+            return rank < other_rank
+        return self.end - self.start >= other.end - other.start
+
+    def encloses(self, other: _Found) -> bool:
+        """False for the same stretch: a statement that defines several names."""
+        return self.end >= other.end and (self.start, self.end) != (other.start, other.end)
+
+    def order(self) -> tuple[int, int, int]:
+        return self.start, -self.end, self.name_start
+
+
+def _found(captures: dict[str, list[Node]], source: bytes, language: str) -> _Found | None:
+    kind = outer = name = head = body = None
+    scope = ""
+    for label, nodes in captures.items():
+        node = nodes[0]
+        if label == "name":
+            name = node
+        elif label == "declarator":
+            name = _declared_name(node)
+        elif label == "body":
+            body = node
+        elif label == "head":
+            head = node
+        elif label == "scope":
+            scope = _text(node, source)
+        elif label != "keyword":
+            kind, outer = label, node
+    if kind is None or outer is None or name is None:
+        return None
+    start, end = outer.start_byte, outer.end_byte
+    first_row, (last_row, last_column) = outer.start_point[0], outer.end_point
+    if last_column == 0 and last_row > first_row:  # the node took the line end with it
+        last_row -= 1
+    if head is not None and (head.start_byte >= start or head.start_point[0] == first_row):
+        head_start, head_row = head.start_byte, head.start_point[0]
+    else:
+        head_start, head_row = start, first_row
+    return _Found(
+        kind=kind,
+        start=start,
+        end=end,
+        first_line=first_row + 1,
+        last_line=last_row + 1,
+        line=head_row + 1,
+        name_start=name.start_byte,
+        name=_text(name, source).strip("\"'`"),
+        scope=scope,
+        signature=_signature(source, head_start, end, body.start_byte if body is not None else None, language),
+    )
+
+
+def _signature(source: bytes, start: int, end: int, body: int | None, language: str) -> str:
+    """What stands before the body, or the first line if there is none; comments taken out, on one line."""
+    limit = min(end if body is None else body, start + 4 * _MAX_SIGNATURE_CHARS)
+    lines = source[start:limit].decode("utf-8", "replace").strip().split("\n")
+    if body is None:
+        del lines[1:]
+    comment = _COMMENT.get(language, _SLASH_COMMENT)
+    joined = _SPACE.sub(" ", " ".join(comment.sub("", line) for line in lines))
+    return joined.strip()[:_MAX_SIGNATURE_CHARS].rstrip("{;= ")
+
+
+def _text(node: Node, source: bytes) -> str:
+    end = min(node.end_byte, node.start_byte + 4 * _MAX_NAME_CHARS)
+    return _SPACE.sub(" ", source[node.start_byte : end].decode("utf-8", "replace"))[:_MAX_NAME_CHARS]
+
+
+def _declared_name(declarator: Node) -> Node | None:
+    """The name inside a C or C++ declarator: below pointers, references, arrays, parameters."""
+    node: Node | None = declarator
+    for _ in range(32):
+        if node is None:
+            return None
+        if node.type in _DECLARED:
+            return node
+        inner = node.child_by_field_name("declarator")
+        if inner is None:  # references and parentheses hold theirs without a field
+            inner = next((child for child in node.named_children if child.type.endswith(_DECLARATORS)), None)
+        node = inner
+    return None
+
+
+_DECLARED = frozenset(
+    """identifier field_identifier type_identifier qualified_identifier destructor_name operator_name operator_cast
+    template_function""".split()
+)
+_DECLARATORS = ("declarator", "identifier", "_name")
+
+
+def _arranged(found: list[_Found], text: str, language: str) -> list[Definition]:
+    """Parents, symbols and comments; small things inside functions are left out."""
+    lines = text.split("\n")
+    result: list[Definition] = []
+    is_open: list[tuple[_Found, int]] = []  # what encloses this place, and its position in the result
+    after: dict[int | None, int] = {}  # last line of the definition before, by parent
+    for item in found:
+        while is_open and not is_open[-1][0].encloses(item):
+            is_open.pop()
+        parent = is_open[-1][1] if is_open else None
+        above = result[parent] if parent is not None else None
+        if item.kind in _SMALL and above is not None and above.kind not in CONTAINERS:
+            continue
+        path = [part.strip() for part in _SEPARATOR.split(item.name) if part.strip()] or [item.name]
+        scope = [part for part in _SEPARATOR.split(item.scope) if part and part not in _NO_SCOPE]
+        symbol = ".".join(([above.symbol] if above is not None else []) + scope + path)
+        before = max(after.get(parent, 0), above.line if above is not None else 0)
+        first_line = first_line_with_comments(lines, item.first_line, before, language)
+        definition = Definition(
+            kind=_kind(item, above, qualified=len(scope) + len(path) > 1, language=language),
+            name=path[-1],
+            symbol=symbol,
+            first_line=first_line,
+            last_line=item.last_line,
+            line=item.line,
+            signature=item.signature,
+            parent=parent,
+        )
+        if language in _SAME_NAME_JOINS and result and _continues(result[-1], definition, lines):
+            result[-1] = replace(result[-1], last_line=item.last_line)
+        else:
+            result.append(definition)
+        after[parent] = item.last_line
+        is_open.append((item, len(result) - 1))
+    return result
+
+
+def _kind(item: _Found, above: Definition | None, *, qualified: bool, language: str) -> str:
+    """A function inside a type is a method, and a method outside of any is a function."""
+    in_type = above is not None and above.kind in _TYPES
+    if item.kind == "function" and (in_type or (qualified and language == "cpp")):
+        return "method"
+    if item.kind == "method" and not in_type and not qualified and (above is None or language != "ruby"):
+        return "function"
+    return item.kind
+
+
+def _continues(last: Definition, definition: Definition, lines: list[str]) -> bool:
+    """True if this is one more clause of the function just before."""
+    return (
+        last.symbol == definition.symbol
+        and last.parent == definition.parent
+        and not any(line.strip() for line in lines[last.last_line : definition.first_line - 1])
+    )

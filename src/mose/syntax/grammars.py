@@ -1,0 +1,143 @@
+"""Grammars and queries, loaded on first use; a wheel that is not installed is a missing grammar, not an error."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import time
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tree_sitter import Node, Parser, Query, Tree
+
+_MODULES = {
+    "bash": ("tree_sitter_bash", "language"),
+    "c": ("tree_sitter_c", "language"),
+    "cpp": ("tree_sitter_cpp", "language"),
+    "csharp": ("tree_sitter_c_sharp", "language"),
+    "elixir": ("tree_sitter_elixir", "language"),
+    "go": ("tree_sitter_go", "language"),
+    "haskell": ("tree_sitter_haskell", "language"),
+    "java": ("tree_sitter_java", "language"),
+    "javascript": ("tree_sitter_javascript", "language"),
+    "kotlin": ("tree_sitter_kotlin", "language"),
+    "lua": ("tree_sitter_lua", "language"),
+    "php": ("tree_sitter_php", "language_php"),
+    "python": ("tree_sitter_python", "language"),
+    "ruby": ("tree_sitter_ruby", "language"),
+    "rust": ("tree_sitter_rust", "language"),
+    "scala": ("tree_sitter_scala", "language"),
+    "swift": ("tree_sitter_swift", "language"),
+    "tsx": ("tree_sitter_typescript", "language_tsx"),
+    "typescript": ("tree_sitter_typescript", "language_typescript"),
+    "zig": ("tree_sitter_zig", "language"),
+}
+GRAMMARS = frozenset(_MODULES)
+"""Languages whose definitions are known, if the wheel of their grammar is installed."""
+
+_CPP_HEADER = re.compile(r"^\s*(?:class\s+\w+|namespace\b|template\s*<|using\s+\w+|public:|private:)", re.MULTILINE)
+_READ_BYTES = 65_536
+_STEPS_AT_LEAST = 2_000
+_BYTES_PER_STEP = 40  # ordinary source takes one step of the parser for about 200 bytes
+_MAX_CPU_SECONDS = 3.0
+_MAX_LOOSE_TOKENS = 5_000
+_MAX_SUSPECTS = 200_000
+_MAX_OPEN_MATCHES = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class Grammar:
+    """One language's parser and the query that finds its definitions."""
+
+    parser: Parser
+    query: Query
+
+    def parse(self, source: bytes) -> Tree | None:
+        """Syntax tree, or None if the input is so odd that parsing takes far more work than source ever does.
+
+        The bound counts steps of the parser, so the same text gives the same answer on every machine; the clock
+        only guards against a hang.
+        """
+        steps_left = _STEPS_AT_LEAST + len(source) // _BYTES_PER_STEP
+        deadline = time.thread_time() + _MAX_CPU_SECONDS
+        gave_up = False
+
+        def read(offset: int, _: object) -> bytes:
+            return source[offset : offset + _READ_BYTES]
+
+        def stop(_offset: int, _has_error: bool) -> bool:
+            nonlocal steps_left, gave_up
+            steps_left -= 1
+            gave_up = steps_left < 0 or (steps_left % 32 == 0 and time.thread_time() > deadline)
+            return gave_up
+
+        try:
+            tree = self.parser.parse(read, progress_callback=stop)
+        except ValueError:  # "Parsing failed": stopped before there was a tree
+            tree = None
+        if tree is None or gave_up:
+            self.parser.reset()
+            return None
+        return None if _is_hopeless(tree.root_node) else tree
+
+    def matches(self, tree: Tree) -> list[dict[str, list[Node]]]:
+        """Captures by label for every match in the tree."""
+        from tree_sitter import QueryCursor
+
+        # No progress callback here: it crashes the process (tree-sitter 0.26.1).
+        cursor = QueryCursor(self.query, match_limit=_MAX_OPEN_MATCHES)
+        return [captures for _, captures in cursor.matches(tree.root_node)]
+
+
+def _is_hopeless(root: Node) -> bool:
+    """True if an error has left thousands of tokens side by side: a query takes quadratic time in their number."""
+    if not root.has_error:
+        return False
+    suspects = [root]
+    nodes_left = _MAX_SUSPECTS
+    while suspects:
+        node = suspects.pop()
+        if node.is_error and node.child_count > _MAX_LOOSE_TOKENS:
+            return True
+        children = node.children
+        nodes_left -= len(children)
+        if nodes_left < 0:
+            return True
+        suspects.extend(child for child in children if child.has_error)
+    return False
+
+
+def has_grammar(language: str) -> bool:
+    """True if definitions of this language can be found: it is known and its wheel is installed.
+
+    Example:
+        >>> has_grammar("python"), has_grammar("klingon")
+        (True, False)
+    """
+    return grammar_of(language) is not None
+
+
+def grammar_of(language: str, text: str = "") -> Grammar | None:
+    """Grammar of a language, None if there is none; a C header that reads like C++ gets the C++ one."""
+    if language == "c" and _CPP_HEADER.search(text):
+        language = "cpp"
+    return _load(language)
+
+
+@cache
+def _load(language: str) -> Grammar | None:
+    found = _MODULES.get(language)
+    if found is None:
+        return None
+    module_name, function = found
+    try:
+        tree_sitter = importlib.import_module("tree_sitter")
+        module = importlib.import_module(module_name)
+        grammar = tree_sitter.Language(getattr(module, function)())
+    except (ImportError, AttributeError, ValueError):  # ValueError: built for another version of the library
+        return None
+    source = Path(__file__).with_name("queries").joinpath(f"{language}.scm").read_text(encoding="utf-8")
+    return Grammar(tree_sitter.Parser(grammar), tree_sitter.Query(grammar, source))

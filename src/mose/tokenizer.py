@@ -1,0 +1,277 @@
+"""Token ids of queries and code: templates, special tokens, truncation, padding.
+
+What a template puts before and after ``{text}`` survives truncation, so that the token a model pools on
+(the final CLS, say) is never lost. Reads ``tokenizer.json`` and the template keys of the JSON file beside it,
+without torch.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from mose.errors import ConfigError, ModelError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from tokenizers import Tokenizer
+
+Kind = Literal["query", "code"]
+Side = Literal["left", "right"]
+KINDS = ("query", "code")
+DEFAULT_LANGUAGE = "source"
+SETTINGS_FILES = ("config.json", "mose.json")
+_MARKER = re.compile(r"\{(\w+)\}")
+_MARKERS = ("cls", "sep", "text", "language")
+_CACHED_WORDS = 500_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenizerSettings:
+    """The keys of a model's config that say how a text becomes token ids."""
+
+    query_template: str
+    """Literal text and the markers {cls} {sep} {text} {language} around a query."""
+    code_template: str
+    """The same around a piece of code."""
+    cls_token: str
+    sep_token: str
+    pad_token: str
+    mask_token: str | None
+    """Special tokens as written in tokenizer.json. The mask is needed for pre-training alone."""
+    padding_side: Side
+    max_tokens: int
+    """Longest sequence, template included; longer texts lose their end."""
+
+    def __post_init__(self) -> None:
+        for name in ("query_template", "code_template"):
+            _check_template(name, getattr(self, name))
+        if self.padding_side not in ("left", "right"):
+            raise ConfigError("padding_side", got=self.padding_side, allowed="left, right")
+        if self.max_tokens < 1:
+            raise ConfigError("max_tokens", got=self.max_tokens, allowed="1 or more")
+
+    @classmethod
+    def read(cls, settings: Mapping[str, Any], *, where: str) -> TokenizerSettings:
+        """The tokenizer's keys of a larger mapping.
+
+        Raises:
+            ModelError: A key is missing; ``where`` names the file.
+        """
+        missing = [field.name for field in fields(cls) if field.name not in settings]
+        if missing:
+            raise ModelError(
+                f"{where} has no {', '.join(missing)}", remedy="Convert or export the model again."
+            )
+        return cls(**{field.name: settings[field.name] for field in fields(cls)})
+
+
+class CodeTokenizer:
+    """Texts to token ids, by the templates of one model.
+
+    Args:
+        tokenizer: A ``tokenizers.Tokenizer``; its own padding, truncation and template are switched off.
+        settings: Templates, special tokens, padding side and default length.
+
+    Raises:
+        ModelError: A special token is not in the vocabulary.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, settings: TokenizerSettings) -> None:
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        # A text that contains "[SEP]" must not be able to forge a special token.
+        tokenizer.encode_special_tokens = True
+        self._tokenizer = tokenizer
+        self._word_ids: dict[str, list[int]] = {}
+        self.settings = settings
+        self.cls_id = self._special("cls_token", settings.cls_token)
+        self.sep_id = self._special("sep_token", settings.sep_token)
+        self.pad_id = self._special("pad_token", settings.pad_token)
+        mask = settings.mask_token
+        self.mask_id = None if mask is None else self._special("mask_token", mask)
+        self.padding_side: Side = settings.padding_side
+        self.max_tokens = settings.max_tokens
+
+    @classmethod
+    def load(cls, folder: str | Path) -> CodeTokenizer:
+        """The tokenizer of a model folder (``config.json``) or of a runtime folder (``mose.json``).
+
+        Raises:
+            ModelError: A file is missing or damaged, or a special token is unknown.
+        """
+        folder = Path(folder)
+        for name in SETTINGS_FILES:
+            if (folder / name).is_file():
+                return cls.build(folder / "tokenizer.json", _read_settings(folder / name))
+        raise ModelError(f"{folder} is not a model folder: it has neither {' nor '.join(SETTINGS_FILES)}")
+
+    @classmethod
+    def build(cls, tokenizer_file: str | Path, settings: TokenizerSettings) -> CodeTokenizer:
+        """The tokenizer of one ``tokenizer.json``.
+
+        Raises:
+            ModelError: The file is missing or damaged, or a special token is unknown.
+        """
+        from tokenizers import Tokenizer
+
+        if not Path(tokenizer_file).is_file():
+            raise ModelError(f"{tokenizer_file} is missing")
+        try:
+            tokenizer = Tokenizer.from_file(str(tokenizer_file))
+        except Exception as error:  # the library raises nothing narrower
+            raise ModelError(f"{tokenizer_file} is damaged ({error})") from error
+        return cls(tokenizer, settings)
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of token ids, added tokens included."""
+        return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
+
+    def special_ids(self) -> list[int]:
+        """Ids of all special tokens, those that no template uses included."""
+        added = self._tokenizer.get_added_tokens_decoder()
+        special = {token_id for token_id, token in added.items() if token.special}
+        named = (self.cls_id, self.sep_id, self.pad_id, self.mask_id)
+        return sorted(special.union(token_id for token_id in named if token_id is not None))
+
+    def encode(
+        self,
+        texts: Sequence[str],
+        *,
+        kind: Kind,
+        language: str | Sequence[str] | None = None,
+        max_tokens: int | None = None,
+    ) -> list[list[int]]:
+        """Token ids of each text inside its template, special tokens included, at most ``max_tokens`` long.
+
+        Args:
+            texts: Queries or pieces of code.
+            kind: Which template: "query" or "code".
+            language: One language for all texts, or one for each; "source" if None.
+            max_tokens: Longest sequence; the model's default if None.
+
+        Returns:
+            One list of ids for each text, without padding.
+
+        Raises:
+            ConfigError: An unknown kind, a length that the template alone fills, or too few languages.
+
+        Example:
+            >>> tokenizer = CodeTokenizer.load("model")                       # doctest: +SKIP
+            >>> tokenizer.encode(["open a proxy"], kind="query")              # doctest: +SKIP
+            [[101, 2330, 1037, 24540, 102]]
+        """
+        if kind not in KINDS:
+            raise ConfigError("kind", got=kind, allowed=", ".join(KINDS))
+        template = self.settings.query_template if kind == "query" else self.settings.code_template
+        before, after = template.split("{text}")
+        limit = self.max_tokens if max_tokens is None else max_tokens
+        if "{language}" not in template:
+            return self._encode(texts, before, after, limit)
+        one = (language or DEFAULT_LANGUAGE) if language is None or isinstance(language, str) else None
+        languages = list(language or ()) if one is None else [one] * len(texts)
+        if len(languages) != len(texts):
+            raise ConfigError(
+                "languages", got=len(languages), allowed=f"one, or one for each of {len(texts)} texts"
+            )
+        encoded: dict[int, list[int]] = {}
+        for name in dict.fromkeys(languages):
+            rows = [row for row, other in enumerate(languages) if other == name]
+            left, right = (side.replace("{language}", name.lower()) for side in (before, after))
+            encoded.update(
+                zip(rows, self._encode([texts[row] for row in rows], left, right, limit), strict=True)
+            )
+        return [encoded[row] for row in range(len(texts))]
+
+    def frame(self, *, kind: Kind) -> tuple[list[int], list[int]]:
+        """Token ids that the template of a kind puts before and after a text of the default language."""
+        template = self.settings.query_template if kind == "query" else self.settings.code_template
+        before, after = template.replace("{language}", DEFAULT_LANGUAGE).split("{text}")
+        return self._literal_ids(before), self._literal_ids(after)
+
+    def word_ids(self, words: Sequence[str]) -> list[list[int]]:
+        """Token ids of single words, without template or special tokens: what exit 0 looks up."""
+        known = self._word_ids
+        fresh = [word for word in dict.fromkeys(words) if word not in known]
+        if fresh:
+            if len(known) + len(fresh) > _CACHED_WORDS:
+                known = self._word_ids = {}
+                fresh = list(dict.fromkeys(words))
+            encodings = self._tokenizer.encode_batch_fast(fresh, add_special_tokens=False)
+            known.update(zip(fresh, (encoding.ids for encoding in encodings), strict=True))
+        return [known[word] for word in words]
+
+    def _encode(self, texts: Sequence[str], before: str, after: str, limit: int) -> list[list[int]]:
+        # Literal text that touches {text} is tokenised with it, as a model trained on "query: ..." expects.
+        end = before.rfind("}") + 1
+        lead = before[end:]
+        first, last = self._literal_ids(before[:end]), self._literal_ids(after)
+        room = limit - len(first) - len(last)
+        if room < 1:
+            template_tokens = len(first) + len(last)
+            raise ConfigError("max_tokens", got=limit, allowed=f"more than the template's {template_tokens}")
+        encodings = self._tokenizer.encode_batch_fast(
+            [lead + text for text in texts] if lead else list(texts), add_special_tokens=False
+        )
+        return [first + encoding.ids[:room] + last for encoding in encodings]
+
+    def _literal_ids(self, template: str) -> list[int]:
+        ids: list[int] = []
+        for index, piece in enumerate(_MARKER.split(template)):
+            if index % 2 == 1:
+                ids.append(self.cls_id if piece == "cls" else self.sep_id)
+            elif piece:
+                ids.extend(self._tokenizer.encode(piece, add_special_tokens=False).ids)
+        return ids
+
+    def _special(self, key: str, token: str) -> int:
+        token_id = self._tokenizer.token_to_id(token)
+        if token_id is None:
+            raise ModelError(f"{key} is not in tokenizer.json", got=token, remedy="Correct config.json.")
+        return int(token_id)
+
+
+def pad_batch(
+    ids: Sequence[Sequence[int]], *, pad_id: int, side: Side
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Token ids of one batch as a rectangle, and which of them are real.
+
+    Returns:
+        token_ids_BT (int64) and keep_BT (bool, False for padding).
+
+    Example:
+        >>> token_ids, keep = pad_batch([[5, 6], [7]], pad_id=0, side="left")
+        >>> token_ids.tolist(), keep.tolist()
+        ([[5, 6], [0, 7]], [[True, True], [False, True]])
+    """
+    longest = max((len(row) for row in ids), default=0)
+    token_ids = np.full((len(ids), longest), pad_id, dtype=np.int64)
+    keep = np.zeros((len(ids), longest), dtype=np.bool_)
+    for index, row in enumerate(ids):
+        place = slice(longest - len(row), longest) if side == "left" else slice(0, len(row))
+        token_ids[index, place] = row
+        keep[index, place] = True
+    return token_ids, keep
+
+
+def _read_settings(file: Path) -> TokenizerSettings:
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{file} is damaged ({error})") from error
+    return TokenizerSettings.read(values, where=str(file))
+
+
+def _check_template(name: str, template: str) -> None:
+    markers = _MARKER.findall(template)
+    known = all(marker in _MARKERS for marker in markers)
+    if not known or markers.count("text") != 1 or re.search("[{}]", _MARKER.sub("", template)):
+        allowed = "literal text, {cls}, {sep}, {language}, and {text} once"
+        raise ConfigError(name, got=template, allowed=allowed)

@@ -1,0 +1,1 @@
+"""Losses, gradient cache, loop and fine-tuning of the multi-exit encoder. Needs ``mose[train]``."""

@@ -1,0 +1,101 @@
+"""Several processes: who am I, gather with gradient, averaged gradients.
+
+Each process computes its own rows against the columns of all. The backward of ``gather`` sums what all processes
+want of a row, so the averaged gradient is exactly that of one process with all pairs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """This process's number and how many there are."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """True for the process that writes the log and the checkpoints."""
+        return self.rank == 0
+
+
+def join_world(device: torch.device) -> World:
+    """The world that ``torchrun`` describes in the environment; a world of one without it."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        return World()
+    if not distributed.is_initialized():
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return World(rank=distributed.get_rank(), size=size)
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows_BD: Tensor) -> Tensor:
+        ctx.rows = len(rows_BD)
+        parts = [torch.empty_like(rows_BD) for _ in range(distributed.get_world_size())]
+        distributed.all_gather(parts, rows_BD.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].contiguous().clone()
+        distributed.all_reduce(total)
+        first = distributed.get_rank() * ctx.rows
+        return total[first : first + ctx.rows]
+
+
+def gather(rows_BD: Tensor, world: World) -> Tensor:
+    """Rows of all processes, by rank, with gradient; every process must bring as many.
+
+    The backward sums over processes; ``average_gradients`` then divides by their number.
+    """
+    if world.size == 1:
+        return rows_BD
+    gathered: Tensor = _Gather.apply(rows_BD)
+    return gathered
+
+
+def average_gradients(parameters: Iterable[Tensor], world: World) -> None:
+    """Replace each gradient by its mean over the processes, in one message."""
+    if world.size == 1:
+        return
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    for parameter in trained:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    gradients = [parameter.grad for parameter in trained if parameter.grad is not None]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    distributed.all_reduce(flat)
+    flat /= world.size
+    for gradient, mean in zip(gradients, flat.split([one.numel() for one in gradients]), strict=True):
+        gradient.copy_(mean.view_as(gradient))
+
+
+def share_first(tensors: Iterable[Tensor], world: World) -> None:
+    """Overwrite every process's tensors by those of the first."""
+    if world.size == 1:
+        return
+    for tensor in tensors:
+        distributed.broadcast(tensor.data, src=0)
+
+
+def wait_for_all(world: World) -> None:
+    """Return when every process has come here."""
+    if world.size > 1:
+        distributed.barrier()
+
+
+def leave_world(world: World) -> None:
+    """Close the connection between processes."""
+    if world.size > 1:
+        distributed.destroy_process_group()

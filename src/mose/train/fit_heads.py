@@ -1,0 +1,74 @@
+"""Linear heads fitted in closed form: each exit's pooled states to the deepest exit's vectors.
+
+A start for training that makes every exit speak the deepest one's language, and the control that tells how much
+of a shallow exit's quality is the head alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from mose.errors import ConfigError
+from mose.model.batch import TextBatch
+from mose.model.encoder import MoseModel
+from mose.model.heads import pool
+
+
+@torch.no_grad()
+def fit_heads(model: MoseModel, batches: Iterable[TextBatch], *, ridge: float = 1e-3) -> dict[int, float]:
+    """Replaces the linear heads below the deepest exit by their least-squares fit to its unit vectors.
+
+    Args:
+        model: With linear heads as wide as the deepest one; changed in place.
+        batches: Texts to fit on.
+        ridge: Relative to the mean eigenvalue of the states' covariance.
+
+    Returns:
+        Exit -> mean cosine to the deepest exit on the same texts, after the fit.
+
+    Raises:
+        ConfigError: The heads are not linear.
+    """
+    if model.settings.head != "linear":
+        raise ConfigError("heads to fit", got=model.settings.head, allowed="linear")
+    exits = [one for one in model.settings.exits if one > 0]
+    pooled: dict[int, list[Tensor]] = {one: [] for one in exits}
+    device = model.embeddings.tokens.weight.device
+    model.eval()
+    for batch in batches:
+        hidden = model(batch.token_ids_BT.to(device), batch.keep_BT.to(device), exits=exits)
+        for one, hidden_BTD in hidden.items():
+            pooled[one].append(pool(hidden_BTD, batch.keep_BT.to(device), model.settings.pooling).double())
+    deepest = _linear(model, exits[-1])
+    states = torch.cat(pooled[exits[-1]])
+    target_ND = nn.functional.normalize(deepest(states.to(deepest.weight.dtype)).double(), dim=1)
+    cosines: dict[int, float] = {}
+    for one in exits[:-1]:
+        weight, bias = ridge_regression(torch.cat(pooled[one]), target_ND, ridge=ridge)
+        head = _linear(model, one)
+        head.weight.copy_(weight)
+        head.bias.copy_(bias)
+        fitted = nn.functional.normalize(torch.cat(pooled[one]) @ weight.T + bias, dim=1)
+        cosines[one] = float((fitted * target_ND).sum(dim=1).mean())
+    return cosines
+
+
+def ridge_regression(states_ND: Tensor, target_NW: Tensor, *, ridge: float) -> tuple[Tensor, Tensor]:
+    """Weight [W,D] and bias [W] that map centred states to targets with the least squared error."""
+    mean_D, mean_W = states_ND.mean(dim=0), target_NW.mean(dim=0)
+    states, target = states_ND - mean_D, target_NW - mean_W
+    gram_DD = states.T @ states
+    gram_DD.diagonal().add_(ridge * gram_DD.diagonal().mean())
+    weight_WD = torch.linalg.solve(gram_DD, states.T @ target).T
+    return weight_WD, mean_W - weight_WD @ mean_D
+
+
+def _linear(model: MoseModel, exit_layer: int) -> nn.Linear:
+    head = model.heads[str(exit_layer)]
+    assert isinstance(head, nn.Sequential)
+    linear = head[0]
+    assert isinstance(linear, nn.Linear)
+    return linear

@@ -1,0 +1,266 @@
+"""The training loop: setup is done, the objects come in, this file steps, validates, logs and saves.
+
+It knows no loss formula and no data format. Whatever it reports is one JSON line in the log.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from types import FrameType
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from mose.errors import MoseError
+from mose.train.distributed import World, average_gradients
+from mose.train.optim import learning_rate_share, set_learning_rate
+
+
+class TrainingError(MoseError):
+    """A run that cannot go on."""
+
+
+class Learner(Protocol):
+    """What is trained: one batch in, gradients and named terms out."""
+
+    def trained(self) -> list[nn.Parameter]:
+        """Parameters with gradient."""
+        ...
+
+    def backward(self, batch: Any) -> dict[str, float]:
+        """Adds gradients of one batch; returns the loss's terms with "total"."""
+        ...
+
+    def after_step(self) -> None:
+        """Called after each optimizer step."""
+        ...
+
+
+class Batches(Protocol):
+    """Endless batches with a position."""
+
+    def __next__(self) -> Any:
+        """The next batch."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """Numbers that steer the loop; see ``RunConfig`` and ``OptimizerConfig`` for their meaning."""
+
+    steps: int
+    warmup: int
+    final_share: float
+    clip: float
+    validate_every: int
+    checkpoint_seconds: float
+    log_every: int = 1
+
+
+@dataclass(slots=True, kw_only=True)
+class Progress:
+    """Where the run stands; stored in every checkpoint."""
+
+    step: int = 0
+    """Optimizer steps done."""
+    seconds: float = 0.0
+    """Time spent training, over all parts of the run."""
+    seen: int = 0
+    """Items (pairs, sequences) seen."""
+    best: dict[str, float] = field(default_factory=dict)
+    """Best validation value of each exit so far."""
+    best_step: dict[str, int] = field(default_factory=dict)
+    """Step of each of those."""
+
+
+Validate = Callable[[], Mapping[str, float]]
+Save = Callable[[Progress, str], None]
+"""Progress and the reason: "time", "best", "interrupted" or "end"."""
+
+
+class Log:
+    """JSON lines, appended; only the first process writes."""
+
+    def __init__(self, path: Path | None, tell: Callable[[str], None] | None = None) -> None:
+        self._path = path
+        self._tell = tell
+
+    def write(self, **values: Any) -> None:
+        """One line."""
+        line = json.dumps(values)
+        if self._path is not None:
+            with self._path.open("a", encoding="utf8") as file:
+                file.write(line + "\n")
+        if self._tell is not None:
+            self._tell(line)
+
+
+class _Interrupt:
+    """Turns the first Ctrl-C (or SIGTERM) into a flag, so that a step is never cut in half."""
+
+    def __enter__(self) -> _Interrupt:
+        self.asked = False
+        self._before: dict[int, Any] = {}
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                self._before[number] = signal.signal(number, self._ask)
+            except ValueError:  # not the main thread: signals are somebody else's
+                break
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+
+def fit(
+    learner: Learner,
+    batches: Batches,
+    optimizer: torch.optim.Optimizer,
+    schedule: Schedule,
+    progress: Progress,
+    *,
+    validate: Validate,
+    save: Save,
+    log: Log,
+    world: World,
+    size_of: Callable[[Any], int],
+) -> Progress:
+    """Train from ``progress.step`` to ``schedule.steps``.
+
+    Args:
+        learner: Computes gradients.
+        batches: Position must agree with ``progress``.
+        optimizer: Over the learner's parameters.
+        schedule: Steps, rates, intervals.
+        progress: Changed in place.
+        validate: "task/exit_02" -> value, higher is better; the means per exit are kept.
+        save: Writes a checkpoint.
+        log: Takes one line per step, validation and end.
+        world: This process's place.
+        size_of: Items of a batch.
+
+    Returns:
+        ``progress``.
+
+    Raises:
+        TrainingError: A loss or gradient is not finite; the last checkpoint stands.
+        KeyboardInterrupt: Ctrl-C, after a checkpoint.
+    """
+    last_save = perf_counter()
+    with _Interrupt() as interrupt:
+        while progress.step < schedule.steps:
+            start = perf_counter()
+            batch = next(batches)
+            share = learning_rate_share(
+                progress.step, steps=schedule.steps, warmup=schedule.warmup, final_share=schedule.final_share
+            )
+            terms = _step(learner, batch, optimizer, schedule, share, progress.step, world)
+            elapsed = perf_counter() - start
+            progress.step += 1
+            progress.seconds += elapsed
+            progress.seen += size_of(batch)
+            if progress.step % schedule.log_every == 0:
+                remaining = progress.seconds / progress.step * (schedule.steps - progress.step)
+                log.write(
+                    event="step", step=progress.step, seen=progress.seen, rate_share=round(share, 4),
+                    source=getattr(batch, "source", ""), **{name: round(term, 4) for name, term in terms.items()},
+                    seconds=round(elapsed, 2), per_second=round(size_of(batch) / elapsed, 1),
+                    remaining_seconds=round(remaining),
+                )  # fmt: skip
+            ended = progress.step == schedule.steps
+            if ended or (schedule.validate_every and progress.step % schedule.validate_every == 0):
+                if _validate(validate, progress, log) and not ended:
+                    save(progress, "best")
+                    last_save = perf_counter()
+            if interrupt.asked:
+                save(progress, "interrupted")
+                log.write(event="interrupted", step=progress.step)
+                raise KeyboardInterrupt
+            if ended or perf_counter() - last_save > schedule.checkpoint_seconds:
+                save(progress, "end" if ended else "time")
+                last_save = perf_counter()
+    log.write(event="end", step=progress.step, seconds=round(progress.seconds), best=progress.best)
+    return progress
+
+
+def _step(
+    learner: Learner,
+    batch: Any,
+    optimizer: torch.optim.Optimizer,
+    schedule: Schedule,
+    share: float,
+    step: int,
+    world: World,
+) -> dict[str, float]:
+    parameters = learner.trained()
+    optimizer.zero_grad(set_to_none=True)
+    terms = learner.backward(batch)
+    average_gradients(parameters, world)
+    norm = float(torch.nn.utils.clip_grad_norm_(parameters, schedule.clip))
+    wrong = [name for name, term in {**terms, "gradient norm": norm}.items() if not math.isfinite(term)]
+    if wrong:
+        raise TrainingError(
+            f"step {step + 1}: {', '.join(wrong)} is not a finite number",
+            remedy="The last checkpoint is good. Lower optimizer.rate or loss.scale_limit and start again.",
+        )
+    set_learning_rate(optimizer, share)
+    optimizer.step()
+    learner.after_step()
+    return {**terms, "gradient_norm": norm}
+
+
+def _validate(validate: Validate, progress: Progress, log: Log) -> bool:
+    start = perf_counter()
+    values = validate()
+    if not values:
+        return False
+    means = mean_by_exit(values)
+    better = [name for name, value in means.items() if value > progress.best.get(name, -1.0)]
+    for name in better:
+        progress.best[name] = means[name]
+        progress.best_step[name] = progress.step
+    log.write(
+        event="validation", step=progress.step, mean={name: round(value, 4) for name, value in means.items()},
+        tasks={name: round(value, 4) for name, value in values.items()}, better=better,
+        seconds=round(perf_counter() - start, 1),
+    )  # fmt: skip
+    return bool(better)
+
+
+def mean_by_exit(values: Mapping[str, float]) -> dict[str, float]:
+    """Mean over tasks of each exit's value.
+
+    Example:
+        >>> mean_by_exit({"a/exit_02": 0.2, "b/exit_02": 0.4})["exit_02"] == (0.2 + 0.4) / 2
+        True
+    """
+    by_exit: dict[str, list[float]] = {}
+    for name, value in values.items():
+        by_exit.setdefault(name.rsplit("/", 1)[1], []).append(value)
+    return {name: sum(group) / len(group) for name, group in by_exit.items()}
+
+
+def first_batches(validate_batches: Iterator[Any], check: Callable[[Any], Mapping[str, float]]) -> None:
+    """Two batches through the loss before step 1, so that mistakes show in seconds.
+
+    Raises:
+        TrainingError: A term is not finite.
+    """
+    for _ in range(2):
+        terms = check(next(validate_batches))
+        wrong = [name for name, term in terms.items() if not math.isfinite(term)]
+        if wrong:
+            raise TrainingError(f"before step 1: {', '.join(wrong)} is not a finite number")

@@ -1,0 +1,85 @@
+"""Parameter groups with their learning rates, the schedule, and the optimizer's state as plain tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mose.config import OptimizerConfig
+
+
+def learning_rate_share(step: int, *, steps: int, warmup: int, final_share: float) -> float:
+    """Learning rate of a step (from 0), relative to the peak: linear up, then linear down.
+
+    Example:
+        >>> [round(learning_rate_share(s, steps=4, warmup=1, final_share=0.0), 2) for s in range(4)]
+        [1.0, 1.0, 0.67, 0.33]
+    """
+    if step < warmup:
+        return (step + 1) / warmup
+    left = (steps - step) / max(1, steps - warmup)
+    return final_share + (1 - final_share) * max(0.0, min(1.0, left))
+
+
+def peak_rate(name: str, config: OptimizerConfig, *, num_layers: int) -> float:
+    """Peak learning rate of one parameter of the model (or of the similarity factor)."""
+    parts = name.split(".")
+    if parts[0] == "table":
+        return config.table_rate
+    if parts[0] in ("heads", "log_scale"):
+        return config.head_rate
+    depth = int(parts[1]) + 1 if parts[0] == "layers" else (0 if parts[0] == "embeddings" else num_layers)
+    return config.rate * config.layer_decay ** (num_layers - depth)
+
+
+def build_optimizer(
+    parameters: Iterable[tuple[str, nn.Parameter]], config: OptimizerConfig, *, num_layers: int
+) -> torch.optim.AdamW:
+    """AdamW over the parameters that are trained; matrices of blocks and heads decay, nothing else does.
+
+    Args:
+        parameters: Name and parameter; those without ``requires_grad`` are left out.
+        config: Rates and decay.
+        num_layers: Blocks of the model.
+    """
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in parameters:
+        if not parameter.requires_grad:
+            continue
+        decays = parameter.ndim == 2 and name.startswith(("layers.", "heads."))
+        key = (peak_rate(name, config, num_layers=num_layers), config.weight_decay if decays else 0.0)
+        groups.setdefault(key, []).append(parameter)
+    settings: list[dict[str, Any]] = [
+        {"params": members, "lr": rate, "peak": rate, "weight_decay": decay}
+        for (rate, decay), members in groups.items()
+    ]
+    return torch.optim.AdamW(settings, betas=config.betas, eps=config.eps)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, share: float) -> None:
+    """Every group's rate becomes ``share`` of its peak."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak"] * share
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The moments by parameter number and name, for safetensors."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"optimizer.{number}.{key}": torch.as_tensor(value).detach().cpu().contiguous()
+        for number, values in state.items()
+        for key, value in values.items()
+    }
+
+
+def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Puts stored moments back."""
+    stored: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("optimizer."):
+            _, number, key = name.split(".")
+            stored.setdefault(int(number), {})[key] = tensor
+    optimizer.load_state_dict({"state": stored, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,0 +1,100 @@
+"""Checkpoints of a run: a model folder plus what training needs to go on exactly. No pickle.
+
+``checkpoints/step_000120/`` holds ``model/``, ``training.safetensors`` and, written last, ``training.json``.
+The folder is written beside its place and renamed; a folder without ``training.json`` is never read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from mose.errors import ModelError
+from mose.model.checkpoint import load_model, save_model
+from mose.model.encoder import MoseModel
+from mose.train.loop import Progress
+
+
+def save_state(
+    folder: Path,
+    *,
+    model: MoseModel,
+    companions: Path,
+    tensors: Mapping[str, Tensor],
+    progress: Progress,
+    batches: Mapping[str, Any],
+    keep: int,
+) -> Path:
+    """Writes one checkpoint and removes the oldest beyond ``keep``.
+
+    Args:
+        folder: The run's ``checkpoints`` folder.
+        model: The model.
+        companions: Folder with the tokenizer, card and licences.
+        tensors: Optimizer, learner, anything else.
+        progress: Where the run stands.
+        batches: Position of the batches.
+        keep: Checkpoints left afterwards.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"step_{progress.step:06d}"
+    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=folder))
+    save_model(model, staging / "model", companions=companions)
+    save_file(dict(tensors), staging / "training.safetensors")
+    values = {"progress": dataclasses.asdict(progress), "batches": batches}
+    with (staging / "training.json").open("w", encoding="utf8") as file:
+        json.dump(values, file)
+        file.flush()
+        os.fsync(file.fileno())
+    staging.chmod(0o755)
+    if target.exists():
+        shutil.rmtree(target)
+    staging.rename(target)
+    for old in complete_checkpoints(folder)[:-keep]:
+        shutil.rmtree(old)
+    for part in folder.glob(".step_*.part"):
+        shutil.rmtree(part)
+    return target
+
+
+def complete_checkpoints(folder: Path) -> list[Path]:
+    """Checkpoints that are whole, oldest first."""
+    return sorted(path for path in folder.glob("step_*") if (path / "training.json").is_file())
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """A checkpoint as read."""
+
+    model: MoseModel
+    tensors: dict[str, Tensor]
+    progress: Progress
+    batches: dict[str, Any]
+
+
+def load_state(checkpoint: Path) -> State:
+    """Reads one checkpoint.
+
+    Raises:
+        ModelError: It is damaged.
+    """
+    try:
+        values = json.loads((checkpoint / "training.json").read_text(encoding="utf8"))
+        tensors = load_file(checkpoint / "training.safetensors")
+        progress = Progress(**values["progress"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ModelError(
+            f"{checkpoint} is damaged ({error})", remedy="Delete it; the one before is used."
+        ) from error
+    return State(
+        model=load_model(checkpoint / "model"), tensors=tensors, progress=progress, batches=values["batches"]
+    )

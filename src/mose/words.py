@@ -1,0 +1,47 @@
+"""Words of code and of plain language: identifiers split at case, digits and underscores.
+
+Both the lexical index and exit 0 (the token table) read text through this file, so that a query
+and a chunk meet in the same vocabulary.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+_IDENTIFIER = re.compile(r"[^\W\d]\w*|\d+")
+_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\dA-Za-z_]+|\d+")
+
+
+def identifiers(text: str) -> list[str]:
+    """Identifiers, plain words and numbers in order, as written.
+
+    Example:
+        >>> identifiers("self.parse_date(isoText, 2)")
+        ['self', 'parse_date', 'isoText', '2']
+    """
+    return _IDENTIFIER.findall(text)
+
+
+@lru_cache(maxsize=200_000)
+def parts(identifier: str) -> tuple[str, ...]:
+    """Lower-case words of one identifier.
+
+    Example:
+        >>> parts("parseHTTPResponse_v2")
+        ('parse', 'http', 'response', 'v', '2')
+    """
+    return tuple(part.lower() for part in _PART.findall(identifier))
+
+
+def split_words(text: str) -> list[str]:
+    """All words of a text in order, lower case, identifiers split.
+
+    Example:
+        >>> split_words("def openProxy(url_text):")
+        ['def', 'open', 'proxy', 'url', 'text']
+    """
+    words: list[str] = []
+    for identifier in _IDENTIFIER.findall(text):
+        words.extend(parts(identifier))
+    return words

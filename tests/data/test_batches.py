@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from mose.config import DataConfig, SourceConfig
+from mose.data.batches import PairBatches
+from mose.data.sources import Source, open_sources
+from mose.errors import DataError
+
+
+def write(folder: Path, name: str, rows: list[dict[str, object]]) -> None:
+    (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    texts = [{"query": f"text {n % 15}", "code": f"code {n % 17} body", "language": "go"} for n in range(40)]
+    write(tmp_path, "texts.jsonl", texts)
+    grouped = [
+        {"query": f"problem {n}", "code": f"{language} solves {n}", "language": language, "group": f"g{n}"}
+        for n in range(12)
+        for language in ("go", "java", "ruby")
+    ]
+    write(tmp_path, "groups.jsonl", grouped)
+    return tmp_path
+
+
+def sources(folder: Path, *, pairs: int = 6, mixed: bool = False, **changes: object) -> list[Source]:
+    data = DataConfig(
+        folder=str(folder),
+        sources=(
+            SourceConfig(name="texts", file="texts.jsonl", weight=1),
+            SourceConfig(name="groups", file="groups.jsonl", weight=2),
+            SourceConfig(name="codes", file="groups.jsonl", task="code-code", weight=1),
+        ),
+        **changes,  # type: ignore[arg-type]
+    )
+    return open_sources(data, batch_pairs=pairs, mixed=mixed)
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_no_two_pairs_of_a_batch_share_group_text_or_code(folder: Path, mixed: bool) -> None:
+    batches = PairBatches(sources(folder, mixed=mixed), pairs=6, seed=0, mixed=mixed)
+    for _ in range(60):
+        batch = next(batches)
+        assert len(batch.pairs) == 6
+        keys = [key for pair in batch.pairs for key in pair.keys]
+        assert len(keys) == len(set(keys))
+
+
+def test_stored_position_gives_the_same_batches(folder: Path) -> None:
+    batches = PairBatches(sources(folder), pairs=6, seed=3)
+    for _ in range(7):
+        next(batches)
+    state = json.loads(json.dumps(batches.state()))
+    expected = [next(batches) for _ in range(9)]
+    again = PairBatches(sources(folder), pairs=6, seed=3)
+    again.load_state(state)
+    assert [next(again) for _ in range(9)] == expected
+    assert len({batch.source for batch in expected}) > 1
+
+
+def test_another_seed_gives_other_batches(folder: Path) -> None:
+    first, second = (next(PairBatches(sources(folder), pairs=6, seed=seed)) for seed in (0, 1))
+    assert first.pairs != second.pairs
+
+
+def test_every_row_is_seen_equally_often(folder: Path) -> None:
+    data = DataConfig(
+        folder=str(folder), rename=0, hide_name=0, sources=(SourceConfig(name="t", file="texts.jsonl"),)
+    )
+    (source,) = open_sources(data, batch_pairs=5, mixed=False)
+    batches = PairBatches([source], pairs=5, seed=0)
+    seen = Counter((pair.query, pair.code) for _ in range(8 * 20) for pair in next(batches).pairs)
+    assert len(seen) == 40
+    assert max(seen.values()) - min(seen.values()) <= 2
+
+
+def test_shares_follow_weights(folder: Path) -> None:
+    batches = PairBatches(sources(folder), pairs=2, seed=0)
+    drawn = Counter(next(batches).source for _ in range(400))
+    assert 150 < drawn["groups"] < 250
+
+
+def test_code_pairs_are_of_two_languages_and_one_group(folder: Path) -> None:
+    batches = PairBatches(sources(folder)[2:], pairs=6, seed=0)
+    for pair in (pair for _ in range(20) for pair in next(batches).pairs):
+        assert pair.query_language and pair.query_language != pair.language
+        assert pair.query.split()[-1] == pair.code.split()[-1]
+
+
+def test_batch_larger_than_the_data_is_refused_before_training(folder: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"larger than the distinct pairs of source groups: got 13, allowed: at most 12"
+    ):
+        sources(folder, pairs=13)
+
+
+def test_one_language_where_two_are_asked_is_refused(folder: Path) -> None:
+    write(
+        folder,
+        "groups.jsonl",
+        [{"query": "q", "code": f"c{n}", "language": "go", "group": "g"} for n in range(4)],
+    )
+    with pytest.raises(DataError, match=r"groups\.jsonl holds one language only"):
+        sources(folder, pairs=2, mixed=True)
+
+
+def test_one_language_is_fine_where_it_is_allowed(folder: Path) -> None:
+    write(folder, "groups.jsonl", [
+        {"query": f"q{n}", "code": f"c{n}", "language": "go", "group": f"g{n // 2}"} for n in range(8)
+    ])  # fmt: skip
+    assert len(sources(folder, pairs=2, cross_language=False)[2]) == 4
+
+
+def test_absent_file_is_an_error_unless_skipped(folder: Path) -> None:
+    (folder / "texts.jsonl").unlink()
+    with pytest.raises(DataError, match=r"no pair file .*texts\.jsonl"):
+        sources(folder)
+    assert [source.name for source in sources(folder, skip_missing=True)] == ["groups", "codes"]
+
+
+def test_changed_data_is_refused_on_resume(folder: Path) -> None:
+    state = PairBatches(sources(folder), pairs=6, seed=3).state()
+    with pytest.raises(DataError, match="data has changed"):
+        PairBatches(sources(folder)[:2], pairs=6, seed=3).load_state(state)

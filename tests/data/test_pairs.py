@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import json
+import lzma
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from mose.data.pairs import read_rows
+from mose.errors import DataError
+
+ROW = {"query": "add two numbers", "code": "def add(a, b): return a + b", "language": "python"}
+
+
+def written(tmp_path: Path, *rows: object, name: str = "pairs.jsonl") -> Path:
+    file = tmp_path / name
+    text = "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows)
+    file.write_bytes(lzma.compress(text.encode()) if name.endswith(".xz") else text.encode())
+    return file
+
+
+@pytest.mark.parametrize("name", ["pairs.jsonl", "pairs.jsonl.xz"])
+def test_rows_come_back_in_order(tmp_path: Path, name: str) -> None:
+    second = {**ROW, "query": "sum", "group": "g", "func": "Box.add"}
+    rows = read_rows(written(tmp_path, ROW, "", second, name=name))
+    assert [row.text for row in rows] == ["add two numbers", "sum"]
+    assert (rows[1].group, rows[1].name) == ("g", "add")
+
+
+def test_duplicates_and_other_languages_are_counted(tmp_path: Path) -> None:
+    dropped: Counter[str] = Counter()
+    spaced = {**ROW, "code": "def add(a, b):\n    return a + b"}
+    file = written(tmp_path, ROW, spaced, {**ROW, "language": "go"})
+    assert len(read_rows(file, languages=("python",), dropped=dropped)) == 1
+    assert dropped == {"duplicate": 1, "other language": 1}
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"query": "x", "language": "go"}, "line 2 has no field 'code'"),
+        ({**ROW, "query": None}, "line 2 has no field 'query'"),
+        ({**ROW, "query": "  "}, "line 2: field 'query' is empty"),
+        ({**ROW, "code": 3}, "line 2, field 'code'"),
+        ("{", "line 2 is not JSON"),
+        ("[]", "a JSON object"),
+    ],
+)
+def test_faulty_row_is_named_by_file_and_line(tmp_path: Path, row: object, message: str) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        read_rows(written(tmp_path, ROW, row))
+    assert "pairs.jsonl" in str(caught.value)
+
+
+def test_code_to_code_needs_groups_and_no_text(tmp_path: Path) -> None:
+    grouped = {"code": "x", "language": "go", "group": "g", "query": None}
+    assert len(read_rows(written(tmp_path, grouped), with_text=False, with_group=True)) == 1
+    with pytest.raises(DataError, match="no field 'group'"):
+        read_rows(written(tmp_path, ROW), with_text=False, with_group=True)
+
+
+def test_absent_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no pair file .*nowhere\.jsonl(.|\n)*data\.folder"):
+        read_rows(tmp_path / "nowhere.jsonl")

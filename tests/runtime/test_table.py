@@ -1,0 +1,78 @@
+"""Exit 0 against the plain sum it stands for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from mose.errors import ModelError
+from mose.runtime import table as table_module
+from mose.runtime.encoder import Encoder
+from mose.runtime.table import TokenTable
+from mose.runtime.tensors import TensorFile
+from mose.tokenizer import CodeTokenizer
+from mose.words import split_words
+
+from .conftest import TEXTS
+
+
+def plain(folder, texts):
+    tensors = TensorFile(folder / "model.safetensors")
+    vectors, weights = tensors.floats("table.vectors"), tensors.floats("table.token_weights")
+    tokenizer = CodeTokenizer.load(folder)
+    rows = []
+    for text in texts:
+        ids = [token for word in split_words(text) for token in tokenizer.word_ids([word])[0]]
+        total = sum((weights[token] * vectors[token] for token in ids), np.zeros(vectors.shape[1]))
+        rows.append(total / (np.linalg.norm(total) or 1))
+    return np.array(rows)
+
+
+def test_float32_table_equals_the_plain_sum(checkpoint, runtime_folder):
+    expected = plain(checkpoint(), TEXTS)
+    assert not expected[3].any()
+    np.testing.assert_allclose(Encoder.load(runtime_folder(), exit=0).encode(TEXTS), expected, atol=1e-5)
+
+
+def test_words_and_text_give_the_same_vector(runtime_folder):
+    encoder = Encoder.load(runtime_folder(), exit=0)
+    words = [split_words(text) for text in TEXTS]
+    np.testing.assert_allclose(encoder.encode_words(words), encoder.encode(TEXTS), atol=1e-6)
+
+
+def test_forgetting_words_changes_nothing(runtime_folder, monkeypatch):
+    folder = runtime_folder()
+    expected = Encoder.load(folder, exit=0).encode(TEXTS)
+    monkeypatch.setattr(table_module, "_CACHE_BYTES", 0)
+    monkeypatch.setattr(table_module, "_FIRST_ROWS", 4)
+    encoder = Encoder.load(folder, exit=0)
+    one_by_one = np.concatenate([encoder.encode([text]) for text in TEXTS])
+    np.testing.assert_allclose(one_by_one, expected, atol=1e-6)
+
+
+def test_table_of_another_vocabulary_is_refused(checkpoint, tmp_path):
+    tokenizer = CodeTokenizer.load(checkpoint())
+    save_file({"vectors": np.ones((3, 2), np.int8), "factors": np.ones(3, np.float32)}, tmp_path / "t.safetensors")
+    with pytest.raises(ModelError, match="got 3"):
+        TokenTable(tmp_path / "t.safetensors", tokenizer)
+
+
+def test_table_without_factors_is_refused(checkpoint, tmp_path):
+    save_file({"vectors": np.ones((3, 2), np.int8)}, tmp_path / "t.safetensors")
+    with pytest.raises(ModelError, match="no factors"):
+        TokenTable(tmp_path / "t.safetensors", CodeTokenizer.load(checkpoint()))
+
+
+def test_bfloat16_is_widened(tmp_path):
+    header = b'{"w":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}'
+    (tmp_path / "b.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + b"\x80\x3f\x20\xc0")
+    assert TensorFile(tmp_path / "b.safetensors").floats("w").tolist() == [1.0, -2.5]
+
+
+@pytest.mark.parametrize("keep", [0, 7, 100, -1])
+def test_truncated_tensor_file_is_refused(checkpoint, tmp_path, keep):
+    whole = (checkpoint() / "model.safetensors").read_bytes()
+    (tmp_path / "cut.safetensors").write_bytes(whole[:keep])
+    with pytest.raises(ModelError, match=r"cut\.safetensors"):
+        TensorFile(tmp_path / "cut.safetensors")

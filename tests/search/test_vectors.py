@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from index_doubles import SOURCES, WordEncoder, content, write_file, write_tree
+
+from mose.errors import CodeIndexError
+from mose.search import vectors as vectors_module
+from mose.search.indexer import deepen, refresh
+from mose.search.location import index_folder
+from mose.search.shared_vectors import SharedVectors, as_kept
+from mose.search.store import Store
+from mose.search.vectors import HEADER_BYTES, VectorFile, is_member, run_members
+from mose.search.writing import repair_vectors, write_vectors
+
+
+def _rows(count, width=4, seed=0):
+    rows = np.random.default_rng(seed).standard_normal((count, width)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def _file(folder, **changes):
+    return VectorFile(folder / "exit_6.vec", **({"model": "m", "exit_layer": 6, "width": 4} | changes))
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    monkeypatch.setenv("MOSE_HOME", str(tmp_path / "home"))
+    tree = write_tree(tmp_path / "tree", SOURCES)
+    with Store.open(index_folder(tree)) as opened:
+        refresh(opened, tree, WordEncoder())
+        yield opened
+
+
+# ---- one file
+
+
+def test_rows_come_back_as_written_batch_after_batch(tmp_path):
+    file = _file(tmp_path)
+    assert file.map(10).shape == (0, 4)
+    file.write(0, _rows(5))
+    file.write(5, _rows(3, seed=1))
+    np.testing.assert_array_equal(file.map(8), np.concatenate([_rows(5), _rows(3, seed=1)]))
+    assert file.map(6).shape == (6, 4)
+    assert not file.map(8).flags.writeable
+
+
+def test_rows_after_the_committed_ones_are_overwritten(tmp_path):
+    file = _file(tmp_path)
+    file.write(0, _rows(5))
+    file.write(5, _rows(3, seed=1))
+    file.write(5, _rows(3, seed=2))
+    np.testing.assert_array_equal(file.map(8)[5:], _rows(3, seed=2))
+
+
+@pytest.mark.parametrize("lost_bytes", [1, 16, 17, 79, 80, 81, 5000])
+def test_file_that_lost_its_end_has_fewer_whole_rows(tmp_path, lost_bytes):
+    file = _file(tmp_path)
+    file.write(0, _rows(5))
+    os.truncate(file.path, max(0, HEADER_BYTES + 80 - lost_bytes))
+    expected = max(0, (80 - lost_bytes) // 16)
+    assert file.num_rows() == expected
+    np.testing.assert_array_equal(file.map(5), _rows(5)[:expected])
+
+
+@pytest.mark.parametrize("change", [{"model": "other"}, {"exit_layer": 3}, {"width": 5}])
+def test_vectors_of_another_model_exit_or_width_are_refused(tmp_path, change):
+    _file(tmp_path).write(0, _rows(5))
+    with pytest.raises(CodeIndexError, match="--rebuild") as caught:
+        _file(tmp_path, **change).map(5)
+    assert "exit_6.vec" in str(caught.value)
+
+
+@pytest.mark.parametrize("header", [b"", b"MoSEvec1{not json" + b"\0" * 5000, b"\x7fELF" + b"\0" * 5000])
+def test_file_without_a_readable_header_has_no_rows(tmp_path, header):
+    (tmp_path / "exit_6.vec").write_bytes(header)
+    assert _file(tmp_path).num_rows() == 0
+
+
+def test_full_disk_is_a_clear_error_that_names_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(vectors_module.os, "write", _no_space)
+    with pytest.raises(CodeIndexError, match="No space left") as caught:
+        _file(tmp_path).write(0, _rows(5))
+    assert str(tmp_path / "exit_6.vec") in str(caught.value)
+    assert "MOSE_HOME" in str(caught.value)
+
+
+def _no_space(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_write_that_is_cut_short_goes_on(tmp_path, monkeypatch):
+    real = os.write
+    monkeypatch.setattr(vectors_module.os, "write", lambda fd, data: real(fd, data[:7]))
+    _file(tmp_path).write(0, _rows(5))
+    np.testing.assert_array_equal(_file(tmp_path).map(5), _rows(5))
+
+
+# ---- which rows belong to whom
+
+
+def test_run_members_number_rows_through():
+    runs = [(0, np.array([7, 3], "<i8").tobytes()), (2, np.array([9], "<i8").tobytes())]
+    ids, rows = run_members(runs)
+    assert ids.tolist() == [7, 3, 9]
+    assert rows.tolist() == [0, 1, 2]
+    assert run_members([])[0].size == 0
+
+
+def test_is_member_equals_membership():
+    rising = np.array([2, 3, 5, 8])
+    assert is_member(np.array([8, 1, 9, 2, 4]), rising).tolist() == [True, False, False, True, False]
+    assert is_member(np.array([1]), rising[:0]).tolist() == [False]
+
+
+def test_matrix_rows_are_the_vectors_of_their_chunks(store):
+    ids, rows, matrix = store.vector_matrix(0)
+    words = WordEncoder(exit=0)
+    for chunk, row in zip(store.chunks(ids.tolist()), rows, strict=True):
+        text = f"{chunk.context}\n{chunk.text}" if chunk.context else chunk.text
+        np.testing.assert_array_equal(matrix[row], words.encode([text])[0])
+
+
+def test_vectors_of_removed_chunks_are_not_among_the_rows(store, tmp_path):
+    (tmp_path / "tree" / "src" / "dates.py").unlink()
+    refresh(store, tmp_path / "tree", WordEncoder())
+    ids, rows, matrix = store.vector_matrix(0)
+    assert ids.tolist() == store.chunk_ids().tolist()
+    assert len(matrix) > len(rows)
+
+
+def test_state_tells_when_vectors_were_added(store):
+    before = store.vector_state(6)
+    deepen(store, WordEncoder(), 6, ids=store.chunk_ids()[:1])
+    assert store.vector_state(6) != before
+    assert store.exits() == {0: 8, 6: 12}
+
+
+def test_lost_rows_are_made_again(store, tmp_path):
+    expected = content(store)
+    name = store.vector_state(0)[0]
+    os.truncate(store.folder / name, HEADER_BYTES + 4 * 8 * 2 + 5)
+    assert len(store.vector_matrix(0)[0]) == 2
+    write_file(tmp_path / "tree" / "new.md", "something new\n")
+    refresh(store, tmp_path / "tree", WordEncoder())
+    (tmp_path / "tree" / "new.md").unlink()
+    refresh(store, tmp_path / "tree", WordEncoder())
+    assert content(store) == expected
+
+
+def test_vector_file_that_is_gone_is_made_again_by_the_next_refresh(store, tmp_path):
+    expected = content(store)
+    (store.folder / store.vector_state(0)[0]).unlink()
+    refresh(store, tmp_path / "tree", WordEncoder())
+    assert content(store) == expected
+
+
+def test_mostly_unused_rows_are_moved_together(store, monkeypatch):
+    from mose.search import writing
+
+    monkeypatch.setattr(writing, "WASTED_ROWS_ALLOWED", 0)
+    expected = content(store)
+    ids = store.chunk_ids()
+    for _ in range(3):
+        write_vectors(store, 0, "words-1", np.full(len(ids), 10**6), np.ones((len(ids), 8), np.float32))
+    old = store.folder / store.vector_state(0)[0]
+    repair_vectors(store)
+    assert content(store) == expected
+    assert len(store.vector_matrix(0)[2]) == len(ids)
+    assert not old.exists()
+
+
+# ---- shared vectors
+
+
+def test_shared_vectors_come_back_rounded_once(tmp_path):
+    shared = SharedVectors(tmp_path / "vectors.db", model="m")
+    rows = as_kept(_rows(3))
+    shared.add(6, [b"a", b"b", b"c"], rows)
+    found = shared.find(6, [b"c", b"a", b"nothing", b"a"])
+    assert set(found) == {b"a", b"c"}
+    np.testing.assert_array_equal(found[b"a"], rows[0])
+    np.testing.assert_array_equal(as_kept(rows), rows)
+    np.testing.assert_allclose(rows, _rows(3), atol=1e-3)
+
+
+def test_shared_vectors_keep_models_and_exits_apart(tmp_path):
+    SharedVectors(tmp_path / "vectors.db", model="m").add(6, [b"a"], _rows(1))
+    assert SharedVectors(tmp_path / "vectors.db", model="m").find(3, [b"a"]) == {}
+    assert SharedVectors(tmp_path / "vectors.db", model="other").find(6, [b"a"]) == {}
+
+
+def test_first_vector_of_a_key_stays(tmp_path):
+    shared = SharedVectors(tmp_path / "vectors.db", model="m")
+    shared.add(6, [b"a"], _rows(1))
+    shared.add(6, [b"a", b"b"], _rows(2, seed=5))
+    np.testing.assert_array_equal(shared.find(6, [b"a"])[b"a"], as_kept(_rows(1))[0])
+
+
+@pytest.mark.parametrize("kind", ["text", "database"])
+def test_foreign_shared_file_is_refused(tmp_path, kind):
+    path = tmp_path / "vectors.db"
+    if kind == "text":
+        path.write_bytes(b"no database at all " * 500)
+    else:
+        other = sqlite3.connect(path)
+        other.execute("CREATE TABLE theirs(x)")
+        other.commit()
+    with pytest.raises(CodeIndexError, match=r"vectors\.db"):
+        SharedVectors(path, model="m")
+
+
+def test_several_processes_fill_the_shared_vectors_at_once(tmp_path):
+    program = (
+        "import sys, numpy as np; from pathlib import Path; from mose.search.shared_vectors import SharedVectors\n"
+        "shared = SharedVectors(Path(sys.argv[1]), model='m')\n"
+        "for n in range(40):\n"
+        "    shared.add(6, [b'%d' % n, b'%s %d' % (sys.argv[2].encode(), n)], np.full((2, 4), n, np.float32))\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "vectors.db")]
+    running = [subprocess.Popen([*command, name], env=_environment()) for name in ("a", "b", "c")]
+    assert [process.wait() for process in running] == [0, 0, 0]
+    shared = SharedVectors(tmp_path / "vectors.db", model="m")
+    found = shared.find(6, [b"%d" % n for n in range(40)] + [b"b %d" % n for n in range(40)])
+    assert len(found) == 80
+    assert all(found[b"%d" % n][0] == n for n in range(40))
+
+
+def _environment():
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mose.config import FinetuneConfig, write_toml
+from mose.errors import ConfigError, DataError
+from mose.model.checkpoint import load_model
+from mose.train import finetune
+from mose.train.loop import TrainingError
+from mose.train.state import complete_checkpoints
+
+from .conftest import settings
+
+Make = Callable[..., FinetuneConfig]
+
+
+@pytest.fixture
+def make(ladder: Path, data_folder: Path, tmp_path: Path) -> Make:
+    return lambda name="run", **changes: settings(ladder, data_folder, tmp_path / name, **changes)
+
+
+def log_of(folder: Path, event: str) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["event"] == event]
+
+
+def assert_same_model(first: Path, second: Path) -> None:
+    one, two = load_model(first).state_dict(), load_model(second).state_dict()
+    assert one.keys() == two.keys()
+    for name, weights in one.items():
+        assert torch.equal(weights, two[name]), name
+
+
+def test_run_learns_logs_and_leaves_a_model(make: Make, tmp_path: Path) -> None:
+    folder = finetune.run(make(run__steps=30, validation__every=10))
+    run = tmp_path / "run"
+    assert folder == run / "model" and load_model(folder).settings.exits == (0, 1, 2, 4)
+    assert load_model(run / "best").settings.exits == (0, 1, 2, 4)
+    steps = log_of(run, "step")
+    assert [line["step"] for line in steps] == list(range(1, 31))
+    assert {"exit_00", "exit_01", "exit_04", "total", "per_second", "remaining_seconds"} <= steps[0].keys()
+    assert len(log_of(run, "before")) == 2
+    before, after = (log_of(run, "validation")[place]["mean"] for place in (0, -1))
+    assert after["exit_04"] > before["exit_04"] and after["exit_00"] > before["exit_00"]
+    assert (run / "config.toml").is_file()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"start__dropout": 0.2},
+        {"loss__queue": 20, "loss__queue_momentum": 0.9, "batch__gradient_cache": True, "batch__mixed": True},
+    ],
+    ids=["dropout", "queue, cache, mixed"],
+)
+def test_six_steps_equal_three_and_three(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object]
+) -> None:
+    finetune.run(make("whole", **changes))
+    after_step = finetune.RetrievalLearner.after_step
+    done = []
+
+    def killed(learner: finetune.RetrievalLearner) -> None:
+        done.append(1)
+        if len(done) == 5:
+            raise MemoryError("killed")
+        after_step(learner)
+
+    monkeypatch.setattr(finetune.RetrievalLearner, "after_step", killed)
+    # A checkpoint after every step: the newest whole one is that of step 4.
+    with pytest.raises(MemoryError):
+        finetune.run(make("parts", run__checkpoint_minutes=0.0, **changes))
+    monkeypatch.setattr(finetune.RetrievalLearner, "after_step", after_step)
+    finetune.run(make("parts", run__checkpoint_minutes=0.0, **changes))
+    assert log_of(tmp_path / "parts", "resumed")[0]["step"] == 4
+    assert_same_model(tmp_path / "whole" / "model", tmp_path / "parts" / "model")
+    whole, parts = (log_of(tmp_path / name, "step") for name in ("whole", "parts"))
+    assert [line["total"] for line in whole] == [line["total"] for line in parts]
+
+
+def test_killed_process_resumes_exactly(make: Make, tmp_path: Path) -> None:
+    finetune.run(make("whole"))
+    config = make("killed", run__checkpoint_minutes=0.0)
+    file = tmp_path / "config.toml"
+    file.write_text(write_toml(config))
+    command = [sys.executable, "-m", "mose.train.finetune", str(file)]
+    process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
+    while not complete_checkpoints(tmp_path / "killed" / "checkpoints") and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    finetune.run(config)
+    assert_same_model(tmp_path / "whole" / "model", tmp_path / "killed" / "model")
+
+
+def test_interrupt_saves_a_checkpoint(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    after_step = finetune.RetrievalLearner.after_step
+
+    def press(learner: finetune.RetrievalLearner) -> None:
+        after_step(learner)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(finetune.RetrievalLearner, "after_step", press)
+    with pytest.raises(KeyboardInterrupt):
+        finetune.run(make())
+    assert [path.name for path in complete_checkpoints(tmp_path / "run" / "checkpoints")] == ["step_000001"]
+
+
+def test_nan_stops_the_run_and_the_last_checkpoint_stands(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    after_step = finetune.RetrievalLearner.after_step
+
+    def break_it(learner: finetune.RetrievalLearner) -> None:
+        after_step(learner)
+        if len(complete_checkpoints(tmp_path / "run" / "checkpoints")) == 2:
+            learner.model.heads["4"][0].weight.data.fill_(float("nan"))
+
+    monkeypatch.setattr(finetune.RetrievalLearner, "after_step", break_it)
+    with pytest.raises(TrainingError, match=r"step 4: .*exit_04.* not a finite number"):
+        finetune.run(make(run__checkpoint_minutes=0.0, run__keep_checkpoints=3, validation__every=0))
+    good = load_model(tmp_path / "run" / "checkpoints" / "step_000002" / "model")
+    assert all(bool(torch.isfinite(weights).all()) for weights in good.state_dict().values())
+    assert len(log_of(tmp_path / "run", "step")) == 3
+
+
+def test_frozen_layers_leave_shallow_exits_bit_identical(make: Make, ladder: Path) -> None:
+    trained = load_model(finetune.run(make(start__freeze_layers=2, validation__every=0))).state_dict()
+    for name, weights in load_model(ladder).state_dict().items():
+        frozen = name.startswith(("embeddings", "layers.0.", "layers.1.", "heads.1.", "heads.2."))
+        assert torch.equal(weights, trained[name]) is frozen, name
+
+
+def test_fitted_heads_bring_shallow_exits_near_the_deepest(make: Make, tmp_path: Path) -> None:
+    finetune.run(make(run__fit_heads=300, run__steps=1, validation__every=0))
+    cosine = log_of(tmp_path / "run", "heads fitted")[0]["cosine"]
+    assert set(cosine) == {"exit_01", "exit_02"} and min(cosine.values()) > 0.8
+
+
+def test_run_with_other_settings_is_not_continued(make: Make) -> None:
+    finetune.run(make(run__steps=1, validation__every=0))
+    with pytest.raises(ConfigError, match=r"other settings: optimizer\.rate"):
+        finetune.run(make(run__steps=2, validation__every=0, optimizer__rate=0.5))
+    finetune.run(make(run__steps=2, validation__every=0))
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"start__exits": [0, 3]}, ConfigError, r"got \[0, 3\], allowed: \[0, 1, 2, 4\]"),
+        ({"loss__exit_weights": [1.0]}, ConfigError, "4 numbers"),
+        ({"batch__pairs": 50}, DataError, "batch.pairs is larger"),
+        ({"data__folder": "/nowhere"}, DataError, "no pair file"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_training(
+    make: Make, tmp_path: Path, changes: dict[str, object], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        finetune.run(make(**changes))
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_command_line_reports_errors_without_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert finetune.main([str(tmp_path / "absent.toml")]) == 1
+    assert "no settings file" in capsys.readouterr().err
