@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from mose.config import FinetuneConfig, OptimizerConfig, from_values, read_toml, write_toml
+from mose.config import FinetuneConfig, OptimizerConfig
 from mose.errors import ConfigError
+from mose.strict_toml import from_values, read_toml, write_toml
 
 MINIMAL = """
 [start]

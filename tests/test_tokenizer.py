@@ -145,7 +145,10 @@ def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
         CodeTokenizer.load(tmp_path)
 
 
-@given(rows=st.lists(st.lists(st.integers(1, 9), max_size=5), max_size=5), side=st.sampled_from(["left", "right"]))
+@given(
+    rows=st.lists(st.lists(st.integers(1, 9), max_size=5), max_size=5),
+    side=st.sampled_from(["left", "right"]),
+)
 def test_padding_is_undone_by_keep(rows: list[list[int]], side: str) -> None:
     token_ids, keep = pad_batch(rows, pad_id=0, side=side)
     assert token_ids.dtype == np.int64

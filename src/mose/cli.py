@@ -287,10 +287,10 @@ def _print_hits(hits: Sequence[Hit], query: str, *, explain: bool) -> None:
     width = min(max(map(len, places)), 60)
     for place, hit in zip(places, hits, strict=True):
         print(f"{style.dim(f'{hit.score:.2f}')}  {style.bold(place.ljust(width))}  {hit.symbol}".rstrip())
-        for line in snippet(hit, query, mark=style.mark):
-            print(f"      {line}".rstrip())
+        for number, line in snippet(hit, query, mark=style.mark):
+            print(f"{style.dim(f'{number:>7}')}  {line}".rstrip())
         if explain:
-            print(style.dim(f"      {_explain(hit)}"))
+            print(style.dim(f"         {_explain(hit)}"))
         print()
 
 
@@ -328,14 +328,14 @@ class _Style:
 def _hit_as_dict(hit: Hit) -> dict[str, object]:
     from dataclasses import asdict
 
-    parts = {name: round(value, 6) if isinstance(value, float) else value for name, value in asdict(hit.parts).items()}
+    parts = {name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(hit.parts).items()}
     return {
         "path": hit.path,
         "start_line": hit.start_line,
         "end_line": hit.end_line,
         "symbol": hit.symbol,
         "language": hit.language,
-        "score": round(hit.score, 6),
+        "score": round(hit.score, 4),
         "parts": parts,
     }
 
@@ -455,8 +455,8 @@ def _status(arguments: Arguments) -> int:
 def _forget(arguments: Arguments) -> int:
     from mose.search.indexer import forget
 
-    folder = forget(arguments.path)
-    print("There was no index." if folder is None else f"Deleted {folder}.")
+    folders = forget(arguments.path)
+    print("\n".join(f"Deleted {folder}." for folder in folders) or "There was no index.")
     return 0
 
 

@@ -1,25 +1,14 @@
-"""Settings of one training run, as frozen dataclasses, and the strict reader that fills them from TOML.
+"""Settings of one training run, as frozen dataclasses; ``mose.strict_toml`` fills them from a file.
 
-A sentence stands under each field. Unknown keys are errors that name the key, the file and the nearest
-known key. ``write_toml`` gives back the resolved settings, which are stored beside every checkpoint.
+A sentence stands under each field. Contradictions are refused when the object is made.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-import json
-import tomllib
-import types
-import typing
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 from mose.errors import ConfigError
-
-T = TypeVar("T")
 
 
 def _require(condition: bool, what: str, got: object, allowed: str) -> None:
@@ -93,6 +82,8 @@ class DataConfig:
     """Chance that the frequent identifiers of a code are renamed consistently (the paper's 0.3)."""
     hide_name: float = 0.5
     """Chance that the name of the function which the code defines is replaced by a neutral one."""
+    skip_imports: float = 0.0
+    """Chance that the lines of a code that only import are left out."""
     cross_language: bool = True
     """Code to code: the two codes must be of different languages."""
 
@@ -101,7 +92,7 @@ class DataConfig:
         names = [source.name for source in self.sources]
         repeated = {name for name in names if names.count(name) > 1}
         _require(not repeated, "data.sources with one name twice", sorted(repeated), "a name each")
-        for key in ("rename", "hide_name"):
+        for key in ("rename", "hide_name", "skip_imports"):
             _require(0 <= getattr(self, key) <= 1, f"data.{key}", getattr(self, key), "0 to 1")
 
 
@@ -277,126 +268,3 @@ class FinetuneConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     validation: ValidationConfig = field(default_factory=ValidationConfig)
-
-
-def read_toml(path: str | Path, kind: type[T], *, overrides: Mapping[str, Any] | None = None) -> T:
-    """Settings of class ``kind`` from a TOML file.
-
-    Args:
-        path: The file.
-        kind: A dataclass of this module.
-        overrides: Dotted key -> value, put over the file's values (``{"run.steps": 3}``).
-
-    Raises:
-        ConfigError: The file is missing or no TOML, a key is unknown or absent, or a value does not fit.
-    """
-    path = Path(path)
-    try:
-        values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf8"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"no settings file {path}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from error
-    for dotted, value in (overrides or {}).items():
-        *tables, last = dotted.split(".")
-        inner = values
-        for table in tables:
-            inner = inner.setdefault(table, {})
-        inner[last] = value
-    return from_values(values, kind, file=str(path))
-
-
-def from_values(values: Mapping[str, Any], kind: type[T], *, file: str = "settings", at: str = "") -> T:
-    """Settings of class ``kind`` from nested mappings, as ``tomllib`` gives them.
-
-    Args:
-        values: Key -> value.
-        kind: A dataclass of this module.
-        file: Named in errors.
-        at: Dotted key of ``values`` in the file, named in errors.
-
-    Raises:
-        ConfigError: A key is unknown or absent, or a value does not fit.
-    """
-    if not isinstance(values, Mapping):
-        raise ConfigError(f"{file}: {at or 'settings'}", got=values, allowed="a table")
-    hints = typing.get_type_hints(kind)
-    fields = {one.name: one for one in dataclasses.fields(typing.cast(Any, kind))}
-    prefix = f"{at}." if at else ""
-    for key in values:
-        if key not in fields:
-            near = difflib.get_close_matches(key, fields, n=1, cutoff=0.5)
-            remedy = f"Did you mean {prefix}{near[0]}?" if near else f"Known keys: {', '.join(fields)}."
-            raise ConfigError(f"{file}: unknown key {prefix}{key}", remedy=remedy)
-    for name, one in fields.items():
-        optional = one.default is not dataclasses.MISSING or one.default_factory is not dataclasses.MISSING
-        if name not in values and not optional:
-            raise ConfigError(f"{file}: {prefix}{name} is missing")
-    given = {key: _fit(value, hints[key], file, prefix + key) for key, value in values.items()}
-    try:
-        return kind(**given)
-    except ConfigError as error:
-        raise ConfigError(f"{file}: {error.what}", got=error.got, allowed=error.allowed) from error
-
-
-def _fit(value: Any, hint: Any, file: str, key: str) -> Any:
-    origin, parts = typing.get_origin(hint), typing.get_args(hint)
-    if dataclasses.is_dataclass(hint):
-        return from_values(value, typing.cast(type[Any], hint), file=file, at=key)
-    if origin is Literal:
-        if value not in parts:
-            raise ConfigError(f"{file}: {key}", got=value, allowed=", ".join(map(str, parts)))
-        return value
-    if origin in (types.UnionType, typing.Union):
-        return None if value is None else _fit(value, parts[0], file, key)
-    if origin is tuple:
-        if not isinstance(value, Sequence) or isinstance(value, str):
-            raise ConfigError(f"{file}: {key}", got=value, allowed="a list")
-        if len(parts) == 2 and parts[1] is Ellipsis:
-            return tuple(_fit(item, parts[0], file, f"{key}[{n}]") for n, item in enumerate(value))
-        if len(value) != len(parts):
-            raise ConfigError(f"{file}: {key}", got=value, allowed=f"{len(parts)} values")
-        return tuple(_fit(item, part, file, key) for item, part in zip(value, parts, strict=True))
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise ConfigError(f"{file}: {key}", got=value, allowed=f"a value of type {hint.__name__}")
-    return value
-
-
-def write_toml(config: Any) -> str:
-    """TOML text of a settings object; reading it back gives an equal object.
-
-    Example:
-        >>> print(write_toml(OptimizerConfig(rate=0.5)).splitlines()[0])
-        rate = 0.5
-    """
-    return "\n".join(_lines(config, "")) + "\n"
-
-
-def _lines(config: Any, at: str) -> list[str]:
-    plain: list[str] = []
-    tables: list[str] = []
-    for one in dataclasses.fields(config):
-        value = getattr(config, one.name)
-        dotted = f"{at}.{one.name}" if at else one.name
-        if value is None:
-            continue
-        if dataclasses.is_dataclass(value):
-            tables += ["", f"[{dotted}]", *_lines(value, dotted)]
-        elif isinstance(value, tuple) and value and dataclasses.is_dataclass(value[0]):
-            for item in value:
-                tables += ["", f"[[{dotted}]]", *_lines(item, dotted)]
-        else:
-            plain.append(f"{one.name} = {_literal(value)}")
-    return plain + tables
-
-
-def _literal(value: Any) -> str:
-    if isinstance(value, tuple):
-        return "[" + ", ".join(_literal(item) for item in value) + "]"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
-    return repr(value)

@@ -36,13 +36,13 @@ class _Rule:
 
 
 class IgnoreRules:
-    """The rules of one ignore file.
+    r"""The rules of one ignore file.
 
     Args:
         text: Content of the file.
 
     Example:
-        >>> rules = IgnoreRules("*.log\\n!keep.log\\nbuild/\\n")
+        >>> rules = IgnoreRules("*.log\n!keep.log\nbuild/\n")
         >>> rules.decide("a/x.log", is_directory=False), rules.decide("keep.log", is_directory=False)
         (True, False)
         >>> rules.decide("build", is_directory=False) is None

@@ -64,6 +64,14 @@ def test_stored_position_gives_the_same_batches(folder: Path) -> None:
     assert len({batch.source for batch in expected}) > 1
 
 
+def test_mixed_batch_takes_from_others_when_a_source_has_no_more(folder: Path) -> None:
+    few = sources(folder, pairs=20, mixed=True)
+    batch = next(PairBatches(few, pairs=24, seed=0, mixed=True))
+    assert len(batch.pairs) == 24
+    with pytest.raises(DataError, match="too few distinct pairs for one batch in codes, groups, texts"):
+        next(PairBatches(few, pairs=60, seed=0, mixed=True))
+
+
 def test_another_seed_gives_other_batches(folder: Path) -> None:
     first, second = (next(PairBatches(sources(folder), pairs=6, seed=seed)) for seed in (0, 1))
     assert first.pairs != second.pairs

@@ -35,7 +35,9 @@ def test_forward_returns_exits_shallowest_first(model: MoseModel, batch: TextBat
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("asked", "blocks"), [({"last_exit": 2}, 2), ({"exits": [1]}, 1), ({"exits": [0]}, 0), ({}, 4)])
+@pytest.mark.parametrize(
+    ("asked", "blocks"), [({"last_exit": 2}, 2), ({"exits": [1]}, 1), ({"exits": [0]}, 0), ({}, 4)]
+)
 def test_no_block_above_the_deepest_exit_asked_for_is_run(
     model: MoseModel, batch: TextBatch, asked: dict[str, object], blocks: int
 ) -> None:
@@ -90,9 +92,16 @@ def test_attention_looks_both_ways(model: MoseModel, batch: TextBatch) -> None:
 
 def test_embeddings_have_length_one_and_the_width_of_their_exit(model: MoseModel, batch: TextBatch) -> None:
     embeddings = model.embed(batch)
-    assert {exit_layer: rows.shape[1] for exit_layer, rows in embeddings.items()} == {0: 16, 1: 32, 2: 32, 4: 32}
+    assert {exit_layer: rows.shape[1] for exit_layer, rows in embeddings.items()} == {
+        0: 16,
+        1: 32,
+        2: 32,
+        4: 32,
+    }
     for exit_layer, rows in embeddings.items():
-        expected = torch.tensor([1.0, 1.0, 0.0]) if exit_layer == 0 else torch.ones(3)  # the last text has no words
+        expected = (
+            torch.tensor([1.0, 1.0, 0.0]) if exit_layer == 0 else torch.ones(3)
+        )  # the last text has no words
         torch.testing.assert_close(rows.norm(dim=1), expected)
 
 
@@ -116,7 +125,9 @@ def test_exit_0_without_words_is_refused(model: MoseModel, batch: TextBatch) -> 
 
 
 def test_unknown_exit_is_refused_by_name(model: MoseModel, batch: TextBatch) -> None:
-    with pytest.raises(ModelError, match=r"has no exit 3\.\n  Use --exit 0, --exit 1, --exit 2 or --exit 4\."):
+    with pytest.raises(
+        ModelError, match=r"has no exit 3\.\n  Use --exit 0, --exit 1, --exit 2 or --exit 4\."
+    ):
         model(batch.token_ids_BT, batch.keep_BT, last_exit=3)
 
 

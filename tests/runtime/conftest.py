@@ -76,7 +76,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Build:
         changes = {**EXITS, **(BERT if block == "bert" else {}), **changes}
         key = repr(sorted(changes.items(), key=str))
         if key not in made:
-            made[key] = write_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny", preset("tiny", **changes))
+            made[key] = write_checkpoint(
+                tmp_path_factory.mktemp("checkpoint") / "tiny", preset("tiny", **changes)
+            )
         return made[key]
 
     return build

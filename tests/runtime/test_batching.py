@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mose.runtime.batching import batches, run_all
+from mose.runtime import batching
+from mose.runtime.batching import batches, run_all, windows
 
 
 @given(st.lists(st.integers(0, 300), max_size=60), st.integers(1, 500))
@@ -20,6 +21,18 @@ def test_every_row_comes_once_within_the_budget(lengths, budget):
     assert all(len(rows) == 1 or sum(lengths[row] for row in rows) <= budget for rows in made)
     flat = [lengths[row] for rows in made for row in rows]
     assert flat == sorted(flat, reverse=True)
+
+
+@given(st.integers(0, 5000))
+def test_windows_cover_all_texts_once(num_texts):
+    assert [i for window in windows(num_texts) for i in range(window.start, window.stop)] == list(
+        range(num_texts)
+    )
+
+
+@pytest.fixture(autouse=True)
+def one_row_at_a_time(monkeypatch):
+    monkeypatch.setattr(batching, "TOKEN_BUDGET", 1)
 
 
 class CountingSession:
@@ -39,7 +52,7 @@ def test_threads_share_the_work():
     session = CountingSession(delay_s=0.01)
     done = dict(
         (row, value.tolist())
-        for rows, outputs in run_all(session, [[i] for i in range(8)], [[i] for i in range(8)], threads=3)
+        for rows, outputs in run_all(session, [[i] for i in range(8)], threads=3)
         for row, value in zip(rows, outputs["out"], strict=True)
     )
     assert done == {row: [row] for row in range(8)}
@@ -48,7 +61,7 @@ def test_threads_share_the_work():
 
 def test_leaving_early_leaves_the_rest_undone():
     session = CountingSession(delay_s=0.02)
-    for _ in run_all(session, [[i] for i in range(50)], [[i] for i in range(50)], threads=2):
+    for _ in run_all(session, [[i] for i in range(50)], threads=2):
         break
     assert len(session.ran) < 10
 
@@ -59,4 +72,4 @@ def test_error_in_a_thread_reaches_the_caller():
             raise ValueError("no such token")
 
     with pytest.raises(ValueError, match="no such token"):
-        list(run_all(Broken(), [[1], [2]], [[0], [1]], threads=2))
+        list(run_all(Broken(), [[1], [2]], threads=2))

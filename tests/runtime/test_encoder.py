@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from mose.errors import ConfigError, ModelError
-from mose.runtime import encoder as encoder_module
+from mose.runtime import batching
 from mose.runtime.encoder import Encoder
 
 from .conftest import TEXTS
@@ -27,8 +27,8 @@ DTYPES = pytest.mark.parametrize("dtype", ["float32", "int8"])
 @DTYPES
 def test_company_order_and_threads_change_nothing(block, dtype, runtime_folder, monkeypatch):
     folder = runtime_folder(block, dtype=dtype)
-    monkeypatch.setattr(encoder_module, "TOKEN_BUDGET", 16)
-    monkeypatch.setattr(encoder_module, "WINDOW_TEXTS", 3)
+    monkeypatch.setattr(batching, "TOKEN_BUDGET", 16)
+    monkeypatch.setattr(batching, "WINDOW_TEXTS", 3)
     together = Encoder.load(folder, threads=3).encode(TEXTS, language="go")
     alone = np.concatenate([Encoder.load(folder, threads=1).encode([text], language="go") for text in TEXTS])
     reverse = Encoder.load(folder).encode(TEXTS[::-1], language="go")[::-1]
@@ -96,7 +96,7 @@ def test_nothing_to_encode(exit_layer, runtime_folder):
 
 @pytest.mark.parametrize("exit_layer", [0, 4])
 def test_progress_counts_up_to_all_texts(exit_layer, runtime_folder, monkeypatch):
-    monkeypatch.setattr(encoder_module, "WINDOW_TEXTS", 3)
+    monkeypatch.setattr(batching, "WINDOW_TEXTS", 3)
     seen = []
     Encoder.load(runtime_folder(), exit=exit_layer).encode(TEXTS, progress=seen.append)
     assert seen == sorted(seen)
@@ -145,7 +145,10 @@ def test_interrupt_stops_between_batches(runtime_folder):
         "Encoder.load(sys.argv[1]).encode(['word ' * 100] * 300_000)"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", code, str(runtime_folder())], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, str(runtime_folder())],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     process.stdout.readline()
     time.sleep(1.5)
@@ -201,7 +204,9 @@ def copied(runtime_folder, tmp_path):
     return shutil.copytree(runtime_folder(), tmp_path / "copied")
 
 
-@pytest.mark.parametrize("name", ["weights.bin", "exit_2.onnx", "exit_0.safetensors", "tokenizer.json", "all_exits.onnx"])
+@pytest.mark.parametrize(
+    "name", ["weights.bin", "exit_2.onnx", "exit_0.safetensors", "tokenizer.json", "all_exits.onnx"]
+)
 def test_missing_file_is_named(name, copied):
     (copied / name).unlink()
     with pytest.raises(ModelError, match=rf"{name} is missing"):

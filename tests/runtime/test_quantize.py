@@ -9,7 +9,9 @@ from hypothesis.extra.numpy import arrays
 
 from mose.runtime.quantize import quantize_columns, quantize_rows
 
-MATRICES = arrays(np.float32, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.floats(-1e3, 1e3, width=32))
+MATRICES = arrays(
+    np.float32, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.floats(-1e3, 1e3, width=32)
+)
 
 
 @given(MATRICES)

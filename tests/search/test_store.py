@@ -64,7 +64,7 @@ def test_index_asked_for_inside_is_found_there_and_hidden_from_git(tree):
 
 
 def test_missing_tree_and_file_are_two_clear_errors(tmp_path):
-    with pytest.raises(SourceError, match="no folder .*nowhere"):
+    with pytest.raises(SourceError, match=r"no folder .*nowhere"):
         index_folder(tmp_path / "nowhere")
     write_file(tmp_path / "one.py", "x = 1\n")
     with pytest.raises(SourceError, match=r"one\.py is not a folder"):
@@ -196,13 +196,19 @@ def test_chunk_table_says_what_single_chunks_say(store):
         assert table.paths[table.file_row[row]] == chunk.path
         assert table.languages[table.file_row[row]] == chunk.language
         assert (table.first_line[row], table.last_line[row]) == (chunk.first_line, chunk.last_line)
-        assert (table.symbol[row], table.kind[row], table.defines[row]) == (chunk.symbol, chunk.kind, chunk.defines)
+        assert (table.symbol[row], table.kind[row], table.defines[row]) == (
+            chunk.symbol,
+            chunk.kind,
+            chunk.defines,
+        )
 
 
 def test_chunk_table_survives_names_with_its_separator(store):
     table = store.chunk_table()
     with transaction(store):
-        store.connection.execute("UPDATE chunks SET symbol = 'a' || char(31) || 'b' WHERE id = ?", (int(table.ids[0]),))
+        store.connection.execute(
+            "UPDATE chunks SET symbol = 'a' || char(31) || 'b' WHERE id = ?", (int(table.ids[0]),)
+        )
     again = store.chunk_table()
     assert again.symbol == ["a\x1fb", *table.symbol[1:]]
     assert again.kind == table.kind
@@ -330,7 +336,9 @@ def test_searching_while_indexing_never_fails_and_never_names_what_is_not_there(
         thread.start()
         for round_number in range(6):
             for number in range(0, 60, 3):
-                write_file(tree / f"f{number}.py", f"def function_{number}(value):\n    return {round_number}\n")
+                write_file(
+                    tree / f"f{number}.py", f"def function_{number}(value):\n    return {round_number}\n"
+                )
             refresh(store, tree, WordEncoder(), num_workers=0)
         done.set()
         thread.join()

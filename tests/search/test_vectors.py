@@ -26,7 +26,7 @@ def _rows(count, width=4, seed=0):
 
 
 def _file(folder, **changes):
-    return VectorFile(folder / "exit_6.vec", **({"model": "m", "exit_layer": 6, "width": 4} | changes))
+    return VectorFile(folder, "exit_6.vec", **({"model": "m", "exit_layer": 6, "width": 4} | changes))
 
 
 @pytest.fixture
@@ -102,6 +102,23 @@ def test_write_that_is_cut_short_goes_on(tmp_path, monkeypatch):
     np.testing.assert_array_equal(_file(tmp_path).map(5), _rows(5))
 
 
+@pytest.mark.parametrize("name", ["../exit_6.vec", "/etc/passwd", "notes.txt", ".bashrc"])
+def test_index_cannot_name_a_file_that_is_not_its_own(store, name):
+    store.connection.execute("UPDATE exits SET file = ?", (name,))
+    with pytest.raises(CodeIndexError, match="not its own"):
+        store.vector_matrix(0)
+    with pytest.raises(CodeIndexError, match="not its own"):
+        write_vectors(store, 0, "words-1", np.array([1]), np.ones((1, 8), np.float32))
+
+
+def test_link_in_place_of_a_vector_file_is_not_written_through(tmp_path):
+    write_file(tmp_path / "precious.txt", "precious")
+    (tmp_path / "exit_6.vec").symlink_to(tmp_path / "precious.txt")
+    with pytest.raises(CodeIndexError, match=r"exit_6\.vec"):
+        _file(tmp_path).write(0, _rows(1))
+    assert (tmp_path / "precious.txt").read_text() == "precious"
+
+
 # ---- which rows belong to whom
 
 
@@ -159,6 +176,18 @@ def test_vector_file_that_is_gone_is_made_again_by_the_next_refresh(store, tmp_p
     (store.folder / store.vector_state(0)[0]).unlink()
     refresh(store, tmp_path / "tree", WordEncoder())
     assert content(store) == expected
+
+
+def test_many_small_runs_are_kept_as_one(store, monkeypatch):
+    from mose.search import writing
+
+    monkeypatch.setattr(writing, "MAX_RUNS", 2)
+    ids = store.chunk_ids()
+    for chunk_id in ids:
+        deepen(store, WordEncoder(), 6, ids=[chunk_id])
+    assert store.vector_matrix(6)[0].tolist() == ids.tolist()
+    assert store.rows("SELECT count(*) FROM runs WHERE exit = 6")[0][0] <= 2
+    content(store, (0, 6))
 
 
 def test_mostly_unused_rows_are_moved_together(store, monkeypatch):

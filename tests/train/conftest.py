@@ -9,13 +9,32 @@ import pytest
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from mose.config import FinetuneConfig, from_values
+from mose.config import FinetuneConfig
 from mose.model.checkpoint import save_model
 from mose.model.config import MoseConfig
 from mose.model.encoder import MoseModel
+from mose.strict_toml import from_values
 
 SPECIAL = ["<|endoftext|>", "<cls>", "<sep>", "<mask>", "[UNK]"]
-WORDS = ["red", "green", "blue", "sum", "list", "open", "file", "close", "date", "time", "parse", "sort", "find", "name", "user", "tree", "node"]
+WORDS = [
+    "red",
+    "green",
+    "blue",
+    "sum",
+    "list",
+    "open",
+    "file",
+    "close",
+    "date",
+    "time",
+    "parse",
+    "sort",
+    "find",
+    "name",
+    "user",
+    "tree",
+    "node",
+]
 
 
 def pair_rows(count: int) -> list[dict[str, object]]:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import json
 import os
 import socket
 from pathlib import Path
 
+import pytest
 import torch
 from torch import multiprocessing
 
@@ -57,7 +59,7 @@ def test_two_processes_equal_one_in_gradients_and_in_the_trained_model(
 ) -> None:
     changes = {
         "batch__gradient_cache": True, "loss__aligned": 0.5, "loss__distill_rows": 0.5, "run__steps": 2,
-        "validation__every": 0, "optimizer__eps": 1e-2,
+        "validation__every": 2, "optimizer__eps": 1e-2,
     }  # fmt: skip
     one, two = (settings(ladder, data_folder, tmp_path / name, **changes) for name in ("one", "two"))
     alone_terms, alone = gradients(one, World())
@@ -72,3 +74,13 @@ def test_two_processes_equal_one_in_gradients_and_in_the_trained_model(
     trained = [load_model(tmp_path / name / "model").state_dict() for name in ("one", "two")]
     for name, weights in trained[0].items():
         assert torch.allclose(weights, trained[1][name], atol=1e-4), name
+    values = [
+        [
+            json.loads(line)["tasks"]
+            for line in (tmp_path / name / "log.jsonl").open()
+            if '"validation"' in line
+        ]
+        for name in ("one", "two")
+    ]
+    assert values[0][0].keys() == values[1][0].keys()
+    assert values[0][0] == pytest.approx(values[1][0], abs=0.02)

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 import torch
 
-from mose.config import FinetuneConfig, write_toml
+from mose.config import FinetuneConfig
 from mose.errors import ConfigError, DataError
 from mose.model.checkpoint import load_model
+from mose.strict_toml import write_toml
 from mose.train import finetune
 from mose.train.loop import TrainingError
 from mose.train.state import complete_checkpoints

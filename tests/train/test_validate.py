@@ -8,7 +8,7 @@ import pytest
 
 from mose.config import DataConfig, SourceConfig, ValidationConfig, ValidationTask
 from mose.errors import DataError
-from mose.train.validate import RetrievalTask, load_tasks, mean_reciprocal_rank
+from mose.train.validate import RetrievalTask, load_tasks, reciprocal_ranks
 
 
 def load(folder: Path, **task: object) -> RetrievalTask:
@@ -22,10 +22,9 @@ def write(folder: Path, name: str, *rows: dict[str, object]) -> None:
 
 
 def test_reciprocal_rank_takes_the_best_answer_and_ties_count_against() -> None:
-    scores = np.array([[0.1, 0.9, 0.5, 0.5]])
-    assert mean_reciprocal_rank(scores, [frozenset({0, 1})]) == 1.0
-    assert mean_reciprocal_rank(scores, [frozenset({2})]) == pytest.approx(1 / 3)
-    assert mean_reciprocal_rank(scores, [frozenset({0})]) == 0.25
+    scores = np.array([[0.1, 0.9, 0.5, 0.5]] * 3)
+    answers = [frozenset({0, 1}), frozenset({2}), frozenset({0})]
+    assert reciprocal_ranks(scores, answers).tolist() == [1.0, pytest.approx(1 / 3), 0.25]
 
 
 def test_equal_texts_share_their_answers(tmp_path: Path) -> None:

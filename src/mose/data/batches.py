@@ -64,17 +64,15 @@ class PairBatches:
         rng = np.random.default_rng([self._seed, 1, self._step])
         pairs: list[Pair] = []
         keys: set[int] = set()
-        count = len(self._sources)
-        # Steps of the golden section spread each source evenly over any stretch of the run.
-        place = (self._offset + self._step * _GOLDEN) % 1.0
-        chosen = [
-            min(count - 1, int(np.searchsorted(self._shares.cumsum(), place, side="right")))
-        ] * self._pairs
-        if self._mixed:
-            chosen = [int(number) for number in rng.choice(count, size=self._pairs, p=self._shares)]
         held: list[list[int]] = [[] for _ in self._sources]
+        chosen = self._choose(rng)
+        used_up: set[int] = set()
         for number in chosen:
-            pairs.append(self._draw(number, rng, keys, held[number]))
+            pair = None if number in used_up else self._draw(number, rng, keys, held[number])
+            if pair is None:
+                used_up.add(number)
+                pair = self._substitute(rng, keys, held, used_up)
+            pairs.append(pair)
         for waiting, late in zip(self._waiting, held, strict=True):
             waiting.extend(late)
         name = "mixed" if self._mixed else self._sources[chosen[0]].name
@@ -82,17 +80,43 @@ class PairBatches:
         self._step += 1
         return batch
 
-    def _draw(self, number: int, rng: np.random.Generator, keys: set[int], held: list[int]) -> Pair:
+    def _choose(self, rng: np.random.Generator) -> list[int]:
+        """Source of each pair of the batch."""
+        count = len(self._sources)
+        if self._mixed:
+            return [int(number) for number in rng.choice(count, size=self._pairs, p=self._shares)]
+        # Steps of the golden section spread each source evenly over any stretch of the run.
+        place = (self._offset + self._step * _GOLDEN) % 1.0
+        return [
+            min(count - 1, int(np.searchsorted(self._shares.cumsum(), place, side="right")))
+        ] * self._pairs
+
+    def _draw(self, number: int, rng: np.random.Generator, keys: set[int], held: list[int]) -> Pair | None:
+        """A pair of the source that clashes with none of the batch; None if there is none."""
         source = self._sources[number]
         for _ in range(len(source) + _PATIENCE):
             unit = self._waiting[number].pop(0) if self._waiting[number] else self._next_unit(number)
-            pair = source.pair(unit, rng)
-            if keys.isdisjoint(pair.keys):
-                keys.update(pair.keys)
-                return pair
+            if keys.isdisjoint(source.group_keys(unit)):
+                pair = source.pair(unit, rng)
+                if keys.isdisjoint(pair.keys):
+                    keys.update(pair.keys)
+                    return pair
             held.append(unit)
+        return None
+
+    def _substitute(
+        self, rng: np.random.Generator, keys: set[int], held: list[list[int]], used_up: set[int]
+    ) -> Pair:
+        """A pair of another source where the chosen one has no more for this batch."""
+        others = [number for number in np.argsort(-self._shares).tolist() if number not in used_up]
+        for number in others if self._mixed else []:
+            pair = self._draw(number, rng, keys, held[number])
+            if pair is not None:
+                return pair
+            used_up.add(number)
+        names = sorted(self._sources[number].name for number in used_up)
         raise DataError(
-            f"source {source.name} has too few distinct pairs for one batch",
+            f"too few distinct pairs for one batch in {', '.join(names)}",
             got=self._pairs,
             remedy="Make batch.pairs smaller, or draw from more sources (batch.mixed = true).",
         )

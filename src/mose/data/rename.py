@@ -14,9 +14,21 @@ from collections import Counter
 from numpy.random import Generator
 
 _NAME = re.compile(r"(?<![\w$])[A-Za-z_$][\w$]*")
-_KEYWORDS = frozenset(
-    ["abstract", "and", "as", "assert", "async", "await", "auto", "base", "begin", "bool", "boolean", "break", "byte", "case", "catch", "char", "class", "const", "continue", "def", "default", "defer", "del", "delete", "do", "double", "elif", "else", "elsif", "end", "ensure", "enum", "except", "export", "extends", "extern", "false", "False", "final", "finally", "float", "fn", "for", "foreach", "from", "fun", "func", "function", "global", "go", "goto", "if", "implements", "import", "in", "include", "inline", "instanceof", "int", "integer", "interface", "internal", "is", "lambda", "let", "list", "long", "map", "match", "mod", "module", "mut", "namespace", "new", "next", "nil", "None", "nonlocal", "not", "null", "object", "of", "open", "operator", "or", "out", "override", "package", "pass", "print", "private", "protected", "public", "raise", "range", "readonly", "rescue", "return", "self", "short", "signed", "sizeof", "static", "str", "string", "String", "struct", "super", "switch", "synchronized", "template", "then", "this", "throw", "throws", "trait", "true", "True", "try", "type", "typedef", "typeof", "undefined", "union", "unless", "unsigned", "until", "use", "using", "val", "var", "vector", "virtual", "void", "volatile", "when", "where", "while", "with", "yield", "size_t", "std", "echo", "array", "interface", "printf", "println", "console", "log", "Math", "System", "out", "err", "Integer", "List", "ArrayList", "HashMap", "Map", "Set", "HashSet", "Object", "len", "puts"]
-)
+_KEYWORDS_TEXT = """
+abstract and as assert async await auto base begin bool boolean break byte case catch char class
+const continue def default defer del delete do double elif else elsif end ensure enum except export
+extends extern false False final finally float fn for foreach from fun func function global go goto
+if implements import in include inline instanceof int integer interface internal is lambda let list
+long map match mod module mut namespace new next nil None nonlocal not null object of open operator
+or out override package pass print private protected public raise range readonly rescue return self
+short signed sizeof static str string String struct super switch synchronized template then this
+throw throws trait true True try type typedef typeof undefined union unless unsigned until use using
+val var vector virtual void volatile when where while with yield size_t std echo array interface
+printf println console log Math System out err Integer List ArrayList HashMap Map Set HashSet Object
+len puts
+Int Float Double Long Char Boolean Bool Any Unit Array number any IEnumerable Dictionary Optional Promise
+"""
+_KEYWORDS = frozenset(_KEYWORDS_TEXT.split())
 _DEFINED = re.compile(
     r"\b(?:def|fun|fn|sub)\s+(?:self\.)?(?P<plain>[A-Za-z_]\w*)"
     r"|\bfunc\s+(?:\([^)]*\)\s*)?(?P<go>[A-Za-z_]\w*)"
@@ -26,17 +38,22 @@ _DEFINED = re.compile(
     re.MULTILINE,
 )
 _CLASS = re.compile(r"\b(?:class|object|struct)\s+([A-Z]\w*)")
+_IMPORT = re.compile(
+    r"^[ \t]*(?:import\b.*|from\s+[\w.]+\s+import\b.*|#\s*include\b.*|using\s+[\w.]+\s*;|using namespace\b.*"
+    r"|package\s+[\w.]+\s*;?|<\?php|require(?:_once)?\b.*|use\s+[\w\\]+\s*;)[ \t]*\n",
+    re.MULTILINE,
+)
 _NEUTRAL = ("solution", "solve", "f", "func", "method", "run", "process", "fn")
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 def defined_name(code: str) -> str:
-    """Name of the first function that the code defines, "" if none is seen.
+    r"""Name of the first function that the code defines, "" if none is seen.
 
     Example:
-        >>> defined_name("def add(a, b):\\n    return a + b")
+        >>> defined_name("def add(a, b):\n    return a + b")
         'add'
-        >>> defined_name("public static int addUp(int a) {\\n return a; }")
+        >>> defined_name("public static int addUp(int a) {\n return a; }")
         'addUp'
     """
     for found in _DEFINED.finditer(code):
@@ -71,6 +88,16 @@ def hide_defined_name(code: str, rng: Generator, name: str = "") -> str:
         if name and holder.lower() == name.replace("_", "").lower():
             names[holder] = neutral.capitalize()
     return substitute(code, names)
+
+
+def skip_imports(code: str) -> str:
+    r"""The code without lines that only import: short inputs would otherwise hold little else.
+
+    Example:
+        >>> skip_imports("import java.util.*;\nimport a.B;\nclass A {}")
+        'class A {}'
+    """
+    return _IMPORT.sub("", code).lstrip("\n") or code
 
 
 def rename_frequent(code: str, rng: Generator, *, most: int = 4) -> str:

@@ -1,6 +1,6 @@
 """Sources: pair files turned into pairs, one at a time, by a random generator.
 
-In: ``SourceConfig`` (file, task, languages). Out: ``Source`` with ``len`` units; ``pair(unit, rng)`` is one pair.
+In: ``SourceConfig`` (file, task, languages). Out: ``Source`` with ``len`` units; ``pair(unit, rng)`` is one.
 A unit is a row (text to code) or a group of codes for one problem (code to code).
 """
 
@@ -15,7 +15,7 @@ from numpy.random import Generator
 
 from mose.config import DataConfig, SourceConfig
 from mose.data.pairs import Pair, Row, key_of, read_rows
-from mose.data.rename import hide_defined_name, rename_frequent
+from mose.data.rename import hide_defined_name, rename_frequent, skip_imports
 from mose.errors import DataError
 
 
@@ -28,6 +28,7 @@ class Source:
     weight: float
     rename: float
     hide_name: float
+    skip_imports: float
     cross_language: bool
     units: tuple[tuple[Row, ...], ...]
     """Text to code: one row each. Code to code: the rows of one group."""
@@ -41,6 +42,10 @@ class Source:
     def num_groups(self) -> int:
         """Units that can stand in one batch together: different groups, or different rows without one."""
         return len({unit[0].group or str(number) for number, unit in enumerate(self.units)})
+
+    def group_keys(self, unit: int) -> frozenset[int]:
+        """Hash of the unit's group, if it has one: known before a pair is made of it."""
+        return _keys(self.units[unit][0].group)
 
     def pair(self, unit: int, rng: Generator) -> Pair:
         """One pair of a unit; partners, renaming and hidden names are chosen by ``rng``."""
@@ -70,9 +75,9 @@ class Source:
         )
 
     def _varied(self, row: Row, rng: Generator) -> str:
-        # Both numbers are always drawn, so that one setting does not shift the other's choices.
-        rename, hide = rng.random(2)
-        code = row.code
+        # All numbers are always drawn, so that one setting does not shift another's choices.
+        rename, hide, skip = rng.random(3)
+        code = skip_imports(row.code) if skip < self.skip_imports else row.code
         if rename < self.rename:
             code = rename_frequent(code, rng)
         if hide < self.hide_name:
@@ -118,6 +123,7 @@ def open_source(config: SourceConfig, data: DataConfig, *, seed: int = 0) -> Sou
         weight=config.weight,
         rename=data.rename if config.rename is None else config.rename,
         hide_name=data.hide_name if config.hide_name is None else config.hide_name,
+        skip_imports=data.skip_imports,
         cross_language=data.cross_language,
         units=tuple(units),
         dropped=dropped,

@@ -59,6 +59,7 @@ def convert_bert(
     pooling: Literal["cls", "mean"] | None = None,
     max_tokens: int | None = None,
     table: TableRecipe | None = None,
+    code_sample: Iterable[str] | None = None,
     licences: Iterable[str | Path] = (),
     card: str | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -74,6 +75,7 @@ def convert_bert(
         pooling: As the folder's ``1_Pooling/config.json`` says if None, else "mean".
         max_tokens: As the folder's ``sentence_bert_config.json`` says if None, else all positions.
         table: How exit 0 is made; the default recipe if None.
+        code_sample: Source texts whose words are counted for exit 0; Python's standard library if None.
         licences: Files to carry along, as ``LICENSE-<name>`` unless so named.
         card: Text of the model card; a short one is written if None.
         progress: Called with (done, all) while the token table is made.
@@ -116,7 +118,7 @@ def convert_bert(
             (folder / name).write_bytes(licence.read_bytes())
         if model.table is not None:
             tokenizer = CodeTokenizer.build(folder / "tokenizer.json", settings.tokenizer_settings())
-            fill_table(model, tokenizer, table, progress=progress)
+            fill_table(model, tokenizer, table, code_sample=code_sample, progress=progress)
         write_model(model, folder, card=card or _card(source, settings))
     return ConvertReport(settings=settings, unused_tensors=unused)
 

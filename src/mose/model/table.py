@@ -1,14 +1,19 @@
 """Exit 0 of a converted encoder: what the encoder makes of each token alone, as a table.
 
-The recipe of model2vec (Minish Lab): every token passes through the encoder once, principal components keep
-the directions that vary most, and frequent tokens weigh little (SIF: Arora et al., 2017).
+The recipe of model2vec (Minish Lab), changed for code: every token passes through the encoder once;
+principal components keep the directions in which used tokens vary, the strongest toned down; frequent tokens
+weigh little (SIF: Arora et al., 2017), where a token is frequent in language, by its place in the vocabulary
+(Zipf's law), and in code, counted in a sample.
 Shapes: V vocabulary, D width of the encoder, W width of the table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sysconfig
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -17,16 +22,21 @@ from mose.errors import ConfigError
 from mose.model.encoder import MoseModel
 from mose.model.heads import pool
 from mose.tokenizer import CodeTokenizer
+from mose.words import split_words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableRecipe:
-    """How exit 0 is made."""
+    """How exit 0 is made; the defaults were chosen on validation splits."""
 
     width: int = 256
     """Principal components kept, by variance, so that leading widths mean the most."""
-    smoothing: float = 1e-4
-    """A token of probability p weighs ``smoothing / (smoothing + p)``."""
+    whitening: float = 0.5
+    """Power of a component's standard deviation it is divided by: 0 leaves them, 1 makes all alike."""
+    smoothing: float = 2e-4
+    """A token of frequency f weighs ``smoothing / (smoothing + f)``."""
+    code_share: float = 0.6
+    """Share of code in the (geometric) mean of a token's frequencies in code and in language."""
     batch_tokens: int = 1024
     """Vocabulary entries in one pass of the encoder."""
 
@@ -37,23 +47,34 @@ def fill_table(
     tokenizer: CodeTokenizer,
     recipe: TableRecipe,
     *,
+    code_sample: Iterable[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Fills the model's token table from its deepest exit, in place.
 
+    Args:
+        model: A model with exit 0.
+        tokenizer: The model's own.
+        recipe: Numbers of the recipe.
+        code_sample: Files of source code to count words in; Python's standard library if None.
+        progress: Called with (done, all) tokens.
+
     Raises:
-        ConfigError: The recipe's width is not the table's or more than the encoder has.
+        ConfigError: The recipe's width is not the table's, or more than the encoder has.
     """
-    if model.table is None or recipe.width != model.settings.table_width:
-        raise ConfigError("table width", got=recipe.width, allowed=str(model.settings.table_width))
-    if recipe.width > model.settings.hidden_size:
-        raise ConfigError("table width", got=recipe.width, allowed=f"at most {model.settings.hidden_size}")
-    vectors_VD = token_outputs(model, tokenizer, batch_tokens=recipe.batch_tokens, progress=progress)
-    special = torch.tensor(tokenizer.special_ids(), dtype=torch.int64)
-    real_V = torch.ones(len(vectors_VD), dtype=torch.bool)
-    real_V[special] = False
-    model.table.vectors.copy_(principal_components(vectors_VD, real_V, recipe.width))
-    model.table.token_weights.copy_(rank_weights(real_V, recipe.smoothing))
+    settings = model.settings
+    if model.table is None or recipe.width != settings.table_width or recipe.width > settings.hidden_size:
+        allowed = f"the table's {settings.table_width}, at most the encoder's {settings.hidden_size}"
+        raise ConfigError("table width", got=recipe.width, allowed=allowed)
+    frequency_V = token_frequencies(tokenizer, settings.vocab_size, recipe, code_sample=code_sample)
+    frequency_V[torch.tensor(tokenizer.special_ids())] = 0.0
+    outputs_VD = token_outputs(model, tokenizer, batch_tokens=recipe.batch_tokens, progress=progress)
+    vectors_VW = principal_components(
+        outputs_VD, frequency_V.sqrt(), recipe.width, whitening=recipe.whitening
+    )
+    weights_V = torch.where(frequency_V > 0, recipe.smoothing / (recipe.smoothing + frequency_V), 0.0)
+    model.table.vectors.copy_(vectors_VW)
+    model.table.token_weights.copy_(weights_V)
 
 
 @torch.no_grad()
@@ -80,23 +101,55 @@ def token_outputs(
     return torch.cat(rows)
 
 
-def principal_components(vectors_VD: Tensor, real_V: Tensor, width: int) -> Tensor:
-    """The centred vectors in their ``width`` principal directions, largest variance first [V,W].
+def principal_components(rows_VD: Tensor, importance_V: Tensor, width: int, *, whitening: float) -> Tensor:
+    """Centred rows in their ``width`` principal directions, the largest variance first [V,W].
 
-    Mean and directions come from the rows where ``real_V`` is True.
+    Args:
+        rows_VD: What to turn.
+        importance_V: How much each row counts for the mean and the directions, 0 or more.
+        width: Directions kept.
+        whitening: Power of the standard deviation that each component is divided by.
     """
-    real = vectors_VD[real_V].double()
-    mean_D = real.mean(dim=0)
-    variances, directions_DD = torch.linalg.eigh(torch.cov((real - mean_D).T))
-    leading_DW = directions_DD[:, variances.argsort(descending=True)[:width]]
+    share_V1 = (importance_V / importance_V.sum()).double()[:, None]
+    centred_VD = rows_VD.double() - (share_V1 * rows_VD.double()).sum(dim=0)
+    variances, directions_DD = torch.linalg.eigh((share_V1 * centred_VD).T @ centred_VD)
+    order = variances.argsort(descending=True)[:width]
+    leading_DW = directions_DD[:, order]
     # An eigenvector's sign is arbitrary: fixed, so that two runs agree.
     leading_DW = leading_DW * leading_DW.gather(0, leading_DW.abs().argmax(dim=0, keepdim=True)).sign()
-    reduced_VW: Tensor = (vectors_VD.double() - mean_D) @ leading_DW
-    return reduced_VW.float()
+    smallest = torch.finfo(torch.float32).eps * variances.max()
+    deviations_W = (variances[order].clamp(min=smallest) / variances.max()).sqrt()
+    components_VW: Tensor = centred_VD @ leading_DW / deviations_W**whitening
+    return components_VW.float()
 
 
-def rank_weights(real_V: Tensor, smoothing: float) -> Tensor:
-    """SIF weights from the place in the vocabulary, by Zipf's law [V]; special tokens have 0."""
-    probability_V = 1.0 / torch.arange(2, len(real_V) + 2, dtype=torch.float64)
-    probability_V /= probability_V.sum()
-    return torch.where(real_V, smoothing / (smoothing + probability_V), 0.0).float()
+def token_frequencies(
+    tokenizer: CodeTokenizer,
+    vocab_size: int,
+    recipe: TableRecipe,
+    *,
+    code_sample: Iterable[str] | None = None,
+) -> Tensor:
+    """How often each token is used, between code and language [V], not summing to 1."""
+    in_language_V = 1.0 / torch.arange(2, vocab_size + 2, dtype=torch.float64)
+    in_language_V /= in_language_V.sum()
+    words = Counter(
+        word
+        for text in (standard_library() if code_sample is None else code_sample)
+        for word in split_words(text)
+    )
+    in_code_V = torch.ones(vocab_size, dtype=torch.float64)  # once unseen: no token may have frequency 0
+    for ids, times in zip(tokenizer.word_ids(list(words)), words.values(), strict=True):
+        for token_id in ids:
+            in_code_V[token_id] += times
+    in_code_V /= in_code_V.sum()
+    return in_code_V**recipe.code_share * in_language_V ** (1 - recipe.code_share)
+
+
+def standard_library() -> Iterator[str]:
+    """Source files of the running Python's standard library, tests left out: code that is always at hand."""
+    root = Path(sysconfig.get_paths()["stdlib"])
+    for file in sorted(root.rglob("*.py")):
+        inside = file.relative_to(root).parts
+        if not {"site-packages", "dist-packages", "test", "tests", "idlelib"} & set(inside):
+            yield file.read_text(encoding="utf-8", errors="replace")

@@ -13,6 +13,16 @@ if TYPE_CHECKING:
     from mose.runtime.session import Session
 
 Outputs = dict[str, NDArray[np.float32]]
+WINDOW_TEXTS = 2048
+"""Texts that are tokenised and sorted by length together; bounds the memory of long inputs."""
+TOKEN_BUDGET = 256
+"""Tokens that a thread takes at a time: long texts go alone, so that many cores share a short list, too."""
+
+
+def windows(num_texts: int) -> Iterator[slice]:
+    """Slices of at most ``WINDOW_TEXTS`` texts that cover all."""
+    for start in range(0, num_texts, WINDOW_TEXTS):
+        yield slice(start, min(start + WINDOW_TEXTS, num_texts))
 
 
 def batches(lengths: Sequence[int], *, token_budget: int) -> Iterator[list[int]]:
@@ -37,12 +47,13 @@ def batches(lengths: Sequence[int], *, token_budget: int) -> Iterator[list[int]]
 
 
 def run_all(
-    session: Session, ids: Sequence[list[int]], todo: Sequence[list[int]], *, threads: int
+    session: Session, ids: Sequence[list[int]], *, threads: int
 ) -> Iterator[tuple[list[int], Outputs]]:
-    """The rows of each batch and their outputs [rows, width], in the order in which they are done.
+    """Row numbers of each batch and their outputs [rows, width], in the order in which they are done.
 
     Closing the iterator, or an interrupt, leaves the batches that have not begun undone.
     """
+    todo = list(batches([len(row) for row in ids], token_budget=TOKEN_BUDGET))
     threads = min(threads, len(todo))
     if threads <= 1:
         for rows in todo:

@@ -2,9 +2,9 @@
 
 Shapes: B batch, T tokens, D width, H query heads, G key/value heads, C width of one head.
 
-There is no padding and no mask: sequences in one batch have one length (the runtime runs them one by one, which
-measured faster than padded batches and lets ONNX Runtime use its flash attention). Addition and LayerNormalization
-stand apart because the fused SkipLayerNormalization is several times slower on a CPU.
+There is no padding and no mask: sequences in one batch have one length. The runtime runs them one by one,
+which measured faster than padded batches and lets ONNX Runtime use its flash attention. Addition and
+LayerNormalization stand apart because the fused SkipLayerNormalization is several times slower on a CPU.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class EncoderWriter:
         graph: The graph to write to. Its input ``token_ids`` [B, T] is made here.
         settings: Shape of the model.
         tensors: The checkpoint's weights.
-        dtype: "int8" quantises the token table, the matrices of the blocks and the heads; the rest stays float32.
+        dtype: "int8" quantises the token table and the matrices of blocks and heads; the rest stays float32.
         float_matrices: Names of matrices that stay float32 under "int8".
     """
 
@@ -89,7 +89,8 @@ class EncoderWriter:
         query, key, value = self._heads(hidden_BTD, prefix)
         context = self._matrices.times(self._attention(query, key, value), f"{prefix}.attention.output")
         hidden_BTD = self._norm(self._graph.add("Add", context, hidden_BTD), f"{prefix}.attention_norm")
-        return self._norm(self._graph.add("Add", self._mlp(hidden_BTD, prefix), hidden_BTD), f"{prefix}.mlp_norm")
+        inner = self._mlp(hidden_BTD, prefix)
+        return self._norm(self._graph.add("Add", inner, hidden_BTD), f"{prefix}.mlp_norm")
 
     def _starcoder2_block(self, hidden_BTD: str, prefix: str) -> str:
         settings = self._settings
@@ -105,7 +106,8 @@ class EncoderWriter:
     def _heads(self, hidden_BTD: str, prefix: str) -> list[str]:
         """Query [B, T, H * C], key and value [B, T, G * C], from one product."""
         settings = self._settings
-        joint = self._matrices.times(hidden_BTD, *(f"{prefix}.attention.{part}" for part in ("query", "key", "value")))
+        names = [f"{prefix}.attention.{part}" for part in ("query", "key", "value")]
+        joint = self._matrices.times(hidden_BTD, *names)
         kv_width = settings.head_size * settings.num_kv_heads
         widths = self._graph.integers(settings.hidden_size, kv_width, kv_width)
         return self._graph.add_many("Split", joint, widths, outputs=3, axis=2)
@@ -130,7 +132,8 @@ class EncoderWriter:
         first, second = graph.add_many("Split", split, halves, outputs=2, axis=3)
         low = graph.add("Sub", graph.add("Mul", first, cosine), graph.add("Mul", second, sine))
         high = graph.add("Add", graph.add("Mul", second, cosine), graph.add("Mul", first, sine))
-        return graph.add("Reshape", graph.add("Concat", low, high, axis=3), graph.integers(0, 0, count * width))
+        rotated = graph.add("Concat", low, high, axis=3)
+        return graph.add("Reshape", rotated, graph.integers(0, 0, count * width))
 
     def _angles(self) -> NDArray[np.float64]:
         """Angle of every position and frequency: [max_positions, 1, C / 2]."""
@@ -150,7 +153,8 @@ class EncoderWriter:
 
     def _norm(self, hidden_BTD: str, name: str) -> str:
         parts = (self._weight(f"{name}.{part}") for part in ("weight", "bias"))
-        return self._graph.add("LayerNormalization", hidden_BTD, *parts, axis=-1, epsilon=self._settings.norm_eps)
+        epsilon = self._settings.norm_eps
+        return self._graph.add("LayerNormalization", hidden_BTD, *parts, axis=-1, epsilon=epsilon)
 
     def _token_rows(self) -> str:
         graph, name = self._graph, "embeddings.tokens.weight"
@@ -164,7 +168,8 @@ class EncoderWriter:
     def _first_positions(self, name: str, make: Callable[[], NDArray[np.generic]]) -> str:
         """The first T rows of a table of positions."""
         graph = self._graph
-        return graph.add("Slice", graph.weight(name, make), graph.integers(0), self._num_tokens, graph.integers(0))
+        zero = graph.integers(0)
+        return graph.add("Slice", graph.weight(name, make), zero, self._num_tokens, zero)
 
     def _head_activation(self, vector_BD: str) -> str:
         if self._settings.head_activation == "leaky_relu":

@@ -85,7 +85,8 @@ def export(
     try:
         tensors = TensorFile(checkpoint / "model.safetensors")
         check_tensors({name: tensors[name].shape for name in tensors}, settings, where=str(tensors.path))
-        _write_graphs(staging, settings, tensors, wanted, dtype=dtype, float_matrices=frozenset(float_matrices))
+        kept = frozenset(float_matrices)
+        _write_graphs(staging, settings, tensors, wanted, dtype=dtype, float_matrices=kept)
         if 0 in wanted:
             _write_table(staging / TABLE_NAME, tensors, dtype=dtype)
         _copy_companions(checkpoint, staging)
@@ -135,10 +136,8 @@ def _write_graphs(
             for layer in range(leaving[-1]):
                 hidden_BTD = writer.block(hidden_BTD, layer)
                 if layer + 1 in leaving:
-                    output = f"exit_{layer + 1}"
-                    graph.output(
-                        writer.embedding(hidden_BTD, layer + 1), output, ["batch", settings.width_of(layer + 1)]
-                    )
+                    shape: list[str | int] = ["batch", settings.width_of(layer + 1)]
+                    graph.output(writer.embedding(hidden_BTD, layer + 1), f"exit_{layer + 1}", shape)
             graph.save(folder / file_name)
 
 

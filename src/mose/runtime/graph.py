@@ -1,7 +1,7 @@
 """Writing ONNX graphs whose weights lie in one shared file.
 
-``WeightsFile`` holds each array once; every ``GraphWriter`` of one model points into it by offset and length (ONNX
-external data), so that a graph is a few kilobytes and a shallow exit touches only its own part of the file.
+``WeightsFile`` holds each array once; every ``GraphWriter`` of one model points into it by offset and length
+(ONNX's external data). A graph has a few kilobytes, and a shallow exit touches only its part of the file.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ def require_onnx() -> Any:
     try:
         import onnx
     except ImportError as error:
-        raise MissingExtraError("Export needs the package onnx", remedy="pip install 'mose[train]'") from error
+        remedy = "pip install 'mose[train]'"
+        raise MissingExtraError("Export needs the package onnx", remedy=remedy) from error
     return onnx
 
 
@@ -64,7 +65,8 @@ class WeightsFile:
         tensor.data_type = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
         tensor.dims.extend(array.shape)
         tensor.data_location = onnx.TensorProto.EXTERNAL
-        for key, value in (("location", WEIGHTS_NAME), ("offset", str(offset)), ("length", str(array.nbytes))):
+        place = {"location": WEIGHTS_NAME, "offset": str(offset), "length": str(array.nbytes)}
+        for key, value in place.items():
             tensor.external_data.add(key=key, value=value)
         return tensor
 

@@ -103,9 +103,8 @@ class Manifest:
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         settings = dataclasses.asdict(values.pop("tokenizer"))
         files = {name: dataclasses.asdict(entry) for name, entry in values.pop("files").items()}
-        text = json.dumps(
-            {"format": FORMAT_VERSION, "identity": self.identity, **values, **settings, "files": files}, indent=2
-        )
+        head = {"format": FORMAT_VERSION, "identity": self.identity}
+        text = json.dumps({**head, **values, **settings, "files": files}, indent=2)
         (folder / MANIFEST_NAME).write_text(text + "\n", encoding="utf-8")
 
     def verify(self, folder: Path) -> None:
@@ -117,7 +116,8 @@ class Manifest:
         self._check_sizes(folder)
         for name, entry in self.files.items():
             if hash_file(folder / name).sha256 != entry.sha256:
-                raise ModelError(f"{folder / name} does not match its SHA-256 in {MANIFEST_NAME}", remedy=_AGAIN)
+                what = f"{folder / name} does not match its SHA-256 in {MANIFEST_NAME}"
+                raise ModelError(what, remedy=_AGAIN)
 
     def _check_sizes(self, folder: Path) -> None:
         for name, entry in self.files.items():

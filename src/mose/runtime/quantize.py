@@ -1,6 +1,6 @@
 """Float weights to int8.
 
-Matrices that are multiplied use 7 bits and a sign. Processors without a fused 8-bit dot product (AVX2) add two
+Matrices that are multiplied use half the range. Processors without a fused 8-bit dot product (AVX2) add two
 products of an unsigned and a signed byte in 16 bits; 2 * 255 * 64 still fits there, 2 * 255 * 127 does not.
 Tables that are only looked up use the full range.
 """
@@ -21,14 +21,15 @@ def quantize_columns(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDA
 
 
 def quantize_rows(table: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """An int8 table [rows, width] and the scale of each row [rows]: ``table`` is about ``rows * scale[:, None]``."""
+    """An int8 table [rows, width] and the scale of each row: ``table`` is about ``rows * scale[:, None]``."""
     scale = _scales(table, axis=1, limit=TABLE_LIMIT)
     return _round(table / scale[:, None], TABLE_LIMIT), scale
 
 
 def _scales(array: NDArray[np.float32], *, axis: int, limit: int) -> NDArray[np.float32]:
-    largest = np.abs(array).max(axis=axis)
-    return np.where(largest > 0, largest / limit, 1.0).astype(np.float32)
+    largest = np.abs(array).max(axis=axis).astype(np.float32)
+    scales: NDArray[np.float32] = np.maximum(largest / np.float32(limit), np.finfo(np.float32).tiny)
+    return scales
 
 
 def _round(array: NDArray[np.float32], limit: int) -> NDArray[np.int8]:

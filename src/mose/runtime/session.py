@@ -46,11 +46,18 @@ def _open(path: Path) -> InferenceSession:
     options.log_severity_level = _ERRORS_ONLY
     # The exporter writes fused operators; searching for more only delays the start.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    errors = onnxruntime.capi.onnxruntime_pybind11_state
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except (errors.Fail, errors.InvalidGraph, errors.InvalidProtobuf, errors.NoSuchFile, errors.InvalidArgument,
-            errors.NotImplemented, errors.RuntimeException) as error:  # fmt: skip
+    except _load_errors() as error:
         raise ModelError(
             f"ONNX Runtime cannot open {path} ({error})", remedy="Install, copy or export the model again."
         ) from error
+
+
+def _load_errors() -> tuple[type[Exception], ...]:
+    """What ONNX Runtime raises for a graph or weights file that it cannot use."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoSuchFile", "NotImplemented",
+             "RuntimeException")  # fmt: skip
+    return tuple(getattr(state, name) for name in names)

@@ -1,10 +1,12 @@
 """Exit 0: the sum of one vector for each token of each word. numpy alone.
 
-A word is tokenised and its token vectors summed once, then remembered; a text is its word counts times their vectors.
+A word is tokenised and its token vectors summed once, then remembered; a text is the counts of its words
+times their vectors.
 """
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from itertools import chain
@@ -30,7 +32,7 @@ class TokenTable:
         tokenizer: Gives the token ids of a word.
 
     Raises:
-        ModelError: The file is missing, damaged, lacks an array, or has another vocabulary than the tokenizer.
+        ModelError: The file is missing, damaged, lacks an array, or has no row for some token.
     """
 
     def __init__(self, path: Path, tokenizer: CodeTokenizer) -> None:
@@ -40,13 +42,14 @@ class TokenTable:
         self._vectors = tensors["vectors"]
         self._factors = tensors.floats("factors")
         if len(self._vectors) < tokenizer.vocab_size:
-            raise ModelError(
-                f"rows of {path}", got=len(self._vectors), allowed=f"{tokenizer.vocab_size}, as tokenizer.json has tokens"
-            )
+            allowed = f"{tokenizer.vocab_size}, as many as tokenizer.json has tokens"
+            raise ModelError(f"rows of {path}", got=len(self._vectors), allowed=allowed)
         self.width = int(self._vectors.shape[1])
         self._tokenizer = tokenizer
         self._max_rows = max(_CACHE_BYTES // (4 * self.width), _FIRST_ROWS)
-        self._forget()
+        self._lock = threading.Lock()
+        self._row_of: dict[str, int] = {}
+        self._rows = self._no_rows()
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Unit vectors [N, width] of texts; a text without a known token gives zeros."""
@@ -57,32 +60,32 @@ class TokenTable:
         return self._sum([Counter(words) for words in texts_words])
 
     def _sum(self, counts: list[Counter[str]]) -> NDArray[np.float32]:
-        self._learn(set(chain.from_iterable(counts)))
-        row_of, rows = self._row_of, self._rows
+        with self._lock:
+            self._learn(set(chain.from_iterable(counts)))
+            row_of, rows = self._row_of, self._rows
         sums = np.zeros((len(counts), self.width), dtype=np.float32)
         for index, count in enumerate(counts):
             if count:
                 picked = rows[[row_of[word] for word in count]]
                 np.dot(np.fromiter(count.values(), np.float32, len(count)), picked, out=sums[index])
-        lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-        return np.divide(sums, lengths, out=sums, where=lengths > 0)
+        return unit_rows(sums)
 
     def _learn(self, words: set[str]) -> None:
         """Every word has its row in ``_rows`` afterwards."""
         if len(self._row_of) + len(words) > self._max_rows:
-            self._forget()
+            self._row_of, self._rows = {}, self._no_rows()
         fresh = sorted(words.difference(self._row_of))
         if not fresh:
             return
         start, end = len(self._row_of), len(self._row_of) + len(fresh)
         while len(self._rows) < end:
             self._rows = np.concatenate([self._rows, np.empty_like(self._rows)])
+        # Other threads may be reading: rows that they know stay as they are, growth makes a new array.
         self._rows[start:end] = self._sum_tokens(self._tokenizer.word_ids(fresh))
         self._row_of.update(zip(fresh, range(start, end), strict=True))
 
-    def _forget(self) -> None:
-        self._row_of: dict[str, int] = {}
-        self._rows = np.empty((_FIRST_ROWS, self.width), dtype=np.float32)
+    def _no_rows(self) -> NDArray[np.float32]:
+        return np.empty((_FIRST_ROWS, self.width), dtype=np.float32)
 
     def _sum_tokens(self, ids_of: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """The sum of the weighted vectors of each list of token ids; zeros for an empty one."""
@@ -95,3 +98,11 @@ class TokenTable:
             starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
             sums[lengths > 0] = np.add.reduceat(weighted, starts[lengths > 0], axis=0)
         return sums
+
+
+def unit_rows(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows at length 1; rows of zeros stay zeros."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True).astype(np.float32)
+    unit = np.zeros_like(vectors)
+    np.divide(vectors, lengths, out=unit, where=lengths > 0)
+    return unit

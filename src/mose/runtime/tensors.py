@@ -60,7 +60,8 @@ class TensorFile(Mapping[str, NDArray[np.generic]]):
 
     def __getitem__(self, name: str) -> NDArray[np.generic]:
         dtype, shape, begin, end = self._entries[name]
-        return self._bytes[self._start + begin : self._start + end].view(dtype).reshape(shape)
+        array: NDArray[np.generic] = self._bytes[self._start + begin : self._start + end].view(dtype)
+        return array.reshape(shape)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)

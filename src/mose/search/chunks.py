@@ -1,8 +1,9 @@
 """Cut source into chunks that follow its definitions.
 
-A definition that fits is one chunk. A longer one is opened: its members become chunks and what is left between them
-stays with it; long stretches are split where the indentation is lowest, best at blank lines. Neighbours that are tiny
-are merged. Chunks are whole lines; only a line longer than a chunk may be is broken.
+A definition that fits is one chunk. A longer one is opened: its members become chunks and what is left
+between them stays with it; long stretches are split where the indentation is lowest, best at blank lines.
+Neighbours that are tiny are merged. Chunks are whole lines; only a line longer than a chunk may be is
+broken.
 """
 
 from __future__ import annotations
@@ -51,7 +52,10 @@ class ChunkerConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """Lines ``first_line..last_line`` (1-based, inclusive) of one file; parts of one broken line share its number."""
+    """Lines ``first_line..last_line`` (1-based, inclusive) of one file.
+
+    Parts of a line that was too long for one chunk share its number.
+    """
 
     first_line: int
     last_line: int
@@ -75,22 +79,22 @@ def cut_by(language: str) -> str:
 
 
 def embedding_text(chunk: Chunk) -> str:
-    """What the encoder reads: the enclosing signatures, then the text. The path is not part of it.
+    r"""What the encoder reads: the enclosing signatures, then the text. The path is not part of it.
 
     Example:
-        >>> source = "class A(B):\\n" + "\\n".join(f"    def m{n}(self):\\n        {'x' * 500}" for n in range(3))
-        >>> print(embedding_text(cut(source, "python")[-1])[:33])
-        class A(B):
-            def m2(self):
+        >>> methods = (f"    def m{n}(self):\n        {'x' * 500}" for n in range(3))
+        >>> chunks = cut("class A(B):\n" + "\n".join(methods), "python")
+        >>> embedding_text(chunks[-1]).split("\n")[:2]
+        ['class A(B):', '    def m2(self):']
     """
     return f"{chunk.context}\n{chunk.text}" if chunk.context else chunk.text
 
 
 def cut(text: str, language: str, config: ChunkerConfig | None = None) -> list[Chunk]:
-    """Chunks in order; every line belongs to one, and only an overlong line to several.
+    r"""Chunks in order; every line belongs to one, and only an overlong line to several.
 
     Args:
-        text: Source with ``\\n`` line ends.
+        text: Source with ``\n`` line ends.
         language: As in ``SourceFile.language``; cut by lines if it has no grammar.
         config: Sizes; the defaults if None.
     """
@@ -132,11 +136,7 @@ class _Cutter:
         self.named = sorted((item.line, item.name) for item in found if item.kind != SECTION)
 
     def chunks(self, fallback: str) -> list[Chunk]:
-        return [
-            chunk
-            for piece in self._merged(self._pieces())
-            for chunk in self._finished(piece, fallback)
-        ]
+        return [chunk for piece in self._merged(self._pieces()) for chunk in self._finished(piece, fallback)]
 
     def _size(self, first: int, last: int) -> int:
         return self.offsets[last] - self.offsets[first - 1]

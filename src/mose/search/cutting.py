@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
-import subprocess
 import sys
 import time
 from collections import deque
@@ -193,6 +192,8 @@ class _Worker:
     """A child process that cuts groups of files, and a thread that takes in its results as they come."""
 
     def __init__(self, setting: _Setting) -> None:
+        import subprocess
+
         program = f"import sys; sys.path[:] = {sys.path!r}; from mose.search.cutting import serve; serve()"
         self._process = subprocess.Popen(
             [sys.executable, "-c", program],

@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from mose.errors import CodeIndexError
 from mose.search.chunks import Chunk, embedding_text
 from mose.search.location import SHARED_NAME, home
+from mose.search.lock import writer_lock
 from mose.search.records import Progress, ProgressCallback, StoredChunk
 from mose.search.shared_vectors import SharedVectors, as_kept
 from mose.search.store import Store
 from mose.search.vectors import is_member
-from mose.search.writing import missing_vectors, write_vectors, writer_lock
+from mose.search.writing import missing_vectors, write_vectors
 
 FIRST_WINDOW = 16
 LARGEST_WINDOW = 512
@@ -200,6 +201,7 @@ class _Work:
         self.encoder_seconds = 0.0
         self.stored = True
         self.vectors: dict[int, NDArray[np.float32]] = {}
+        self.last_state: object = None
 
     def write(self, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
         """Stores vectors of chunks that still lack them."""

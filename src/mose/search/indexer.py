@@ -10,31 +10,31 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from mose.errors import CodeIndexError
-from mose.files import Skipped, SourceFile, WalkLimits, walk
+from mose.files import SourceFile, WalkLimits, walk
 from mose.search.chunks import ChunkerConfig
 from mose.search.cutting import CutTask, cut_files
 from mose.search.deepening import DeepenReport, TextEncoder, at_full_width, check_model, deepen, fill_exit_0
 from mose.search.location import DATABASE_NAME, index_folder, source_root, unwritable
+from mose.search.lock import LOCK_NAME, writer_lock
 from mose.search.records import CutFile, KnownFile, Progress, ProgressCallback
 from mose.search.status import MAX_EXAMPLES, skipped_counts
 from mose.search.store import Store
 from mose.search.wording import fingerprint
 from mose.search.writing import (
-    LOCK_NAME,
     merge_words,
+    need_repair,
     repair_vectors,
     set_meta,
     transaction,
     write_files,
     write_skipped,
     write_vectors,
-    writer_lock,
 )
 
 __all__ = [
@@ -107,51 +107,39 @@ def refresh(
     root = source_root(root)
     chunker, limits = chunker or ChunkerConfig(), limits or WalkLimits()
     check_made_by(store, chunker, encoder)
-    files: list[SourceFile] = []
-    skipped: dict[str, tuple[int, list[str]]] = {}
-    for found in walk(root, limits):
-        if isinstance(found, SourceFile):
-            files.append(found)
-            if len(files) % 1000 == 0:
-                tell(Progress("walk", len(files), 0))
-        else:
-            _count(skipped, found)
+    files, skipped = _walk(root, limits, tell)
     plan = _plan(store, files)
-    counts = {reason: count for reason, (count, _) in skipped.items()}
-    report = RefreshReport()
-    unchanged = not plan.tasks and not plan.removed and store.complete and _walk_counts(store) == counts
-    if not unchanged:
-        with writer_lock(store.folder, wait=wait, on_wait=lambda: tell(Progress("wait", 0, 0))) as mine:
-            if not mine:
-                return replace(report, busy=True, seconds=time.perf_counter() - started)
-            plan = _plan(store, files)  # another process may have done some of it
-            with transaction(store):
-                set_meta(
-                    store,
-                    root=str(root),
-                    chunker=made_by(chunker),
-                    complete="0",
-                    pending=str(len(plan.tasks)),
-                )
-                if encoder is not None:
-                    set_meta(store, model=encoder.identity)
+    if _is_up_to_date(store, plan, skipped, encoder):
+        return RefreshReport(skipped=skipped_counts(store), seconds=time.perf_counter() - started)
+    with writer_lock(store.folder, wait=wait, on_wait=lambda: tell(Progress("wait", 0, 0))) as mine:
+        if not mine:
+            return RefreshReport(busy=True, seconds=time.perf_counter() - started)
+        check_made_by(store, chunker, encoder)  # another process has perhaps been here
+        plan = _plan(store, files)
+        was_whole = store.complete and not need_repair(store) and store.meta("model") is not None
+        with transaction(store):
+            set_meta(store, root=str(root), chunker=made_by(chunker))
+            set_meta(store, complete="0", pending=str(len(plan.tasks)))
+            if encoder is not None:
+                set_meta(store, model=encoder.identity)
+        if not was_whole:
             repair_vectors(store)
-            cut = cut_files(root, plan.tasks, limits, chunker, num_workers=num_workers)
-            num_new = _store_files(store, cut, plan, encoder, tell)
-            write_skipped(store, skipped)
-            if encoder is not None and 0 in encoder.exits:
-                fill_exit_0(store, encoder)
-            if num_new > MERGE_ABOVE_CHUNKS:
-                merge_words(store)
-            set_meta(store, complete="1", pending="0", refreshed_at=repr(time.time()))
-            report = replace(
-                report,
-                num_added=plan.num_added,
-                num_changed=len(plan.old_ids),
-                num_removed=len(plan.removed),
-                num_new_chunks=num_new,
-            )
-    return replace(report, skipped=skipped_counts(store), seconds=time.perf_counter() - started)
+        cut = cut_files(root, plan.tasks, limits, chunker, num_workers=num_workers)
+        num_new = _store_files(store, cut, plan, encoder, tell)
+        write_skipped(store, skipped)
+        if not was_whole and encoder is not None and 0 in encoder.exits:
+            fill_exit_0(store, encoder)
+        if num_new > MERGE_ABOVE_CHUNKS:
+            merge_words(store)
+        set_meta(store, complete="1", pending="0", refreshed_at=repr(time.time()))
+    return RefreshReport(
+        num_added=plan.num_added,
+        num_changed=len(plan.old_ids),
+        num_removed=len(plan.removed),
+        num_new_chunks=num_new,
+        skipped=skipped_counts(store),
+        seconds=time.perf_counter() - started,
+    )
 
 
 def made_by(chunker: ChunkerConfig) -> str:
@@ -203,6 +191,34 @@ def forget(root: Path | str) -> list[Path]:
                 raise unwritable(folder, error) from error
         removed.append(folder)
     return removed
+
+
+_SkippedByWalk = dict[str, tuple[int, list[str]]]  # reason -> count, examples
+
+
+def _walk(root: Path, limits: WalkLimits, tell: ProgressCallback) -> tuple[list[SourceFile], _SkippedByWalk]:
+    files: list[SourceFile] = []
+    skipped: _SkippedByWalk = {}
+    for found in walk(root, limits):
+        if isinstance(found, SourceFile):
+            files.append(found)
+            if len(files) % 1000 == 0:
+                tell(Progress("walk", len(files), 0))
+        else:
+            count, examples = skipped.get(found.reason, (0, []))
+            if len(examples) < MAX_EXAMPLES:
+                examples.append(found.path)
+            skipped[found.reason] = (count + 1, examples)
+    return files, skipped
+
+
+def _is_up_to_date(store: Store, plan: _Plan, skipped: _SkippedByWalk, encoder: TextEncoder | None) -> bool:
+    if plan.tasks or plan.removed or not store.complete or need_repair(store):
+        return False
+    if encoder is not None and store.meta("model") is None:
+        return False
+    known = dict(store.rows("SELECT reason, count FROM skipped"))
+    return known == {reason: count for reason, (count, _) in skipped.items()}
 
 
 def _plan(store: Store, files: Sequence[SourceFile]) -> _Plan:
@@ -261,17 +277,6 @@ def _batches(cut: Iterable[CutFile]) -> Iterator[list[CutFile]]:
             batch, num_chunks, started = [], 0, time.monotonic()
     if batch:
         yield batch
-
-
-def _count(skipped: dict[str, tuple[int, list[str]]], found: Skipped) -> None:
-    count, examples = skipped.get(found.reason, (0, []))
-    if len(examples) < MAX_EXAMPLES:
-        examples.append(found.path)
-    skipped[found.reason] = (count + 1, examples)
-
-
-def _walk_counts(store: Store) -> dict[str, int]:
-    return dict(store.rows("SELECT reason, count FROM skipped"))
 
 
 def _silent(progress: Progress) -> None:

@@ -36,7 +36,7 @@ class RankWeights:
     """Share of the vectors in ``text`` for a query in words; the rest is BM25."""
     dense_symbol: float = 0.3
     """The same for a query that is one name: spelling says more than meaning."""
-    dense_shallow: float = 0.4
+    dense_shallow: float = 0.5
     """The same where only exit 0 has been read."""
     definition: float = 1.5
     """The chunk defines the name that is the whole query."""
@@ -99,7 +99,7 @@ def rank(
     if not is_deep.any():
         return shallow
     below = np.float32(deep.score[is_deep].min() / max(float(shallow.score[~is_deep].max()), 1e-9))
-    below = min(below, np.float32(1.0))
+    below = np.float32(0.999) * min(below, np.float32(1.0))
     return Ranking(
         score=np.where(is_deep, deep.score, shallow.score * below),
         is_deep=is_deep,
@@ -237,7 +237,7 @@ _NAMED_BY_FOLDER = frozenset({"__init__", "__main__", "index", "mod", "package",
 
 def _path_signal(matcher: _Matcher, table: ChunkTable, files: NDArray[np.int32]) -> Floats:
     by_file: dict[int, float] = {}
-    for row in np.unique(files).tolist():
+    for row in set(files.tolist()):
         own, folder = _path_words(table.paths[row])
         in_name = matcher.bits(own)
         in_folder = matcher.bits(folder) & ~in_name
@@ -318,6 +318,6 @@ _DATA_LANGUAGES = frozenset({"json", "yaml", "toml", "ini", "xml"})
 def _factors(table: ChunkTable, files: NDArray[np.int32]) -> Floats:
     by_file = {
         row: path_factor(table.paths[row], table.languages[row]) * (0.5 if is_old_copy(table, row) else 1.0)
-        for row in np.unique(files).tolist()
+        for row in set(files.tolist())
     }
     return np.array([by_file[row] for row in files.tolist()], dtype=np.float32)

@@ -134,7 +134,7 @@ class IndexStatus:
     model: str | None
     chunker: str | None
     size_bytes: int
-    refreshed_at: float | None  # seconds since the epoch
+    refreshed_at: float | None  # seconds since the epoch; the last refresh that found a change
 
 
 @dataclass(frozen=True, slots=True)

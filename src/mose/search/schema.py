@@ -5,6 +5,7 @@ A file is ours if its ``application_id`` says so, and readable if its ``user_ver
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -94,19 +95,27 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
     """
     with clear_errors(path):
         if read_only:
-            connection = sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None
-            )
+            uri = f"{path.absolute().as_uri()}?{_read_options(path)}"
+            connection = sqlite3.connect(uri, uri=True, isolation_level=None)
         else:
             connection = sqlite3.connect(path, isolation_level=None)
         try:
             connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+            connection.execute("PRAGMA trusted_schema = OFF")  # an index inside a tree may be a stranger's
             _check(connection, path, read_only=read_only)
             connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         except BaseException:
             connection.close()
             raise
     return connection
+
+
+def _read_options(path: Path) -> str:
+    log = path.with_name(path.name + "-wal")
+    settled = not log.exists() or log.stat().st_size == 0
+    if settled and not os.access(path.parent, os.W_OK):
+        return "mode=ro&immutable=1"  # no place for SQLite's locks, and nobody who could write either
+    return "mode=ro"
 
 
 def _check(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> None:

@@ -1,4 +1,4 @@
-"""Headings of documents as definitions, so that prose is cut like code: by section, with its title as context."""
+"""Headings of documents as definitions: prose is cut like code, by section, with its title as context."""
 
 from __future__ import annotations
 
@@ -21,33 +21,35 @@ _MAX_TITLE_CHARS = 120
 
 
 def sections(lines: list[str], language: str) -> list[Definition]:
-    """Sections of a document in order, the enclosing before the enclosed; empty if the language has no headings.
+    """Sections of a document in order, the enclosing first; empty if the language has no headings.
 
     Example:
-        >>> [(found.name, found.first_line, found.last_line) for found in sections(["# A", "a", "## B"], "markdown")]
+        >>> found = sections(["# A", "a", "## B"], "markdown")
+        >>> [(section.name, section.first_line, section.last_line) for section in found]
         [('A', 1, 3), ('B', 3, 3)]
     """
     headings = _headings(lines, language)
-    result: list[Definition] = []
-    open_levels: list[tuple[int, int]] = []
-    for position, (line, level, title) in enumerate(headings):
-        while open_levels and open_levels[-1][0] >= level:
-            open_levels.pop()
-        last = next((other for other, depth, _ in headings[position + 1 :] if depth <= level), len(lines) + 1) - 1
-        result.append(
-            Definition(
-                kind=SECTION,
-                name=title,
-                symbol=title,
-                first_line=line,
-                last_line=last,
-                line=line,
-                signature=title,
-                parent=open_levels[-1][1] if open_levels else None,
-            )
+    last_lines = [len(lines)] * len(headings)
+    parents: list[int | None] = []
+    enclosing: list[int] = []  # headings whose section is not over yet
+    for position, (line, level, _) in enumerate(headings):
+        while enclosing and headings[enclosing[-1]][1] >= level:
+            last_lines[enclosing.pop()] = line - 1
+        parents.append(enclosing[-1] if enclosing else None)
+        enclosing.append(position)
+    return [
+        Definition(
+            kind=SECTION,
+            name=title,
+            symbol=title,
+            first_line=line,
+            last_line=last_line,
+            line=line,
+            signature=title,
+            parent=parent,
         )
-        open_levels.append((level, position))
-    return result
+        for (line, _, title), last_line, parent in zip(headings, last_lines, parents, strict=True)
+    ]
 
 
 def _headings(lines: list[str], language: str) -> list[tuple[int, int, str]]:

@@ -17,8 +17,10 @@ _WORD = re.compile(r"[^\W_]+")
 MAX_COLUMNS = 110
 
 
-def snippet(hit: Hit, query: str, *, num_lines: int = 5, mark: Callable[[str], str] = str) -> list[str]:
-    """Lines of the hit where the query's words are thickest; its first lines if none occurs.
+def snippet(
+    hit: Hit, query: str, *, num_lines: int = 5, mark: Callable[[str], str] = str
+) -> list[tuple[int, str]]:
+    """Numbered lines of the hit where the query's words are thickest; its first lines if none occurs.
 
     Args:
         hit: The hit.
@@ -35,12 +37,15 @@ def snippet(hit: Hit, query: str, *, num_lines: int = 5, mark: Callable[[str], s
         sums = [sum(weights[place : place + num_lines]) for place in range(first, len(lines) - num_lines + 1)]
         best = max(sums)
         if best > sums[0] + 1:  # the beginning, where the name stands, unless another place says clearly more
-            start = first + sums.index(best)
+            start = first + max(place for place, total in enumerate(sums) if total == best)
     shown = lines[start : start + num_lines]
     while shown and not shown[-1].strip():
         shown.pop()
     indent = min((len(line) - len(line.lstrip()) for line in shown if line.strip()), default=0)
-    return [_marked(_clipped(line[indent:].expandtabs(4)), words, mark) for line in shown]
+    return [
+        (hit.start_line + start + place, _marked(_clipped(line[indent:].expandtabs(4)), words, mark))
+        for place, line in enumerate(shown)
+    ]
 
 
 def _num_related(line: str, words: tuple[str, ...]) -> int:

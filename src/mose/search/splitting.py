@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
-_CLOSING = ("}", ")", "]", "end", "else", "elif", "except", "catch", "finally", "fi", "done", "esac", "then", "{", ".")
+_CLOSING = (
+    "}",
+    ")",
+    "]",
+    "end",
+    "else",
+    "elif",
+    "except",
+    "catch",
+    "finally",
+    "fi",
+    "done",
+    "esac",
+    "then",
+    "{",
+    ".",
+)
 _CONTINUED = (",", "(", "[", "\\", "+", "=", "&&", "||", ":")
 _MAX_LEVELS = 8
 
@@ -40,37 +56,35 @@ def split_lines(
 
 
 def _best_end(lines: list[str], offsets: list[int], first: int, last: int, ideal: float, most: int) -> int:
-    """Line after which to break: near the ideal size, little indented, at a blank line, not inside a statement."""
+    """Line after which to break: near the ideal size, little indented, at a blank line if there is one."""
     start = offsets[first - 1]
-    best_cost, best = float("inf"), first
+    best_cost, best = float("inf"), 0
+    largest = first  # the last line that may still belong to the range
     for end in range(first, last):
         size = offsets[end] - start
         if size > most and end > first:
             break
-        if size < ideal * 0.5:
-            continue
-        following = lines[end]
-        stripped = following.strip()
-        if not stripped:
-            continue  # blank lines stay with what is above them
-        indent = len(following) - len(following.lstrip())
-        cost = abs(size - ideal) / ideal + 0.15 * min(indent / 4, _MAX_LEVELS)
-        if lines[end - 1].strip():
-            cost += 0.4
-            if stripped.startswith(_CLOSING):
-                cost += 1.0
-            elif lines[end - 1].rstrip().endswith(_CONTINUED):
-                cost += 0.5
-        if cost < best_cost:
-            best_cost, best = cost, end
-        if size > ideal * 1.6 and best_cost < float("inf"):
+        largest = end
+        if size > ideal * 1.6 and best:
             break
-    if best_cost < float("inf"):
-        return best
-    end = first
-    while end < last and offsets[end + 1] - start <= most:
-        end += 1
-    return end
+        if size >= ideal * 0.5 and lines[end].strip():  # blank lines stay with what is above them
+            cost = abs(size - ideal) / ideal + _cost_of_break(lines[end - 1], lines[end])
+            if cost < best_cost:
+                best_cost, best = cost, end
+    return best or largest
+
+
+def _cost_of_break(before: str, after: str) -> float:
+    """How much is torn apart by a break between two lines."""
+    stripped = after.strip()
+    cost = 0.15 * min((len(after) - len(after.lstrip())) / 4, _MAX_LEVELS)
+    if before.strip():
+        cost += 0.4
+        if stripped.startswith(_CLOSING):
+            cost += 1.0
+        elif before.rstrip().endswith(_CONTINUED):
+            cost += 0.5
+    return cost
 
 
 def break_line(line: str, most: int) -> list[str]:

@@ -140,8 +140,8 @@ class Store:
         generation = self.generation
         if self._live is None or self._live[0] != generation:
             with self.snapshot():
-                found = self.rows("SELECT id FROM chunks ORDER BY id")
-                self._live = (self.generation, np.array(found, dtype=np.int64).reshape(-1))
+                found = self.rows("SELECT group_concat(id) FROM (SELECT id FROM chunks ORDER BY id)")[0][0]
+                self._live = (self.generation, np.fromstring(found or "", dtype=np.int64, sep=","))
         return self._live[1]
 
     def texts(self, ids: Iterable[int]) -> dict[int, str]:

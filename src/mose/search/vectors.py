@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,26 +19,34 @@ from numpy.typing import NDArray
 
 from mose.errors import CodeIndexError
 from mose.search.location import unwritable
+from mose.search.schema import REBUILD
 
 if TYPE_CHECKING:
     from mose.search.store import Store
 
 MAGIC = b"MoSEvec1"
 HEADER_BYTES = 4096
+_NAME = re.compile(r"exit_\d+(\.\d+)?\.vec")
 
 
 class VectorFile:
     """A flat file of float32 rows for one exit of one model.
 
     Args:
-        path: The file; made on the first write.
+        folder: The index folder.
+        name: The file in it; made on the first write.
         model: Identity of the model whose vectors these are.
         exit_layer: Their exit.
         width: Numbers a row.
+
+    Raises:
+        CodeIndexError: The name is none that this module gives: the index was tampered with.
     """
 
-    def __init__(self, path: Path, *, model: str, exit_layer: int, width: int) -> None:
-        self.path = path
+    def __init__(self, folder: Path, name: str, *, model: str, exit_layer: int, width: int) -> None:
+        if not _NAME.fullmatch(name):
+            raise CodeIndexError(f"{folder} names a file that is not its own", got=name, remedy=REBUILD)
+        self.path = folder / name
         self._about = {"model": model, "exit": exit_layer, "width": width}
         self._row_bytes = 4 * width
         self._width = width
@@ -78,7 +87,8 @@ class VectorFile:
             CodeIndexError: The disk is full or the file cannot be written.
         """
         try:
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
+            flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
+            descriptor = os.open(self.path, flags, 0o644)
             with os.fdopen(descriptor, "r+b", buffering=0) as file:
                 if first_row == 0:
                     header = MAGIC + json.dumps(self._about).encode()
@@ -127,7 +137,7 @@ def read_matrix(
         if not found:
             return np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 0), np.float32)
         model, width, name, next_row = found[0]
-        file = VectorFile(store.folder / name, model=model, exit_layer=exit_layer, width=width)
+        file = VectorFile(store.folder, name, model=model, exit_layer=exit_layer, width=width)
         matrix = file.map(next_row)
         if len(matrix) == next_row or store.vector_state(exit_layer)[0] == name:
             break  # else a writer has moved the vectors to another file meanwhile

@@ -3,53 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mose.search.location import unwritable
 from mose.search.records import CutChunk, CutFile
 from mose.search.schema import clear_errors
 from mose.search.store import Store
-from mose.search.vectors import VectorFile, is_member, run_members
+from mose.search.vectors import HEADER_BYTES, VectorFile, is_member, run_members
 from mose.search.wording import both_words, path_words, symbol_words
 
-LOCK_NAME = "write.lock"
-SHORT_WAIT_S = 0.25
 WASTED_ROWS_ALLOWED = 4096
-
-
-@contextmanager
-def writer_lock(folder: Path, *, wait: bool, on_wait: Callable[[], None] | None = None) -> Iterator[bool]:
-    """Holds the right to write; gives False if another process has it and ``wait`` is False.
-
-    Args:
-        folder: The index folder.
-        wait: Wait for the other process to end.
-        on_wait: Called once before waiting.
-    """
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(folder / LOCK_NAME)
-    try:
-        try:
-            lock.acquire(timeout=0 if wait else SHORT_WAIT_S, poll_interval=0.02)
-        except Timeout:
-            if not wait:
-                yield False
-                return
-            if on_wait is not None:
-                on_wait()
-            lock.acquire(timeout=-1, poll_interval=0.05)
-    except OSError as error:
-        raise unwritable(folder / LOCK_NAME, error) from error
-    try:
-        yield True
-    finally:
-        lock.release()
+MAX_RUNS = 256
+"""Each search that reads a short list adds a run; this many are read at once without being noticed."""
 
 
 @contextmanager
@@ -189,25 +157,57 @@ def missing_vectors(store: Store, exit_layer: int) -> NDArray[np.int64]:
 def write_vectors(
     store: Store, exit_layer: int, model: str, ids: NDArray[np.int64], vectors: NDArray[np.float32]
 ) -> None:
-    """Appends vectors [N, width] of chunks: onto the disk first, then into the index."""
+    """Appends vectors [N, width] of chunks: onto the disk first, then into the index. The caller holds the lock.
+
+    Raises:
+        CodeIndexError: The exit has vectors of another model, or the disk is full.
+    """
     width = vectors.shape[1]
-    found = store.rows("SELECT model, width, file, next_row FROM exits WHERE exit = ?", (exit_layer,))
-    _, _, name, next_row = found[0] if found else (model, width, f"exit_{exit_layer}.vec", 0)
-    VectorFile(store.folder / name, model=model, exit_layer=exit_layer, width=width).write(next_row, vectors)
+    found = store.rows("SELECT file, next_row FROM exits WHERE exit = ?", (exit_layer,))
+    name, next_row = found[0] if found else (f"exit_{exit_layer}.vec", 0)
+    file = VectorFile(store.folder, name, model=model, exit_layer=exit_layer, width=width)
+    if next_row:
+        file.num_rows()  # refuses a file of another model
+    file.write(next_row, vectors)
+    values = (exit_layer, model, width, name, next_row + len(ids))
     with transaction(store):
-        store.connection.execute(
-            "INSERT OR REPLACE INTO exits VALUES (?, ?, ?, ?, ?)",
-            (exit_layer, model, width, name, next_row + len(ids)),
-        )
-        store.connection.execute(
-            "INSERT INTO runs VALUES (?, ?, ?)", (exit_layer, next_row, ids.astype("<i8").tobytes())
-        )
+        connection = store.connection
+        connection.execute("INSERT OR IGNORE INTO meta VALUES ('model', ?)", (model,))
+        connection.execute("INSERT OR REPLACE INTO exits VALUES (?, ?, ?, ?, ?)", values)
+        connection.execute("INSERT INTO runs VALUES (?, ?, ?)", (exit_layer, next_row, _blob(ids)))
+        runs = store.rows("SELECT first_row, ids FROM runs WHERE exit = ? ORDER BY first_row", (exit_layer,))
+        if len(runs) > MAX_RUNS:
+            _replace_runs(store, exit_layer, run_members(runs)[0])
+
+
+def _blob(ids: NDArray[np.int64]) -> bytes:
+    return ids.astype("<i8").tobytes()
+
+
+def _replace_runs(store: Store, exit_layer: int, ids: NDArray[np.int64]) -> None:
+    """Inside a transaction: rows 0, 1, ... belong to these chunks."""
+    store.connection.execute("DELETE FROM runs WHERE exit = ?", (exit_layer,))
+    store.connection.execute("INSERT INTO runs VALUES (?, 0, ?)", (exit_layer, _blob(ids)))
+
+
+def need_repair(store: Store) -> bool:
+    """Whether a vector file is shorter than the index believes, or most of it unused."""
+    num_chunks = store.rows("SELECT count(*) FROM chunks")[0][0]
+    for width, name, next_row in store.rows("SELECT width, file, next_row FROM exits"):
+        if next_row > 2 * num_chunks + WASTED_ROWS_ALLOWED:
+            return True
+        try:
+            if (store.folder / name).stat().st_size < HEADER_BYTES + 4 * width * next_row:
+                return True
+        except OSError:
+            return True
+    return False
 
 
 def repair_vectors(store: Store) -> None:
     """Forgets rows that a vector file has lost, and moves the rest together where most rows are unused."""
     for exit_layer, model, width, name, next_row in store.rows("SELECT * FROM exits"):
-        file = VectorFile(store.folder / name, model=model, exit_layer=exit_layer, width=width)
+        file = VectorFile(store.folder, name, model=model, exit_layer=exit_layer, width=width)
         num_rows = file.num_rows()
         if num_rows < next_row:
             _forget_rows(store, exit_layer, num_rows)
@@ -222,10 +222,8 @@ def _forget_rows(store: Store, exit_layer: int, num_rows: int) -> None:
     ids, rows = run_members(runs)
     kept = rows < num_rows
     with transaction(store):
-        store.connection.execute("DELETE FROM runs WHERE exit = ?", (exit_layer,))
+        _replace_runs(store, exit_layer, ids[kept])
         if kept.any():
-            blob = ids[kept].astype("<i8").tobytes()
-            store.connection.execute("INSERT INTO runs VALUES (?, 0, ?)", (exit_layer, blob))
             store.connection.execute("UPDATE exits SET next_row = ? WHERE exit = ?", (num_rows, exit_layer))
         else:
             store.connection.execute("DELETE FROM exits WHERE exit = ?", (exit_layer,))
@@ -242,14 +240,11 @@ def _move_rows(
     exit_layer, model, width = about
     number = int(old.path.stem.partition(".")[2] or 0) + 1
     name = f"exit_{exit_layer}.{number}.vec"
-    new = VectorFile(store.folder / name, model=model, exit_layer=exit_layer, width=width)
+    new = VectorFile(store.folder, name, model=model, exit_layer=exit_layer, width=width)
     for start in range(0, max(len(ids), 1), 16_384):
         new.write(start, matrix[rows[start : start + 16_384]])
     with transaction(store):
-        store.connection.execute("DELETE FROM runs WHERE exit = ?", (exit_layer,))
-        store.connection.execute(
-            "INSERT INTO runs VALUES (?, 0, ?)", (exit_layer, ids.astype("<i8").tobytes())
-        )
+        _replace_runs(store, exit_layer, ids)
         store.connection.execute(
             "INSERT OR REPLACE INTO exits VALUES (?, ?, ?, ?, ?)", (*about, name, len(ids))
         )

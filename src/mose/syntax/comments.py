@@ -72,7 +72,7 @@ def _ends_block(line: str, language: str) -> bool:
 
 
 def _block_start(lines: list[str], at: int, stop: int, language: str) -> int | None:
-    """Line where the block comment that ends on line ``at`` begins, None if something else stands before it."""
+    """Line where the block comment that ends on line ``at`` begins, None if there is no such line."""
     opening = {"ruby": "=begin", "haskell": "{-", "lua": "--[", "elixir": "@"}.get(language, "/*")
     number = at
     while number > stop:

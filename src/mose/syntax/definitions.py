@@ -49,17 +49,17 @@ class Definition:
 
 
 def definitions(text: str, language: str) -> list[Definition] | None:
-    """Definitions in order of their first line, enclosing ones before what they enclose.
+    r"""Definitions in order of their first line, enclosing ones before what they enclose.
 
     Args:
-        text: Source with ``\\n`` line ends.
+        text: Source with ``\n`` line ends.
         language: As in ``SourceFile.language``.
 
     Returns:
         None if there is no grammar for the language, or the text takes unreasonably long to parse.
 
     Example:
-        >>> [found.symbol for found in definitions("class A:\\n    def b(self): ...\\n", "python")]
+        >>> [found.symbol for found in definitions("class A:\n    def b(self): ...\n", "python")]
         ['A', 'A.b']
     """
     grammar = grammar_of(language, text)
@@ -108,47 +108,39 @@ class _Found:
 
 
 def _found(captures: dict[str, list[Node]], source: bytes, language: str) -> _Found | None:
-    kind = outer = name = head = body = None
-    scope = ""
-    for label, nodes in captures.items():
-        node = nodes[0]
-        if label == "name":
-            name = node
-        elif label == "declarator":
-            name = _declared_name(node)
-        elif label == "body":
-            body = node
-        elif label == "head":
-            head = node
-        elif label == "scope":
-            scope = _text(node, source)
-        elif label != "keyword":
-            kind, outer = label, node
-    if kind is None or outer is None or name is None:
+    nodes = {label: nodes[0] for label, nodes in captures.items()}
+    name = nodes.pop("name", None)
+    declarator = nodes.pop("declarator", None)
+    if declarator is not None:
+        name = _declared_name(declarator)
+    body, head, scope = nodes.pop("body", None), nodes.pop("head", None), nodes.pop("scope", None)
+    nodes.pop("keyword", None)
+    if name is None or not nodes:
         return None
+    kind, outer = nodes.popitem()
     start, end = outer.start_byte, outer.end_byte
     first_row, (last_row, last_column) = outer.start_point[0], outer.end_point
     if last_column == 0 and last_row > first_row:  # the node took the line end with it
         last_row -= 1
-    if head is not None and (head.start_byte >= start or head.start_point[0] == first_row):
-        head_start, head_row = head.start_byte, head.start_point[0]
-    else:
-        head_start, head_row = start, first_row
+    if head is None or (head.start_byte < start and head.start_point[0] != first_row):
+        head = outer
     return _Found(
         kind=kind,
         start=start,
         end=end,
         first_line=first_row + 1,
         last_line=last_row + 1,
-        line=head_row + 1,
+        line=head.start_point[0] + 1,
         name_start=name.start_byte,
         name=_text(name, source).strip("\"'`"),
-        scope=scope,
-        signature=_signature(source, head_start, end, body.start_byte if body is not None else None, language),
+        scope=_text(scope, source) if scope is not None else "",
+        signature=_signature(
+            source, head.start_byte, body.start_byte if body is not None else None, end, language
+        ),
     )
 
 
-def _signature(source: bytes, start: int, end: int, body: int | None, language: str) -> str:
+def _signature(source: bytes, start: int, body: int | None, end: int, language: str) -> str:
     """What stands before the body, or the first line if there is none; comments taken out, on one line."""
     limit = min(end if body is None else body, start + 4 * _MAX_SIGNATURE_CHARS)
     lines = source[start:limit].decode("utf-8", "replace").strip().split("\n")
@@ -180,8 +172,10 @@ def _declared_name(declarator: Node) -> Node | None:
 
 
 _DECLARED = frozenset(
-    """identifier field_identifier type_identifier qualified_identifier destructor_name operator_name operator_cast
-    template_function""".split()
+    {
+        *("identifier", "field_identifier", "type_identifier", "qualified_identifier", "template_function"),
+        *("destructor_name", "operator_name", "operator_cast"),
+    }
 )
 _DECLARATORS = ("declarator", "identifier", "_name")
 

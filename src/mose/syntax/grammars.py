@@ -1,4 +1,4 @@
-"""Grammars and queries, loaded on first use; a wheel that is not installed is a missing grammar, not an error."""
+"""Grammars and queries, loaded on first use; a wheel that is not installed is no error, but no grammar."""
 
 from __future__ import annotations
 
@@ -38,11 +38,14 @@ _MODULES = {
 GRAMMARS = frozenset(_MODULES)
 """Languages whose definitions are known, if the wheel of their grammar is installed."""
 
-_CPP_HEADER = re.compile(r"^\s*(?:class\s+\w+|namespace\b|template\s*<|using\s+\w+|public:|private:)", re.MULTILINE)
+_CPP_HEADER = re.compile(
+    r"^\s*(?:class\s+\w+|namespace\b|template\s*<|using\s+\w+|public:|private:)", re.MULTILINE
+)
 _READ_BYTES = 65_536
 _STEPS_AT_LEAST = 2_000
-_BYTES_PER_STEP = 40  # ordinary source takes one step of the parser for about 200 bytes
-_MAX_CPU_SECONDS = 3.0
+_BYTES_PER_STEP = 20  # ordinary source takes one step of the parser for about 200 bytes
+_MAX_CPU_SECONDS = 2.0
+_MAX_LINE_BYTES = 50_000
 _MAX_LOOSE_TOKENS = 5_000
 _MAX_SUSPECTS = 200_000
 _MAX_OPEN_MATCHES = 4_096
@@ -58,9 +61,11 @@ class Grammar:
     def parse(self, source: bytes) -> Tree | None:
         """Syntax tree, or None if the input is so odd that parsing takes far more work than source ever does.
 
-        The bound counts steps of the parser, so the same text gives the same answer on every machine; the clock
-        only guards against a hang.
+        The bound counts steps of the parser, so the same text gives the same answer on every machine; the
+        clock only guards against a hang.
         """
+        if len(source) > _MAX_LINE_BYTES and max(map(len, source.split(b"\n"))) > _MAX_LINE_BYTES:
+            return None
         steps_left = _STEPS_AT_LEAST + len(source) // _BYTES_PER_STEP
         deadline = time.thread_time() + _MAX_CPU_SECONDS
         gave_up = False
@@ -71,7 +76,7 @@ class Grammar:
         def stop(_offset: int, _has_error: bool) -> bool:
             nonlocal steps_left, gave_up
             steps_left -= 1
-            gave_up = steps_left < 0 or (steps_left % 32 == 0 and time.thread_time() > deadline)
+            gave_up = steps_left < 0 or time.thread_time() > deadline
             return gave_up
 
         try:
@@ -93,7 +98,7 @@ class Grammar:
 
 
 def _is_hopeless(root: Node) -> bool:
-    """True if an error has left thousands of tokens side by side: a query takes quadratic time in their number."""
+    """True if an error left thousands of tokens side by side, which cost a query quadratic time."""
     if not root.has_error:
         return False
     suspects = [root]

@@ -1,7 +1,7 @@
 """Several processes: who am I, gather with gradient, averaged gradients.
 
-Each process computes its own rows against the columns of all. The backward of ``gather`` sums what all processes
-want of a row, so the averaged gradient is exactly that of one process with all pairs.
+Each process computes its own rows against the columns of all. The backward of ``gather`` sums what all
+processes want of a row, so the averaged gradient is exactly that of one process with all pairs.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def gather(rows_BD: Tensor, world: World) -> Tensor:
     """
     if world.size == 1:
         return rows_BD
-    gathered: Tensor = _Gather.apply(rows_BD)
+    gathered: Tensor = _Gather.apply(rows_BD)  # type: ignore[no-untyped-call]
     return gathered
 
 
@@ -77,7 +77,7 @@ def average_gradients(parameters: Iterable[Tensor], world: World) -> None:
     flat = torch.cat([gradient.flatten() for gradient in gradients])
     distributed.all_reduce(flat)
     flat /= world.size
-    for gradient, mean in zip(gradients, flat.split([one.numel() for one in gradients]), strict=True):
+    for gradient, mean in zip(gradients, torch.split(flat, [one.numel() for one in gradients]), strict=True):
         gradient.copy_(mean.view_as(gradient))
 
 
@@ -87,6 +87,26 @@ def share_first(tensors: Iterable[Tensor], world: World) -> None:
         return
     for tensor in tensors:
         distributed.broadcast(tensor.data, src=0)
+
+
+def merge(values: dict[str, float], world: World) -> dict[str, float]:
+    """What all processes found, together, on every process."""
+    if world.size == 1:
+        return values
+    parts: list[dict[str, float]] = [{} for _ in range(world.size)]
+    distributed.all_gather_object(parts, values)
+    return {name: value for part in parts for name, value in part.items()}
+
+
+def any_of_all(flag: bool, world: World) -> bool:
+    """True on every process if it is true on one."""
+    if world.size == 1:
+        return flag
+    count = torch.tensor(int(flag))
+    if distributed.get_backend() == "nccl":
+        count = count.cuda()
+    distributed.all_reduce(count)
+    return bool(count.item())
 
 
 def wait_for_all(world: World) -> None:

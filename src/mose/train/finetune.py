@@ -3,41 +3,37 @@
     python -m mose.train.finetune configs/small.toml --set run.folder=runs/a
     torchrun --nproc-per-node 2 -m mose.train.finetune configs/small.toml
 
-The run's folder holds ``config.toml`` (resolved), ``log.jsonl``, ``checkpoints/``, ``best/`` (highest mean over exits)
-and, at the end, ``model/``. Starting again in the same folder continues from the newest checkpoint.
+The run's folder holds ``config.toml`` (resolved), ``log.jsonl``, ``checkpoints/``, ``best/`` (highest mean
+over exits) and, at the end, ``model/``. Started again in the same folder, it goes on from the newest
+checkpoint.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mose.config import FinetuneConfig, from_values, read_toml, write_toml
-from mose.data.batches import PairBatch, PairBatches
-from mose.data.sources import Source, open_sources
+from mose.config import FinetuneConfig
+from mose.data.batches import PairBatches
+from mose.data.sources import open_sources
 from mose.errors import ConfigError, MoseError
-from mose.model.batch import TextBatch
-from mose.model.checkpoint import load_model, save_model
-from mose.model.encoder import MoseModel
-from mose.model.heads import add_heads
+from mose.model.checkpoint import save_model
+from mose.strict_toml import read_toml, write_toml
 from mose.tokenizer import CodeTokenizer
-from mose.train.distributed import World, join_world, leave_world, share_first, wait_for_all
+from mose.train.distributed import World, join_world, leave_world, merge, share_first, wait_for_all
 from mose.train.fit_heads import fit_heads
-from mose.train.inputs import mini_batches, sides_of
 from mose.train.learner import RetrievalLearner
-from mose.train.loop import Log, Progress, Schedule, first_batches, fit, mean_by_exit
+from mose.train.loop import Log, Progress, Save, Schedule, Validate, fit, mean_by_exit, require_finite
 from mose.train.optim import build_optimizer, load_optimizer_tensors, optimizer_tensors
+from mose.train.prepare import announce, check_same, choose_device, fitting_texts, start_model
 from mose.train.state import State, complete_checkpoints, load_state, save_state
-from mose.train.validate import evaluate_tasks, load_tasks
-
-_MAY_CHANGE = ("steps", "checkpoint_minutes", "keep_checkpoints", "log_every", "threads", "device", "folder")
+from mose.train.validate import RetrievalTask, evaluate_tasks, load_tasks
 
 
 def run(
@@ -65,7 +61,7 @@ def run(
         config = read_toml(config, FinetuneConfig, overrides=overrides)
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
-    device = _device(config.run.device)
+    device = choose_device(config.run.device)
     world = join_world(device)
     try:
         return _run(config, device, world, tell)
@@ -77,75 +73,36 @@ def _run(
     config: FinetuneConfig, device: torch.device, world: World, tell: Callable[[str], None] | None
 ) -> Path:
     folder = Path(config.run.folder)
-    sources = open_sources(
-        config.data, batch_pairs=config.batch.pairs, mixed=config.batch.mixed, seed=config.run.seed
-    )
-    tasks = load_tasks(
-        config.validation, config.data, seed=config.run.seed, skip_missing=config.data.skip_missing
-    )
-    batches = PairBatches(sources, pairs=config.batch.pairs, seed=config.run.seed, mixed=config.batch.mixed)
-    start = Path(config.start.folder)
+    seed, mixed = config.run.seed, config.batch.mixed
+    sources = open_sources(config.data, batch_pairs=config.batch.pairs, mixed=mixed, seed=seed)
+    tasks = load_tasks(config.validation, config.data, seed=seed, skip_missing=config.data.skip_missing)
+    batches = PairBatches(sources, pairs=config.batch.pairs, seed=seed, mixed=mixed)
     checkpoints = complete_checkpoints(folder / "checkpoints")
     state = load_state(checkpoints[-1]) if checkpoints else None
     if state is not None:
-        _check_same(config, folder)
-    model = state.model if state is not None else _start_model(config)
-    tokenizer = CodeTokenizer.load(start)
-    model.to(device)
+        check_same(config, folder)
+    model = start_model(config) if state is None else state.model
+    tokenizer = CodeTokenizer.load(config.start.folder)
+    torch.nn.Module.to(model, device)
     learner = RetrievalLearner(model, tokenizer, config, world=world, device=device)
     log = Log(folder / "log.jsonl" if world.is_first else None, tell if world.is_first else None)
+    validate = _validator(tasks, learner, tokenizer, world)
     if world.is_first:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.toml").write_text(write_toml(config), encoding="utf8")
-    words = 0 in model.settings.exits
-
-    def validate() -> Mapping[str, float]:
-        if not world.is_first:
-            return {}
-        model.eval()
-        values = evaluate_tasks(tasks, tokenizer, learner.encode, words=words)
-        means = mean_by_exit(values) if values else {}
-        return {**values, "mean/all": sum(means.values()) / len(means)} if means else {}
-
-    progress = Progress()
     if state is None:
-        _announce(log, sources, model, world, device)
+        announce(log, sources, model, world, device)
         if config.run.fit_heads and world.is_first:
-            cosines = fit_heads(model, _texts(config, sources, tokenizer))
-            log.write(
-                event="heads fitted", cosine={f"exit_{one:02d}": round(v, 4) for one, v in cosines.items()}
-            )
+            cosines = fit_heads(model, fitting_texts(config, sources, tokenizer))
+            log.write(event="heads fitted", cosine=_rounded({f"exit_{k:02d}": v for k, v in cosines.items()}))
         share_first(model.parameters(), world)
-        preview = PairBatches(
-            sources, pairs=config.batch.pairs, seed=config.run.seed + 1, mixed=config.batch.mixed
-        )
-        first_batches(_logged(preview), lambda batch: _first(learner, batch, log))
-        if config.validation.every:
-            values = validate()
-            log.write(event="validation", step=0, mean=_rounded(mean_by_exit(values)), tasks=_rounded(values))
-    optimizer = build_optimizer(
-        learner.named_trained(), config.optimizer, num_layers=model.settings.num_layers
-    )
+        preview = PairBatches(sources, pairs=config.batch.pairs, seed=seed + 1, mixed=mixed)
+        _look_before(learner, preview, log, validate if config.validation.every else None)
+    layers = model.settings.num_layers
+    optimizer = build_optimizer(learner.named_trained(), config.optimizer, num_layers=layers)
+    progress = Progress() if state is None else _restore(state, learner, optimizer, batches)
     if state is not None:
-        progress = _restore(state, learner, optimizer, batches)
         log.write(event="resumed", step=progress.step, checkpoint=str(checkpoints[-1]))
-
-    def save(progress: Progress, reason: str) -> None:
-        if not world.is_first:
-            return
-        written = save_state(
-            folder / "checkpoints",
-            model=model,
-            companions=start,
-            tensors={**optimizer_tensors(optimizer), **learner.tensors()},
-            progress=progress,
-            batches=batches.state(),
-            keep=config.run.keep_checkpoints,
-        )
-        log.write(event="checkpoint", step=progress.step, reason=reason, path=str(written))
-        if progress.best_step.get("all") == progress.step:
-            save_model(model, folder / "best", companions=start)
-
     fit(
         learner,
         batches,
@@ -153,43 +110,62 @@ def _run(
         _schedule(config),
         progress,
         validate=validate,
-        save=save,
+        save=_saver(config, learner, optimizer, batches, log, world),
         log=log,
         world=world,
         size_of=lambda batch: len(batch.pairs),
     )
     if world.is_first:
-        save_model(model, folder / "model", companions=start)
+        save_model(model, folder / "model", companions=config.start.folder)
     wait_for_all(world)
     return folder / "model"
 
 
-def _start_model(config: FinetuneConfig) -> MoseModel:
-    model = load_model(config.start.folder, dtype=torch.float32)
-    wanted = config.start.exits
-    if wanted is not None and tuple(wanted) != tuple(model.settings.exits):
-        raise ConfigError(
-            f"start.exits and the exits of {config.start.folder} differ",
-            got=list(wanted),
-            allowed=str(list(model.settings.exits)),
-            remedy="Convert the model with these exits, or change start.exits.",
+def _validator(
+    tasks: Sequence[RetrievalTask], learner: RetrievalLearner, tokenizer: CodeTokenizer, world: World
+) -> Validate:
+    def validate() -> Mapping[str, float]:
+        if not tasks:
+            return {}
+        # Each process takes every n-th task.
+        mine = tasks[world.rank :: world.size]
+        learner.model.train(False)
+        words = 0 in learner.model.settings.exits
+        values = evaluate_tasks(mine, tokenizer, learner.encode, words=words)
+        values = merge(values, world)
+        means = mean_by_exit(values)
+        return {**values, "mean/all": sum(means.values()) / len(means)}
+
+    return validate
+
+
+def _saver(
+    config: FinetuneConfig,
+    learner: RetrievalLearner,
+    optimizer: torch.optim.Optimizer,
+    batches: PairBatches,
+    log: Log,
+    world: World,
+) -> Save:
+    folder = Path(config.run.folder)
+
+    def save(progress: Progress, reason: str) -> None:
+        if not world.is_first:
+            return
+        written = save_state(
+            folder / "checkpoints",
+            model=learner.model,
+            companions=Path(config.start.folder),
+            tensors={**optimizer_tensors(optimizer), **learner.tensors()},
+            progress=progress,
+            batches=batches.state(),
+            keep=config.run.keep_checkpoints,
         )
-    if config.start.head != "keep" and model.settings.head == "none":
-        add_heads(model, config.start.head, "identity" if config.start.head == "linear" else "random")
-    return model
+        log.write(event="checkpoint", step=progress.step, reason=reason, path=str(written))
+        if progress.best_step.get("all") == progress.step:
+            save_model(learner.model, folder / "best", companions=config.start.folder)
 
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda":
-        if not torch.cuda.is_available():
-            raise ConfigError("run.device", got=name, allowed="auto or cpu; torch sees no GPU")
-        torch.backends.cuda.matmul.allow_tf32 = True
-        local = torch.device("cuda", int(__import__("os").environ.get("LOCAL_RANK", "0")))
-        torch.cuda.set_device(local)
-        return local
-    return torch.device("cpu")
+    return save
 
 
 def _schedule(config: FinetuneConfig) -> Schedule:
@@ -213,63 +189,18 @@ def _restore(
     return state.progress
 
 
-def _check_same(config: FinetuneConfig, folder: Path) -> None:
-    file = folder / "config.toml"
-    if not file.is_file():
-        return
-    stored = from_values(tomllib.loads(file.read_text(encoding="utf8")), FinetuneConfig, file=str(file))
-    changed = []
-    for part in ("start", "data", "batch", "loss", "optimizer", "run"):
-        before, now = getattr(stored, part), getattr(config, part)
-        changed += [
-            f"{part}.{one.name}"
-            for one in dataclasses.fields(now)
-            if getattr(before, one.name) != getattr(now, one.name)
-            and not (part == "run" and one.name in _MAY_CHANGE)
-            and (part, one.name) != ("data", "folder")
-        ]
-    if changed:
-        raise ConfigError(
-            f"{folder} holds a run with other settings: {', '.join(changed)}",
-            remedy="Name another run.folder, or delete this one; start.folder can point at its model.",
-        )
-
-
-def _texts(config: FinetuneConfig, sources: list[Source], tokenizer: CodeTokenizer) -> Iterator[TextBatch]:
-    """Mini-batches of queries and codes of the training data, ``run.fit_heads`` in all."""
-    batches = PairBatches(sources, pairs=config.batch.pairs, seed=config.run.seed + 2)
-    left = config.run.fit_heads
-    while left > 0:
-        for side in sides_of(
-            next(batches).pairs, text_tokens=config.batch.text_tokens, code_tokens=config.batch.code_tokens
-        ):
-            some, _ = mini_batches(side, tokenizer, budget=config.batch.mini_batch_tokens, words=False)
-            yield from some
-            left -= len(side.texts)
-
-
-def _announce(log: Log, sources: list[Source], model: MoseModel, world: World, device: torch.device) -> None:
-    log.write(
-        event="start",
-        sources={source.name: {"units": len(source), "dropped": dict(source.dropped)} for source in sources},
-        exits=list(model.settings.exits),
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-        trained=sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
-        processes=world.size,
-        device=str(device),
-        threads=torch.get_num_threads(),
-        torch=torch.__version__,
-    )
-
-
-def _first(learner: RetrievalLearner, batch: PairBatch, log: Log) -> dict[str, float]:
-    terms = learner.check(batch)
-    log.write(event="before", source=batch.source, **_rounded(terms))
-    return terms
-
-
-def _logged(batches: PairBatches) -> Iterator[PairBatch]:
-    yield from batches
+def _look_before(
+    learner: RetrievalLearner, batches: PairBatches, log: Log, validate: Validate | None
+) -> None:
+    """Two batches through the loss before step 1: mistakes show in seconds, not hours."""
+    for _ in range(2):
+        batch = next(batches)
+        terms = learner.check(batch)
+        log.write(event="before", source=batch.source, **_rounded(terms))
+        require_finite(terms, "before step 1")
+    values = validate() if validate is not None else {}
+    if values:
+        log.write(event="validation", step=0, mean=_rounded(mean_by_exit(values)), tasks=_rounded(values))
 
 
 def _rounded(values: Mapping[str, float]) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """Linear heads fitted in closed form: each exit's pooled states to the deepest exit's vectors.
 
-A start for training that makes every exit speak the deepest one's language, and the control that tells how much
-of a shallow exit's quality is the head alone.
+A start for training that makes every exit speak the deepest one's language, and the control that tells
+how much of a shallow exit's quality is the head alone.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def fit_heads(model: MoseModel, batches: Iterable[TextBatch], *, ridge: float = 
         raise ConfigError("heads to fit", got=model.settings.head, allowed="linear")
     exits = [one for one in model.settings.exits if one > 0]
     pooled: dict[int, list[Tensor]] = {one: [] for one in exits}
-    device = model.embeddings.tokens.weight.device
-    model.eval()
+    device = next(model.parameters()).device
+    model.train(False)
     for batch in batches:
         hidden = model(batch.token_ids_BT.to(device), batch.keep_BT.to(device), exits=exits)
         for one, hidden_BTD in hidden.items():

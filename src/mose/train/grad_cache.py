@@ -1,8 +1,9 @@
 """Exact gradients of a large contrastive batch in the memory of one mini-batch, over all exits at once.
 
-Gao et al., 2021 ("Scaling deep contrastive learning batch size under memory limited setup"): encode without a graph,
-take the loss's gradient at the vectors, encode again with a graph and pass that gradient on. One second pass serves
-every exit. The state of the random generators is put back before the second pass, so dropout is the same.
+Gao et al., 2021 ("Scaling deep contrastive learning batch size under memory limited setup"): encode
+without a graph, take the loss's gradient at the vectors, encode again with a graph and pass that gradient
+on. One second pass serves every exit. The state of the random generators is put back before the second
+pass, so dropout is the same.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def cached_backward(encode: Encode[Inputs], mini_batches: Sequence[Inputs], loss
     leaves = {one: torch.cat([vectors[one] for vectors in encoded]).requires_grad_() for one in encoded[0]}
     terms = loss(leaves)
     terms["total"].backward()  # type: ignore[no-untyped-call]
-    gradients = {one: leaf.grad.split(sizes) for one, leaf in leaves.items() if leaf.grad is not None}
+    gradients = {one: torch.split(leaf.grad, sizes) for one, leaf in leaves.items() if leaf.grad is not None}
     for number, inputs in enumerate(mini_batches):
         states[number].restore()
         again = encode(inputs)

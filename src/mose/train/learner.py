@@ -90,7 +90,7 @@ class RetrievalLearner:
             if isinstance(module, nn.Dropout):
                 module.p = start.dropout
             elif isinstance(getattr(module, "dropout", None), float):
-                module.dropout = start.dropout
+                setattr(module, "dropout", start.dropout)  # noqa: B010  # its type is the module's own
 
     def named_trained(self) -> list[tuple[str, nn.Parameter]]:
         """Name and parameter of whatever is trained, in a fixed order."""
@@ -118,7 +118,7 @@ class RetrievalLearner:
     @torch.no_grad()
     def check(self, batch: PairBatch) -> dict[str, float]:
         """The loss's terms without gradients."""
-        self.model.eval()
+        self.model.train(False)
         inputs, loss = self._prepare(batch)
         encoded = [self.encode(one) for one in inputs]
         terms = loss({one: torch.cat([vectors[one] for vectors in encoded]) for one in encoded[0]})
@@ -233,7 +233,7 @@ class RetrievalLearner:
         if self._slow is None:
             return {one: vectors.detach() for one, vectors in sides.all_code.items()}
         with torch.no_grad(), self._autocast():
-            self._slow.eval()
+            self._slow.train(False)
             encoded = [self._slow.embed(one.to(self._device)) for one in code_inputs]
             back = in_text_order(code_order).to(self._device)
             return {

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from mose.errors import MoseError
-from mose.train.distributed import World, average_gradients
+from mose.train.distributed import World, any_of_all, average_gradients
 from mose.train.optim import learning_rate_share, set_learning_rate
 
 
@@ -175,17 +175,22 @@ def fit(
             if progress.step % schedule.log_every == 0:
                 remaining = progress.seconds / progress.step * (schedule.steps - progress.step)
                 log.write(
-                    event="step", step=progress.step, seen=progress.seen, rate_share=round(share, 4),
-                    source=getattr(batch, "source", ""), **{name: round(term, 4) for name, term in terms.items()},
-                    seconds=round(elapsed, 2), per_second=round(size_of(batch) / elapsed, 1),
+                    event="step",
+                    step=progress.step,
+                    seen=progress.seen,
+                    source=getattr(batch, "source", ""),
+                    rate_share=round(share, 4),
+                    **{name: round(term, 4) for name, term in terms.items()},
+                    seconds=round(elapsed, 2),
+                    per_second=round(size_of(batch) / elapsed, 1),
                     remaining_seconds=round(remaining),
-                )  # fmt: skip
+                )
             ended = progress.step == schedule.steps
-            if ended or (schedule.validate_every and progress.step % schedule.validate_every == 0):
-                if _validate(validate, progress, log) and not ended:
-                    save(progress, "best")
-                    last_save = perf_counter()
-            if interrupt.asked:
+            due = schedule.validate_every and progress.step % schedule.validate_every == 0
+            if (ended or due) and _validate(validate, progress, log) and not ended:
+                save(progress, "best")
+                last_save = perf_counter()
+            if any_of_all(interrupt.asked, world):
                 save(progress, "interrupted")
                 log.write(event="interrupted", step=progress.step)
                 raise KeyboardInterrupt
@@ -210,12 +215,7 @@ def _step(
     terms = learner.backward(batch)
     average_gradients(parameters, world)
     norm = float(torch.nn.utils.clip_grad_norm_(parameters, schedule.clip))
-    wrong = [name for name, term in {**terms, "gradient norm": norm}.items() if not math.isfinite(term)]
-    if wrong:
-        raise TrainingError(
-            f"step {step + 1}: {', '.join(wrong)} is not a finite number",
-            remedy="The last checkpoint is good. Lower optimizer.rate or loss.scale_limit and start again.",
-        )
+    require_finite({**terms, "gradient norm": norm}, f"step {step + 1}")
     set_learning_rate(optimizer, share)
     optimizer.step()
     learner.after_step()
@@ -253,14 +253,15 @@ def mean_by_exit(values: Mapping[str, float]) -> dict[str, float]:
     return {name: sum(group) / len(group) for name, group in by_exit.items()}
 
 
-def first_batches(validate_batches: Iterator[Any], check: Callable[[Any], Mapping[str, float]]) -> None:
-    """Two batches through the loss before step 1, so that mistakes show in seconds.
+def require_finite(terms: Mapping[str, float], when: str) -> None:
+    """Nothing if every term is a finite number.
 
     Raises:
-        TrainingError: A term is not finite.
+        TrainingError: One is not.
     """
-    for _ in range(2):
-        terms = check(next(validate_batches))
-        wrong = [name for name, term in terms.items() if not math.isfinite(term)]
-        if wrong:
-            raise TrainingError(f"before step 1: {', '.join(wrong)} is not a finite number")
+    wrong = [name for name, term in terms.items() if not math.isfinite(term)]
+    if wrong:
+        raise TrainingError(
+            f"{when}: {', '.join(wrong)} is not a finite number",
+            remedy="The last checkpoint is good. Lower optimizer.rate or loss.scale_limit and start again.",
+        )

@@ -1,7 +1,8 @@
 """The loss over all exits: one contrastive term each, and the terms that tie exits together.
 
-Source of the sum: MoSE, fine-tuning loss, ``L = sum of alpha_i L_i`` with ``alpha_i = i / layers``. "Self-distillation"
-there is only the effect of this sum through shared lower blocks; the teacher terms here are ours and off by default.
+Source of the sum: MoSE, fine-tuning loss, ``L = sum of alpha_i L_i`` with ``alpha_i = i / layers``.
+"Self-distillation" there is only the effect of this sum through shared lower blocks; the teacher terms
+here are ours and off by default.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ class Sides:
     all_query: Vectors
     all_code: Vectors
     first_row: int = 0
-    shared_BN: Tensor | None = None
+    shared_BN: Tensor | None = None  # noqa: N815
     extra_code: Vectors | None = None
-    shared_BE: Tensor | None = None
+    shared_BE: Tensor | None = None  # noqa: N815
 
     @classmethod
     def local(cls, query: Vectors, code: Vectors, *, shared_BN: Tensor | None = None) -> Sides:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mose.config import DataConfig, ValidationConfig, ValidationTask
@@ -153,31 +155,38 @@ def encode_side(side: Side, tokenizer: CodeTokenizer, encode: Encode, *, words: 
     return {one: torch.cat([vectors[one].float().cpu() for vectors in encoded])[back] for one in encoded[0]}
 
 
-def evaluate_tasks(
+def task_ranks(
     tasks: Sequence[RetrievalTask], tokenizer: CodeTokenizer, encode: Encode, *, words: bool
-) -> dict[str, float]:
-    """Mean reciprocal rank by "task/exit_02"; ties count against the model."""
-    values: dict[str, float] = {}
+) -> dict[str, NDArray[np.float64]]:
+    """Reciprocal rank of every query by "task/exit_02"."""
+    found: dict[str, NDArray[np.float64]] = {}
     for task in tasks:
         queries = encode_side(task.query, tokenizer, encode, words=words)
         codes = encode_side(task.code, tokenizer, encode, words=words)
         for one in queries:
             scores = (queries[one] @ codes[one].T).numpy()
-            values[f"{task.name}/exit_{one:02d}"] = mean_reciprocal_rank(scores, task.relevant)
-    return values
+            found[f"{task.name}/exit_{one:02d}"] = reciprocal_ranks(scores, task.relevant)
+    return found
 
 
-def mean_reciprocal_rank(scores: np.ndarray, relevant: Sequence[frozenset[int]]) -> float:
-    """Mean over queries of 1 / rank of the best relevant candidate; ties rank below their equals.
+def evaluate_tasks(
+    tasks: Sequence[RetrievalTask], tokenizer: CodeTokenizer, encode: Encode, *, words: bool
+) -> dict[str, float]:
+    """Mean reciprocal rank by "task/exit_02"; ties count against the model."""
+    ranks = task_ranks(tasks, tokenizer, encode, words=words)
+    return {name: float(values.mean()) for name, values in ranks.items()}
+
+
+def reciprocal_ranks(scores: NDArray[Any], relevant: Sequence[frozenset[int]]) -> NDArray[np.float64]:
+    """1 / rank of the best relevant candidate of each query; ties rank below their equals.
 
     Example:
-        >>> mean_reciprocal_rank(np.array([[0.9, 0.5], [0.9, 0.5]]), [frozenset({0}), frozenset({1})])
-        0.75
+        >>> reciprocal_ranks(np.array([[0.9, 0.5], [0.9, 0.5]]), [frozenset({0}), frozenset({1})]).tolist()
+        [1.0, 0.5]
     """
-    total = 0.0
-    for row, answers in zip(scores, relevant, strict=True):
+    found = np.zeros(len(relevant))
+    for number, (row, answers) in enumerate(zip(scores, relevant, strict=True)):
         right = np.zeros(len(row), dtype=bool)
         right[list(answers)] = True
-        best = row[right].max()
-        total += 1.0 / (1 + int((row[~right] >= best).sum()))
-    return total / len(relevant)
+        found[number] = 1.0 / (1 + int((row[~right] >= row[right].max()).sum()))
+    return found

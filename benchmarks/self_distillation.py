@@ -1,0 +1,155 @@
+"""The paper's ablation: all exits trained in one run, against a run per exit and against fitted heads.
+
+    python benchmarks/self_distillation.py configs/small.toml --steps 120 --seeds 0 1 2 --out results
+
+For every seed, with equal steps and data: "multi" trains all exits; "only_k" trains exit k alone;
+"control" is the run of the deepest exit alone with linear heads fitted to it afterwards; "untrained" is the
+ladder before training, heads fitted likewise. Intervals: paired bootstrap over queries, each query's value
+averaged over the seeds. The table goes to standard output; the last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mose.config import FinetuneConfig
+from mose.data.sources import open_sources
+from mose.model.checkpoint import load_model
+from mose.model.encoder import MoseModel
+from mose.strict_toml import read_toml
+from mose.tokenizer import CodeTokenizer
+from mose.train.finetune import parse_overrides, run
+from mose.train.fit_heads import fit_heads
+from mose.train.prepare import fitting_texts, start_model
+from mose.train.validate import RetrievalTask, load_tasks, task_ranks
+
+Ranks = dict[str, NDArray[np.float64]]
+
+
+def measure(model: MoseModel, tasks: list[RetrievalTask], folder: str) -> Ranks:
+    model.train(False)
+    words = 0 in model.settings.exits
+    return task_ranks(tasks, CodeTokenizer.load(folder), model.embed, words=words)
+
+
+def with_fitted_heads(model: MoseModel, config: FinetuneConfig) -> MoseModel:
+    sources = open_sources(config.data, batch_pairs=config.batch.pairs, mixed=config.batch.mixed)
+    fit_heads(model, fitting_texts(config, sources, CodeTokenizer.load(config.start.folder)))
+    return model
+
+
+def one_exit(exits: tuple[int, ...], chosen: int) -> list[float]:
+    return [1.0 if one == chosen else 0.0 for one in exits]
+
+
+def runs_of_seed(
+    config: FinetuneConfig, seed: int, work: Path, tasks: list[RetrievalTask]
+) -> dict[str, Ranks]:
+    exits = tuple(start_model(config).settings.exits)
+    found: dict[str, Ranks] = {}
+    variants: dict[str, dict[str, Any]] = {"multi": {}}
+    for one in exits:
+        off = {
+            "exit_weights": tuple(one_exit(exits, one)),
+            "distill_rows": 0.0,
+            "distill_vectors": 0.0,
+            "aligned": 0.0,
+        }
+        variants[f"only_{one}"] = off
+    for name, loss in variants.items():
+        start = perf_counter()
+        changed = dataclasses.replace(
+            config,
+            loss=dataclasses.replace(config.loss, **loss),
+            run=dataclasses.replace(config.run, folder=str(work / f"{name}_{seed}"), seed=seed),
+            validation=dataclasses.replace(config.validation, every=0, tasks=()),
+        )
+        model = load_model(run(changed))
+        found[name] = measure(model, tasks, config.start.folder)
+        print(f"seed {seed} {name}: {perf_counter() - start:.0f} s", file=sys.stderr)
+        if name == f"only_{exits[-1]}":
+            found["control"] = measure(with_fitted_heads(model, config), tasks, config.start.folder)
+    return found
+
+
+def bootstrap(difference: NDArray[np.float64], *, rounds: int = 2000) -> tuple[float, float, float]:
+    """Mean and 95 % interval of paired differences, resampling queries."""
+    rng = np.random.default_rng(0)
+    means = [difference[rng.integers(len(difference), size=len(difference))].mean() for _ in range(rounds)]
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(difference.mean()), float(low), float(high)
+
+
+def pooled(seeds: list[dict[str, Ranks]], variant: str, exit_layer: int) -> NDArray[np.float64]:
+    """Reciprocal ranks at one exit, the mean over seeds of every query, tasks one after the other."""
+    suffix = f"/exit_{exit_layer:02d}"
+    per_seed = [
+        np.concatenate([r for name, r in seed[variant].items() if name.endswith(suffix)]) for seed in seeds
+    ]
+    return np.mean(per_seed, axis=0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config")
+    parser.add_argument("--steps", type=int, default=120)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--work", default="runs/self_distillation")
+    parser.add_argument("--out", default="")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    given = parser.parse_args()
+    overrides = {"run.steps": given.steps, **parse_overrides(given.set)}
+    config = read_toml(given.config, FinetuneConfig, overrides=overrides)
+    tasks = load_tasks(config.validation, config.data)
+    model = start_model(config)
+    exits = tuple(model.settings.exits)
+    untrained = measure(with_fitted_heads(model, config), tasks, config.start.folder)
+    seeds = [
+        {**runs_of_seed(config, seed, Path(given.work), tasks), "untrained": untrained}
+        for seed in given.seeds
+    ]
+    rows = []
+    for one in exits:
+        row: dict[str, Any] = {"exit": one}
+        for name in ("untrained", "control", f"only_{one}", "multi"):
+            row["single" if name.startswith("only") else name] = float(pooled(seeds, name, one).mean())
+        for name, rival in (("multi_minus_single", f"only_{one}"), ("multi_minus_control", "control")):
+            row[name] = bootstrap(pooled(seeds, "multi", one) - pooled(seeds, rival, one))
+        rows.append(row)
+    print("exit  untrained  control  single  multi   multi-single [95 %]        multi-control [95 %]")
+    for row in rows:
+        intervals = [
+            "{:+.3f} [{:+.3f}, {:+.3f}]".format(*row[k])
+            for k in ("multi_minus_single", "multi_minus_control")
+        ]
+        numbers = "  ".join(f"{row[k]:7.3f}" for k in ("untrained", "control", "single", "multi"))
+        print(f"{row['exit']:4d}  {numbers}   {intervals[0]}   {intervals[1]}")
+    result = {
+        "benchmark": "self_distillation",
+        "steps": given.steps,
+        "seeds": given.seeds,
+        "torch": torch.__version__,
+        "queries": len(pooled(seeds, "multi", exits[-1])),
+        "config": dataclasses.asdict(config),
+        "rows": rows,
+    }
+    if given.out:
+        Path(given.out).mkdir(parents=True, exist_ok=True)
+        (Path(given.out) / "self_distillation.json").write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps({"rows": rows}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""Reading folders and files without being led astray by links, pipes and devices."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+
+def list_folder(directory: str) -> list[os.DirEntry[str]]:
+    """Entries in the order of their full paths: "a-b" before what is inside "a"."""
+    with os.scandir(directory) as entries:
+        return sorted(entries, key=_sort_key)
+
+
+def _sort_key(entry: os.DirEntry[str]) -> str:
+    try:
+        return entry.name + "/" if entry.is_dir(follow_symlinks=False) else entry.name
+    except OSError:
+        return entry.name
+
+
+def inside(path: str, top: str) -> bool:
+    """True if a resolved path is ``top`` or lies below it."""
+    return path == top or path.startswith(top.rstrip(os.sep) + os.sep)
+
+
+def read_regular(path: str, limit: int) -> bytes:
+    """At most ``limit`` bytes of a regular file; follows no link at the end of ``path``, waits on no pipe.
+
+    Raises:
+        OSError: Not a regular file, or it cannot be opened or read.
+    """
+    flags = (
+        os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    )
+    descriptor = os.open(path, flags)
+    with open(descriptor, "rb", buffering=0) as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", path)
+        parts = []
+        while limit > 0 and (part := file.read(limit)):
+            parts.append(part)
+            limit -= len(part)
+    return b"".join(parts)

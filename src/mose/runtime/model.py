@@ -1,0 +1,106 @@
+"""One loaded runtime folder: what its exits share."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mose.errors import ConfigError, ModelError
+from mose.runtime import batching
+from mose.runtime.manifest import Manifest, exit_file
+from mose.runtime.table import TokenTable
+from mose.tokenizer import CodeTokenizer, Kind
+
+if TYPE_CHECKING:
+    from mose.runtime.session import Session
+
+_SHIPPED = Path(__file__).resolve().parents[1] / "models"
+
+
+class RuntimeModel:
+    """What all exits of one loaded folder share.
+
+    Tokenizer, sessions and table are opened on first use.
+
+    Args:
+        folder: A runtime folder.
+        threads: Texts to run at the same time; all cores if None.
+
+    Raises:
+        ModelError: The folder is missing, incomplete, or of another kind.
+    """
+
+    def __init__(self, folder: Path, *, threads: int | None) -> None:
+        self.folder = folder
+        self.manifest = Manifest.read(folder)
+        self._threads = threads or batching.available_cores()
+        self._lock = threading.RLock()
+        self._sessions: dict[str, Session] = {}
+        self._tokenizer: CodeTokenizer | None = None
+        self._table: TokenTable | None = None
+
+    def run(
+        self, graph: str, texts: Sequence[str], *, kind: Kind, language: str | Sequence[str] | None
+    ) -> Iterator[tuple[list[int], dict[str, NDArray[np.float32]]]]:
+        """Row numbers and the graph's outputs [rows, width] for them, batch by batch, as they are done."""
+        if not isinstance(language, str | None) and len(language) != len(texts):
+            allowed = f"one, or one for each of {len(texts)} texts"
+            raise ConfigError("languages", got=len(language), allowed=allowed)
+        tokenizer, session = self.tokenizer(), self.session(graph)
+        for window in batching.windows(len(texts)):
+            spoken = language if isinstance(language, str | None) else language[window]
+            valid = [_valid_unicode(text) for text in texts[window]]
+            ids = tokenizer.encode(valid, kind=kind, language=spoken)
+            for rows, outputs in batching.run_all(session, ids, threads=self._threads):
+                yield [window.start + row for row in rows], outputs
+
+    def session(self, graph: str) -> Session:
+        """The session of one graph file."""
+        from mose.runtime.session import Session
+
+        with self._lock:
+            if graph not in self._sessions:
+                self._sessions[graph] = Session(self.folder / graph)
+            return self._sessions[graph]
+
+    def tokenizer(self) -> CodeTokenizer:
+        """The model's tokenizer."""
+        with self._lock:
+            if self._tokenizer is None:
+                self._tokenizer = CodeTokenizer.load(self.folder)
+            return self._tokenizer
+
+    def table(self) -> TokenTable:
+        """The token table of exit 0."""
+        with self._lock:
+            if self._table is None:
+                self._table = TokenTable(self.folder / exit_file(0), self.tokenizer())
+            return self._table
+
+
+def model_folder(name_or_folder: str | Path) -> Path:
+    """The folder of a shipped model's name, or the folder itself.
+
+    Raises:
+        ModelError: Neither a shipped model nor a folder.
+    """
+    shipped = sorted(path.name for path in _SHIPPED.iterdir() if path.is_dir()) if _SHIPPED.is_dir() else []
+    if str(name_or_folder) in shipped:
+        return _SHIPPED / str(name_or_folder)
+    folder = Path(name_or_folder).expanduser()
+    if not folder.is_dir():
+        names = ", ".join(shipped) or "none in this installation"
+        raise ModelError(
+            "No such model", got=str(name_or_folder), allowed=f"a model folder, or a shipped model ({names})"
+        )
+    return folder
+
+
+def _valid_unicode(text: str) -> str:
+    """``text`` without the half characters of undecodable arguments and file names: they have no UTF-8."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

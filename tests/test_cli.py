@@ -1,0 +1,193 @@
+"""The command line: whole commands, exact output, exit codes, files left behind."""
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mose import cli
+
+
+@pytest.fixture
+def mose(capsys):
+    """Runs one command in this process: exit code, stdout, stderr."""
+
+    def run(*words):
+        try:
+            code = cli.main([str(word) for word in words])
+        except SystemExit as stopped:
+            code = stopped.code
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+def test_search_shows_place_symbol_score_and_snippet(mose, sample_tree):
+    code, out, err = mose("search", "give a connection back to the pool", sample_tree, "--limit", 1)
+    assert code == 0
+    assert re.fullmatch(r"0\.\d\d  src/network\.py:1-24  ProxyPool", out.splitlines()[0])
+    assert out.splitlines()[1] == "     18  def release(self, connection):"
+    assert re.fullmatch(r"1 of \d+ chunks in \d+\.\d s.*\n", err)
+
+
+def test_explain_shows_the_parts_and_the_depth(mose, sample_tree):
+    _, out, _ = mose("search", "ProxyPool", sample_tree, "--limit", 1, "--explain")
+    line = out.rstrip().splitlines()[-1]
+    assert re.search(r"= \(dense [\d.]+ \+ words [\d.]+ \+ definition [\d.]+ .*\);  read at exit 6, cosine 0\.\d+, bm25", line)
+
+
+def test_json_is_one_object_a_line_and_nothing_else(mose, sample_tree):
+    code, out, _ = mose("search", "parse a date", sample_tree, "--json", "--limit", 3)
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
+    assert len(rows) == 3
+    assert list(rows[0]) == ["path", "start_line", "end_line", "symbol", "language", "score", "parts"]
+    assert rows[0]["path"] == "src/dates.py"
+    assert set(rows[0]["parts"]) == {
+        "dense", "lexical", "definition", "path", "symbol", "file", "factor", "exit", "cosine", "bm25"
+    }  # fmt: skip
+
+
+def test_json_is_the_same_twice(mose, sample_tree):
+    mose("index", sample_tree, "--quiet")
+    first = mose("search", "parse a date", sample_tree, "--json")[1]
+    assert mose("search", "parse a date", sample_tree, "--json")[1] == first
+
+
+def test_the_query_may_come_from_standard_input(mose, sample_tree, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("parse a date\n"))
+    code, out, _ = mose("search", "-", sample_tree, "--json", "--limit", 1)
+    assert (code, json.loads(out)["path"]) == (0, "src/dates.py")
+
+
+def test_like_takes_a_file_named_from_here_or_from_the_tree(mose, sample_tree, monkeypatch):
+    monkeypatch.chdir(sample_tree / "tests")
+    for place in ("test_dates.py:5", "tests/test_dates.py:5"):
+        code, out, err = mose("search", "--like", place, "..", "--json", "--limit", 1)
+        assert (code, json.loads(out)["path"]) == (0, "src/dates.py"), err
+
+
+def test_options_narrow_the_search(mose, sample_tree):
+    _, out, _ = mose("search", "connection", sample_tree, "--json", "--language", "python", "--path", "src/")
+    assert {json.loads(line)["path"] for line in out.splitlines()} <= {"src/network.py", "src/dates.py"}
+    _, out, _ = mose("search", "connection", sample_tree, "--json", "--lexical", "--exit", 3, "--width", 32)
+    assert json.loads(out.splitlines()[0])["path"] == "src/network.py"
+
+
+def test_index_reads_everything_and_status_says_so(mose, sample_tree, home):
+    code, out, _ = mose("index", sample_tree)
+    assert code == 0
+    assert re.fullmatch(
+        r"6 files, (\d+) chunks \(6 files new, 0 changed, 0 gone\)\nexit 6: \1 chunks read, 0 known from before\n", out
+    )
+    code, out, _ = mose("status", sample_tree)
+    assert code == 0
+    assert ", complete\n" in out
+    assert re.search(r"exit 0 +(\d+) chunks \(100%\)\n  exit 6 +\1 chunks \(100%\)", out)
+    assert re.search(r"markdown +1 files +\d+ chunks, 1 cut by lines", out)
+    state = json.loads(mose("status", sample_tree, "--json")[1])
+    assert (state["num_files"], state["complete"]) == (6, True)
+    assert list(home.iterdir()), "the index lies in the user's home"
+    assert not (sample_tree / ".mose").exists()
+
+
+def test_index_of_another_clone_reads_nothing_again(mose, sample_tree, tmp_path):
+    import shutil
+
+    mose("index", sample_tree)
+    shutil.copytree(sample_tree, tmp_path / "clone")
+    done = json.loads(mose("index", tmp_path / "clone", "--json", "--quiet")[1])
+    assert (done["encoded"], done["left"]) == (0, 0)
+    assert done["reused"] == done["chunks"]
+
+
+def test_where_and_inside_and_forget(mose, sample_tree, home):
+    _, out, _ = mose("index", sample_tree, "--where")
+    assert Path(out.strip()).is_relative_to(home)
+    assert not Path(out.strip()).exists()
+    assert mose("index", sample_tree, "--inside", "--quiet")[0] == 0
+    assert (sample_tree / ".mose" / "index.db").exists()
+    assert mose("status", sample_tree)[0] == 0
+    code, out, _ = mose("forget", sample_tree)
+    assert (code, "Deleted" in out) == (0, True)
+    assert not (sample_tree / ".mose" / "index.db").exists()
+    assert mose("forget", sample_tree)[:2] == (0, "There was no index.\n")
+
+
+def test_status_without_an_index_says_what_to_run(mose, sample_tree):
+    code, out, err = mose("status", sample_tree)
+    assert (code, out) == (1, "")
+    assert re.fullmatch(r"CodeIndexError: there is no index .*\n  Run `mose index .*`\.\n", err)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["serch", "x"], 2, "mose: there is no command 'serch'. Did you mean `mose search`?\n"),
+        (["search"], 1, "ConfigError: there is no query.\n  Say what to look for"),
+        (["search", " "], 1, "ConfigError: the query is empty.\n"),
+        (["search", "x", "nowhere"], 1, "SourceError: there is no folder nowhere.\n"),
+        (["search", "x", "--budget", "soon"], 2, "'soon' is no time: write 3s, 500ms or 2m"),
+        (["search", "x", "--exit", "5"], 1, "got 5, allowed: 0, 2, 3, 4, 6.\n"),
+        (["search", "x", "--lexical", "--dense"], 2, "not allowed with argument"),
+        (["search", "--like", "README.md"], 1, "ConfigError: --like: got 'README.md', allowed: FILE:LINE"),
+        (["search", "x", "--model", "nowhere"], 1, "ModelError: "),
+        (["info", "nowhere"], 1, "ModelError: "),
+        ([], 2, "COMMAND"),
+    ],
+)
+def test_wrong_use_says_what_and_what_to_do(mose, sample_tree, monkeypatch, words, code, message):
+    monkeypatch.chdir(sample_tree)
+    got, out, err = mose(*words)
+    assert (got, out) == (code, "")
+    assert message in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("verb", ["search", "index", "status", "forget", "info", "convert", "cut", "export"])
+def test_every_verb_has_help_with_an_example(mose, verb):
+    code, out, _ = mose(verb, "--help")
+    assert code == 0
+    assert f"example:\n  mose {verb}" in out
+
+
+def test_info_of_the_paper_s_model(mose):
+    _, out, _ = mose("info", "1b", "--length", 512, "--json")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [row["exit_layer"] for row in rows] == [4, 9, 18, 27, 36]
+    assert [row["backbone_parameters"] for row in rows][::4] == [161_566_720, 1_051_398_144]
+
+
+def test_info_of_the_model_that_ships(mose):
+    code, out, err = mose("info")
+    assert code == 0, err
+    assert [line.split()[0] for line in out.splitlines()[2:]] == ["0", "2", "3", "4", "6"]
+
+
+def test_a_reader_that_has_enough_is_no_error(sample_tree, home):
+    command = f"{sys.executable} -m mose search connection {sample_tree} --json | head -n 1"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout.count("\n")) == (0, 1), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_exits_with_130_and_says_that_work_is_kept(mose, sample_tree, monkeypatch):
+    from mose.search.query import CodeIndex
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(CodeIndex, "deepen", interrupted)
+    code, _, err = mose("index", sample_tree, "--quiet")
+    assert code == 130
+    assert "What was done is kept" in err
+    assert mose("status", sample_tree)[0] == 0
