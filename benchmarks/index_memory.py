@@ -2,9 +2,9 @@
 
     python benchmarks/index_memory.py [--files 100000] [--sources FOLDER] [--max-bytes 8192]
 
-The tree is made of the source files of installed packages, copied under varied names; each copy gets a line of
-its own, so that none equals another. Memory is the sum over this process and its workers of the private part and
-the proportional share of what they have in common (PSS), sampled; the last line is JSON.
+The tree is made of the source files of installed packages, copied under varied names; each copy gets a line
+of its own, so that none equals another. Memory is the sum over this process and its workers of what each has
+for itself and its share of what they have in common (PSS), sampled. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -33,15 +33,11 @@ def make_tree(target: Path, sources: Path, num_files: int, max_bytes: int) -> No
         for path in sorted(sources.rglob("*"))
         if path.suffix in SUFFIXES and path.is_file() and 200 <= path.stat().st_size <= max_bytes
     ]
+    found = [path for path in found if "generated" not in path.read_text(encoding="utf-8", errors="replace")[:2000]]
     if not found:
         raise SystemExit(f"no source files below {sources}")
     for number, source in zip(range(num_files), itertools.cycle(found), strict=False):
-        copy = (
-            target
-            / f"part{number // 5000}"
-            / f"group{number // 250}"
-            / f"{source.stem}_{number}{source.suffix}"
-        )
+        copy = target / f"part{number // 5000}" / f"group{number // 250}" / f"{source.stem}_{number}{source.suffix}"
         copy.parent.mkdir(parents=True, exist_ok=True)
         text = source.read_text(encoding="utf-8", errors="replace")
         mark = "#" if source.suffix in (".py", ".rb", ".md") else "//"

@@ -81,8 +81,13 @@ def cold(index: CodeIndex, untouched: Path, **options: object) -> Answer:
         index.close()
         shutil.rmtree(folder)
         shutil.copytree(untouched, folder)
-        index.__init__(index.root, type(index.store).open(folder), index.encoder,  # type: ignore[misc]
-                       weights=index.weights, cascade=index.cascade)
+        index.__init__(
+            index.root,
+            type(index.store).open(folder),
+            index.encoder,  # type: ignore[misc]
+            weights=index.weights,
+            cascade=index.cascade,
+        )
         return ours(index, **options)(query)
 
     return answer

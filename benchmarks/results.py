@@ -38,7 +38,11 @@ def write_result(name: str, result: dict[str, object]) -> None:
         "benchmark": name,
         "commit": commit(),
         "date": time.strftime("%Y-%m-%d"),
-        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()},
+        "machine": {
+            "processor": platform.machine(),
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+        },
         "versions": versions,
         **result,
     }

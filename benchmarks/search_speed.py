@@ -62,7 +62,10 @@ def mose(*words: str, home: Path) -> float:
     """Seconds of one whole process."""
     started = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-m", "mose", *words], env={**os.environ, "MOSE_HOME": str(home)}, capture_output=True, text=True
+        [sys.executable, "-m", "mose", *words],
+        env={**os.environ, "MOSE_HOME": str(home)},
+        capture_output=True,
+        text=True,
     )
     if done.returncode:
         raise SystemExit(done.stderr)

@@ -22,11 +22,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mose.config import FinetuneConfig
+from mose.config import FinetuneConfig, read_toml
 from mose.data.sources import open_sources
 from mose.model.checkpoint import load_model
 from mose.model.encoder import MoseModel
-from mose.strict_toml import read_toml
 from mose.tokenizer import CodeTokenizer
 from mose.train.finetune import parse_overrides, run
 from mose.train.fit_heads import fit_heads
@@ -44,7 +43,10 @@ def measure(model: MoseModel, tasks: list[RetrievalTask], folder: str) -> Ranks:
 
 def with_fitted_heads(model: MoseModel, config: FinetuneConfig) -> MoseModel:
     sources = open_sources(config.data, batch_pairs=config.batch.pairs, mixed=config.batch.mixed)
-    fit_heads(model, fitting_texts(config, sources, CodeTokenizer.load(config.start.folder)))
+    fit_heads(
+        model,
+        fitting_texts(config, sources, CodeTokenizer.load(config.start.folder), config.run.fit_heads or 2500),
+    )
     return model
 
 

@@ -39,7 +39,10 @@ def test_search_shows_place_symbol_score_and_snippet(mose, sample_tree):
 def test_explain_shows_the_parts_and_the_depth(mose, sample_tree):
     _, out, _ = mose("search", "ProxyPool", sample_tree, "--limit", 1, "--explain")
     line = out.rstrip().splitlines()[-1]
-    assert re.search(r"= \(dense [\d.]+ \+ words [\d.]+ \+ definition [\d.]+ .*\);  read at exit 6, cosine 0\.\d+, bm25", line)
+    assert re.search(
+        r"= \(dense [\d.]+ \+ words [\d.]+ \+ definition [\d.]+ .*\);  read at exit 6, cosine 0\.\d+, bm25",
+        line,
+    )
 
 
 def test_json_is_one_object_a_line_and_nothing_else(mose, sample_tree):
@@ -84,7 +87,8 @@ def test_index_reads_everything_and_status_says_so(mose, sample_tree, home):
     code, out, _ = mose("index", sample_tree)
     assert code == 0
     assert re.fullmatch(
-        r"6 files, (\d+) chunks \(6 files new, 0 changed, 0 gone\)\nexit 6: \1 chunks read, 0 known from before\n", out
+        r"6 files, (\d+) chunks \(6 files new, 0 changed, 0 gone\)\nexit 6: \1 chunks read, 0 known from before\n",
+        out,
     )
     code, out, _ = mose("status", sample_tree)
     assert code == 0

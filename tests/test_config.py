@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from mose.config import FinetuneConfig, OptimizerConfig
+from mose.config import FinetuneConfig, OptimizerConfig, from_values, read_toml, write_toml
 from mose.errors import ConfigError
-from mose.strict_toml import from_values, read_toml, write_toml
 
 MINIMAL = """
 [start]

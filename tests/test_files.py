@@ -13,8 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import mose.disk
-import mose.files
+import mose.files.disk
 from mose.errors import SourceError
 from mose.files import REASONS, Skipped, SourceFile, WalkLimits, read_source, walk
 
@@ -308,7 +307,7 @@ def test_what_cannot_be_listed_or_opened_is_reported(tmp_path, monkeypatch):
             raise PermissionError(13, "Permission denied", path)
         return scandir(path)
 
-    monkeypatch.setattr(mose.disk.os, "scandir", refuse)
+    monkeypatch.setattr(mose.files.disk.os, "scandir", refuse)
     assert found(tmp_path) == ["open/b.py"]
     assert skipped(tmp_path) == {"closed/": "unreadable"}
     monkeypatch.undo()
@@ -316,7 +315,7 @@ def test_what_cannot_be_listed_or_opened_is_reported(tmp_path, monkeypatch):
     def refuse_to_open(path, *arguments):
         raise PermissionError(13, "Permission denied", path)
 
-    monkeypatch.setattr(mose.disk.os, "open", refuse_to_open)
+    monkeypatch.setattr(mose.files.disk.os, "open", refuse_to_open)
     assert read(tmp_path, "open/b.py") == Skipped(path="open/b.py", reason="unreadable")
 
 
@@ -357,7 +356,10 @@ def test_walk_stays_fast(tmp_path):
     """A guard against a slip of an order of magnitude; the measured figure belongs to the benchmarks."""
     for folder in range(40):
         make(tmp_path, {f"d{folder}/f{number}.py": "x" for number in range(50)})
-    make(tmp_path, {".gitignore": "\n".join(f"name{number}*\n/dir{number}/**/x\n*.ext{number}" for number in range(30))})
+    make(
+        tmp_path,
+        {".gitignore": "\n".join(f"name{number}*\n/dir{number}/**/x\n*.ext{number}" for number in range(30))},
+    )
     start = time.process_time()
     assert len(found(tmp_path)) == 2001
     assert time.process_time() - start < 1.0
@@ -438,7 +440,25 @@ def test_any_bytes_can_be_read(tmp_path, content):
 _NAMES = st.sampled_from(["a", "b", "ab", "foo", "foo.py", "x.log", "build", "a b", "[x]", "é"])
 _PATHS = st.lists(_NAMES, min_size=1, max_size=4).map("/".join)
 _PIECES = st.sampled_from(
-    ["a", "b", "foo", "*", "**", "?", "*.py", "x.*", "build", "[a-b]", "[!a]", "a*", "*o*", "f?o", "[[]x]", "é", "a\\ b"]
+    [
+        "a",
+        "b",
+        "foo",
+        "*",
+        "**",
+        "?",
+        "*.py",
+        "x.*",
+        "build",
+        "[a-b]",
+        "[!a]",
+        "a*",
+        "*o*",
+        "f?o",
+        "[[]x]",
+        "é",
+        "a\\ b",
+    ]
 )
 _RULES = st.builds(
     "{}{}{}{}".format,
@@ -446,7 +466,9 @@ _RULES = st.builds(
     st.sampled_from(["", "", "/"]),
     st.lists(_PIECES, min_size=1, max_size=3).map("/".join),
     st.sampled_from(["", "", "/", " "]),
-) | st.sampled_from(["", "#a", "\\#a", "[", "a[", "[]", "a\\", "/", "**/", "!", "\\!a", "[a-", "*/", "a/**/b", "[[:alpha:]]"])
+) | st.sampled_from(
+    ["", "#a", "\\#a", "[", "a[", "[]", "a\\", "/", "**/", "!", "\\!a", "[a-", "*/", "a/**/b", "[[:alpha:]]"]
+)
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
@@ -468,14 +490,21 @@ def test_ignored_as_by_git(tmp_path_factory, paths, rules):
     environment = {"PATH": os.environ["PATH"], "HOME": str(root.parent), "GIT_CONFIG_NOSYSTEM": "1"}
     subprocess.run(["git", "init", "-q"], cwd=root, env=environment, check=True)
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=root, env=environment, check=True, capture_output=True
+        ["git", "ls-files", "-z", "-co", "--exclude-standard"],
+        cwd=root,
+        env=environment,
+        check=True,
+        capture_output=True,
     ).stdout
     assert sorted(found(root)) == sorted(path for path in listed.decode().split("\0") if path)
     shutil.rmtree(root)
 
 
 def test_row_of_stars_does_not_hang(tmp_path):
-    make(tmp_path, {".gitignore": "*a" * 40 + "b\n" + "**/*a" * 12 + "b\n", "a" * 200: "x", "d/" + "a" * 200: "x"})
+    make(
+        tmp_path,
+        {".gitignore": "*a" * 40 + "b\n" + "**/*a" * 12 + "b\n", "a" * 200: "x", "d/" + "a" * 200: "x"},
+    )
     start = time.process_time()
     assert len(found(tmp_path)) == 3
     assert time.process_time() - start < 1.0

@@ -15,18 +15,19 @@ HEAVY = ("torch", "transformers", "onnx")
 ALLOWED = {
     "errors": set(),
     "words": set(),
-    "config": {"errors"},
+    "strict_toml": {"errors"},
+    "config": {"errors", "strict_toml"},
     "languages": set(),
     "ignore": {"errors"},
-    "files": {"errors", "config", "ignore", "languages"},
-    "syntax": {"errors", "config", "languages"},
-    "tokenizer": {"errors", "config", "words"},
-    "data": {"errors", "config", "files", "syntax", "languages", "tokenizer", "words", "ignore"},
+    "files": {"errors", "ignore", "languages"},
+    "syntax": {"errors", "languages"},
+    "tokenizer": {"errors", "words"},
+    "data": {"errors", "config", "files", "syntax", "languages", "tokenizer", "words"},
     "model": {"errors", "config", "tokenizer", "words"},
-    "train": {"errors", "config", "tokenizer", "words", "data", "model", "evaluate.metrics"},
-    "runtime": {"errors", "config", "tokenizer", "words", "model.settings", "model.folder"},
-    "search": {"errors", "config", "files", "syntax", "languages", "ignore", "words", "runtime"},
-    "evaluate": {"errors", "config", "words", "languages", "files", "syntax", "runtime", "search", "tokenizer"},
+    "train": {"errors", "config", "strict_toml", "tokenizer", "words", "data", "model", "evaluate.metrics"},
+    "runtime": {"errors", "tokenizer", "words", "model.settings", "model.folder", "model.shapes"},
+    "search": {"errors", "files", "syntax", "languages", "words", "tokenizer", "runtime"},
+    "evaluate": {"errors", "config", "words", "languages", "files", "syntax", "tokenizer", "runtime", "search"},
 }
 
 
@@ -69,7 +70,7 @@ def test_module_imports_only_the_layers_below(path):
 
 def test_nothing_imports_the_command_line():
     for path in modules():
-        if name_of(path) != "__main__":
+        if name_of(path).split(".")[0] not in ("__main__", "cli"):
             assert not any(name.startswith("mose.cli") for name in imports_of(path)), name_of(path)
 
 
@@ -79,7 +80,7 @@ def test_metrics_are_a_leaf():
         assert not [name for name in imports_of(path) if name.startswith("mose.") and name != "mose.errors"]
 
 
-@pytest.mark.parametrize("path", [p for p in modules() if name_of(p) != "cli"], ids=name_of)
+@pytest.mark.parametrize("path", [p for p in modules() if name_of(p).split(".")[0] != "cli"], ids=name_of)
 def test_only_the_command_line_prints(path):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf8"))):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mose.errors import MoseError
     from mose.runtime.encoder import Encoder
-    from mose.search.query import CodeIndex, Hit
+    from mose.search.hits import Hit
+    from mose.search.query import CodeIndex
 
 __version__ = "0.1.0"
 __all__ = ["CodeIndex", "Encoder", "Hit", "MoseError", "__version__"]
@@ -22,7 +23,7 @@ __all__ = ["CodeIndex", "Encoder", "Hit", "MoseError", "__version__"]
 _HOME = {
     "CodeIndex": "mose.search.query",
     "Encoder": "mose.runtime.encoder",
-    "Hit": "mose.search.query",
+    "Hit": "mose.search.hits",
     "MoseError": "mose.errors",
 }
 

@@ -13,9 +13,7 @@ class MoseError(Exception):
         remedy: What to do next: a command, a flag, a file to look at.
     """
 
-    def __init__(
-        self, what: str, *, got: object = None, allowed: str | None = None, remedy: str | None = None
-    ) -> None:
+    def __init__(self, what: str, *, got: object = None, allowed: str | None = None, remedy: str | None = None) -> None:
         self.what = what
         self.got = got
         self.allowed = allowed
@@ -37,9 +35,7 @@ class MoseError(Exception):
         return (_rebuild, (type(self), self.what, self.got, self.allowed, self.remedy))
 
 
-def _rebuild(
-    kind: type[MoseError], what: str, got: object, allowed: str | None, remedy: str | None
-) -> MoseError:
+def _rebuild(kind: type[MoseError], what: str, got: object, allowed: str | None, remedy: str | None) -> MoseError:
     return kind(what, got=got, allowed=allowed, remedy=remedy)
 
 

@@ -125,7 +125,9 @@ class CodeTokenizer:
             raise ModelError(f"{tokenizer_file} is missing")
         try:
             tokenizer = Tokenizer.from_file(str(tokenizer_file))
-        except Exception as error:  # the library raises nothing narrower
+        except Exception as error:
+            if type(error) is not Exception:  # the library raises the plain class for a damaged file
+                raise
             raise ModelError(f"{tokenizer_file} is damaged ({error})") from error
         return cls(tokenizer, settings)
 

@@ -56,6 +56,8 @@ def test_stored_position_gives_the_same_batches(folder: Path) -> None:
     batches = PairBatches(sources(folder), pairs=6, seed=3)
     for _ in range(7):
         next(batches)
+    while not any(place["waiting"] for place in batches.state()["sources"].values()):
+        next(batches)
     state = json.loads(json.dumps(batches.state()))
     expected = [next(batches) for _ in range(9)]
     again = PairBatches(sources(folder), pairs=6, seed=3)
@@ -68,6 +70,11 @@ def test_mixed_batch_takes_from_others_when_a_source_has_no_more(folder: Path) -
     few = sources(folder, pairs=20, mixed=True)
     batch = next(PairBatches(few, pairs=24, seed=0, mixed=True))
     assert len(batch.pairs) == 24
+    batches = PairBatches(few, pairs=24, seed=0, mixed=True)
+    for _ in range(30):
+        next(batches)
+    for place in batches.state()["sources"].values():
+        assert len(set(place["waiting"])) == len(place["waiting"]) <= place["units"]
     with pytest.raises(DataError, match="too few distinct pairs for one batch in codes, groups, texts"):
         next(PairBatches(few, pairs=60, seed=0, mixed=True))
 

@@ -139,9 +139,7 @@ def test_index_killed_fifty_times_equals_one_made_in_one_go(tmp_path, monkeypatc
                 _edit(tree, random, version)
         forker.stdin.close()
     print(f"{num_kills} kills, {num_finished} finished, {time.monotonic() - started:.0f} s")
-    assert num_kills >= KILLS, (
-        f"only {num_kills} kills and {num_finished} finished runs in {LONGEST_SECONDS} s"
-    )
+    assert num_kills >= KILLS, f"only {num_kills} kills and {num_finished} finished runs in {LONGEST_SECONDS} s"
     encoder = Encoder.load("small", threads=1)
     contents = []
     for home in ("home", "other home"):

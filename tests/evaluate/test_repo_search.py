@@ -30,7 +30,11 @@ def target(path, start=None, end=None):
         ([A], [target("la.py")], 0.0),  # but not in the middle of a name
         ([A], [target("pkg/a.py", 50, 60)], 1.0),  # ranges overlap
         ([A], [target("pkg/a.py", 51, 60)], 0.0),
-        ([A], [target("pkg/a.py", 1, 9), target("pkg/a.py", 20, 30)], gain(1) / gain(1, 2)),  # one hit, one rank
+        (
+            [A],
+            [target("pkg/a.py", 1, 9), target("pkg/a.py", 20, 30)],
+            gain(1) / gain(1, 2),
+        ),  # one hit, one rank
         ([A, A, B], [target("pkg/b.py")], gain(3)),  # a second hit in a file uses up a rank
         ([C] * 10 + [A], [target("pkg/a.py")], 0.0),  # beyond the ten best
         ([], [target("pkg/a.py")], 0.0),
@@ -45,7 +49,12 @@ def write(folder, task):
 
 
 def test_tasks_are_read(tmp_path):
-    query = {"query": "q", "category": "symbol", "relevant": ["a.py", {"path": "b.py", "start_line": 3, "end_line": 9}], "secondary": ["c.py"]}
+    query = {
+        "query": "q",
+        "category": "symbol",
+        "relevant": ["a.py", {"path": "b.py", "start_line": 3, "end_line": 9}],
+        "secondary": ["c.py"],
+    }
     write(tmp_path, {"package": "pkg", "version": "1.0", "root": "pkg", "queries": [query]})
     (task,) = load_tasks(tmp_path)
     assert task.queries[0].targets == (target("a.py"), target("b.py", 3, 9), target("c.py"))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from mose.search.indexer import deepen, refresh
 from mose.search.store import Store
 from mose.words import split_words
 
@@ -96,6 +98,22 @@ def content(store: Store, exits: tuple[int, ...] = (0,)) -> dict[str, object]:
         "vectors": vectors,
         "skipped": sorted(store.rows("SELECT reason, count FROM skipped")),
     }
+
+
+def fresh_content(tree: Path, tmp_path: Path, exits: tuple[int, ...] = (0,)) -> dict[str, object]:
+    """The content of an index of the tree made in one go, elsewhere."""
+    folder = tmp_path / f"fresh{time.monotonic_ns()}"
+    with Store.open(folder) as store:
+        refresh(store, tree, WordEncoder())
+        for exit_layer in exits:
+            if exit_layer:
+                deepen(store, WordEncoder(), exit_layer)
+        return content(store, exits)
+
+
+def many_files(tmp_path: Path, count: int = 200) -> Path:
+    """A tree of small functions that all differ."""
+    return write_tree(tmp_path / "many", {f"f{n}.py": f"def function_{n}():\n    return {n}\n" for n in range(count)})
 
 
 SOURCES = {

@@ -34,7 +34,10 @@ def candidates_of(table, lexical=None, shallow=None, deep=None):
         return np.array([default] * size if values is None else values, dtype=np.float32)
 
     return Candidates(
-        rows=np.arange(size), lexical=column(lexical, 0), shallow=column(shallow, np.nan), deep=column(deep, np.nan)
+        rows=np.arange(size),
+        lexical=column(lexical, 0),
+        shallow=column(shallow, np.nan),
+        deep=column(deep, np.nan),
     )
 
 
@@ -105,7 +108,9 @@ def test_without_signals_only_the_text_counts():
 
 def test_parts_sum_to_the_score():
     table = table_of(("url.py", "parse", "parse"), ("tests/test_url.py", "test_parse", "test_parse"))
-    ranking = rank(read_query("parse"), table, candidates_of(table, lexical=[3, 5], shallow=[0.2, 0.4], deep=[0.1, 0.7]))
+    ranking = rank(
+        read_query("parse"), table, candidates_of(table, lexical=[3, 5], shallow=[0.2, 0.4], deep=[0.1, 0.7])
+    )
     total = sum(ranking.parts.values())
     np.testing.assert_allclose(total * ranking.factor, ranking.score, rtol=1e-5)
 
@@ -131,7 +136,14 @@ def test_forms_of_a_word(one, other, same):
 
 def test_places_that_are_seldom_meant():
     assert path_factor("src/app.py", "python") == 1.0
-    for path in ("tests/test_app.py", "examples/app.py", "vendor/app.py", "app_pb2.py", "legacy/app.py", "pkg/__init__.py"):
+    for path in (
+        "tests/test_app.py",
+        "examples/app.py",
+        "vendor/app.py",
+        "app_pb2.py",
+        "legacy/app.py",
+        "pkg/__init__.py",
+    ):
         assert path_factor(path, "python") < 1.0, path
     assert path_factor("README.md", "markdown") < 1.0
 
@@ -140,7 +152,10 @@ floats = st.floats(-1, 1, width=32)
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(floats, floats, st.floats(0, 50, width=32), st.booleans()), min_size=1, max_size=12), st.randoms())
+@given(
+    st.lists(st.tuples(floats, floats, st.floats(0, 50, width=32), st.booleans()), min_size=1, max_size=12),
+    st.randoms(),
+)
 def test_scores_lie_between_0_and_1_and_do_not_depend_on_the_order(rows, random):
     chunks = [(f"pkg/m{i % 3}.py", f"f{i}", f"f{i}") for i in range(len(rows))]
     table = table_of(*chunks)

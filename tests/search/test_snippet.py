@@ -1,6 +1,6 @@
 """The lines of a hit that are shown."""
 
-from mose.search.query import Hit, Parts
+from mose.search.hits import Hit, Parts
 from mose.search.snippet import MAX_COLUMNS, snippet
 
 TEXT = """
@@ -19,7 +19,16 @@ TEXT = """
 
 
 def hit(text):
-    return Hit(path="a.py", start_line=1, end_line=9, symbol="f", language="python", score=1.0, text=text, parts=Parts())
+    return Hit(
+        path="a.py",
+        start_line=1,
+        end_line=9,
+        symbol="f",
+        language="python",
+        score=1.0,
+        text=text,
+        parts=Parts(),
+    )
 
 
 def test_the_beginning_is_shown_unless_another_place_says_clearly_more():

@@ -9,11 +9,10 @@ import pytest
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from mose.config import FinetuneConfig
+from mose.config import FinetuneConfig, from_values
 from mose.model.checkpoint import save_model
 from mose.model.config import MoseConfig
 from mose.model.encoder import MoseModel
-from mose.strict_toml import from_values
 
 SPECIAL = ["<|endoftext|>", "<cls>", "<sep>", "<mask>", "[UNK]"]
 WORDS = [

@@ -13,10 +13,9 @@ from typing import Any
 import pytest
 import torch
 
-from mose.config import FinetuneConfig
+from mose.config import FinetuneConfig, write_toml
 from mose.errors import ConfigError, DataError
 from mose.model.checkpoint import load_model
-from mose.strict_toml import write_toml
 from mose.train import finetune
 from mose.train.loop import TrainingError
 from mose.train.state import complete_checkpoints
@@ -143,10 +142,19 @@ def test_frozen_layers_leave_shallow_exits_bit_identical(make: Make, ladder: Pat
         assert torch.equal(weights, trained[name]) is frozen, name
 
 
+def test_single_exit_run_leaves_everything_else_as_it_was(make: Make, ladder: Path) -> None:
+    folder = finetune.run(make(loss__exit_weights=[0.0, 0.0, 1.0, 0.0], optimizer__weight_decay=0.0))
+    trained = load_model(folder).state_dict()
+    for name, weights in load_model(ladder).state_dict().items():
+        used = name.startswith(("layers.0.", "layers.1.", "heads.2."))
+        assert torch.equal(weights, trained[name]) is not used, name
+
+
 def test_fitted_heads_bring_shallow_exits_near_the_deepest(make: Make, tmp_path: Path) -> None:
-    finetune.run(make(run__fit_heads=300, run__steps=1, validation__every=0))
+    finetune.run(make(run__fit_heads=300, run__rotate_heads=100, run__steps=1, validation__every=0))
     cosine = log_of(tmp_path / "run", "heads fitted")[0]["cosine"]
     assert set(cosine) == {"exit_01", "exit_02"} and min(cosine.values()) > 0.8
+    assert set(log_of(tmp_path / "run", "heads rotated")[0]["share"]) == {"16", "8", "4"}
 
 
 def test_run_with_other_settings_is_not_continued(make: Make) -> None:

@@ -8,7 +8,9 @@ import pytest
 
 from mose.config import DataConfig, SourceConfig, ValidationConfig, ValidationTask
 from mose.errors import DataError
-from mose.train.validate import RetrievalTask, load_tasks, reciprocal_ranks
+from mose.model.checkpoint import load_model
+from mose.tokenizer import CodeTokenizer
+from mose.train.validate import RetrievalTask, evaluate_tasks, exit_matrix, load_tasks, reciprocal_ranks
 
 
 def load(folder: Path, **task: object) -> RetrievalTask:
@@ -68,3 +70,13 @@ def test_fewer_queries_keep_their_codes_only(tmp_path: Path) -> None:
     assert len(task.query.texts) == len(task.code.texts) == 4
     for text, answers in zip(task.query.texts, task.relevant, strict=True):
         assert [task.code.texts[answer][1:] for answer in answers] == [text[1:]]
+
+
+def test_exit_matrix_has_the_plain_values_on_its_diagonal(ladder: Path, data_folder: Path) -> None:
+    task = load(data_folder, file="valid.jsonl", languages=("python",))
+    model, tokenizer = load_model(ladder), CodeTokenizer.load(ladder)
+    matrix = exit_matrix([task], tokenizer, model.embed, words=True)
+    plain = evaluate_tasks([task], tokenizer, model.embed, words=True)
+    assert set(matrix) == {(0, 0), *((a, b) for a in (1, 2, 4) for b in (1, 2, 4))}
+    for one in (0, 1, 2, 4):
+        assert matrix[one, one] == plain[f"t/exit_{one:02d}"]

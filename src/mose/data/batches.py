@@ -74,7 +74,8 @@ class PairBatches:
                 pair = self._substitute(rng, keys, held, used_up)
             pairs.append(pair)
         for waiting, late in zip(self._waiting, held, strict=True):
-            waiting.extend(late)
+            # A source asked for more than it has would otherwise wait longer with every pass.
+            waiting.extend(unit for unit in dict.fromkeys(late) if unit not in waiting)
         name = "mixed" if self._mixed else self._sources[chosen[0]].name
         batch = PairBatch(step=self._step, source=name, pairs=tuple(pairs))
         self._step += 1

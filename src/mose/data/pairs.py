@@ -31,6 +31,8 @@ class Row:
     """Problem that several codes solve; empty where there is none."""
     name: str = ""
     """Name that the code defines, where the file tells it."""
+    negatives: tuple[str, ...] = ()
+    """Codes that look like an answer and are none (field ``negatives``, in the row's language)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,8 @@ class Pair:
     language: str
     keys: frozenset[int]
     """Hashes of group, query and code; pairs that share one are never negatives of each other."""
+    negatives: tuple[str, ...] = ()
+    """Hard negatives: further codes that the query must not find, in ``language``."""
 
 
 def key_of(text: str) -> int:
@@ -152,5 +156,17 @@ def read_rows(
             continue
         seen.add(key)
         name = str(value.get("func") or "").rsplit(".", 1)[-1]
-        rows.append(Row(text=text, code=code, language=language, group=str(group), name=name))
+        negatives = _negatives(value, path, number)
+        rows.append(
+            Row(text=text, code=code, language=language, group=str(group), name=name, negatives=negatives)
+        )
     return rows
+
+
+def _negatives(value: dict[str, Any], path: Path, number: int) -> tuple[str, ...]:
+    negatives = value.get("negatives") or []
+    if not isinstance(negatives, list) or not all(
+        isinstance(code, str) and code.strip() for code in negatives
+    ):
+        raise DataError(f"{path}, line {number}, field 'negatives'", got=negatives, allowed="a list of codes")
+    return tuple(negatives)

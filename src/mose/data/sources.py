@@ -30,6 +30,8 @@ class Source:
     hide_name: float
     skip_imports: float
     cross_language: bool
+    hard_negatives: int = 0
+    """Hard negatives of each pair, at most."""
     units: tuple[tuple[Row, ...], ...]
     """Text to code: one row each. Code to code: the rows of one group."""
     dropped: Counter[str] = field(default_factory=Counter)
@@ -58,6 +60,7 @@ class Source:
                 code=self._varied(row, rng),
                 language=row.language,
                 keys=_keys(row.group, row.text, row.code),
+                negatives=self._negatives(row, rng),
             )
         first = rows[int(rng.integers(len(rows)))]
         others = [
@@ -73,6 +76,12 @@ class Source:
             language=second.language,
             keys=_keys(first.group, first.code, second.code),
         )
+
+    def _negatives(self, row: Row, rng: Generator) -> tuple[str, ...]:
+        if not self.hard_negatives or not row.negatives:
+            return ()
+        chosen = rng.permutation(len(row.negatives))[: self.hard_negatives]
+        return tuple(row.negatives[int(number)] for number in chosen)
 
     def _varied(self, row: Row, rng: Generator) -> str:
         # All numbers are always drawn, so that one setting does not shift another's choices.
@@ -124,6 +133,7 @@ def open_source(config: SourceConfig, data: DataConfig, *, seed: int = 0) -> Sou
         rename=data.rename if config.rename is None else config.rename,
         hide_name=data.hide_name if config.hide_name is None else config.hide_name,
         skip_imports=data.skip_imports,
+        hard_negatives=data.hard_negatives,
         cross_language=data.cross_language,
         units=tuple(units),
         dropped=dropped,

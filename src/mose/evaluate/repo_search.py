@@ -28,9 +28,7 @@ class Place:
     def meets(self, target: Place) -> bool:
         """True if one path ends the other and, where the target has lines, the ranges overlap."""
         same = (
-            self.path == target.path
-            or self.path.endswith("/" + target.path)
-            or target.path.endswith("/" + self.path)
+            self.path == target.path or self.path.endswith("/" + target.path) or target.path.endswith("/" + self.path)
         )
         if not same or target.start_line is None or target.end_line is None:
             return same

@@ -116,6 +116,8 @@ def convert_bert(
         for licence in map(Path, licences):
             name = licence.name if licence.name.startswith("LICENSE") else f"LICENSE-{licence.name}"
             (folder / name).write_bytes(licence.read_bytes())
+        if (source / "README.md").is_file():
+            (folder / "NOTICE-source.md").write_bytes((source / "README.md").read_bytes())
         if model.table is not None:
             tokenizer = CodeTokenizer.build(folder / "tokenizer.json", settings.tokenizer_settings())
             fill_table(model, tokenizer, table, code_sample=code_sample, progress=progress)
@@ -251,7 +253,8 @@ def _card(source: Path, settings: ModelSettings) -> str:
     exits = ", ".join(map(str, settings.exits))
     return (
         f"# Ladder of exits made from {source.name}\n\n"
-        "Converted by `mose convert`, not trained: the weights are the source's, and so is the licence.\n"
+        "Converted by `mose convert`, not trained: the weights are the source's, and so is the licence; the\n"
+        "source's own card, where it has one, is NOTICE-source.md.\n\n"
         f"Exits: {exits}. Embeddings below the deepest exit are what the source's hidden states give.\n"
     )
 

@@ -46,9 +46,7 @@ def batches(lengths: Sequence[int], *, token_budget: int) -> Iterator[list[int]]
         yield batch
 
 
-def run_all(
-    session: Session, ids: Sequence[list[int]], *, threads: int
-) -> Iterator[tuple[list[int], Outputs]]:
+def run_all(session: Session, ids: Sequence[list[int]], *, threads: int) -> Iterator[tuple[list[int], Outputs]]:
     """Row numbers of each batch and their outputs [rows, width], in the order in which they are done.
 
     Closing the iterator, or an interrupt, leaves the batches that have not begun undone.

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mose.runtime.graph import MICROSOFT, GraphWriter
-from mose.runtime.matrices import Dtype, MatrixWriter
+from mose.runtime.matrices import MatrixWriter, Precision
 from mose.runtime.quantize import quantize_rows
 from mose.runtime.tensors import TensorFile
 
@@ -33,24 +33,15 @@ class EncoderWriter:
         graph: The graph to write to. Its input ``token_ids`` [B, T] is made here.
         settings: Shape of the model.
         tensors: The checkpoint's weights.
-        dtype: "int8" quantises the token table and the matrices of blocks and heads; the rest stays float32.
-        float_matrices: Names of matrices that stay float32 under "int8".
+        precision: How they are stored in the graph.
     """
 
-    def __init__(
-        self,
-        graph: GraphWriter,
-        settings: ModelSettings,
-        tensors: TensorFile,
-        *,
-        dtype: Dtype,
-        float_matrices: frozenset[str] = frozenset(),
-    ) -> None:
+    def __init__(self, graph: GraphWriter, settings: ModelSettings, tensors: TensorFile, precision: Precision) -> None:
         self._graph = graph
         self._settings = settings
         self._tensors = tensors
-        self._dtype = dtype
-        self._matrices = MatrixWriter(graph, tensors, dtype=dtype, float_matrices=float_matrices)
+        self._dtype = precision.dtype
+        self._matrices = MatrixWriter(graph, tensors, precision)
         self._token_ids_BT = graph.input("token_ids", np.int64, ["batch", "tokens"])
         self._num_tokens = graph.add(
             "Slice", graph.add("Shape", self._token_ids_BT), graph.integers(1), graph.integers(2)
@@ -63,6 +54,11 @@ class EncoderWriter:
         name = "embeddings.positions.weight"
         positions_TD = self._first_positions(name, lambda: self._tensors.floats(name))
         return self._norm(self._graph.add("Add", self._token_rows(), positions_TD), "embeddings.norm")
+
+    @property
+    def matrix_inputs(self) -> dict[tuple[str, ...], str]:
+        """Matrices side by side -> the value that they are multiplied with, for all blocks so far."""
+        return self._matrices.inputs
 
     def block(self, hidden_BTD: str, layer: int) -> str:
         """Hidden states after block ``layer``, counted from 0."""
@@ -117,9 +113,7 @@ class EncoderWriter:
         return self._graph.add("MultiHeadAttention", query, key, value, domain=MICROSOFT, num_heads=heads)
 
     def _mlp(self, hidden_BTD: str, prefix: str) -> str:
-        inner = self._matrices.times_gelu(
-            hidden_BTD, f"{prefix}.mlp.up", tanh=self._settings.activation == "gelu_tanh"
-        )
+        inner = self._matrices.times_gelu(hidden_BTD, f"{prefix}.mlp.up", tanh=self._settings.activation == "gelu_tanh")
         return self._matrices.times(inner, f"{prefix}.mlp.down", after_gelu=True)
 
     def _rotate(self, heads: str, count: int) -> str:

@@ -143,9 +143,7 @@ class Encoder:
             ModelError: This is another exit.
         """
         if self.exit != 0:
-            raise ModelError(
-                f"encode_words at exit {self.exit}", allowed="exit 0", remedy="Use encoder.at(exit=0)."
-            )
+            raise ModelError(f"encode_words at exit {self.exit}", allowed="exit 0", remedy="Use encoder.at(exit=0).")
         return _narrow(self._model.table().encode_words(words), self.width)
 
     def encode_exits(

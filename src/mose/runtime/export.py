@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mose.errors import ConfigError, ModelError
 from mose.runtime.blocks import EncoderWriter
+from mose.runtime.calibrate import input_moments, own_sources
 from mose.runtime.graph import WEIGHTS_NAME, GraphWriter, WeightsFile, require_onnx
 from mose.runtime.manifest import (
     ALL_EXITS_NAME,
@@ -25,9 +27,10 @@ from mose.runtime.manifest import (
     exit_file,
     hash_file,
 )
-from mose.runtime.matrices import Dtype
+from mose.runtime.matrices import Dtype, Precision
 from mose.runtime.quantize import quantize_rows
 from mose.runtime.tensors import TensorFile
+from mose.tokenizer import CodeTokenizer
 
 if TYPE_CHECKING:
     from mose.model.settings import ModelSettings
@@ -45,6 +48,7 @@ def export(
     licence: str = "",
     source: str = "",
     float_matrices: Collection[str] = (),
+    calibration: Sequence[str] | None = None,
 ) -> Manifest:
     """Write the runtime folder of a checkpoint; the folder appears complete or not at all.
 
@@ -57,6 +61,8 @@ def export(
         licence: SPDX expression of the weights, for the manifest.
         source: Where the weights come from, in words, for the manifest.
         float_matrices: Block matrices ("layers.5.mlp.down") that stay float32 under "int8".
+        calibration: Texts whose inner states guide the rounding to int8; this package's own source if None,
+            plain rounding if empty.
 
     Returns:
         The manifest that was written.
@@ -85,11 +91,16 @@ def export(
     try:
         tensors = TensorFile(checkpoint / "model.safetensors")
         check_tensors({name: tensors[name].shape for name in tensors}, settings, where=str(tensors.path))
-        kept = frozenset(float_matrices)
-        _write_graphs(staging, settings, tensors, wanted, dtype=dtype, float_matrices=kept)
+        _copy_companions(checkpoint, staging)
+        moments: dict[str, NDArray[np.float64]] = {}
+        if dtype == "int8":
+            tokenizer = CodeTokenizer.build(staging / TOKENIZER_NAME, settings.tokenizer_settings())
+            texts = own_sources() if calibration is None else calibration
+            moments = input_moments(settings, tensors, tokenizer, texts, num_layers=wanted[-1])
+        precision = Precision(dtype=dtype, float_matrices=frozenset(float_matrices), moments=moments)
+        _write_graphs(staging, settings, tensors, wanted, precision)
         if 0 in wanted:
             _write_table(staging / TABLE_NAME, tensors, dtype=dtype)
-        _copy_companions(checkpoint, staging)
         manifest = Manifest(
             name=name or out.name,
             exits=wanted,
@@ -118,9 +129,7 @@ def _write_graphs(
     settings: ModelSettings,
     tensors: TensorFile,
     exits: tuple[int, ...],
-    *,
-    dtype: Dtype,
-    float_matrices: frozenset[str],
+    precision: Precision,
 ) -> None:
     """All graphs, the one with every exit first: its order puts deeper weights after shallower ones."""
     deep = tuple(exit_layer for exit_layer in exits if exit_layer > 0)
@@ -131,7 +140,7 @@ def _write_graphs(
         graphs = {ALL_EXITS_NAME: deep} | {exit_file(exit_layer): (exit_layer,) for exit_layer in deep}
         for file_name, leaving in graphs.items():
             graph = GraphWriter(weights)
-            writer = EncoderWriter(graph, settings, tensors, dtype=dtype, float_matrices=float_matrices)
+            writer = EncoderWriter(graph, settings, tensors, precision)
             hidden_BTD = writer.embeddings()
             for layer in range(leaving[-1]):
                 hidden_BTD = writer.block(hidden_BTD, layer)

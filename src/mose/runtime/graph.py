@@ -121,14 +121,10 @@ class GraphWriter:
         """One operator with one output. An empty input name leaves an optional input out."""
         return self.add_many(operator, *inputs, outputs=1, domain=domain, **attributes)[0]
 
-    def add_many(
-        self, operator: str, *inputs: str, outputs: int, domain: str = "", **attributes: Any
-    ) -> list[str]:
+    def add_many(self, operator: str, *inputs: str, outputs: int, domain: str = "", **attributes: Any) -> list[str]:
         """One operator with several outputs."""
         names = [f"{operator}_{len(self._nodes)}_{index}" for index in range(outputs)]
-        self._nodes.append(
-            self._onnx.helper.make_node(operator, list(inputs), names, domain=domain, **attributes)
-        )
+        self._nodes.append(self._onnx.helper.make_node(operator, list(inputs), names, domain=domain, **attributes))
         return names
 
     def save(self, path: Path) -> None:
@@ -137,13 +133,9 @@ class GraphWriter:
 
     def _model(self) -> ModelProto:
         helper = self._onnx.helper
-        graph = helper.make_graph(
-            self._nodes, "mose", self._inputs, self._outputs, list(self._initializers.values())
-        )
+        graph = helper.make_graph(self._nodes, "mose", self._inputs, self._outputs, list(self._initializers.values()))
         opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid(MICROSOFT, 1)]
-        model: ModelProto = helper.make_model(
-            graph, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="mose"
-        )
+        model: ModelProto = helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="mose")
         return model
 
     def _value(self, name: str, dtype: type[np.generic], shape: list[str | int]) -> Any:

@@ -126,9 +126,7 @@ class Manifest:
             except FileNotFoundError as error:
                 raise ModelError(f"{folder / name} is missing", remedy=_AGAIN) from error
             if size != entry.size:
-                raise ModelError(
-                    f"size of {folder / name}", got=size, allowed=f"{entry.size} bytes", remedy=_AGAIN
-                )
+                raise ModelError(f"size of {folder / name}", got=size, allowed=f"{entry.size} bytes", remedy=_AGAIN)
 
 
 def hash_file(path: Path) -> FileEntry:

@@ -8,7 +8,8 @@ In all-MiniLM-L6-v2 that makes half of the whole distance to float32.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal
 
@@ -29,24 +30,34 @@ _GELU_SMALLEST_PEAK = _GELU_MINIMUM * _GELU_STEPS / _GELU_ZERO
 _SMALLEST_PEAK = 1e-9
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Precision:
+    """How the numbers of a model are stored."""
+
+    dtype: Dtype = "float32"
+    """int8: the token table and the matrices of blocks and heads; the rest stays float32."""
+    float_matrices: frozenset[str] = frozenset()
+    """Names of matrices that stay float32 under "int8"."""
+    moments: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    """Second moments of the inputs of matrices (``mose.runtime.calibrate``); may lack any."""
+
+
 class MatrixWriter:
     """Adds products with the checkpoint's matrices (stored [out, in]) to a graph.
 
     Args:
         graph: The graph to write to.
         tensors: The checkpoint's weights.
-        dtype: "float32" or "int8".
-        float_matrices: Names of matrices that stay float32 under "int8".
+        precision: How they are stored.
     """
 
-    def __init__(
-        self, graph: GraphWriter, tensors: TensorFile, *, dtype: Dtype, float_matrices: frozenset[str]
-    ) -> None:
+    def __init__(self, graph: GraphWriter, tensors: TensorFile, precision: Precision) -> None:
         self._graph = graph
         self._tensors = tensors
-        self._dtype = dtype
-        self._float_matrices = float_matrices
-        self._quantised = lru_cache(maxsize=1)(lambda names: quantize_columns(self._side_by_side(names)))
+        self._precision = precision
+        self._quantised = lru_cache(maxsize=1)(self._quantise)
+        self.inputs: dict[tuple[str, ...], str] = {}
+        """Matrices side by side -> the value that they are multiplied with."""
 
     def times(self, value: str, *names: str, after_gelu: bool = False) -> str:
         """``value`` [..., in] times the matrices side by side, plus their biases.
@@ -57,6 +68,7 @@ class MatrixWriter:
             after_gelu: ``value`` left a GELU, so that nearly all of its range is positive.
         """
         bias = self._bias(names)
+        self.inputs[names] = value
         if self._is_float(names):
             return self._graph.add("Add", self._float_product(value, names), bias)
         if after_gelu or names[0].startswith("heads."):
@@ -66,6 +78,7 @@ class MatrixWriter:
     def times_gelu(self, value: str, name: str, *, tanh: bool) -> str:
         """GELU (its tanh form if ``tanh``) of ``value`` times a matrix, plus its bias."""
         names = (name,)
+        self.inputs[names] = value
         multiply = self._float_product if self._is_float(names) else self._token_product
         operator = "FastGelu" if tanh else "BiasGelu"
         return self._graph.add(operator, multiply(value, names), self._bias(names), domain=MICROSOFT)
@@ -94,7 +107,11 @@ class MatrixWriter:
         )
 
     def _is_float(self, names: tuple[str, ...]) -> bool:
-        return self._dtype == "float32" or not self._float_matrices.isdisjoint(names)
+        precision = self._precision
+        return precision.dtype == "float32" or not precision.float_matrices.isdisjoint(names)
+
+    def _quantise(self, names: tuple[str, ...]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+        return quantize_columns(self._side_by_side(names), self._precision.moments.get(names[0]))
 
     def _side_by_side(self, names: tuple[str, ...]) -> NDArray[np.float32]:
         return np.concatenate([self._tensors.floats(f"{name}.weight") for name in names]).T

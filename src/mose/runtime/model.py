@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mose.errors import ConfigError, ModelError
 from mose.runtime import batching
-from mose.runtime.manifest import Manifest, exit_file
+from mose.runtime.manifest import MANIFEST_NAME, Manifest, exit_file
 from mose.runtime.table import TokenTable
 from mose.tokenizer import CodeTokenizer, Kind
 
@@ -89,7 +89,7 @@ def model_folder(name_or_folder: str | Path) -> Path:
     Raises:
         ModelError: Neither a shipped model nor a folder.
     """
-    shipped = sorted(path.name for path in _SHIPPED.iterdir() if path.is_dir()) if _SHIPPED.is_dir() else []
+    shipped = sorted(path.parent.name for path in _SHIPPED.glob(f"[!.]*/{MANIFEST_NAME}"))
     if str(name_or_folder) in shipped:
         return _SHIPPED / str(name_or_folder)
     folder = Path(name_or_folder).expanduser()

@@ -193,9 +193,7 @@ def _by_name(store: Store, table: ChunkTable, asked: Asked, config: CascadeConfi
     return _known(table, ids, scores, asked.allowed)[0]
 
 
-def _known(
-    table: ChunkTable, ids: Rows, scores: Floats, allowed: NDArray[np.bool_] | None
-) -> tuple[Rows, Floats]:
+def _known(table: ChunkTable, ids: Rows, scores: Floats, allowed: NDArray[np.bool_] | None) -> tuple[Rows, Floats]:
     rows = table.rows_of(ids)
     keep = rows >= 0
     if allowed is not None:
@@ -230,10 +228,5 @@ def _best(cosines: Floats, count: int, allowed: NDArray[np.bool_] | None) -> Row
     values = np.where(np.isfinite(cosines), cosines, -np.inf)
     if allowed is not None:
         values = np.where(allowed, values, -np.inf)
-    if len(values) > count:
-        rows = np.argpartition(-values, count)[:count]
-    else:
-        rows = np.arange(len(values))
+    rows = np.argpartition(-values, count)[:count] if len(values) > count else np.arange(len(values))
     return rows[np.isfinite(values[rows])].astype(np.int64)
-
-

@@ -9,6 +9,7 @@ broken.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -122,9 +123,7 @@ class _Piece:
 
 
 class _Cutter:
-    def __init__(
-        self, lines: list[str], language: str, found: list[Definition], config: ChunkerConfig | None
-    ) -> None:
+    def __init__(self, lines: list[str], language: str, found: list[Definition], config: ChunkerConfig | None) -> None:
         self.lines = lines
         self.language = language
         self.found = found
@@ -136,7 +135,8 @@ class _Cutter:
         self.named = sorted((item.line, item.name) for item in found if item.kind != SECTION)
 
     def chunks(self, fallback: str) -> list[Chunk]:
-        return [chunk for piece in self._merged(self._pieces()) for chunk in self._finished(piece, fallback)]
+        merged = self._merged(self._merged(self._pieces(), self._joins), self._takes_rest)
+        return [chunk for piece in merged for chunk in self._finished(piece, fallback)]
 
     def _size(self, first: int, last: int) -> int:
         return self.offsets[last] - self.offsets[first - 1]
@@ -188,14 +188,14 @@ class _Cutter:
     def _piece(self, first: int, last: int, owner: int | None, scope: int | None, *, is_gap: bool) -> _Piece:
         return _Piece(first, last, owner, scope, is_gap, self._size(first, last))
 
-    def _merged(self, pieces: list[_Piece]) -> list[_Piece]:
-        """Tiny neighbours of one scope joined, greedily from the top."""
+    def _merged(self, pieces: list[_Piece], joins: Callable[[_Piece, _Piece], bool]) -> list[_Piece]:
+        """Neighbours joined where ``joins`` says so, greedily from the top."""
         merged: list[_Piece] = []
         for piece in pieces:
-            if merged and self._joins(merged[-1], piece):
+            if merged and joins(merged[-1], piece):
                 last = merged[-1]
                 last.last = piece.last
-                if piece.owner is not None and (last.owner is None or piece.primary_size > last.primary_size):
+                if self._shows_more(piece, last):
                     last.owner, last.primary_size = piece.owner, piece.primary_size
                 last.is_gap = last.is_gap and piece.is_gap
                 last.scope = piece.scope if last.scope != piece.scope and not last.is_gap else last.scope
@@ -203,15 +203,39 @@ class _Cutter:
                 merged.append(piece)
         return merged
 
+    def _shows_more(self, piece: _Piece, last: _Piece) -> bool:
+        """True if the owner of the second of two joined pieces names the whole better."""
+        if piece.owner is None or last.owner is None:
+            return piece.owner is not None
+        holds_head = last.first <= self.found[last.owner].line <= last.last
+        if holds_head and piece.scope == last.owner:
+            return False  # the head of a class names the members beside it
+        return piece.primary_size > last.primary_size
+
+    def _takes_rest(self, before: _Piece, piece: _Piece) -> bool:
+        """True for a tiny rest of the code around definitions that found no neighbour of its own scope."""
+        if self._size(before.first, piece.last) > self.config.whole_chars:
+            return False
+        return self._is_rest_around(before, piece) or self._is_rest_around(piece, before)
+
+    def _is_rest_around(self, rest: _Piece, other: _Piece) -> bool:
+        if not rest.is_gap or self._size(rest.first, rest.last) >= self.config.min_chars:
+            return False
+        scope = other.scope
+        while scope is not None and scope != rest.scope:
+            scope = self.found[scope].parent
+        return scope == rest.scope
+
     def _joins(self, before: _Piece, piece: _Piece) -> bool:
-        size = self._size(before.first, piece.last)
-        if size > self.config.max_chars:
-            return False
-        if not any(any(map(str.isalnum, line)) for line in self.lines[piece.first - 1 : piece.last]):
+        """True for tiny neighbours of one scope, for code around definitions, and for closing brackets."""
+        piece_size = self._size(piece.first, piece.last)
+        if piece_size < self.config.min_chars and not any(
+            any(map(str.isalnum, line)) for line in self.lines[piece.first - 1 : piece.last]
+        ):
             return True  # nothing but closing brackets and blank lines
-        if before.scope != piece.scope or size > self.config.target_chars:
+        if before.scope != piece.scope or self._size(before.first, piece.last) > self.config.target_chars:
             return False
-        smaller = min(self._size(before.first, before.last), self._size(piece.first, piece.last))
+        smaller = min(self._size(before.first, before.last), piece_size)
         return smaller < self.config.min_chars or (before.is_gap and piece.is_gap)
 
     def _finished(self, piece: _Piece, fallback: str) -> list[Chunk]:
@@ -231,9 +255,7 @@ class _Cutter:
                 result.append(self._chunk(first, last, piece.owner, content, fallback, is_first=part == 0))
         return result
 
-    def _chunk(
-        self, first: int, last: int, owner: int | None, text: str, fallback: str, *, is_first: bool
-    ) -> Chunk:
+    def _chunk(self, first: int, last: int, owner: int | None, text: str, fallback: str, *, is_first: bool) -> Chunk:
         definition = self.found[owner] if owner is not None else None
         context: list[str] = []
         around = owner

@@ -7,95 +7,27 @@ the caller is killed. A file that kills its worker is left out and counted, what
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pickle
 import sys
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 from typing import IO
 
-from mose.files import SourceFile, WalkLimits, read_source
-from mose.search.chunks import Chunk, ChunkerConfig, cut, cut_by, embedding_text
-from mose.search.records import CutChunk, CutFile
-from mose.search.wording import both_words, symbol_words
+from mose.files import WalkLimits
+from mose.search.chunks import ChunkerConfig
+from mose.search.preparing import CutFile, CutTask, cut_file
 
 CRASHED = "crashed the parser"
-DOUBTFUL_NS = 2_000_000_000
-"""File systems may stamp two changes within this time alike."""
 GROUP_BYTES = 262_144
 GROUP_FILES = 64
 MIN_POOL_BYTES = 1_500_000
 """Less than this is cut sooner than workers start."""
 MAX_WORKERS = 8
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CutTask:
-    """One file to read, and what the index knows of it, so that equal content is not cut again."""
-
-    file: SourceFile
-    known_hash: bytes | None = None
-    known_skip: str = ""
-
-
-def embedding_key(language: str, text: str) -> bytes:
-    """The key under which a vector is shared: 16 bytes of language and embedding text."""
-    data = f"{language}\0{text}".encode("utf-8", "surrogatepass")
-    return hashlib.blake2b(data, digest_size=16).digest()
-
-
-def cut_file(root: Path, task: CutTask, limits: WalkLimits, config: ChunkerConfig) -> CutFile:
-    """One file read, judged and cut, ready to be stored."""
-    file = task.file
-    started_ns = time.time_ns()
-    text = read_source(root, file, limits)
-    skipped = "" if isinstance(text, str) else text.reason
-    digest = b""
-    if isinstance(text, str):
-        digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-    same = task.known_hash == digest and task.known_skip == skipped
-    chunks: list[Chunk] = [] if same or not isinstance(text, str) else cut(text, file.language, config)
-    return CutFile(
-        path=file.path,
-        hash=digest,
-        size_bytes=file.size_bytes,
-        modified_ns=file.modified_ns,
-        doubtful=file.modified_ns > started_ns - DOUBTFUL_NS,
-        language=file.language,
-        cut_by=cut_by(file.language),
-        skipped=skipped,
-        same=same,
-        chunks=[_prepare(chunk) for chunk in chunks],
-    )
-
-
-def _prepare(chunk: Chunk) -> CutChunk:
-    embedded = embedding_text(chunk)
-    context = embedded.removesuffix(chunk.text)
-    defines = "\n".join(chunk.defines)
-    text_words, whole_words = both_words(chunk.text)
-    return CutChunk(
-        first_line=chunk.first_line,
-        last_line=chunk.last_line,
-        kind=chunk.kind,
-        symbol=chunk.symbol,
-        signature=chunk.signature,
-        context=chunk.context,
-        defines=defines,
-        text=chunk.text,
-        key=embedding_key(chunk.language, embedded),
-        context_words=both_words(context)[0],
-        text_words=text_words,
-        whole_words=whole_words,
-        symbol_words=symbol_words(chunk.symbol, defines),
-    )
 
 
 def cut_files(
@@ -113,12 +45,11 @@ def cut_files(
         tasks: The files.
         limits: Which content is no source.
         config: How to cut.
-        num_workers: Processes; None for one a core where the work is worth it, 0 for this process.
+        num_workers: Processes; None for `worker_count`, 0 for this process.
     """
     if num_workers is None:
-        total_bytes = sum(task.file.size_bytes for task in tasks)
-        num_workers = min(os.cpu_count() or 1, MAX_WORKERS) if total_bytes > MIN_POOL_BYTES else 0
-    if num_workers == 0 or not sys.executable:
+        num_workers = worker_count(tasks)
+    if num_workers == 0 or not tasks or not sys.executable:
         for task in tasks:
             yield cut_file(root, task, limits, config)
         return
@@ -138,6 +69,12 @@ def cut_files(
     finally:
         for worker in workers:
             worker.stop()
+
+
+def worker_count(tasks: Sequence[CutTask]) -> int:
+    """Processes that are worth their start, 0 if none is."""
+    total_bytes = sum(task.file.size_bytes for task in tasks)
+    return min(os.cpu_count() or 1, MAX_WORKERS) if total_bytes > MIN_POOL_BYTES else 0
 
 
 def _groups(tasks: Iterable[CutTask]) -> Iterator[list[CutTask]]:
@@ -183,9 +120,7 @@ def _cut_alone(task: CutTask, setting: _Setting) -> CutFile:
     if result is not None:
         return result[0]
     file = task.file
-    return CutFile(
-        file.path, b"", file.size_bytes, file.modified_ns, False, file.language, "", CRASHED, False, []
-    )
+    return CutFile(file.path, b"", file.size_bytes, file.modified_ns, False, file.language, "", CRASHED, False, [])
 
 
 class _Worker:

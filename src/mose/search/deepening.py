@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +60,11 @@ class TextEncoder(Protocol):
         """The same model at another exit and width."""
 
     def encode(
-        self, texts: Sequence[str], *, kind: str = "code", language: str | Sequence[str] | None = None
+        self,
+        texts: Sequence[str],
+        *,
+        kind: Literal["query", "code"] = "code",
+        language: str | Sequence[str] | None = None,
     ) -> NDArray[np.float32]:
         """Unit vectors [N, width]."""
 
@@ -110,13 +114,13 @@ def deepen(
     """
     started = time.perf_counter()
     check_model(store, encoder)
+    work = _Work(store, encoder, exit_layer, wait=wait, keep=ids is not None)
     missing = missing_vectors(store, exit_layer)
     if ids is not None:
         given = np.array(list(dict.fromkeys(int(chunk_id) for chunk_id in ids)), dtype=np.int64)
         missing = given[is_member(given, missing)]
     if not len(missing):
         return DeepenReport(num_wanted=0, seconds=time.perf_counter() - started)
-    work = _Work(store, encoder, exit_layer, wait=wait, keep=ids is not None)
     deadline = None if budget_s is None else started + budget_s
     with closing(SharedVectors(home() / SHARED_NAME, model=encoder.identity)) as shared:
         left = _reuse(work, shared, missing)
@@ -189,9 +193,7 @@ def encoder_text(chunk: StoredChunk) -> str:
 class _Work:
     """One deepening: what it needs, and what it has done so far."""
 
-    def __init__(
-        self, store: Store, encoder: TextEncoder, exit_layer: int, *, wait: bool, keep: bool
-    ) -> None:
+    def __init__(self, store: Store, encoder: TextEncoder, exit_layer: int, *, wait: bool, keep: bool) -> None:
         self.store = store
         self.encoder = at_full_width(encoder, exit_layer)
         self.exit_layer = exit_layer
@@ -199,9 +201,10 @@ class _Work:
         self.keep = keep
         self.num_reused = self.num_encoded = 0
         self.encoder_seconds = 0.0
+        self.rate: float | None = None  # chunks a second, of the last window: longer ones take longer
         self.stored = True
         self.vectors: dict[int, NDArray[np.float32]] = {}
-        self.last_state: object = None
+        self.state: object = self._state()
 
     def write(self, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
         """Stores vectors of chunks that still lack them."""
@@ -211,11 +214,16 @@ class _Work:
             if not mine:
                 self.stored = False
                 return
-            wanted = is_member(ids, missing_vectors(self.store, self.exit_layer))
-            if wanted.any():
-                write_vectors(
-                    self.store, self.exit_layer, self.encoder.identity, ids[wanted], vectors[wanted]
-                )
+            if self.state != self._state():
+                self.state = None  # another process has written: what was missing once is perhaps not any more
+                wanted = is_member(ids, missing_vectors(self.store, self.exit_layer))
+                ids, vectors = ids[wanted], vectors[wanted]
+            write_vectors(self.store, self.exit_layer, self.encoder.identity, ids, vectors)
+            if self.state is not None:
+                self.state = self._state()
+
+    def _state(self) -> tuple[object, int]:
+        return self.store.vector_state(self.exit_layer), self.store.generation
 
 
 def _reuse(work: _Work, shared: SharedVectors, ids: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -237,9 +245,7 @@ def _in_order(store: Store, ids: NDArray[np.int64], *, by_length: bool) -> list[
     if not by_length:
         return [int(chunk_id) for chunk_id in ids]
     lengths = dict(store.rows("SELECT id, length(text) FROM texts"))
-    return sorted(
-        (int(chunk_id) for chunk_id in ids), key=lambda chunk_id: (lengths.get(chunk_id, 0), chunk_id)
-    )
+    return sorted((int(chunk_id) for chunk_id in ids), key=lambda chunk_id: (lengths.get(chunk_id, 0), chunk_id))
 
 
 def _windows(work: _Work, ids: list[int], deadline: float | None) -> Iterator[list[int]]:
@@ -247,7 +253,7 @@ def _windows(work: _Work, ids: list[int], deadline: float | None) -> Iterator[li
     place, size = 0, FIRST_WINDOW
     while place < len(ids):
         now = time.perf_counter()
-        rate = work.num_encoded / work.encoder_seconds if work.encoder_seconds else None
+        rate = work.rate
         if rate is not None:
             size = min(LARGEST_WINDOW, max(FIRST_WINDOW, int(rate * WINDOW_SECONDS)))
         if deadline is not None:
@@ -272,8 +278,10 @@ def _encode_window(work: _Work, shared: SharedVectors, window: list[int]) -> Non
         kind="code",
         language=[chunk.language for chunk in by_key.values()],
     )
-    work.encoder_seconds += time.perf_counter() - started
+    seconds = time.perf_counter() - started
+    work.encoder_seconds += seconds
     work.num_encoded += len(window)
+    work.rate = len(window) / max(seconds, 1e-6)
     if not chunks:
         return
     vectors = as_kept(fresh)

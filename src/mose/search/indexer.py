@@ -18,11 +18,12 @@ import numpy as np
 from mose.errors import CodeIndexError
 from mose.files import SourceFile, WalkLimits, walk
 from mose.search.chunks import ChunkerConfig
-from mose.search.cutting import CutTask, cut_files
+from mose.search.cutting import cut_files, worker_count
 from mose.search.deepening import DeepenReport, TextEncoder, at_full_width, check_model, deepen, fill_exit_0
 from mose.search.location import DATABASE_NAME, index_folder, source_root, unwritable
 from mose.search.lock import LOCK_NAME, writer_lock
-from mose.search.records import CutFile, KnownFile, Progress, ProgressCallback
+from mose.search.preparing import CutFile, CutTask
+from mose.search.records import KnownFile, Progress, ProgressCallback
 from mose.search.status import MAX_EXAMPLES, skipped_counts
 from mose.search.store import Store
 from mose.search.wording import fingerprint
@@ -59,7 +60,7 @@ class RefreshReport:
     """What a refresh did."""
 
     num_added: int = 0
-    num_changed: int = 0
+    num_changed: int = 0  # a new time stamp alone does not count
     num_removed: int = 0
     num_new_chunks: int = 0
     skipped: dict[str, int] = field(default_factory=dict)  # reason -> count
@@ -73,6 +74,7 @@ class _Plan:
     old_ids: dict[str, int]  # path -> file id, of files that are to be cut again
     removed: list[int]
     num_added: int
+    num_changed: int = 0  # known once they have been read
 
 
 def refresh(
@@ -116,6 +118,8 @@ def refresh(
             return RefreshReport(busy=True, seconds=time.perf_counter() - started)
         check_made_by(store, chunker, encoder)  # another process has perhaps been here
         plan = _plan(store, files)
+        if num_workers is None and store.meta("complete") == "0":  # perhaps a file killed the last process
+            num_workers = max(1, worker_count(plan.tasks))
         was_whole = store.complete and not need_repair(store) and store.meta("model") is not None
         with transaction(store):
             set_meta(store, root=str(root), chunker=made_by(chunker))
@@ -134,7 +138,7 @@ def refresh(
         set_meta(store, complete="1", pending="0", refreshed_at=repr(time.time()))
     return RefreshReport(
         num_added=plan.num_added,
-        num_changed=len(plan.old_ids),
+        num_changed=plan.num_changed,
         num_removed=len(plan.removed),
         num_new_chunks=num_new,
         skipped=skipped_counts(store),
@@ -224,9 +228,7 @@ def _is_up_to_date(store: Store, plan: _Plan, skipped: _SkippedByWalk, encoder: 
 def _plan(store: Store, files: Sequence[SourceFile]) -> _Plan:
     known = {
         row[0]: KnownFile(*row[1:])
-        for row in store.rows(
-            "SELECT path, id, size_bytes, modified_ns, doubtful, hash, skipped, language FROM files"
-        )
+        for row in store.rows("SELECT path, id, size_bytes, modified_ns, doubtful, hash, skipped, language FROM files")
     }
     plan = _Plan(tasks=[], old_ids={}, removed=[], num_added=0)
     for file in files:
@@ -255,6 +257,7 @@ def _store_files(
     for batch in _batches(cut):
         replaced = [plan.old_ids[file.path] for file in batch if not file.same and file.path in plan.old_ids]
         ids = write_files(store, removed=replaced, files=batch)
+        plan.num_changed += len(replaced)
         num_new += len(ids)
         num_done += len(batch)
         set_meta(store, pending=str(len(plan.tasks) - num_done))

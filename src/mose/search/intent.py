@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from mose.words import identifiers, parts, split_words
 
-STOP_WORDS = frozenset(
-    "a an and any are as at be been by can could do does each for from had has have how i if in into is it"
-    " its itself may me my no not of on onto or our over should so some such than that the their them then"
-    " there these they this those to under up upon use used using via was we were what when where which"
-    " while who whose why will with without would you your".split()
-)
+_STOP_WORDS = """
+a an and any are as at be been by can could do does each for from had has have how i if in into is it its itself
+may me my no not of on onto or our over should so some such than that the their them then there these they this
+those to under up upon use used using via was we were what when where which while who whose why will with without
+would you your
+"""
+STOP_WORDS = frozenset(_STOP_WORDS.split())
 """Words of plain English that say nothing about code. Kept when a query has no other word."""
 
 _NAME = r"[^\W\d]\w*"
@@ -68,9 +69,7 @@ def read_query(text: str) -> Query:
         )
     whole = (identifier.lower() for identifier in identifiers(text) if len(parts(identifier)) > 1)
     terms = tuple(dict.fromkeys((*meaningful, *whole)))
-    return Query(
-        text=text, words=meaningful, terms=terms, names=names, is_symbol=is_symbol, is_name=is_name
-    )
+    return Query(text=text, words=meaningful, terms=terms, names=names, is_symbol=is_symbol, is_name=is_name)
 
 
 def last_name(name: str) -> str:

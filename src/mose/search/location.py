@@ -42,9 +42,7 @@ def source_root(root: Path | str) -> Path:
             return resolved
         exists = resolved.exists()
     except (OSError, RuntimeError, ValueError) as error:
-        raise SourceError(
-            f"{path} cannot be read: {error}", remedy="Name a folder with source code."
-        ) from error
+        raise SourceError(f"{path} cannot be read: {error}", remedy="Name a folder with source code.") from error
     if exists:
         raise SourceError(f"{path} is not a folder", remedy=f"Name the folder that holds it: {path.parent}")
     raise SourceError(f"there is no folder {path}", remedy="Check the spelling, or name another folder.")
@@ -64,7 +62,7 @@ def index_folder(root: Path | str, *, inside: bool | None = None, must_exist: bo
     """
     resolved = source_root(root) if must_exist else Path(root).expanduser().resolve()
     own = resolved / INSIDE_NAME
-    if inside or (inside is None and (own / DATABASE_NAME).is_file()):
+    if inside or (inside is None and (own / DATABASE_NAME).is_file() and not own.is_symlink()):
         return own
     digest = hashlib.blake2b(os.fsencode(resolved), digest_size=6).hexdigest()
     name = re.sub(r"[^\w.-]+", "-", resolved.name).strip(".-")[:40] or "root"

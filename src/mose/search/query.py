@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
@@ -17,73 +16,17 @@ from mose.runtime.encoder import DEFAULT_MODEL, Encoder
 from mose.search.cascade import Asked, CascadeConfig, ExitVectors, gather, short_list, with_deep
 from mose.search.chunks import ChunkerConfig
 from mose.search.deepening import DeepenReport, deepen
+from mose.search.filters import allowed_chunks
+from mose.search.hits import Hit, SearchStats, best_places, make_hits
 from mose.search.indexer import RefreshReport, refresh
 from mose.search.intent import Query, read_query
 from mose.search.location import index_folder, source_root
-from mose.search.rank import Candidates, Ranking, RankWeights, rank
+from mose.search.rank import Candidates, RankWeights, rank
 from mose.search.records import ChunkTable, IndexStatus, ProgressCallback, StoredChunk
 from mose.search.store import Store
 
 Mode = Literal["fused", "lexical", "dense"]
 DEFAULT_BUDGET_S = 2.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """Why a hit stands where it stands: weighted parts that sum to its score before ``factor``."""
-
-    dense: float = 0.0
-    """Vectors, at the exit named by ``exit``."""
-    lexical: float = 0.0
-    """Words (BM25)."""
-    definition: float = 0.0
-    """Defines a name of the query."""
-    path: float = 0.0
-    """Words of the query in the file's or folder's name."""
-    symbol: float = 0.0
-    """Words of the query in the names defined here."""
-    file: float = 0.0
-    """Other good chunks in the same file."""
-    factor: float = 1.0
-    """Below 1 for tests, copies, generated files, re-exports, prose."""
-    exit: int | None = None
-    """Depth at which the chunk was read; None if words alone spoke for it."""
-    cosine: float | None = None
-    """Cosine of query and chunk at that exit, -1 to 1."""
-    bm25: float = 0.0
-    """Raw BM25 score, 0 or more."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hit:
-    """One answer: lines of a file, best first by ``score`` (0 to 1)."""
-
-    path: str
-    start_line: int
-    end_line: int
-    symbol: str
-    language: str
-    score: float
-    text: str
-    parts: Parts
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SearchStats:
-    """What the last search did, for those who want to know how honest its answer is."""
-
-    num_chunks: int
-    num_candidates: int
-    num_deep: int
-    """Candidates scored at ``exit``."""
-    num_encoded: int
-    """Of these, how many were computed for this search."""
-    num_short: int
-    """Size of the short list; more than ``num_deep`` if the budget ran out."""
-    num_read: int
-    """Chunks of the whole tree that have a vector at ``exit``."""
-    exit: int | None
-    seconds: float
 
 
 class CodeIndex:
@@ -120,7 +63,7 @@ class CodeIndex:
         path: str | Path = ".",
         *,
         model: str | Path = DEFAULT_MODEL,
-        exit: int | None = None,  # noqa: A002
+        exit: int | None = None,
         width: int | None = None,
         inside: bool | None = None,
         update: bool = True,
@@ -180,16 +123,14 @@ class CodeIndex:
         While another process writes the same index, nothing is done if there is something to answer from.
         """
         has_chunks = self.store.generation > 0
-        report = refresh(
-            self.store, self.root, self.encoder, progress=progress, wait=not has_chunks, chunker=chunker
-        )
+        report = refresh(self.store, self.root, self.encoder, progress=progress, wait=not has_chunks, chunker=chunker)
         self.last_refresh = report
         return report
 
     def deepen(
         self,
         *,
-        exit: int | None = None,  # noqa: A002
+        exit: int | None = None,
         budget_s: float | None = None,
         progress: ProgressCallback | None = None,
     ) -> DeepenReport:
@@ -302,7 +243,7 @@ class CodeIndex:
             raise ConfigError("limit", got=limit, allowed="1 or more")
         started = time.perf_counter()
         table = self._fresh_table()
-        asked = replace(asked, allowed=_allowed(table, asked.allowed, language, pattern))
+        asked = replace(asked, allowed=allowed_chunks(table, asked.allowed, language, pattern))
         weights = {
             "fused": self.weights,
             "lexical": replace(self.weights, dense=0.0, dense_symbol=0.0, dense_shallow=0.0),
@@ -318,8 +259,9 @@ class CodeIndex:
                 asked, table, candidates, exit_layer, budget_s, weights
             )
         ranking = rank(asked.query, table, candidates, weights)
-        chosen = _choose(table, candidates, ranking, limit, per_file)
-        hits = self._hits(table, candidates, ranking, chosen, exit_layer)
+        places = best_places(table, candidates, ranking, limit=limit, per_file=per_file)
+        chunks = self.store.chunks(table.ids[candidates.rows[places]].tolist())
+        hits = make_hits(chunks, table, candidates, ranking, places, exit_layer)
         self.last_search = SearchStats(
             num_chunks=len(table),
             num_candidates=len(candidates.rows),
@@ -350,7 +292,12 @@ class CodeIndex:
         if len(missing) and budget_s > 0:
             ids = table.ids[candidates.rows[missing]].tolist()
             report = deepen(
-                self.store, self.encoder.at(exit=exit_layer), exit_layer, ids=ids, budget_s=budget_s, wait=False
+                self.store,
+                self.encoder.at(exit=exit_layer),
+                exit_layer,
+                ids=ids,
+                budget_s=budget_s,
+                wait=False,
             )
             cosines = np.full(len(missing), np.nan, dtype=np.float32)
             if report.vectors:
@@ -392,35 +339,6 @@ class CodeIndex:
         counts = self.store.document_frequencies(words.terms)
         return tuple(sorted((term for term in words.terms if counts[term] > 1), key=counts.__getitem__)[:count])
 
-    def _hits(
-        self,
-        table: ChunkTable,
-        candidates: Candidates,
-        ranking: Ranking,
-        chosen: list[int],
-        exit_layer: int | None,
-    ) -> list[Hit]:
-        rows = candidates.rows[chosen] if chosen else np.empty(0, np.int64)
-        chunks = {chunk.id: chunk for chunk in self.store.chunks(table.ids[rows].tolist())}
-        hits = []
-        for place, row in zip(chosen, rows.tolist(), strict=True):
-            chunk = chunks.get(int(table.ids[row]))
-            if chunk is None:
-                continue  # a writer has just removed it
-            hits.append(
-                Hit(
-                    path=chunk.path,
-                    start_line=chunk.first_line,
-                    end_line=chunk.last_line,
-                    symbol=chunk.symbol,
-                    language=chunk.language,
-                    score=float(ranking.score[place]),
-                    text=chunk.text,
-                    parts=_parts(candidates, ranking, place, exit_layer),
-                )
-            )
-        return hits
-
     def _check_model(self) -> None:
         made_by = self.store.meta("model")
         if made_by is not None and made_by != self.encoder.identity:
@@ -430,65 +348,3 @@ class CodeIndex:
                 allowed=self.encoder.identity,
                 remedy=f"Run `mose index {self.root} --rebuild`, or name that model with --model.",
             )
-
-
-def _allowed(
-    table: ChunkTable, base: NDArray[np.bool_] | None, language: str | None, pattern: str | None
-) -> NDArray[np.bool_] | None:
-    if language is None and pattern is None:
-        return base
-    files = np.ones(len(table.paths), dtype=np.bool_)
-    if language is not None:
-        known = sorted(set(table.languages))
-        if language not in known:
-            raise ConfigError("language", got=language, allowed=", ".join(known) or "none: the index is empty")
-        files &= np.array([own == language for own in table.languages], dtype=np.bool_)
-    if pattern is not None:
-        from pathspec import PathSpec
-
-        spec = PathSpec.from_lines("gitignore", [pattern])
-        files &= np.array([spec.match_file(own) for own in table.paths], dtype=np.bool_)
-        if not files.any():
-            raise ConfigError("path: no indexed file matches", got=pattern, remedy="Patterns are as in .gitignore.")
-    chunks: NDArray[np.bool_] = files[table.file_row]
-    return chunks if base is None else chunks & base
-
-
-def _choose(
-    table: ChunkTable, candidates: Candidates, ranking: Ranking, limit: int, per_file: bool
-) -> list[int]:
-    """Places of the best candidates, ties broken by path and line."""
-    return [*_in_order(table, candidates, ranking, limit, per_file)]
-
-
-def _in_order(
-    table: ChunkTable, candidates: Candidates, ranking: Ranking, limit: int, per_file: bool
-) -> Iterator[int]:
-    seen: set[int] = set()
-    count = 0
-    for place in np.lexsort((candidates.rows, -ranking.score)).tolist():
-        file = int(table.file_row[candidates.rows[place]])
-        if per_file and file in seen:
-            continue
-        seen.add(file)
-        yield place
-        count += 1
-        if count == limit:
-            return
-
-
-def _parts(candidates: Candidates, ranking: Ranking, place: int, exit_layer: int | None) -> Parts:
-    deep, shallow = float(candidates.deep[place]), float(candidates.shallow[place])
-    if np.isfinite(deep):
-        depth, cosine = exit_layer, deep
-    elif np.isfinite(shallow):
-        depth, cosine = 0, shallow
-    else:
-        depth, cosine = None, None
-    return Parts(
-        **{name: float(part[place]) for name, part in ranking.parts.items()},
-        factor=float(ranking.factor[place]),
-        exit=depth,
-        cosine=cosine,
-        bm25=float(candidates.lexical[place]),
-    )

@@ -64,8 +64,7 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranking:
-    """Scores [C] in the order of the candidates, and their parts: weighted, and summing to the score
-    before ``factor`` is applied."""
+    """Scores [C] in the order of the candidates, and their parts: weighted, and summing to score / ``factor``."""
 
     score: Floats
     is_deep: NDArray[np.bool_]
@@ -73,9 +72,7 @@ class Ranking:
     parts: dict[str, Floats] = field(default_factory=dict)
 
 
-def rank(
-    query: Query, table: ChunkTable, candidates: Candidates, weights: RankWeights | None = None
-) -> Ranking:
+def rank(query: Query, table: ChunkTable, candidates: Candidates, weights: RankWeights | None = None) -> Ranking:
     """Scores of all candidates.
 
     A candidate whose deep vector is known is scored by it; the others are scored by exit 0 and placed
@@ -104,9 +101,7 @@ def rank(
         score=np.where(is_deep, deep.score, shallow.score * below),
         is_deep=is_deep,
         factor=deep.factor,
-        parts={
-            name: np.where(is_deep, part, shallow.parts[name] * below) for name, part in deep.parts.items()
-        },
+        parts={name: np.where(is_deep, part, shallow.parts[name] * below) for name, part in deep.parts.items()},
     )
 
 
@@ -257,8 +252,7 @@ def _symbol_signal(matcher: _Matcher, table: ChunkTable, rows: NDArray[np.int64]
 
 
 def _definition_signal(names: tuple[str, ...], table: ChunkTable, rows: NDArray[np.int64]) -> Floats:
-    """1 where a chunk defines one of the names at the top level of a file, less for members and for
-    another case."""
+    """1 where a chunk defines one of the names at the top level of a file; less for members, and for another case."""
     wanted = [(name, last_name(name), last_name(name).lower()) for name in names]
     signal = np.zeros(len(rows), dtype=np.float32)
     for place, row in enumerate(rows.tolist()):

@@ -12,39 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class CutChunk(NamedTuple):
-    """One chunk ready to be stored, its words already split. A tuple: millions pass between processes."""
-
-    first_line: int
-    last_line: int
-    kind: str
-    symbol: str
-    signature: str
-    context: str
-    defines: str  # names, one a line
-    text: str
-    key: bytes  # of language and embedding text: equal keys have equal vectors
-    context_words: str  # words of the embedding text before the text itself
-    text_words: str  # words of the text, identifiers split
-    whole_words: str  # identifiers of more than one part, whole
-    symbol_words: str  # both forms of symbol and defines
-
-
-class CutFile(NamedTuple):
-    """One file read and cut. ``skipped``: why its content is left out; ``same``: it has not changed."""
-
-    path: str
-    hash: bytes
-    size_bytes: int
-    modified_ns: int
-    doubtful: bool  # modified so shortly before reading that an equal time stamp proves nothing
-    language: str
-    cut_by: str
-    skipped: str
-    same: bool
-    chunks: list[CutChunk]
-
-
 class KnownFile(NamedTuple):
     """What the index knows about a file."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -119,10 +120,9 @@ def _read_options(path: Path) -> str:
 
 
 def _check(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> None:
-    application = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if application == 0 and version == 0 and not read_only:
-        _create(connection, path)
+    application, version, num_tables = identity_of(connection)
+    if application == version == num_tables == 0 and not read_only:
+        _create(connection)
     elif application != APPLICATION_ID:
         raise CodeIndexError(
             f"{path} is not an index of mose",
@@ -146,20 +146,40 @@ def _check(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> No
         connection.execute("PRAGMA synchronous = NORMAL")
 
 
-def _create(connection: sqlite3.Connection, path: Path) -> None:
-    connection.execute("PRAGMA journal_mode = WAL")
+def _create(connection: sqlite3.Connection) -> None:
+    use_write_ahead_log(connection)
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("BEGIN IMMEDIATE")
     if connection.execute("PRAGMA user_version").fetchone()[0] == 0:  # no other process was faster
-        if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            connection.execute("ROLLBACK")
-            raise CodeIndexError(
-                f"{path} is not an index of mose",
-                remedy="Move it away, or run `mose forget PATH` to remove it.",
-            )
         for statement in TABLES.split(";\n"):
             if statement.strip():
                 connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
     connection.execute("COMMIT")
+
+
+def identity_of(connection: sqlite3.Connection) -> tuple[int, int, int]:
+    """Application, version and number of tables, as of one moment: another process may be making them."""
+    connection.execute("BEGIN")
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    num_tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    connection.execute("COMMIT")
+    return application, version, num_tables
+
+
+def use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    """Readers and a writer do not disturb each other from now on.
+
+    SQLite does not wait here by itself if another process makes the same change.
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(0.01)

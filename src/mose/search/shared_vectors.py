@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mose.errors import CodeIndexError
 from mose.search.location import make_folder
-from mose.search.schema import clear_errors
+from mose.search.schema import BUSY_TIMEOUT_MS, clear_errors, identity_of, use_write_ahead_log
 
 SHARED_APPLICATION_ID = 0x4D6F5356  # "MoSV"
 
@@ -42,23 +42,21 @@ class SharedVectors:
                 raise
 
     def _prepare(self) -> None:
-        self._connection.execute("PRAGMA busy_timeout = 30000")
-        application = self._connection.execute("PRAGMA application_id").fetchone()[0]
-        if (
-            application == 0
-            and not self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        ):
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.execute(
+        connection = self._connection
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        application, _, num_tables = identity_of(connection)
+        if application == num_tables == 0:
+            use_write_ahead_log(connection)
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute(
                 "CREATE TABLE IF NOT EXISTS vectors(model TEXT NOT NULL, exit INTEGER NOT NULL, "
                 "key BLOB NOT NULL, vector BLOB NOT NULL, PRIMARY KEY(model, exit, key)) WITHOUT ROWID"
             )
-            self._connection.execute(f"PRAGMA application_id = {SHARED_APPLICATION_ID}")
-            self._connection.execute("COMMIT")
+            connection.execute(f"PRAGMA application_id = {SHARED_APPLICATION_ID}")
+            connection.execute("COMMIT")
         elif application != SHARED_APPLICATION_ID:
             raise CodeIndexError(f"{self.path} is not a vector store of mose", remedy="Move it away.")
-        self._connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
 
     def _errors(self) -> AbstractContextManager[None]:
         return clear_errors(self.path, rebuild=f"Delete {self.path}: its vectors are only a saving of time.")

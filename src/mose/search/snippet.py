@@ -11,15 +11,13 @@ from mose.search.rank import related
 from mose.words import split_words
 
 if TYPE_CHECKING:
-    from mose.search.query import Hit
+    from mose.search.hits import Hit
 
 _WORD = re.compile(r"[^\W_]+")
 MAX_COLUMNS = 110
 
 
-def snippet(
-    hit: Hit, query: str, *, num_lines: int = 5, mark: Callable[[str], str] = str
-) -> list[tuple[int, str]]:
+def snippet(hit: Hit, query: str, *, num_lines: int = 5, mark: Callable[[str], str] = str) -> list[tuple[int, str]]:
     """Numbered lines of the hit where the query's words are thickest; its first lines if none occurs.
 
     Args:
@@ -61,8 +59,8 @@ def _marked(line: str, words: tuple[str, ...], mark: Callable[[str], str]) -> st
     if not words:
         return line
     return _WORD.sub(
-        lambda match: mark(match[0])
-        if any(related(word, part) for part in split_words(match[0]) for word in words)
-        else match[0],
+        lambda match: (
+            mark(match[0]) if any(related(word, part) for part in split_words(match[0]) for word in words) else match[0]
+        ),
         line,
     )

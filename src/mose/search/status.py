@@ -24,9 +24,7 @@ def status_of(store: Store) -> IndexStatus:
     with store.snapshot():
         num_chunks = len(store.chunk_ids())
         skipped = skipped_counts(store)
-        examples = {
-            reason: json.loads(paths) for reason, paths in store.rows("SELECT reason, examples FROM skipped")
-        }
+        examples = {reason: json.loads(paths) for reason, paths in store.rows("SELECT reason, examples FROM skipped")}
         for reason, path in store.rows(_SKIPPED_FOR_CONTENT, (MAX_EXAMPLES,)):
             examples[reason] = [*examples.get(reason, ()), path][:MAX_EXAMPLES]
         languages = store.rows(
@@ -46,9 +44,7 @@ def status_of(store: Store) -> IndexStatus:
             skipped=skipped,
             skipped_examples={reason: tuple(paths) for reason, paths in examples.items()},
             languages=tuple(
-                LanguageStatus(
-                    language=language, num_files=files, num_chunks=chunks, num_cut_by_lines=by_lines
-                )
+                LanguageStatus(language=language, num_files=files, num_chunks=chunks, num_cut_by_lines=by_lines)
                 for language, files, by_lines, chunks in languages
             ),
             vectors=vectors,

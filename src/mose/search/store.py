@@ -165,9 +165,7 @@ class Store:
     def chunks(self, ids: Iterable[int]) -> list[StoredChunk]:
         """Chunks in the order of their ids as given; those that are gone are left out."""
         wanted = [int(chunk_id) for chunk_id in ids]
-        found = self.rows(
-            f"{_CHUNK} WHERE chunks.id IN (SELECT value FROM json_each(?))", (json.dumps(wanted),)
-        )
+        found = self.rows(f"{_CHUNK} WHERE chunks.id IN (SELECT value FROM json_each(?))", (json.dumps(wanted),))
         by_id = {row[0]: _stored(row) for row in found}
         return [by_id[chunk_id] for chunk_id in wanted if chunk_id in by_id]
 
@@ -245,9 +243,7 @@ class Store:
         found = self.rows("SELECT file, next_row FROM exits WHERE exit = ?", (exit_layer,))
         return (found[0][0], found[0][1]) if found else ("", 0)
 
-    def vector_matrix(
-        self, exit_layer: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    def vector_matrix(self, exit_layer: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
         """Every vector of an exit that belongs to a chunk of today.
 
         Returns:
@@ -269,9 +265,7 @@ class Store:
 
 
 def _stored(row: Sequence[Any]) -> StoredChunk:
-    chunk_id, path, language, first_line, last_line, kind, symbol, signature, context, defines, text, key = (
-        row
-    )
+    chunk_id, path, language, first_line, last_line, kind, symbol, signature, context, defines, text, key = row
     return StoredChunk(
         id=chunk_id,
         path=path,

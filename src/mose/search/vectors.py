@@ -109,9 +109,7 @@ class VectorFile:
         if num_rows == 0:
             return np.empty((0, self._width), dtype=np.float32)
         try:
-            return np.memmap(
-                self.path, dtype="<f4", mode="r", offset=HEADER_BYTES, shape=(num_rows, self._width)
-            )
+            return np.memmap(self.path, dtype="<f4", mode="r", offset=HEADER_BYTES, shape=(num_rows, self._width))
         except FileNotFoundError:
             return np.empty((0, self._width), dtype=np.float32)
 
@@ -123,16 +121,12 @@ def _write_all(descriptor: int, offset: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def read_matrix(
-    store: Store, exit_layer: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+def read_matrix(store: Store, exit_layer: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
     """See `mose.search.store.Store.vector_matrix`."""
     while True:
         with store.snapshot():
             found = store.rows("SELECT model, width, file, next_row FROM exits WHERE exit = ?", (exit_layer,))
-            runs = store.rows(
-                "SELECT first_row, ids FROM runs WHERE exit = ? ORDER BY first_row", (exit_layer,)
-            )
+            runs = store.rows("SELECT first_row, ids FROM runs WHERE exit = ? ORDER BY first_row", (exit_layer,))
             live = store.chunk_ids()
         if not found:
             return np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 0), np.float32)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
-from mose.search.records import CutChunk, CutFile
+from mose.search.preparing import CutChunk, CutFile
 from mose.search.schema import clear_errors
 from mose.search.store import Store
 from mose.search.vectors import HEADER_BYTES, VectorFile, is_member, run_members
@@ -93,9 +93,7 @@ def _add_chunks(store: Store, file_id: int, file: CutFile, next_id: int) -> int:
     texts: list[tuple[object, ...]] = []
     words: list[tuple[object, ...]] = []
     for chunk_id, chunk in zip(ids, file.chunks, strict=True):
-        places.append(
-            (chunk_id, file_id, chunk.first_line, chunk.last_line, chunk.kind, chunk.symbol, chunk.defines)
-        )
+        places.append((chunk_id, file_id, chunk.first_line, chunk.last_line, chunk.kind, chunk.symbol, chunk.defines))
         texts.append((chunk_id, chunk.key, chunk.signature, chunk.context, chunk.text))
         words.append((chunk_id, body_of(chunk), chunk.symbol_words, path))
     store.connection.executemany("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?)", places)
@@ -120,9 +118,7 @@ def _remove_files(store: Store, file_ids: Sequence[int]) -> None:
         ).fetchall()
         words = []
         for chunk_id, text, symbol, defines, path in rows:
-            words.append(
-                (chunk_id, " ".join(both_words(text)), symbol_words(symbol, defines), path_words(path))
-            )
+            words.append((chunk_id, " ".join(both_words(text)), symbol_words(symbol, defines), path_words(path)))
         connection.executemany(
             "INSERT INTO words(words, rowid, body, symbol, path) VALUES ('delete', ?, ?, ?, ?)", words
         )
@@ -157,11 +153,15 @@ def missing_vectors(store: Store, exit_layer: int) -> NDArray[np.int64]:
 def write_vectors(
     store: Store, exit_layer: int, model: str, ids: NDArray[np.int64], vectors: NDArray[np.float32]
 ) -> None:
-    """Appends vectors [N, width] of chunks: onto the disk first, then into the index. The caller holds the lock.
+    """Appends vectors [N, width] of chunks: onto the disk first, then into the index.
+
+    The caller holds the write lock and gives no chunk twice.
 
     Raises:
         CodeIndexError: The exit has vectors of another model, or the disk is full.
     """
+    if not len(ids):
+        return
     width = vectors.shape[1]
     found = store.rows("SELECT file, next_row FROM exits WHERE exit = ?", (exit_layer,))
     name, next_row = found[0] if found else (f"exit_{exit_layer}.vec", 0)
@@ -187,7 +187,8 @@ def _blob(ids: NDArray[np.int64]) -> bytes:
 def _replace_runs(store: Store, exit_layer: int, ids: NDArray[np.int64]) -> None:
     """Inside a transaction: rows 0, 1, ... belong to these chunks."""
     store.connection.execute("DELETE FROM runs WHERE exit = ?", (exit_layer,))
-    store.connection.execute("INSERT INTO runs VALUES (?, 0, ?)", (exit_layer, _blob(ids)))
+    if len(ids):
+        store.connection.execute("INSERT INTO runs VALUES (?, 0, ?)", (exit_layer, _blob(ids)))
 
 
 def need_repair(store: Store) -> bool:
@@ -245,9 +246,7 @@ def _move_rows(
         new.write(start, matrix[rows[start : start + 16_384]])
     with transaction(store):
         _replace_runs(store, exit_layer, ids)
-        store.connection.execute(
-            "INSERT OR REPLACE INTO exits VALUES (?, ?, ?, ?, ?)", (*about, name, len(ids))
-        )
+        store.connection.execute("INSERT OR REPLACE INTO exits VALUES (?, ?, ?, ?, ?)", (*about, name, len(ids)))
 
 
 def _remove_strays(store: Store) -> None:

@@ -22,6 +22,8 @@ _SAME_NAME_JOINS = frozenset({"elixir", "haskell"})
 _MAX_SIGNATURE_CHARS = 300
 _MAX_NAME_CHARS = 200
 _SEPARATOR = re.compile(r"::|->|[:.\\#]")
+_INNERMOST_ARGUMENTS = re.compile(r"<[^<>]*>")
+_MAX_TEMPLATE_DEPTH = 4
 _SPACE = re.compile(r"\s+")
 _HASH_COMMENT = re.compile(r"(?:^|\s)#(?![{\[(!]).*")
 _SLASH_COMMENT = re.compile(r"(?:^|\s)//.*|/\*.*?\*/")
@@ -134,9 +136,7 @@ def _found(captures: dict[str, list[Node]], source: bytes, language: str) -> _Fo
         name_start=name.start_byte,
         name=_text(name, source).strip("\"'`"),
         scope=_text(scope, source) if scope is not None else "",
-        signature=_signature(
-            source, head.start_byte, body.start_byte if body is not None else None, end, language
-        ),
+        signature=_signature(source, head.start_byte, body.start_byte if body is not None else None, end, language),
     )
 
 
@@ -193,8 +193,8 @@ def _arranged(found: list[_Found], text: str, language: str) -> list[Definition]
         above = result[parent] if parent is not None else None
         if item.kind in _SMALL and above is not None and above.kind not in CONTAINERS:
             continue
-        path = [part.strip() for part in _SEPARATOR.split(item.name) if part.strip()] or [item.name]
-        scope = [part for part in _SEPARATOR.split(item.scope) if part and part not in _NO_SCOPE]
+        path = _parts(item.name, language) or [item.name]
+        scope = [part for part in _parts(item.scope, language) if part not in _NO_SCOPE]
         symbol = ".".join(([above.symbol] if above is not None else []) + scope + path)
         before = max(after.get(parent, 0), above.line if above is not None else 0)
         first_line = first_line_with_comments(lines, item.first_line, before, language)
@@ -217,10 +217,18 @@ def _arranged(found: list[_Found], text: str, language: str) -> list[Definition]
     return result
 
 
+def _parts(name: str, language: str) -> list[str]:
+    """Parts of a qualified name; ``Pool<T>::get`` without what stands in the angle brackets."""
+    if language in ("c", "cpp") and "<" in name and "operator" not in name:
+        for _ in range(_MAX_TEMPLATE_DEPTH):
+            name = _INNERMOST_ARGUMENTS.sub("", name)
+    return [part.strip() for part in _SEPARATOR.split(name) if part.strip()]
+
+
 def _kind(item: _Found, above: Definition | None, *, qualified: bool, language: str) -> str:
     """A function inside a type is a method, and a method outside of any is a function."""
     in_type = above is not None and above.kind in _TYPES
-    if item.kind == "function" and (in_type or (qualified and language == "cpp")):
+    if item.kind == "function" and (in_type or (qualified and language in ("c", "cpp"))):
         return "method"
     if item.kind == "method" and not in_type and not qualified and (above is None or language != "ruby"):
         return "function"

@@ -38,9 +38,7 @@ _MODULES = {
 GRAMMARS = frozenset(_MODULES)
 """Languages whose definitions are known, if the wheel of their grammar is installed."""
 
-_CPP_HEADER = re.compile(
-    r"^\s*(?:class\s+\w+|namespace\b|template\s*<|using\s+\w+|public:|private:)", re.MULTILINE
-)
+_CPP_HEADER = re.compile(r"^\s*(?:class\s+\w+|namespace\b|template\s*<|using\s+\w+|public:|private:)", re.MULTILINE)
 _READ_BYTES = 65_536
 _STEPS_AT_LEAST = 2_000
 _BYTES_PER_STEP = 20  # ordinary source takes one step of the parser for about 200 bytes

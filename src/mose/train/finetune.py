@@ -19,12 +19,11 @@ from typing import Any
 
 import torch
 
-from mose.config import FinetuneConfig
+from mose.config import FinetuneConfig, read_toml, write_toml
 from mose.data.batches import PairBatches
 from mose.data.sources import open_sources
 from mose.errors import ConfigError, MoseError
 from mose.model.checkpoint import save_model
-from mose.strict_toml import read_toml, write_toml
 from mose.tokenizer import CodeTokenizer
 from mose.train.distributed import World, join_world, leave_world, merge, share_first, wait_for_all
 from mose.train.fit_heads import fit_heads
@@ -32,6 +31,7 @@ from mose.train.learner import RetrievalLearner
 from mose.train.loop import Log, Progress, Save, Schedule, Validate, fit, mean_by_exit, require_finite
 from mose.train.optim import build_optimizer, load_optimizer_tensors, optimizer_tensors
 from mose.train.prepare import announce, check_same, choose_device, fitting_texts, start_model
+from mose.train.rotate_heads import rotate_heads
 from mose.train.state import State, complete_checkpoints, load_state, save_state
 from mose.train.validate import RetrievalTask, evaluate_tasks, load_tasks
 
@@ -93,7 +93,7 @@ def _run(
     if state is None:
         announce(log, sources, model, world, device)
         if config.run.fit_heads and world.is_first:
-            cosines = fit_heads(model, fitting_texts(config, sources, tokenizer))
+            cosines = fit_heads(model, fitting_texts(config, sources, tokenizer, config.run.fit_heads))
             log.write(event="heads fitted", cosine=_rounded({f"exit_{k:02d}": v for k, v in cosines.items()}))
         share_first(model.parameters(), world)
         preview = PairBatches(sources, pairs=config.batch.pairs, seed=seed + 1, mixed=mixed)
@@ -116,6 +116,10 @@ def _run(
         size_of=lambda batch: len(batch.pairs),
     )
     if world.is_first:
+        if config.run.rotate_heads:
+            texts = fitting_texts(config, sources, tokenizer, config.run.rotate_heads)
+            shares = rotate_heads(model, texts)
+            log.write(event="heads rotated", share={str(w): round(share, 4) for w, share in shares.items()})
         save_model(model, folder / "model", companions=config.start.folder)
     wait_for_all(world)
     return folder / "model"

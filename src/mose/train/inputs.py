@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from mose.config import BatchConfig
 from mose.data.pairs import Pair
 from mose.model.batch import TextBatch
 from mose.tokenizer import CodeTokenizer, Kind, pad_batch
@@ -100,3 +101,64 @@ def in_text_order(rows: Sequence[int]) -> torch.Tensor:
     back = torch.empty(len(rows), dtype=torch.int64)
     back[torch.tensor(list(rows), dtype=torch.int64)] = torch.arange(len(rows))
     return back
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepInputs:
+    """Mini-batches of one step and the order of their rows."""
+
+    queries: list[TextBatch]
+    codes: list[TextBatch]
+    """Codes of the pairs, then hard negatives, mixed by length."""
+    back: torch.Tensor
+    """Index that gives, from the rows of all mini-batches: queries, codes, hard negatives."""
+    code_back: torch.Tensor
+    """The same for the rows of ``codes`` alone."""
+
+
+def step_inputs(
+    pairs: Sequence[Pair],
+    negatives: Sequence[tuple[str, str]],
+    tokenizer: CodeTokenizer,
+    settings: BatchConfig,
+    *,
+    words: bool,
+) -> StepInputs:
+    """Everything that the encoder reads in one step.
+
+    Args:
+        pairs: This process's pairs.
+        negatives: Code and language of its hard negatives.
+        tokenizer: The model's.
+        settings: Lengths and budget.
+        words: True if exit 0 is wanted.
+    """
+    budget, lengths = settings.mini_batch_tokens, (settings.text_tokens, settings.code_tokens)
+    queries: list[TextBatch] = []
+    query_order: list[int] = []
+    # Queries that are text and queries that are code differ in template and length: a pass each.
+    for is_code in (False, True):
+        numbers = [number for number, pair in enumerate(pairs) if bool(pair.query_language) is is_code]
+        if numbers:
+            some = [pairs[number] for number in numbers]
+            side, _ = sides_of(some, text_tokens=lengths[0], code_tokens=lengths[1])
+            batches, order = mini_batches(side, tokenizer, budget=budget, words=words)
+            queries += batches
+            query_order += [numbers[row] for row in order]
+    codes, code_order = mini_batches(
+        Side(
+            texts=[pair.code for pair in pairs] + [code for code, _ in negatives],
+            kind="code",
+            languages=[pair.language for pair in pairs] + [language for _, language in negatives],
+            max_tokens=settings.code_tokens,
+        ),
+        tokenizer,
+        budget=budget,
+        words=words,
+    )
+    return StepInputs(
+        queries=queries,
+        codes=codes,
+        back=in_text_order(query_order + [len(pairs) + row for row in code_order]),
+        code_back=in_text_order(code_order),
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,16 +12,17 @@ from torch import Tensor, nn
 
 from mose.config import FinetuneConfig
 from mose.data.batches import PairBatch
-from mose.data.pairs import Pair
+from mose.data.pairs import Pair, key_of
 from mose.errors import ConfigError
 from mose.model.batch import TextBatch
 from mose.model.encoder import MoseModel
 from mose.tokenizer import CodeTokenizer
 from mose.train.distributed import World, gather
-from mose.train.grad_cache import cached_backward, plain_backward
-from mose.train.inputs import in_text_order, mini_batches, sides_of
+from mose.train.grad_cache import Loss, cached_backward, plain_backward
+from mose.train.inputs import StepInputs, step_inputs
 from mose.train.losses import shared_keys
 from mose.train.multi_exit import Sides, exit_weights, multi_exit_loss
+from mose.train.queue import NegativeQueue
 
 _KEYS = 3
 
@@ -31,6 +31,12 @@ def key_matrix(pairs: Sequence[Pair]) -> Tensor:
     """Hashes of each pair [B, 3], int64; -1 fills what is absent."""
     rows = [sorted(pair.keys)[:_KEYS] for pair in pairs]
     return torch.tensor([row + [-1] * (_KEYS - len(row)) for row in rows], dtype=torch.int64)
+
+
+def negative_keys(codes: Sequence[str]) -> Tensor:
+    """Hash of each code [E, 3], filled with -1: a hard negative that answers another row is none there."""
+    rows = [[key_of(code)] + [-1] * (_KEYS - 1) for code in codes]
+    return torch.tensor(rows, dtype=torch.int64).reshape(len(rows), _KEYS)
 
 
 class RetrievalLearner:
@@ -69,14 +75,20 @@ class RetrievalLearner:
                 "loss.exit_weights", got=given, allowed=f"{len(exits)} numbers, for exits {exits}"
             )
         self.weights = exit_weights(exits, model.settings.num_layers, config.loss)
+        tied = config.loss.distill_rows or config.loss.distill_vectors or config.loss.aligned
+        self.used_exits = exits if tied else tuple(one for one in exits if self.weights[one] > 0)
+        """Exits that the loss looks at; blocks above the deepest of them are not run."""
+        if not self.used_exits:
+            raise ConfigError("loss.exit_weights", got=given, allowed="at least one above 0")
         self._tokenizer = tokenizer
         self._config = config
         self._world = world
         self._device = device
         self._freeze()
-        self._slow = copy.deepcopy(model).requires_grad_(False) if config.loss.queue_momentum else None
-        self.queue: dict[int, Tensor] = {}
-        self.queue_keys = torch.empty(0, _KEYS, dtype=torch.int64, device=device)
+        self.queue: NegativeQueue | None = None
+        if config.loss.queue:
+            size, momentum = config.loss.queue, config.loss.queue_momentum
+            self.queue = NegativeQueue(model, size=size, momentum=momentum, num_keys=_KEYS, device=device)
         self._late: tuple[dict[int, Tensor], Tensor] | None = None
 
     def _freeze(self) -> None:
@@ -112,7 +124,7 @@ class RetrievalLearner:
         torch.manual_seed((self._config.run.seed * 1_000_003 + batch.step) * 1_009 + self._world.rank)
         inputs, loss = self._prepare(batch)
         run = cached_backward if self._config.batch.gradient_cache else plain_backward
-        terms = run(self.encode, inputs, loss)
+        terms = run(self._encode_used, inputs, loss)
         return {**{name: float(term) for name, term in terms.items()}, "scale": float(self.scale().detach())}
 
     @torch.no_grad()
@@ -120,7 +132,7 @@ class RetrievalLearner:
         """The loss's terms without gradients."""
         self.model.train(False)
         inputs, loss = self._prepare(batch)
-        encoded = [self.encode(one) for one in inputs]
+        encoded = [self._encode_used(one) for one in inputs]
         terms = loss({one: torch.cat([vectors[one] for vectors in encoded]) for one in encoded[0]})
         self._late = None
         return {name: float(term) for name, term in terms.items()}
@@ -130,113 +142,95 @@ class RetrievalLearner:
         with self._autocast():
             return self.model.embed(inputs.to(self._device))
 
+    def _encode_used(self, inputs: TextBatch) -> dict[int, Tensor]:
+        with self._autocast():
+            return self.model.embed(inputs.to(self._device), exits=self.used_exits)
+
     def after_step(self) -> None:
         """Keeps the factor in its range; feeds the queue."""
-        limit = math.log(self._config.loss.scale_limit)
         with torch.no_grad():
-            self.log_scale.clamp_(max=limit)
-        if self._late is not None:
-            codes, keys = self._late
-            size = self._config.loss.queue
-            for one, vectors in codes.items():
-                earlier = self.queue.get(one, vectors[:0])
-                self.queue[one] = torch.cat([vectors, earlier])[:size]
-            self.queue_keys = torch.cat([keys, self.queue_keys])[:size]
+            self.log_scale.clamp_(max=math.log(self._config.loss.scale_limit))
+        if self.queue is not None and self._late is not None:
+            self.queue.push(*self._late)
+            self.queue.follow(self.model)
             self._late = None
-        if self._slow is not None:
-            share = 1 - self._config.loss.queue_momentum
-            for slow, fast in zip(self._slow.parameters(), self.model.parameters(), strict=True):
-                slow.data.lerp_(fast.data, share)
 
     def tensors(self) -> dict[str, Tensor]:
         """What a checkpoint must hold beside the model and the optimizer."""
-        tensors = {"log_scale": self.log_scale.detach(), "queue_keys": self.queue_keys}
-        tensors |= {f"queue.{one}": vectors for one, vectors in self.queue.items()}
-        if self._slow is not None:
-            tensors |= {f"slow.{name}": value for name, value in self._slow.state_dict().items()}
+        tensors = {
+            "log_scale": self.log_scale.detach(),
+            **({} if self.queue is None else self.queue.tensors()),
+        }
         return {name: value.cpu().contiguous() for name, value in tensors.items()}
 
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Puts back what ``tensors`` gave."""
         with torch.no_grad():
             self.log_scale.copy_(tensors["log_scale"])
-        self.queue_keys = tensors["queue_keys"].to(self._device)
-        self.queue = {
-            int(name[6:]): value.to(self._device)
-            for name, value in tensors.items()
-            if name.startswith("queue.")
-        }
-        if self._slow is not None:
-            self._slow.load_state_dict(
-                {name[5:]: value for name, value in tensors.items() if name[:5] == "slow."}
-            )
+        if self.queue is not None:
+            self.queue.load_tensors(tensors)
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         if self._device.type == "cuda":
             return torch.autocast("cuda", dtype=torch.bfloat16)
         return contextlib.nullcontext()
 
-    def _prepare(self, batch: PairBatch) -> tuple[list[TextBatch], Any]:
+    def _prepare(self, batch: PairBatch) -> tuple[list[TextBatch], Loss]:
+        """Mini-batches of this process's share, and the loss over the vectors of all of them."""
         rows = len(batch.pairs) // self._world.size
         first = self._world.rank * rows
         mine = batch.pairs[first : first + rows]
-        inputs: list[TextBatch] = []
-        orders: list[int] = []
-        code_inputs: list[TextBatch] = []
-        settings = self._config.batch
-        words = 0 in self.model.settings.exits
-        # Queries that are text and queries that are code differ in template and length: one pass each.
-        for is_code in (False, True):
-            numbers = [number for number, pair in enumerate(mine) if bool(pair.query_language) is is_code]
-            if not numbers:
-                continue
-            query, _ = sides_of(
-                [mine[number] for number in numbers],
-                text_tokens=settings.text_tokens,
-                code_tokens=settings.code_tokens,
-            )
-            some, order = mini_batches(query, self._tokenizer, budget=settings.mini_batch_tokens, words=words)
-            inputs += some
-            orders += [numbers[row] for row in order]
-        _, code = sides_of(mine, text_tokens=settings.text_tokens, code_tokens=settings.code_tokens)
-        code_inputs, code_order = mini_batches(
-            code, self._tokenizer, budget=settings.mini_batch_tokens, words=words
-        )
-        back = in_text_order(orders + [rows + row for row in code_order]).to(self._device)
-        all_keys = key_matrix(batch.pairs).to(self._device)
-        shared_BN = shared_keys(all_keys[first : first + rows], all_keys)
+        every = [(code, pair.language) for pair in batch.pairs for code in pair.negatives]
+        # Each process encodes as many hard negatives as the others, for ``gather`` needs equal parts.
+        share = len(every) // self._world.size
+        negatives = every[self._world.rank * share :][:share]
+        words = 0 in self.used_exits
+        inputs = step_inputs(mine, negatives, self._tokenizer, self._config.batch, words=words)
+        back = inputs.back.to(self._device)
+        keys = key_matrix(batch.pairs).to(self._device)
+        extra_keys = negative_keys([code for code, _ in every[: share * self._world.size]]).to(self._device)
+        if self.queue is not None:
+            extra_keys = torch.cat([extra_keys, self.queue.keys])
 
         def loss(vectors: dict[int, Tensor]) -> dict[str, Tensor]:
-            sorted_ = {one: every[back] for one, every in vectors.items()}
-            query = {one: every[:rows] for one, every in sorted_.items()}
-            codes = {one: every[rows:] for one, every in sorted_.items()}
+            ordered = {one: vectors_RD[back] for one, vectors_RD in vectors.items()}
+            query = {one: vectors_RD[:rows] for one, vectors_RD in ordered.items()}
+            code = {one: vectors_RD[rows : 2 * rows] for one, vectors_RD in ordered.items()}
+            extra = {one: vectors_RD[2 * rows :] for one, vectors_RD in ordered.items()}
             sides = Sides(
                 query=query,
-                code=codes,
-                all_query={one: gather(every, self._world) for one, every in query.items()},
-                all_code={one: gather(every, self._world) for one, every in codes.items()},
+                code=code,
+                all_query={one: gather(vectors_BD, self._world) for one, vectors_BD in query.items()},
+                all_code={one: gather(vectors_BD, self._world) for one, vectors_BD in code.items()},
                 first_row=first,
-                shared_BN=shared_BN,
-                extra_code=self.queue if len(self.queue_keys) else None,
-                shared_BE=shared_keys(all_keys[first : first + rows], self.queue_keys),
+                shared_BN=shared_keys(keys[first : first + rows], keys),
+                extra_code=self._extra(extra) if len(extra_keys) else None,
+                shared_BE=shared_keys(keys[first : first + rows], extra_keys),
             )
-            if self._config.loss.queue:
-                self._late = (self._queued(code_inputs, sides, rows, code_order), all_keys)
+            if self.queue is not None:
+                self._late = (self._queued(inputs, sides, rows), keys)
             return multi_exit_loss(sides, scale=self.scale(), weights=self.weights, config=self._config.loss)
 
-        return inputs + code_inputs, loss
+        return inputs.queries + inputs.codes, loss
 
-    def _queued(
-        self, code_inputs: list[TextBatch], sides: Sides, rows: int, code_order: list[int]
-    ) -> dict[int, Tensor]:
+    def _extra(self, negatives: dict[int, Tensor]) -> dict[int, Tensor]:
+        """Hard negatives of all processes, then the queue."""
+        extra = {one: gather(vectors_ED, self._world) for one, vectors_ED in negatives.items()}
+        if self.queue is not None and len(self.queue):
+            extra = {one: torch.cat([extra[one], self.queue.vectors[one]]) for one in extra}
+        return extra
+
+    @torch.no_grad()
+    def _queued(self, inputs: StepInputs, sides: Sides, rows: int) -> dict[int, Tensor]:
         """Vectors of the batch's codes that will be negatives later."""
-        if self._slow is None:
+        slow = self.queue.slow if self.queue is not None else None
+        if slow is None:
             return {one: vectors.detach() for one, vectors in sides.all_code.items()}
-        with torch.no_grad(), self._autocast():
-            self._slow.train(False)
-            encoded = [self._slow.embed(one.to(self._device)) for one in code_inputs]
-            back = in_text_order(code_order).to(self._device)
-            return {
-                one: gather(torch.cat([vectors[one] for vectors in encoded])[back], self._world)
-                for one in encoded[0]
-            }
+        slow.train(False)
+        with self._autocast():
+            encoded = [slow.embed(one.to(self._device), exits=self.used_exits) for one in inputs.codes]
+        own = inputs.code_back.to(self._device)[:rows]
+        return {
+            one: gather(torch.cat([vectors[one] for vectors in encoded])[own], self._world)
+            for one in encoded[0]
+        }

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from mose.config import FinetuneConfig
+from mose.config import FinetuneConfig, from_values
 from mose.data.batches import PairBatches
 from mose.data.sources import Source
 from mose.errors import ConfigError
@@ -18,7 +18,6 @@ from mose.model.batch import TextBatch
 from mose.model.checkpoint import load_model
 from mose.model.encoder import MoseModel
 from mose.model.heads import add_heads
-from mose.strict_toml import from_values
 from mose.tokenizer import CodeTokenizer
 from mose.train.distributed import World
 from mose.train.inputs import mini_batches, sides_of
@@ -96,11 +95,11 @@ def check_same(config: FinetuneConfig, folder: Path) -> None:
 
 
 def fitting_texts(
-    config: FinetuneConfig, sources: list[Source], tokenizer: CodeTokenizer
+    config: FinetuneConfig, sources: list[Source], tokenizer: CodeTokenizer, count: int
 ) -> Iterator[TextBatch]:
-    """Mini-batches of queries and codes of the training data, ``run.fit_heads`` in all."""
+    """Mini-batches of queries and codes of the training data, about ``count`` texts in all."""
     batches = PairBatches(sources, pairs=config.batch.pairs, seed=config.run.seed + 2)
-    left = config.run.fit_heads
+    left = count
     while left > 0:
         for side in sides_of(
             next(batches).pairs, text_tokens=config.batch.text_tokens, code_tokens=config.batch.code_tokens

@@ -169,6 +169,22 @@ def task_ranks(
     return found
 
 
+def exit_matrix(
+    tasks: Sequence[RetrievalTask], tokenizer: CodeTokenizer, encode: Encode, *, words: bool
+) -> dict[tuple[int, int], float]:
+    """Mean reciprocal rank, mean over tasks, by (exit of the query, exit of the codes) of equal width."""
+    found: dict[tuple[int, int], list[float]] = {}
+    for task in tasks:
+        queries = encode_side(task.query, tokenizer, encode, words=words)
+        codes = encode_side(task.code, tokenizer, encode, words=words)
+        for one, query_QD in queries.items():
+            for other, code_CD in codes.items():
+                if query_QD.shape[1] == code_CD.shape[1]:
+                    ranks = reciprocal_ranks((query_QD @ code_CD.T).numpy(), task.relevant)
+                    found.setdefault((one, other), []).append(float(ranks.mean()))
+    return {pair: float(np.mean(values)) for pair, values in found.items()}
+
+
 def evaluate_tasks(
     tasks: Sequence[RetrievalTask], tokenizer: CodeTokenizer, encode: Encode, *, words: bool
 ) -> dict[str, float]:

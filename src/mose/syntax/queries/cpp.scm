@@ -21,3 +21,10 @@
 (preproc_def name: (_) @name) @macro
 (preproc_function_def name: (_) @name) @macro
 (translation_unit (declaration declarator: (init_declarator declarator: (_) @declarator)) @constant)
+; "class EXPORT_MACRO Name { ... }" reads like a function without parameters.
+(function_definition type: (class_specifier !body) declarator: (identifier) @name body: (_) @body) @class
+(function_definition type: (struct_specifier !body) declarator: (identifier) @name body: (_) @body) @struct
+(template_declaration
+  (function_definition type: (class_specifier !body) declarator: (identifier) @name body: (_) @body)) @class
+(template_declaration
+  (function_definition type: (struct_specifier !body) declarator: (identifier) @name body: (_) @body)) @struct

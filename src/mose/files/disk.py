@@ -6,6 +6,8 @@ import errno
 import os
 import stat
 
+from mose.files.records import LINK, LINK_BROKEN, LINK_LOOP, LINK_OUTSIDE
+
 
 def list_folder(directory: str) -> list[os.DirEntry[str]]:
     """Entries in the order of their full paths: "a-b" before what is inside "a"."""
@@ -31,9 +33,7 @@ def read_regular(path: str, limit: int) -> bytes:
     Raises:
         OSError: Not a regular file, or it cannot be opened or read.
     """
-    flags = (
-        os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    )
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, flags)
     with open(descriptor, "rb", buffering=0) as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -43,3 +43,14 @@ def read_regular(path: str, limit: int) -> bytes:
             parts.append(part)
             limit -= len(part)
     return b"".join(parts)
+
+
+def link_reason(path: str, top: str) -> str:
+    """Why a link is left out: where it leads, seen from the tree ``top``."""
+    try:
+        target = os.path.realpath(path, strict=True)
+    except OSError as error:
+        return LINK_LOOP if error.errno == errno.ELOOP else LINK_BROKEN
+    if not inside(target, top):
+        return LINK_OUTSIDE
+    return LINK_LOOP if inside(os.path.dirname(path), target) else LINK

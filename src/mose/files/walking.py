@@ -1,13 +1,7 @@
-"""Walk one source tree and read its files; whatever is left out is reported with a reason.
-
-``walk`` runs before every search, so it decides by name, ignore rules and ``stat`` alone. ``read_source``
-opens one file and decides by its content. Nothing outside the tree is read: links are reported, never
-followed.
-"""
+"""Walk one source tree by names, ignore rules and ``stat`` alone: it is done before every search."""
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import stat
@@ -15,66 +9,34 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mose import content, language_tables, languages
-from mose.disk import inside, list_folder, read_regular
+from mose import languages
 from mose.errors import SourceError
-from mose.folders import folder_reason, marked_reason
-from mose.ignore import IgnoreRules
-from mose.skipped import (
+from mose.files.disk import link_reason, list_folder, read_regular
+from mose.files.folders import folder_reason, marked_reason
+from mose.files.records import (
     BINARY,
     DATA,
     EMPTY,
     GENERATED,
     HIDDEN,
     IGNORED,
-    LINK,
-    LINK_BROKEN,
-    LINK_LOOP,
-    LINK_OUTSIDE,
-    MINIFIED,
     ODD_NAME,
     OVERSIZED,
-    REASONS,
     SPECIAL,
     UNREADABLE,
     Skipped,
+    SourceFile,
+    WalkLimits,
     is_odd,
     printable,
 )
-
-__all__ = ["REASONS", "Skipped", "SourceFile", "WalkLimits", "read_source", "walk"]
-
+from mose.ignore import IgnoreRules
 
 _HIDDEN_FILES_SKIPPED = re.compile(
     r"\.env(\..*)?$|\.DS_Store$|\.netrc$|\.pgpass$|\.npmrc$|\.coverage(\..*)?$|\.#.*|.*\.swp$"
 )
 _IGNORE_FILES = (".gitignore", ".moseignore")
 _MAX_RULE_BYTES = 1_000_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceFile:
-    """One file worth reading."""
-
-    path: str  # relative to the root, with forward slashes
-    size_bytes: int
-    modified_ns: int
-    language: str  # "python", ...; "text" if the name says nothing
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WalkLimits:
-    """What is too large to be source that a person wrote."""
-
-    max_file_bytes: int = 1_000_000
-    """Larger files are left out."""
-    max_line_chars: int = 2_000
-    """A file that consists mostly of longer lines is minified (ten times this for prose)."""
-
-    def __post_init__(self) -> None:
-        for name in ("max_file_bytes", "max_line_chars"):
-            if getattr(self, name) < 1:
-                raise SourceError(name, got=getattr(self, name), allowed="1 or more")
 
 
 def walk(root: Path, limits: WalkLimits | None = None) -> Iterator[SourceFile | Skipped]:
@@ -176,16 +138,14 @@ class _Directory:
                 if ignored:
                     yield Skipped(path=path, reason=IGNORED)
                 elif is_link:
-                    yield Skipped(path=path, reason=_link_reason(entry.path, top))
+                    yield Skipped(path=path, reason=link_reason(entry.path, top))
                 else:
                     yield _judge_file(entry, path, limits, kept=kept)
             except OSError:
                 yield Skipped(path=path + "/" * is_directory, reason=UNREADABLE)
 
 
-def _judge_file(
-    entry: os.DirEntry[str], path: str, limits: WalkLimits, *, kept: bool
-) -> SourceFile | Skipped:
+def _judge_file(entry: os.DirEntry[str], path: str, limits: WalkLimits, *, kept: bool) -> SourceFile | Skipped:
     status = entry.stat(follow_symlinks=False)
     name = entry.name
     reason = None
@@ -206,7 +166,7 @@ def _judge_file(
     if reason is not None:
         return Skipped(path=path, reason=reason)
     language = languages.language_of(name)
-    if language == language_tables.TEXT and status.st_mode & 0o111 and "." not in name:
+    if language == languages.TEXT and status.st_mode & 0o111 and "." not in name:
         language = _script_language(entry.path) or language
     return SourceFile(path=path, size_bytes=status.st_size, modified_ns=status.st_mtime_ns, language=language)
 
@@ -214,16 +174,6 @@ def _judge_file(
 def _script_language(path: str) -> str | None:
     line = read_regular(path, 128).partition(b"\n")[0]
     return languages.language_of_shebang(line.decode("utf-8", "replace"))
-
-
-def _link_reason(path: str, top: str) -> str:
-    try:
-        target = os.path.realpath(path, strict=True)
-    except OSError as error:
-        return LINK_LOOP if error.errno == errno.ELOOP else LINK_BROKEN
-    if not inside(target, top):
-        return LINK_OUTSIDE
-    return LINK_LOOP if inside(os.path.dirname(path), target) else LINK
 
 
 def _with_rules_here(scope: _Scope, prefix: str, entries: list[os.DirEntry[str]]) -> _Scope:
@@ -271,41 +221,3 @@ def _read_rules(path: str) -> IgnoreRules | None:
         return IgnoreRules(read_regular(path, _MAX_RULE_BYTES).decode("utf-8", "surrogateescape"))
     except OSError:
         return None
-
-
-def read_source(root: Path, file: SourceFile, limits: WalkLimits | None = None) -> str | Skipped:
-    r"""Text of one file with ``\n`` line ends, or why it is left out.
-
-    UTF-8, UTF-16 and UTF-32 with a byte order mark, and files that name their encoding in a coding line are
-    decoded as such; other bytes are read as Latin-1, so that the rest of the file can still be searched.
-
-    Args:
-        root: The folder given to ``walk``.
-        file: What ``walk`` found; it may have changed or gone since.
-        limits: Sizes; the defaults if None.
-    """
-    limits = limits or WalkLimits()
-    top = os.path.realpath(root)
-    path = os.path.join(top, *file.path.split("/"))
-    try:
-        if not inside(os.path.realpath(os.path.dirname(path)), top):
-            return Skipped(path=printable(file.path), reason=LINK_OUTSIDE)
-        data = read_regular(path, limits.max_file_bytes + 1)
-    except (OSError, ValueError):  # ValueError: a path that no file can have
-        return Skipped(path=printable(file.path), reason=UNREADABLE)
-    text = content.decode(data)
-    longest_allowed = limits.max_line_chars * (10 if languages.is_documentation(file.path) else 1)
-    reason = None
-    if len(data) > limits.max_file_bytes:
-        reason = OVERSIZED
-    elif text is None:
-        reason = BINARY
-    elif not text.strip():
-        reason = EMPTY
-    elif content.is_generated_text(text):
-        reason = GENERATED
-    elif content.is_minified_text(text, longest_allowed):
-        reason = MINIFIED
-    if text is None or reason is not None:
-        return Skipped(path=printable(file.path), reason=reason or BINARY)
-    return text.replace("\r\n", "\n") if "\n" in text else text.replace("\r", "\n")

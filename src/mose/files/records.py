@@ -1,9 +1,11 @@
-"""What was left out, and the reasons there are for it."""
+"""What a walk brings back, what it leaves out, and the reasons there are for it."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+
+from mose.errors import SourceError
 
 IGNORED = "ignored"
 HIDDEN = "hidden"
@@ -38,6 +40,31 @@ class Skipped:
 
     path: str  # odd characters are written as backslash escapes, so it can always be printed
     reason: str  # one of ``REASONS``
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFile:
+    """One file worth reading."""
+
+    path: str  # relative to the root, with forward slashes
+    size_bytes: int
+    modified_ns: int
+    language: str  # "python", ...; "text" if the name says nothing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WalkLimits:
+    """What is too large to be source that a person wrote."""
+
+    max_file_bytes: int = 1_000_000
+    """Larger files are left out."""
+    max_line_chars: int = 2_000
+    """A file that consists mostly of longer lines is minified (ten times this for prose)."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_file_bytes", "max_line_chars"):
+            if getattr(self, name) < 1:
+                raise SourceError(name, got=getattr(self, name), allowed="1 or more")
 
 
 def is_odd(name: str) -> bool:

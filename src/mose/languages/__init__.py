@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from mose.language_tables import (
+from mose.languages.tables import (
     BINARY_EXTENSIONS,
     DATA_EXTENSIONS,
     LANGUAGE_OF_EXTENSION,
@@ -16,6 +16,20 @@ from mose.language_tables import (
     TEXT,
     word_set,
 )
+
+__all__ = [
+    "TEXT",
+    "extension_of",
+    "is_binary",
+    "is_data",
+    "is_documentation",
+    "is_example",
+    "is_generated",
+    "is_test",
+    "is_vendored",
+    "language_of",
+    "language_of_shebang",
+]
 
 _GENERATED_NAMES = word_set(
     """

@@ -1,4 +1,4 @@
-"""Settings of one training run, as frozen dataclasses; ``mose.strict_toml`` fills them from a file.
+"""Settings of one training run, as frozen dataclasses; ``mose.config.toml`` fills them from a file.
 
 A sentence stands under each field. Contradictions are refused when the object is made.
 """
@@ -84,6 +84,8 @@ class DataConfig:
     """Chance that the name of the function which the code defines is replaced by a neutral one."""
     skip_imports: float = 0.0
     """Chance that the lines of a code that only import are left out."""
+    hard_negatives: int = 0
+    """Hard negatives of each pair that are encoded with it, from the field ``negatives`` of its row."""
     cross_language: bool = True
     """Code to code: the two codes must be of different languages."""
 
@@ -92,6 +94,7 @@ class DataConfig:
         names = [source.name for source in self.sources]
         repeated = {name for name in names if names.count(name) > 1}
         _require(not repeated, "data.sources with one name twice", sorted(repeated), "a name each")
+        _require(self.hard_negatives >= 0, "data.hard_negatives", self.hard_negatives, "0 or more")
         for key in ("rename", "hide_name", "skip_imports"):
             _require(0 <= getattr(self, key) <= 1, f"data.{key}", getattr(self, key), "0 to 1")
 
@@ -247,6 +250,8 @@ class RunConfig:
     """Steps between two lines of the log."""
     fit_heads: int = 0
     """Texts on which the heads are first fitted to the deepest exit by least squares; 0 fits none."""
+    rotate_heads: int = 0
+    """Texts on whose vectors the heads are turned at the end, so that leading dimensions tell most; 0: none."""
     threads: int = 0
     """Threads of torch; 0 leaves its default."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

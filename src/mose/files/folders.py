@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from mose.skipped import CACHE, DEPENDENCIES, GENERATED, HIDDEN, IGNORED
+from mose.files.records import CACHE, DEPENDENCIES, GENERATED, HIDDEN, IGNORED
 
-_VERSION_CONTROL = frozenset(
-    {".git", ".hg", ".svn", ".bzr", ".jj", ".sl", "CVS", "_darcs", ".pijul", ".fossil"}
-)
+_VERSION_CONTROL = frozenset({".git", ".hg", ".svn", ".bzr", ".jj", ".sl", "CVS", "_darcs", ".pijul", ".fossil"})
 _CACHES = frozenset({"__pycache__", "__pypackages__", "htmlcov", "site-packages.zip"})
 _DEPENDENCIES = frozenset({"node_modules", "bower_components", "jspm_packages", "Pods", "Carthage"})
 _DEPENDENCY_MARKS = {"vendor": ("modules.txt", "autoload.php", "bundle"), "deps": (".hex",)}

@@ -1,0 +1,92 @@
+"""``mose index``, ``mose status`` and ``mose forget``."""
+
+from __future__ import annotations
+
+from argparse import Namespace as Arguments
+
+from mose.cli.output import ProgressBar, print_json_lines
+
+
+def index(arguments: Arguments) -> int:
+    """``mose index``: reads every chunk at the exit asked for."""
+    from mose.search.indexer import forget
+    from mose.search.location import index_folder
+    from mose.search.query import CodeIndex
+
+    if arguments.where:
+        print(index_folder(arguments.path, inside=arguments.inside))
+        return 0
+    if arguments.rebuild:
+        forget(arguments.path)
+    with ProgressBar(quiet=arguments.quiet) as progress:
+        index = CodeIndex.open(
+            arguments.path,
+            model=arguments.model,
+            exit=arguments.exit,
+            inside=arguments.inside,
+            progress=progress,
+        )
+        with index:
+            refreshed = index.last_refresh
+            deepened = index.deepen(budget_s=arguments.budget, progress=progress) if index.encoder.exit else None
+            status = index.status()
+    assert refreshed is not None
+    if arguments.json:
+        print_json_lines([{
+            "root": str(index.root), "files": status.num_files, "chunks": status.num_chunks,
+            "added": refreshed.num_added, "changed": refreshed.num_changed, "removed": refreshed.num_removed,
+            "skipped": status.skipped, "exit": index.encoder.exit,
+            "encoded": deepened.num_encoded if deepened else 0, "reused": deepened.num_reused if deepened else 0,
+            "left": deepened.num_left if deepened else 0,
+        }])  # fmt: skip
+        return 0
+    print(
+        f"{status.num_files:,} files, {status.num_chunks:,} chunks"
+        f" ({refreshed.num_added:,} files new, {refreshed.num_changed:,} changed, {refreshed.num_removed:,} gone)"
+    )
+    if deepened is not None:
+        left = f", {deepened.num_left:,} left: run it again" if deepened.num_left else ""
+        print(
+            f"exit {index.encoder.exit}: {deepened.num_encoded:,} chunks read,"
+            f" {deepened.num_reused:,} known from before{left}"
+        )
+    return 0
+
+
+def status(arguments: Arguments) -> int:
+    """``mose status``: what an index holds."""
+    from mose.search.location import index_folder
+    from mose.search.store import Store
+
+    with Store.open_to_read(index_folder(arguments.path, inside=arguments.inside)) as store:
+        status = store.status()
+    if arguments.json:
+        from dataclasses import asdict
+
+        print_json_lines([{**asdict(status), "folder": str(status.folder)}])
+        return 0
+    state = "complete" if status.complete else f"unfinished, {status.num_pending_files:,} files to go"
+    print(f"{status.root}\n  index     {status.folder} ({status.size_bytes / 1e6:.1f} MB), {state}")
+    print(f"  content   {status.num_files:,} files, {status.num_chunks:,} chunks")
+    for exit_layer, count in sorted(status.vectors.items()):
+        share = count / max(status.num_chunks, 1)
+        print(f"  exit {exit_layer:<4} {count:,} chunks ({share:.0%})")
+    print(f"  model     {status.model or 'none yet'}")
+    for language in status.languages:
+        how = f", {language.num_cut_by_lines:,} cut by lines" if language.num_cut_by_lines else ""
+        print(f"  {language.language:<16} {language.num_files:>7,} files {language.num_chunks:>9,} chunks{how}")
+    if status.skipped:
+        print("  left out")
+        for reason, count in sorted(status.skipped.items(), key=lambda item: -item[1]):
+            examples = ", ".join(status.skipped_examples.get(reason, ())[:2])
+            print(f"    {reason:<22} {count:>7,}   {examples}")
+    return 0
+
+
+def forget(arguments: Arguments) -> int:
+    """``mose forget``: deletes an index."""
+    from mose.search import indexer
+
+    folders = indexer.forget(arguments.path)
+    print("\n".join(f"Deleted {folder}." for folder in folders) or "There was no index.")
+    return 0

@@ -1,0 +1,71 @@
+"""``mose info``, ``mose convert``, ``mose cut`` and ``mose export``."""
+
+from __future__ import annotations
+
+from argparse import Namespace as Arguments
+
+from mose.cli.output import print_json_lines
+
+
+def info(arguments: Arguments) -> int:
+    """``mose info``: what each exit costs."""
+    from mose.model import info as model_info
+    from mose.model.presets import PRESETS, preset
+
+    model = preset(arguments.model) if arguments.model in PRESETS else arguments.model
+    found = model_info.info(model, length=arguments.length)
+    if arguments.json:
+        from dataclasses import asdict
+
+        print_json_lines(asdict(row) for row in found.exits)
+        return 0
+    print(f"{found.parameters:,} parameters, {found.size_bytes:,} bytes; FLOPs for texts of {found.length} tokens")
+    print(f"{'exit':>4} {'layers':>6} {'width':>6} {'parameters':>14} {'bytes':>14} {'MFLOPs/token':>13}")
+    for row in found.exits:
+        print(
+            f"{row.exit_layer:>4} {row.layers:>6} {row.width:>6} {row.parameters:>14,} {row.size_bytes:>14,}"
+            f" {row.flops_per_token / 1e6:>13.2f}"
+        )
+    return 0
+
+
+def convert(arguments: Arguments) -> int:
+    """``mose convert``: a BERT-family folder as a ladder of exits."""
+    _need_training_packages("convert", "torch", "transformers")
+    from mose.model.convert import convert_bert
+
+    convert_bert(arguments.source, arguments.out, exits=arguments.exits)
+    print(f"Wrote {arguments.out}.")
+    return 0
+
+
+def cut(arguments: Arguments) -> int:
+    """``mose cut``: the blocks of a model up to one exit."""
+    from mose.model import cut as model_cut
+
+    model_cut.cut(arguments.model, arguments.exit, arguments.out)
+    print(f"Wrote {arguments.out}.")
+    return 0
+
+
+def export(arguments: Arguments) -> int:
+    """``mose export``: the runtime form of a model."""
+    _need_training_packages("export", "onnx")
+    from mose.runtime import export as model_export
+
+    model_export.export(arguments.model, arguments.out, dtype=arguments.dtype)
+    print(f"Wrote {arguments.out}.")
+    return 0
+
+
+def _need_training_packages(verb: str, *names: str) -> None:
+    from importlib.util import find_spec
+
+    from mose.errors import MissingExtraError
+
+    missing = [name for name in names if find_spec(name) is None]
+    if missing:
+        raise MissingExtraError(
+            f"`mose {verb}` needs packages that are not installed: {', '.join(missing)}",
+            remedy="Install them with: pip install 'mose[train]'",
+        )

@@ -1,0 +1,31 @@
+"""Settings as frozen dataclasses, one file per stage, and the strict TOML reader that fills them."""
+
+from mose.config.finetune import (
+    BatchConfig,
+    DataConfig,
+    FinetuneConfig,
+    LossConfig,
+    OptimizerConfig,
+    RunConfig,
+    SourceConfig,
+    StartConfig,
+    ValidationConfig,
+    ValidationTask,
+)
+from mose.config.toml import from_values, read_toml, write_toml
+
+__all__ = [
+    "BatchConfig",
+    "DataConfig",
+    "FinetuneConfig",
+    "LossConfig",
+    "OptimizerConfig",
+    "RunConfig",
+    "SourceConfig",
+    "StartConfig",
+    "ValidationConfig",
+    "ValidationTask",
+    "from_values",
+    "read_toml",
+    "write_toml",
+]

@@ -1,0 +1,12 @@
+"""Walk one source tree and read its files; whatever is left out is reported with a reason.
+
+Nothing outside the tree is read: links are reported, never followed.
+"""
+
+from __future__ import annotations
+
+from mose.files.reading import read_source
+from mose.files.records import REASONS, Skipped, SourceFile, WalkLimits
+from mose.files.walking import walk
+
+__all__ = ["REASONS", "Skipped", "SourceFile", "WalkLimits", "read_source", "walk"]

@@ -1,0 +1,61 @@
+"""Read one file that a walk has found, and decide by its content whether it is source."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from mose import languages
+from mose.files import content
+from mose.files.disk import inside, read_regular
+from mose.files.records import (
+    BINARY,
+    EMPTY,
+    GENERATED,
+    LINK_OUTSIDE,
+    MINIFIED,
+    OVERSIZED,
+    UNREADABLE,
+    Skipped,
+    SourceFile,
+    WalkLimits,
+    printable,
+)
+
+
+def read_source(root: Path, file: SourceFile, limits: WalkLimits | None = None) -> str | Skipped:
+    r"""Text of one file with ``\n`` line ends, or why it is left out.
+
+    UTF-8, UTF-16 and UTF-32 with a byte order mark, and files that name their encoding in a coding line are
+    decoded as such; other bytes are read as Latin-1, so that the rest of the file can still be searched.
+
+    Args:
+        root: The folder given to ``walk``.
+        file: What ``walk`` found; it may have changed or gone since.
+        limits: Sizes; the defaults if None.
+    """
+    limits = limits or WalkLimits()
+    top = os.path.realpath(root)
+    path = os.path.join(top, *file.path.split("/"))
+    try:
+        if not inside(os.path.realpath(os.path.dirname(path)), top):
+            return Skipped(path=printable(file.path), reason=LINK_OUTSIDE)
+        data = read_regular(path, limits.max_file_bytes + 1)
+    except (OSError, ValueError):  # ValueError: a path that no file can have
+        return Skipped(path=printable(file.path), reason=UNREADABLE)
+    text = content.decode(data)
+    longest_allowed = limits.max_line_chars * (10 if languages.is_documentation(file.path) else 1)
+    reason = None
+    if len(data) > limits.max_file_bytes:
+        reason = OVERSIZED
+    elif text is None:
+        reason = BINARY
+    elif not text.strip():
+        reason = EMPTY
+    elif content.is_generated_text(text):
+        reason = GENERATED
+    elif content.is_minified_text(text, longest_allowed):
+        reason = MINIFIED
+    if text is None or reason is not None:
+        return Skipped(path=printable(file.path), reason=reason or BINARY)
+    return text.replace("\r\n", "\n") if "\n" in text else text.replace("\r", "\n")

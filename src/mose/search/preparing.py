@@ -1,0 +1,114 @@
+"""One file read, judged, cut into chunks and split into words: all that a worker process does.
+
+Imports neither numpy nor the encoder, so that workers start quickly and stay small.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from mose.files import SourceFile, WalkLimits, read_source
+from mose.search.chunks import Chunk, ChunkerConfig, cut, cut_by, embedding_text
+from mose.search.wording import both_words, symbol_words
+
+DOUBTFUL_NS = 2_000_000_000
+"""File systems may stamp two changes within this time alike."""
+
+
+class CutChunk(NamedTuple):
+    """One chunk ready to be stored, its words already split. A tuple: millions pass between processes."""
+
+    first_line: int
+    last_line: int
+    kind: str
+    symbol: str
+    signature: str
+    context: str
+    defines: str  # names, one a line
+    text: str
+    key: bytes  # of language and embedding text: equal keys have equal vectors
+    context_words: str  # words of the embedding text before the text itself
+    text_words: str  # words of the text, identifiers split
+    whole_words: str  # identifiers of more than one part, whole
+    symbol_words: str  # both forms of symbol and defines
+
+
+class CutFile(NamedTuple):
+    """One file read and cut. ``skipped``: why its content is left out; ``same``: it has not changed."""
+
+    path: str
+    hash: bytes
+    size_bytes: int
+    modified_ns: int
+    doubtful: bool  # modified so shortly before reading that an equal time stamp proves nothing
+    language: str
+    cut_by: str
+    skipped: str
+    same: bool
+    chunks: list[CutChunk]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutTask:
+    """One file to read, and what the index knows of it, so that equal content is not cut again."""
+
+    file: SourceFile
+    known_hash: bytes | None = None
+    known_skip: str = ""
+
+
+def embedding_key(language: str, text: str) -> bytes:
+    """The key under which a vector is shared: 16 bytes of language and embedding text."""
+    data = f"{language}\0{text}".encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(data, digest_size=16).digest()
+
+
+def cut_file(root: Path, task: CutTask, limits: WalkLimits, config: ChunkerConfig) -> CutFile:
+    """One file read, judged and cut, ready to be stored."""
+    file = task.file
+    started_ns = time.time_ns()
+    text = read_source(root, file, limits)
+    skipped = "" if isinstance(text, str) else text.reason
+    digest = b""
+    if isinstance(text, str):
+        digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    same = task.known_hash == digest and task.known_skip == skipped
+    chunks: list[Chunk] = [] if same or not isinstance(text, str) else cut(text, file.language, config)
+    return CutFile(
+        path=file.path,
+        hash=digest,
+        size_bytes=file.size_bytes,
+        modified_ns=file.modified_ns,
+        doubtful=file.modified_ns > started_ns - DOUBTFUL_NS,
+        language=file.language,
+        cut_by=cut_by(file.language),
+        skipped=skipped,
+        same=same,
+        chunks=[_prepare(chunk) for chunk in chunks],
+    )
+
+
+def _prepare(chunk: Chunk) -> CutChunk:
+    embedded = embedding_text(chunk)
+    context = embedded.removesuffix(chunk.text)
+    defines = "\n".join(chunk.defines)
+    text_words, whole_words = both_words(chunk.text)
+    return CutChunk(
+        first_line=chunk.first_line,
+        last_line=chunk.last_line,
+        kind=chunk.kind,
+        symbol=chunk.symbol,
+        signature=chunk.signature,
+        context=chunk.context,
+        defines=defines,
+        text=chunk.text,
+        key=embedding_key(chunk.language, embedded),
+        context_words=both_words(context)[0],
+        text_words=text_words,
+        whole_words=whole_words,
+        symbol_words=symbol_words(chunk.symbol, defines),
+    )

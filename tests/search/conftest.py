@@ -1,0 +1,22 @@
+"""A small tree and its index, for tests of the index itself."""
+
+from __future__ import annotations
+
+import pytest
+from index_doubles import SOURCES, WordEncoder, write_tree
+
+from mose.search.indexer import refresh
+from mose.search.location import index_folder
+from mose.search.store import Store
+
+
+@pytest.fixture
+def tree(tmp_path):
+    return write_tree(tmp_path / "tree", SOURCES)
+
+
+@pytest.fixture
+def store(tree):
+    with Store.open(index_folder(tree)) as opened:
+        refresh(opened, tree, WordEncoder())
+        yield opened
