@@ -76,9 +76,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Build:
         changes = {**EXITS, **(BERT if block == "bert" else {}), **changes}
         key = repr(sorted(changes.items(), key=str))
         if key not in made:
-            made[key] = write_checkpoint(
-                tmp_path_factory.mktemp("checkpoint") / "tiny", preset("tiny", **changes)
-            )
+            made[key] = write_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny", preset("tiny", **changes))
         return made[key]
 
     return build
@@ -93,7 +91,7 @@ def runtime_folder(checkpoint: Build, tmp_path_factory: pytest.TempPathFactory) 
         key = repr((block, dtype, sorted(changes.items(), key=str)))
         if key not in made:
             folder = tmp_path_factory.mktemp("runtime") / "tiny"
-            export(checkpoint(block, **changes), folder, dtype=dtype)
+            export(checkpoint(block, **changes), folder, dtype=dtype, calibration=TEXTS)
             made[key] = folder
         return made[key]
 

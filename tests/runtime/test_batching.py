@@ -25,9 +25,7 @@ def test_every_row_comes_once_within_the_budget(lengths, budget):
 
 @given(st.integers(0, 5000))
 def test_windows_cover_all_texts_once(num_texts):
-    assert [i for window in windows(num_texts) for i in range(window.start, window.stop)] == list(
-        range(num_texts)
-    )
+    assert [i for window in windows(num_texts) for i in range(window.start, window.stop)] == list(range(num_texts))
 
 
 @pytest.fixture(autouse=True)

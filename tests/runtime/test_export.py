@@ -39,10 +39,7 @@ def torch_embeddings(folder, texts):
     token_ids, keep = torch.from_numpy(token_ids), torch.from_numpy(keep)
     with torch.no_grad():
         hidden = model(token_ids, keep)
-        return {
-            exit_layer: model.project(exit_layer, states, keep).numpy()
-            for exit_layer, states in hidden.items()
-        }
+        return {exit_layer: model.project(exit_layer, states, keep).numpy() for exit_layer, states in hidden.items()}
 
 
 @pytest.mark.parametrize(("block", "changes"), VARIANTS)
@@ -58,9 +55,7 @@ def test_float32_graph_equals_torch_at_every_exit(block, changes, checkpoint, ru
 @pytest.mark.parametrize(("block", "changes"), VARIANTS)
 def test_int8_graph_stays_near_float32(block, changes, runtime_folder):
     exact = Encoder.load(runtime_folder(block, **changes)).encode_exits(TEXTS, language="python")
-    rounded = Encoder.load(runtime_folder(block, dtype="int8", **changes)).encode_exits(
-        TEXTS, language="python"
-    )
+    rounded = Encoder.load(runtime_folder(block, dtype="int8", **changes)).encode_exits(TEXTS, language="python")
     for exit_layer in exact:
         cosine = (exact[exit_layer] * rounded[exit_layer]).sum(1)
         norms = np.linalg.norm(exact[exit_layer], axis=1) * np.linalg.norm(rounded[exit_layer], axis=1)
@@ -86,7 +81,7 @@ def test_float32_graph_equals_transformers_bert_at_every_exit(tmp_path):
     keep = tokens["attention_mask"][..., None].float()
     convert_bert(folder, tmp_path / "ladder", exits=(2, 3, 4, 6), max_tokens=256)
     export(tmp_path / "ladder", tmp_path / "float32")
-    export(tmp_path / "ladder", tmp_path / "int8", dtype="int8")
+    export(tmp_path / "ladder", tmp_path / "int8", dtype="int8", calibration=[])
     exact, rounded = Encoder.load(tmp_path / "float32"), Encoder.load(tmp_path / "int8")
     for exit_layer in (2, 3, 4, 6):
         mean = (states[exit_layer] * keep).sum(1) / keep.sum(1)
@@ -109,16 +104,11 @@ def external_ranges(path):
 @pytest.mark.parametrize("dtype", ["float32", "int8"])
 def test_graphs_share_one_weights_file_and_shallow_exits_end_early(dtype, runtime_folder):
     folder = runtime_folder(dtype=dtype)
-    ranges = {
-        name: external_ranges(folder / f"{name}.onnx") for name in ("exit_1", "exit_2", "exit_4", "all_exits")
-    }
+    ranges = {name: external_ranges(folder / f"{name}.onnx") for name in ("exit_1", "exit_2", "exit_4", "all_exits")}
     for name in ("exit_1", "exit_2", "exit_4"):
         assert ranges[name].items() <= ranges["all_exits"].items()
         assert (folder / f"{name}.onnx").stat().st_size < 64_000
-    ends = [
-        max(offset + length for offset, length in ranges[name].values())
-        for name in ("exit_1", "exit_2", "exit_4")
-    ]
+    ends = [max(offset + length for offset, length in ranges[name].values()) for name in ("exit_1", "exit_2", "exit_4")]
     assert ends[0] < ends[1] < ends[2] == (folder / "weights.bin").stat().st_size
 
 

@@ -53,9 +53,7 @@ def test_forgetting_words_changes_nothing(runtime_folder, monkeypatch):
 
 def test_table_of_another_vocabulary_is_refused(checkpoint, tmp_path):
     tokenizer = CodeTokenizer.load(checkpoint())
-    save_file(
-        {"vectors": np.ones((3, 2), np.int8), "factors": np.ones(3, np.float32)}, tmp_path / "t.safetensors"
-    )
+    save_file({"vectors": np.ones((3, 2), np.int8), "factors": np.ones(3, np.float32)}, tmp_path / "t.safetensors")
     with pytest.raises(ModelError, match="got 3"):
         TokenTable(tmp_path / "t.safetensors", tokenizer)
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # the tests beside this file share index_doubles
 from index_doubles import SOURCES, WordEncoder, write_tree
 
 from mose.search.indexer import refresh

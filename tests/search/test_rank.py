@@ -82,6 +82,15 @@ def test_an_old_copy_comes_after_its_original():
     assert order("Field", table, lexical=[6.0, 5.0]) == ["pkg/fields.py", "pkg/v1/fields.py"]
 
 
+def test_a_folder_of_namesakes_is_a_copy_whatever_it_defines():
+    names = ["fields.py", "main.py", "types.py", "tools.py"]
+    above = [(f"pkg/{name}", "a", "a") for name in names]
+    old = [(f"pkg/v1/{name}", "b", "b") for name in [*names, "only_there.py"]]
+    table = table_of(*above, *old)
+    best = order("read something", table, lexical=[5.0] * 4 + [6.0] * 5)[:4]
+    assert set(best) == {path for path, _, _ in above}
+
+
 def test_a_file_of_the_same_name_with_other_content_is_no_copy():
     table = table_of(("pkg/v1/fields.py", "Rope", "Rope\nKnot"), ("pkg/fields.py", "Field", "Field\nModel"))
     assert order("something else", table, lexical=[6.0, 5.0])[0] == "pkg/v1/fields.py"

@@ -68,8 +68,7 @@ class ExitVectors:
         known = places >= 0
         self.places: Rows = places[known]
         self.rows: Rows = rows[known]
-        self.row_of = np.full(len(table), -1, dtype=np.int64)
-        self.row_of[self.places] = self.rows
+        self.num_chunks = len(table)
         self._norms: dict[int, Floats] = {}
 
     @property
@@ -77,16 +76,10 @@ class ExitVectors:
         """Chunks that have a vector."""
         return len(self.places)
 
-    def cosines(self, query: Floats, at: Rows | None = None) -> Floats:
-        """Cosine of every chunk [N], or of the chunks in rows ``at``, with a unit query; nan where unknown."""
+    def cosines(self, query: Floats) -> Floats:
+        """Cosine of every chunk [N] with a unit query; nan where no vector is known."""
         width = len(query)
-        num_chunks = len(self.row_of)
-        if at is not None:
-            out = np.full(len(at), np.nan, dtype=np.float32)
-            rows = self.row_of[at]
-            out[rows >= 0] = self._unit(self.matrix[rows[rows >= 0], :width] @ query, rows[rows >= 0], width)
-            return out
-        out = np.full(num_chunks, np.nan, dtype=np.float32)
+        out = np.full(self.num_chunks, np.nan, dtype=np.float32)
         if not len(self.rows):
             return out
         values = self.matrix[:, :width] @ query
@@ -97,8 +90,8 @@ class ExitVectors:
         if width == self.matrix.shape[1]:
             return values
         if width not in self._norms:
-            self._norms[width] = np.linalg.norm(self.matrix[:, :width], axis=1)
-        return values / np.maximum(self._norms[width][rows], 1e-9)
+            self._norms[width] = np.linalg.norm(self.matrix[:, :width], axis=1).astype(np.float32)
+        return np.asarray(values / np.maximum(self._norms[width][rows], 1e-9), dtype=np.float32)
 
 
 def gather(

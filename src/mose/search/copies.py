@@ -1,7 +1,8 @@
-"""Old copies: a file that repeats what a file of the same name defines in a folder above it.
+"""Old copies: files that repeat those above them.
 
 Packages keep a former version of themselves in a folder inside (``pydantic/v1/fields.py`` beside
-``pydantic/fields.py``); who searches wants the one above.
+``pydantic/fields.py``); who searches wants the one above. A file is taken for a copy if one of the same name in a
+folder above defines half of its names, or if half of the files in its folder have a namesake in the folder above.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ class _Copies:
         self.order = np.argsort(table.file_row, kind="stable")
         self.starts = np.searchsorted(table.file_row[self.order], np.arange(len(table.paths) + 1))
         self.answers: dict[int, bool] = {}
+        self.files_of: dict[str, list[str]] = {}
+        for path in table.paths:
+            folder, _, name = path.rpartition("/")
+            self.files_of.setdefault(folder, []).append(name)
 
     def names(self, table: ChunkTable, row: int) -> set[str]:
         chunks = self.order[self.starts[row] : self.starts[row + 1]].tolist()
@@ -32,7 +37,7 @@ _known: WeakKeyDictionary[ChunkTable, _Copies] = WeakKeyDictionary()
 
 
 def is_old_copy(table: ChunkTable, file_row: int) -> bool:
-    """True if a folder above has a file of the same name that shares half of this file's definitions.
+    """True if a file repeats one above it, or lies in a folder that repeats the one above.
 
     Args:
         table: All chunks of the index.
@@ -49,6 +54,8 @@ def is_old_copy(table: ChunkTable, file_row: int) -> bool:
 
 def _look(table: ChunkTable, copies: _Copies, file_row: int) -> bool:
     folder, _, name = table.paths[file_row].rpartition("/")
+    if _repeats_parent(copies, folder):
+        return True
     own: set[str] | None = None
     while folder:
         folder = folder.rpartition("/")[0]
@@ -60,3 +67,16 @@ def _look(table: ChunkTable, copies: _Copies, file_row: int) -> bool:
         if len(own) >= 2 and 2 * len(own & copies.names(table, above)) >= len(own):
             return True
     return False
+
+
+def _repeats_parent(copies: _Copies, folder: str) -> bool:
+    """True if half of a folder's files, and more than a few, have a namesake in the folder above."""
+    if not folder:
+        return False
+    above = set(copies.files_of.get(folder.rpartition("/")[0], ()))
+    own = [name for name in copies.files_of[folder] if name.split(".", 1)[0] not in _EVERYWHERE]
+    return len(own) >= _MIN_FILES and 2 * sum(name in above for name in own) >= len(own)
+
+
+_EVERYWHERE = frozenset({"__init__", "__main__", "index", "mod", "package", "package-info", "Makefile", "README"})
+_MIN_FILES = 4

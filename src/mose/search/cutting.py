@@ -27,7 +27,8 @@ GROUP_BYTES = 262_144
 GROUP_FILES = 64
 MIN_POOL_BYTES = 1_500_000
 """Less than this is cut sooner than workers start."""
-MAX_WORKERS = 8
+MAX_WORKERS = 4
+"""More would only wait for this process, which stores and embeds what they cut."""
 
 
 def cut_files(

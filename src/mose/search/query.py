@@ -325,14 +325,13 @@ class CodeIndex:
         return known
 
     def _encode(self, text: str, exit_layer: int) -> NDArray[np.float32]:
-        return self._narrowed(exit_layer).encode([text], kind="query")[0]
+        vector: NDArray[np.float32] = self.encoder.at(exit=exit_layer).encode([text], kind="query")[0]
+        return vector
 
     def _encode_chunk(self, chunk: StoredChunk, exit_layer: int) -> NDArray[np.float32]:
-        encoder = self._narrowed(exit_layer)
-        return encoder.encode([chunk.text], kind="code", language=chunk.language)[0]
-
-    def _narrowed(self, exit_layer: int) -> Encoder:
-        return self.encoder.at(exit=exit_layer)
+        encoder = self.encoder.at(exit=exit_layer)
+        vector: NDArray[np.float32] = encoder.encode([chunk.text], kind="code", language=chunk.language)[0]
+        return vector
 
     def _telling(self, words: Query, count: int = 24) -> tuple[str, ...]:
         """The rarest words of a long text: those that tell where it comes from."""

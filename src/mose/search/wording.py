@@ -7,17 +7,13 @@ from functools import lru_cache
 
 from mose.words import identifiers, parts
 
-_CACHED_IDENTIFIERS = 200_000
+_CACHED_IDENTIFIERS = 50_000  # in every worker process: most occurrences, little memory
 
 
 @lru_cache(maxsize=_CACHED_IDENTIFIERS)
-def _split(identifier: str) -> str:
-    return " ".join(parts(identifier))
-
-
-@lru_cache(maxsize=_CACHED_IDENTIFIERS)
-def _whole(identifier: str) -> str:
-    return identifier.lower() if len(parts(identifier)) > 1 else ""
+def _both(identifier: str) -> tuple[str, str]:
+    found = parts.__wrapped__(identifier)  # kept here, so not there as well
+    return " ".join(found), identifier.lower() if len(found) > 1 else ""
 
 
 def both_words(text: str) -> tuple[str, str]:
@@ -27,8 +23,8 @@ def both_words(text: str) -> tuple[str, str]:
         >>> both_words("x = parse_date(isoText)")
         ('x parse date iso text', 'parse_date isotext')
     """
-    found = identifiers(text)
-    return " ".join(map(_split, found)), " ".join(filter(None, map(_whole, found)))
+    pairs = list(map(_both, identifiers(text)))
+    return " ".join([split for split, _ in pairs]), " ".join([whole for _, whole in pairs if whole])
 
 
 def symbol_words(symbol: str, defines: str) -> str:
