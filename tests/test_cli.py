@@ -32,7 +32,7 @@ def test_search_shows_place_symbol_score_and_snippet(mose, sample_tree):
     code, out, err = mose("search", "give a connection back to the pool", sample_tree, "--limit", 1)
     assert code == 0
     assert re.fullmatch(r"0\.\d\d  src/network\.py:1-24  ProxyPool", out.splitlines()[0])
-    assert out.splitlines()[1] == "     18  def release(self, connection):"
+    assert out.splitlines()[1] == "     19  def release(self, connection):"
     assert re.fullmatch(r"1 of \d+ chunks in \d+\.\d s.*\n", err)
 
 

@@ -95,8 +95,6 @@ def test_whole_number_is_accepted_where_a_float_stands() -> None:
     assert from_values({"rate": 1}, OptimizerConfig).rate == 1.0
 
 
-@pytest.mark.parametrize(
-    "file", sorted((Path(__file__).parents[1] / "configs").glob("*.toml")), ids=lambda f: f.name
-)
+@pytest.mark.parametrize("file", sorted((Path(__file__).parents[1] / "configs").glob("*.toml")), ids=lambda f: f.name)
 def test_shipped_config_is_valid(file: Path) -> None:
     read_toml(file, FinetuneConfig)

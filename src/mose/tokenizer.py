@@ -66,9 +66,7 @@ class TokenizerSettings:
         """
         missing = [field.name for field in fields(cls) if field.name not in settings]
         if missing:
-            raise ModelError(
-                f"{where} has no {', '.join(missing)}", remedy="Convert or export the model again."
-            )
+            raise ModelError(f"{where} has no {', '.join(missing)}", remedy="Convert or export the model again.")
         return cls(**{field.name: settings[field.name] for field in fields(cls)})
 
 
@@ -180,16 +178,12 @@ class CodeTokenizer:
         one = (language or DEFAULT_LANGUAGE) if language is None or isinstance(language, str) else None
         languages = list(language or ()) if one is None else [one] * len(texts)
         if len(languages) != len(texts):
-            raise ConfigError(
-                "languages", got=len(languages), allowed=f"one, or one for each of {len(texts)} texts"
-            )
+            raise ConfigError("languages", got=len(languages), allowed=f"one, or one for each of {len(texts)} texts")
         encoded: dict[int, list[int]] = {}
         for name in dict.fromkeys(languages):
             rows = [row for row, other in enumerate(languages) if other == name]
             left, right = (side.replace("{language}", name.lower()) for side in (before, after))
-            encoded.update(
-                zip(rows, self._encode([texts[row] for row in rows], left, right, limit), strict=True)
-            )
+            encoded.update(zip(rows, self._encode([texts[row] for row in rows], left, right, limit), strict=True))
         return [encoded[row] for row in range(len(texts))]
 
     def frame(self, *, kind: Kind) -> tuple[list[int], list[int]]:
@@ -240,9 +234,7 @@ class CodeTokenizer:
         return int(token_id)
 
 
-def pad_batch(
-    ids: Sequence[Sequence[int]], *, pad_id: int, side: Side
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def pad_batch(ids: Sequence[Sequence[int]], *, pad_id: int, side: Side) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Token ids of one batch as a rectangle, and which of them are real.
 
     Returns:

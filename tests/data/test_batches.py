@@ -85,9 +85,7 @@ def test_another_seed_gives_other_batches(folder: Path) -> None:
 
 
 def test_every_row_is_seen_equally_often(folder: Path) -> None:
-    data = DataConfig(
-        folder=str(folder), rename=0, hide_name=0, sources=(SourceConfig(name="t", file="texts.jsonl"),)
-    )
+    data = DataConfig(folder=str(folder), rename=0, hide_name=0, sources=(SourceConfig(name="t", file="texts.jsonl"),))
     (source,) = open_sources(data, batch_pairs=5, mixed=False)
     batches = PairBatches([source], pairs=5, seed=0)
     seen = Counter((pair.query, pair.code) for _ in range(8 * 20) for pair in next(batches).pairs)

@@ -5,9 +5,7 @@ import pytest
 
 from mose.data.rename import defined_name, hide_defined_name, rename_frequent
 
-PYTHON = (
-    "def total(prices):\n    result = 0\n    for price in prices:\n        result += price\n    return result"
-)
+PYTHON = "def total(prices):\n    result = 0\n    for price in prices:\n        result += price\n    return result"
 
 
 @pytest.mark.parametrize(

@@ -40,9 +40,7 @@ def test_transformers_reads_the_folder_too(model: MoseModel, model_folder: Path)
     assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in loaded.state_dict().items())
 
 
-def test_weights_above_the_last_exit_are_not_read(
-    model: MoseModel, model_folder: Path, batch: TextBatch
-) -> None:
+def test_weights_above_the_last_exit_are_not_read(model: MoseModel, model_folder: Path, batch: TextBatch) -> None:
     loaded = load_model(model_folder, last_exit=2)
     assert len(loaded.layers) == 2
     for exit_layer, rows in loaded.embed(batch).items():
@@ -50,9 +48,7 @@ def test_weights_above_the_last_exit_are_not_read(
 
 
 def test_dtype_can_be_chosen(model_folder: Path) -> None:
-    assert {tensor.dtype for tensor in load_model(model_folder, dtype=torch.bfloat16).parameters()} == {
-        torch.bfloat16
-    }
+    assert {tensor.dtype for tensor in load_model(model_folder, dtype=torch.bfloat16).parameters()} == {torch.bfloat16}
 
 
 def test_absent_exit_is_refused_with_what_to_do(model_folder: Path) -> None:
@@ -68,9 +64,7 @@ def damaged(model_folder: Path, tmp_path: Path, **changes: torch.Tensor | None) 
     folder = tmp_path / "damaged"
     copytree(model_folder, folder)
     tensors = {**load_file(folder / "model.safetensors"), **changes}
-    save_file(
-        {name: tensor for name, tensor in tensors.items() if tensor is not None}, folder / "model.safetensors"
-    )
+    save_file({name: tensor for name, tensor in tensors.items() if tensor is not None}, folder / "model.safetensors")
     return folder
 
 
@@ -88,15 +82,11 @@ def test_extra_tensor_is_named(model_folder: Path, tmp_path: Path) -> None:
 
 def test_misshapen_tensor_is_named(model_folder: Path, tmp_path: Path) -> None:
     folder = damaged(model_folder, tmp_path, **{"embeddings.tokens.weight": torch.zeros(5, 32)})
-    with pytest.raises(
-        ModelError, match=r"shape of embeddings\.tokens\.weight: got \(5, 32\), allowed: \(512, 32\)"
-    ):
+    with pytest.raises(ModelError, match=r"shape of embeddings\.tokens\.weight: got \(5, 32\), allowed: \(512, 32\)"):
         load_model(folder)
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"pickle", struct.pack("<Q", 2**40) + b"{}", struct.pack("<Q", 4) + b"null"]
-)
+@pytest.mark.parametrize("content", [b"", b"pickle", struct.pack("<Q", 2**40) + b"{}", struct.pack("<Q", 4) + b"null"])
 def test_foreign_weights_are_refused(model_folder: Path, tmp_path: Path, content: bytes) -> None:
     folder = tmp_path / "foreign"
     copytree(model_folder, folder)

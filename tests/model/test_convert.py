@@ -135,9 +135,7 @@ def test_other_kinds_of_model_are_refused(
 
 
 @pytest.mark.parametrize("exits", [(), (0,), (3,), (-1, 2)])
-def test_exits_that_the_model_has_not_are_refused(
-    foreign: Path, tmp_path: Path, exits: tuple[int, ...]
-) -> None:
+def test_exits_that_the_model_has_not_are_refused(foreign: Path, tmp_path: Path, exits: tuple[int, ...]) -> None:
     with pytest.raises(ConfigError, match="exits"):
         convert_bert(foreign, tmp_path / "out", exits=exits)
 
@@ -184,9 +182,7 @@ def test_minilm_equals_its_own_hidden_states_at_every_exit(tmp_path: Path) -> No
     convert_bert(source, tmp_path / "ladder", exits=(2, 3, 4, 6))
     ours, tokenizer = load_model(tmp_path / "ladder"), CodeTokenizer.load(tmp_path / "ladder")
     assert (ours.settings.max_tokens, ours.settings.pooling) == (256, "mean")
-    batch = text_batch(
-        tokenizer, ["open a connection through a proxy", "def f(x):\n    return x"], kind="query"
-    )
+    batch = text_batch(tokenizer, ["open a connection through a proxy", "def f(x):\n    return x"], kind="query")
     with torch.no_grad():
         expected = theirs(
             batch.token_ids_BT, attention_mask=batch.keep_BT.long(), output_hidden_states=True

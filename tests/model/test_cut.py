@@ -48,9 +48,7 @@ def test_cut_model_keeps_final_norm_at_every_exit_if_it_was_there(
     assert torch.equal(load_model(tmp_path / "cut").embed(batch)[2], every.embed(batch)[2])
 
 
-def test_cut_keeps_bytes_tokenizer_card_licences_and_training_weights(
-    model_folder: Path, tmp_path: Path
-) -> None:
+def test_cut_keeps_bytes_tokenizer_card_licences_and_training_weights(model_folder: Path, tmp_path: Path) -> None:
     cut(model_folder, 2, tmp_path / "cut")
     full, shorter = (
         load_file(model_folder / "model.safetensors"),
@@ -77,9 +75,7 @@ def test_cut_passes_bfloat16_through(model_folder: Path, tmp_path: Path) -> None
 
 def test_cut_of_a_cut_names_the_exits_left(model_folder: Path, tmp_path: Path) -> None:
     cut(model_folder, 2, tmp_path / "cut")
-    with pytest.raises(
-        ModelError, match=r"has no weights for exit 4\.\n  It was cut after exit 2\. Use --exit 0, "
-    ):
+    with pytest.raises(ModelError, match=r"has no weights for exit 4\.\n  It was cut after exit 2\. Use --exit 0, "):
         cut(tmp_path / "cut", 4, tmp_path / "again")
     assert not (tmp_path / "again").exists()
 

@@ -99,9 +99,7 @@ def test_embeddings_have_length_one_and_the_width_of_their_exit(model: MoseModel
         4: 32,
     }
     for exit_layer, rows in embeddings.items():
-        expected = (
-            torch.tensor([1.0, 1.0, 0.0]) if exit_layer == 0 else torch.ones(3)
-        )  # the last text has no words
+        expected = torch.tensor([1.0, 1.0, 0.0]) if exit_layer == 0 else torch.ones(3)  # the last text has no words
         torch.testing.assert_close(rows.norm(dim=1), expected)
 
 
@@ -125,9 +123,7 @@ def test_exit_0_without_words_is_refused(model: MoseModel, batch: TextBatch) -> 
 
 
 def test_unknown_exit_is_refused_by_name(model: MoseModel, batch: TextBatch) -> None:
-    with pytest.raises(
-        ModelError, match=r"has no exit 3\.\n  Use --exit 0, --exit 1, --exit 2 or --exit 4\."
-    ):
+    with pytest.raises(ModelError, match=r"has no exit 3\.\n  Use --exit 0, --exit 1, --exit 2 or --exit 4\."):
         model(batch.token_ids_BT, batch.keep_BT, last_exit=3)
 
 

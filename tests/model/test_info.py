@@ -35,10 +35,7 @@ def test_1b_has_the_published_parameters() -> None:
 
 def test_1b_has_the_published_flops() -> None:
     for column, length in enumerate((128, 512, 1024, 2048)):
-        got = {
-            one.exit_layer: round(one.flops_per_token / 1e9, 3)
-            for one in info(preset("1b"), length=length).exits
-        }
+        got = {one.exit_layer: round(one.flops_per_token / 1e9, 3) for one in info(preset("1b"), length=length).exits}
         assert got == {exit_layer: figures[2][column] for exit_layer, figures in PUBLISHED.items()}
     assert {one.head_flops for one in info(preset("1b")).exits} == {4_194_304}
 
@@ -49,9 +46,7 @@ def test_counts_equal_the_modules(model: MoseModel) -> None:
     assert tensor_shapes(model.settings) == shapes
 
 
-@pytest.mark.parametrize(
-    "changes", [{"use_bias": False}, {"head": "linear", "head_width": 8}, {"head_width": 8}]
-)
+@pytest.mark.parametrize("changes", [{"use_bias": False}, {"head": "linear", "head_width": 8}, {"head_width": 8}])
 def test_shapes_follow_the_settings(changes: dict[str, object]) -> None:
     model = MoseModel(MoseConfig.preset("tiny", **changes))
     assert tensor_shapes(model.settings) == {name: tuple(t.shape) for name, t in model.state_dict().items()}

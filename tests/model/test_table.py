@@ -35,13 +35,8 @@ def test_principal_components_are_those_of_a_singular_value_decomposition() -> N
 
 
 def test_whitening_makes_variances_alike() -> None:
-    rows = torch.randn(500, 4, generator=torch.Generator().manual_seed(0)) * torch.tensor(
-        [8.0, 4.0, 2.0, 1.0]
-    )
-    spread = [
-        principal_components(rows, torch.ones(500), 4, whitening=power).std(dim=0)
-        for power in (0.0, 0.5, 1.0)
-    ]
+    rows = torch.randn(500, 4, generator=torch.Generator().manual_seed(0)) * torch.tensor([8.0, 4.0, 2.0, 1.0])
+    spread = [principal_components(rows, torch.ones(500), 4, whitening=power).std(dim=0) for power in (0.0, 0.5, 1.0)]
     assert spread[0][0] / spread[0][3] == pytest.approx(8, rel=0.1)
     assert spread[1][0] / spread[1][3] == pytest.approx(8**0.5, rel=0.1)
     assert spread[2][0] / spread[2][3] == pytest.approx(1, rel=1e-3)
@@ -83,9 +78,7 @@ def test_frequent_tokens_weigh_less_and_special_tokens_nothing(tokenizer: CodeTo
 
 def test_wrong_width_is_refused(tokenizer: CodeTokenizer) -> None:
     model = MoseModel(MoseConfig.preset("tiny", exits=(0, 4), table_width=8))
-    with pytest.raises(
-        ConfigError, match="table width: got 9, allowed: the table's 8, at most the encoder's 32"
-    ):
+    with pytest.raises(ConfigError, match="table width: got 9, allowed: the table's 8, at most the encoder's 32"):
         fill_table(model, tokenizer, TableRecipe(width=9))
 
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from mose.runtime import quantize
 from mose.runtime.quantize import quantize_columns, quantize_rows
 
 MATRICES = arrays(np.float32, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.floats(-1e3, 1e3, width=32))
@@ -59,3 +60,10 @@ def test_inputs_that_are_never_used_do_not_upset_the_rest():
     assert np.abs(matrix * scale - weight).max() < 6 * scale.max()
     plain = quantize_columns(weight)[0]
     np.testing.assert_array_equal(quantize_columns(weight, np.zeros((90, 90)))[0], plain)
+
+
+def test_size_of_blocks_changes_nothing(monkeypatch):
+    inputs, weight = correlated_inputs(4), np.random.default_rng(5).normal(size=(90, 20)).astype(np.float32)
+    expected, _ = quantize_columns(weight, inputs.T @ inputs)
+    monkeypatch.setattr(quantize, "_BLOCK_INPUTS", 7)
+    np.testing.assert_array_equal(quantize_columns(weight, inputs.T @ inputs)[0], expected)

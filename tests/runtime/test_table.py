@@ -51,6 +51,20 @@ def test_forgetting_words_changes_nothing(runtime_folder, monkeypatch):
     np.testing.assert_allclose(one_by_one, expected, atol=1e-6)
 
 
+def test_word_without_tokens_counts_nothing(tmp_path):
+    class Tokenizer:
+        vocab_size = 3
+
+        def word_ids(self, words):
+            return [{"a": [0], "none": [], "pair": [1, 2]}[word] for word in words]
+
+    vectors = np.array([[1, 0], [0, 1], [0, 2]], np.float32)
+    save_file({"vectors": vectors, "factors": np.ones(3, np.float32)}, tmp_path / "t.safetensors")
+    table = TokenTable(tmp_path / "t.safetensors", Tokenizer())
+    found = table.encode_words([["none"], ["a", "none"], ["pair", "none"]])
+    assert found.tolist() == [[0, 0], [1, 0], [0, 1]]
+
+
 def test_table_of_another_vocabulary_is_refused(checkpoint, tmp_path):
     tokenizer = CodeTokenizer.load(checkpoint())
     save_file({"vectors": np.ones((3, 2), np.int8), "factors": np.ones(3, np.float32)}, tmp_path / "t.safetensors")

@@ -72,9 +72,7 @@ def ladder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     trainer = trainers.WordPieceTrainer(vocab_size=300, special_tokens=SPECIAL, show_progress=False)
-    tokenizer.train_from_iterator(
-        [str(row[key]) for row in pair_rows(40) for key in ("query", "code")], trainer
-    )
+    tokenizer.train_from_iterator([str(row[key]) for row in pair_rows(40) for key in ("query", "code")], trainer)
     tokenizer.save(str(folder / "tokenizer.json"))
     torch.manual_seed(0)
     config = MoseConfig.preset(

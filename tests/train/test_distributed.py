@@ -75,11 +75,7 @@ def test_two_processes_equal_one_in_gradients_and_in_the_trained_model(
     for name, weights in trained[0].items():
         assert torch.allclose(weights, trained[1][name], atol=1e-4), name
     values = [
-        [
-            json.loads(line)["tasks"]
-            for line in (tmp_path / name / "log.jsonl").open()
-            if '"validation"' in line
-        ]
+        [json.loads(line)["tasks"] for line in (tmp_path / name / "log.jsonl").open() if '"validation"' in line]
         for name in ("one", "two")
     ]
     assert values[0][0].keys() == values[1][0].keys()

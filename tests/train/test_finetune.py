@@ -181,8 +181,6 @@ def test_what_does_not_fit_is_refused_before_training(
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
-def test_command_line_reports_errors_without_traceback(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_command_line_reports_errors_without_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert finetune.main([str(tmp_path / "absent.toml")]) == 1
     assert "no settings file" in capsys.readouterr().err

@@ -57,9 +57,7 @@ def gradients(run: object, *, dropout: float) -> tuple[dict[str, Tensor], dict[s
 def _project(model: MoseModel, one: int, hidden: Tensor, keep: Tensor) -> Tensor:
     from mose.model.heads import pool
 
-    return torch.nn.functional.normalize(
-        model.heads[str(one)](pool(hidden, keep, model.settings.pooling)), dim=1
-    )
+    return torch.nn.functional.normalize(model.heads[str(one)](pool(hidden, keep, model.settings.pooling)), dim=1)
 
 
 def compare(dropout: float) -> None:

@@ -42,9 +42,7 @@ def test_mined_file_trains_and_never_names_an_answer(ladder: Path, data_folder: 
     out = tmp_path / "hard.jsonl.xz"
     config = MiningConfig(first_rank=0, last_rank=40, margin=2.0, count=3)
     assert mine_hard_negatives(ladder, data_folder / "train.jsonl", out, config) > 40
-    data = DataConfig(
-        folder=str(tmp_path), hard_negatives=2, sources=(SourceConfig(name="hard", file=out.name),)
-    )
+    data = DataConfig(folder=str(tmp_path), hard_negatives=2, sources=(SourceConfig(name="hard", file=out.name),))
     (source,) = open_sources(data, batch_pairs=8, mixed=False)
     rows = [unit[0] for unit in source.units]
     by_code = {row.code: row for row in rows}

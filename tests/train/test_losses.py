@@ -49,9 +49,7 @@ def test_extra_codes_add_columns_and_masked_ones_do_not() -> None:
     query, code, extra = unit(4, 6), unit(4, 6, seed=1), unit(3, 6, seed=2)
     plain = contrastive_loss(query, code, scale=5.0)
     more = contrastive_loss(query, code, scale=5.0, extra_code_ED=extra)
-    masked = contrastive_loss(
-        query, code, scale=5.0, extra_code_ED=extra, shared_BE=torch.ones(4, 3, dtype=torch.bool)
-    )
+    masked = contrastive_loss(query, code, scale=5.0, extra_code_ED=extra, shared_BE=torch.ones(4, 3, dtype=torch.bool))
     assert float(more) > float(plain)
     assert float(masked) == pytest.approx(float(plain), abs=1e-12)
 
@@ -129,7 +127,5 @@ def test_widths_add_a_term_of_renormalised_leading_dimensions() -> None:
         config=LossConfig(widths=(4,)),
     )
     cut = [functional.normalize(side[4][:, :4], dim=1) for side in (query, code)]
-    assert float(terms["exit_04_width_4"]) == pytest.approx(
-        float(contrastive_loss(*cut, scale=5.0)), rel=1e-6
-    )
+    assert float(terms["exit_04_width_4"]) == pytest.approx(float(contrastive_loss(*cut, scale=5.0)), rel=1e-6)
     assert "exit_00_width_4" not in terms

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace as Arguments
+from pathlib import Path
 
 from mose.cli.output import print_json_lines
 
@@ -11,9 +12,19 @@ def info(arguments: Arguments) -> int:
     """``mose info``: what each exit costs."""
     from mose.model import info as model_info
     from mose.model.presets import PRESETS, preset
+    from mose.model.settings import ModelSettings
+    from mose.runtime.manifest import Manifest
+    from mose.runtime.model import model_folder
 
-    model = preset(arguments.model) if arguments.model in PRESETS else arguments.model
-    found = model_info.info(model, length=arguments.length)
+    if arguments.model in PRESETS:
+        found = model_info.info(preset(arguments.model), length=arguments.length)
+    elif (Path(arguments.model) / "config.json").is_file():
+        found = model_info.info(arguments.model, length=arguments.length)
+    else:  # the form that runs: its manifest knows the model, its weights are packed
+        manifest = Manifest.read(model_folder(arguments.model))
+        settings = ModelSettings.from_json(manifest.settings, where=f"the manifest of {manifest.name}")
+        size = {"int8": 1.0, "float32": 4.0}[manifest.dtype]
+        found = model_info.info(settings, length=arguments.length, bytes_per_value=size)
     if arguments.json:
         from dataclasses import asdict
 

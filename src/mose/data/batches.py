@@ -88,9 +88,7 @@ class PairBatches:
             return [int(number) for number in rng.choice(count, size=self._pairs, p=self._shares)]
         # Steps of the golden section spread each source evenly over any stretch of the run.
         place = (self._offset + self._step * _GOLDEN) % 1.0
-        return [
-            min(count - 1, int(np.searchsorted(self._shares.cumsum(), place, side="right")))
-        ] * self._pairs
+        return [min(count - 1, int(np.searchsorted(self._shares.cumsum(), place, side="right")))] * self._pairs
 
     def _draw(self, number: int, rng: np.random.Generator, keys: set[int], held: list[int]) -> Pair | None:
         """A pair of the source that clashes with none of the batch; None if there is none."""
@@ -105,9 +103,7 @@ class PairBatches:
             held.append(unit)
         return None
 
-    def _substitute(
-        self, rng: np.random.Generator, keys: set[int], held: list[list[int]], used_up: set[int]
-    ) -> Pair:
+    def _substitute(self, rng: np.random.Generator, keys: set[int], held: list[list[int]], used_up: set[int]) -> Pair:
         """A pair of another source where the chosen one has no more for this batch."""
         others = [number for number in np.argsort(-self._shares).tolist() if number not in used_up]
         for number in others if self._mixed else []:
@@ -140,9 +136,7 @@ class PairBatches:
             "step": self._step,
             "sources": {
                 source.name: {"units": len(source), "pass": done, "at": at, "waiting": list(waiting)}
-                for source, done, at, waiting in zip(
-                    self._sources, self._pass, self._at, self._waiting, strict=True
-                )
+                for source, done, at, waiting in zip(self._sources, self._pass, self._at, self._waiting, strict=True)
             },
         }
 

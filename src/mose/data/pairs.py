@@ -157,16 +157,12 @@ def read_rows(
         seen.add(key)
         name = str(value.get("func") or "").rsplit(".", 1)[-1]
         negatives = _negatives(value, path, number)
-        rows.append(
-            Row(text=text, code=code, language=language, group=str(group), name=name, negatives=negatives)
-        )
+        rows.append(Row(text=text, code=code, language=language, group=str(group), name=name, negatives=negatives))
     return rows
 
 
 def _negatives(value: dict[str, Any], path: Path, number: int) -> tuple[str, ...]:
     negatives = value.get("negatives") or []
-    if not isinstance(negatives, list) or not all(
-        isinstance(code, str) and code.strip() for code in negatives
-    ):
+    if not isinstance(negatives, list) or not all(isinstance(code, str) and code.strip() for code in negatives):
         raise DataError(f"{path}, line {number}, field 'negatives'", got=negatives, allowed="a list of codes")
     return tuple(negatives)

@@ -64,9 +64,7 @@ class Source:
             )
         first = rows[int(rng.integers(len(rows)))]
         others = [
-            row
-            for row in rows
-            if row is not first and (row.language != first.language or not self.cross_language)
+            row for row in rows if row is not first and (row.language != first.language or not self.cross_language)
         ]
         second = others[int(rng.integers(len(others)))]
         return Pair(
@@ -140,9 +138,7 @@ def open_source(config: SourceConfig, data: DataConfig, *, seed: int = 0) -> Sou
     )
 
 
-def _groups(
-    rows: list[Row], cross_language: bool, path: Path, dropped: Counter[str]
-) -> list[tuple[Row, ...]]:
+def _groups(rows: list[Row], cross_language: bool, path: Path, dropped: Counter[str]) -> list[tuple[Row, ...]]:
     members: defaultdict[str, list[Row]] = defaultdict(list)
     for row in rows:
         members[row.group].append(row)

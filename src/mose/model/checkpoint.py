@@ -53,9 +53,7 @@ def write_model(model: MoseModel, folder: Path, *, card: str | None = None) -> N
         (folder / "README.md").write_text(card, encoding="utf-8")
 
 
-def load_model(
-    folder: str | Path, *, last_exit: int | None = None, dtype: torch.dtype | None = None
-) -> MoseModel:
+def load_model(folder: str | Path, *, last_exit: int | None = None, dtype: torch.dtype | None = None) -> MoseModel:
     """The model of a folder, in evaluation mode.
 
     Args:

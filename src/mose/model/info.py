@@ -53,12 +53,15 @@ class ModelInfo:
     exits: tuple[ExitInfo, ...]
 
 
-def info(model: str | Path | ModelSettings, *, length: int = 128) -> ModelInfo:
+def info(
+    model: str | Path | ModelSettings, *, length: int = 128, bytes_per_value: float = _DEFAULT_BYTES_PER_VALUE
+) -> ModelInfo:
     """Layers, parameters, bytes and FLOPs by exit.
 
     Args:
-        model: A model folder, or the settings of a model (bytes are those of float32 then).
+        model: A model folder, or the settings of a model.
         length: Tokens in a sequence.
+        bytes_per_value: Of weights that are not there to be looked at (settings alone); float32 by default.
 
     Raises:
         ModelError: No such folder, or its weights do not belong to its config.
@@ -73,7 +76,7 @@ def info(model: str | Path | ModelSettings, *, length: int = 128) -> ModelInfo:
     if isinstance(model, ModelSettings):
         settings = model
         shapes = tensor_shapes(settings)
-        bytes_of = {name: math.prod(shape) * _DEFAULT_BYTES_PER_VALUE for name, shape in shapes.items()}
+        bytes_of = {name: math.prod(shape) * bytes_per_value for name, shape in shapes.items()}
     else:
         settings = ModelSettings.read(model)
         weights = Path(model) / WEIGHTS_FILE
@@ -88,9 +91,7 @@ def info(model: str | Path | ModelSettings, *, length: int = 128) -> ModelInfo:
         length=length,
         parameters=_count(shapes.values()),
         size_bytes=int(sum(bytes_of.values())),
-        exits=tuple(
-            _exit_info(settings, shapes, bytes_of, exit_layer, length) for exit_layer in settings.exits
-        ),
+        exits=tuple(_exit_info(settings, shapes, bytes_of, exit_layer, length) for exit_layer in settings.exits),
     )
 
 

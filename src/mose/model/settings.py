@@ -106,14 +106,10 @@ class ModelSettings:
 
     def _check_shapes(self) -> None:
         heads, kv_heads = self.num_heads, self.num_kv_heads
-        _require(
-            "num_heads", heads, self.hidden_size % heads == 0, f"a divisor of hidden_size {self.hidden_size}"
-        )
+        _require("num_heads", heads, self.hidden_size % heads == 0, f"a divisor of hidden_size {self.hidden_size}")
         _require("num_kv_heads", kv_heads, heads % kv_heads == 0, f"a divisor of num_heads {heads}")
         if self.block == "starcoder2":
-            _require(
-                "head size", self.head_size, self.head_size % 2 == 0, "an even number, for rotary positions"
-            )
+            _require("head size", self.head_size, self.head_size % 2 == 0, "an even number, for rotary positions")
         _require("max_tokens", self.max_tokens, self.max_tokens <= self.max_positions,
                  f"at most max_positions {self.max_positions}")  # fmt: skip
         for name in ("head_width", "table_width"):

@@ -69,9 +69,7 @@ def fill_table(
     frequency_V = token_frequencies(tokenizer, settings.vocab_size, recipe, code_sample=code_sample)
     frequency_V[torch.tensor(tokenizer.special_ids())] = 0.0
     outputs_VD = token_outputs(model, tokenizer, batch_tokens=recipe.batch_tokens, progress=progress)
-    vectors_VW = principal_components(
-        outputs_VD, frequency_V.sqrt(), recipe.width, whitening=recipe.whitening
-    )
+    vectors_VW = principal_components(outputs_VD, frequency_V.sqrt(), recipe.width, whitening=recipe.whitening)
     weights_V = torch.where(frequency_V > 0, recipe.smoothing / (recipe.smoothing + frequency_V), 0.0)
     model.table.vectors.copy_(vectors_VW)
     model.table.token_weights.copy_(weights_V)
@@ -134,9 +132,7 @@ def token_frequencies(
     in_language_V = 1.0 / torch.arange(2, vocab_size + 2, dtype=torch.float64)
     in_language_V /= in_language_V.sum()
     words = Counter(
-        word
-        for text in (standard_library() if code_sample is None else code_sample)
-        for word in split_words(text)
+        word for text in (standard_library() if code_sample is None else code_sample) for word in split_words(text)
     )
     in_code_V = torch.ones(vocab_size, dtype=torch.float64)  # once unseen: no token may have frequency 0
     for ids, times in zip(tokenizer.word_ids(list(words)), words.values(), strict=True):

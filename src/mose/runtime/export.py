@@ -116,6 +116,7 @@ def export(
             licence=licence,
             source=source,
             files={path.name: hash_file(path) for path in sorted(staging.iterdir())},
+            settings=settings.to_json(),
         )
         manifest.write(staging)
         _swap(staging, out)

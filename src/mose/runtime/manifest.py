@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,8 @@ class Manifest:
     source: str
     """Where the weights come from, in words."""
     files: Mapping[str, FileEntry]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """The model's own config, as in its ``config.json``; running the model does not need it."""
 
     @property
     def identity(self) -> str:
@@ -86,7 +88,7 @@ class Manifest:
 
     @classmethod
     def _from_values(cls, values: Mapping[str, Any], *, where: str) -> Manifest:
-        plain = {field.name: values[field.name] for field in dataclasses.fields(cls) if field.name in values}
+        plain = {own.name: values[own.name] for own in dataclasses.fields(cls) if own.name in values}
         return cls(
             **plain
             | {
@@ -100,11 +102,11 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """Write ``mose.json``."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        settings = dataclasses.asdict(values.pop("tokenizer"))
+        values = {own.name: getattr(self, own.name) for own in dataclasses.fields(self)}
+        tokenizer = dataclasses.asdict(values.pop("tokenizer"))
         files = {name: dataclasses.asdict(entry) for name, entry in values.pop("files").items()}
         head = {"format": FORMAT_VERSION, "identity": self.identity}
-        text = json.dumps({**head, **values, **settings, "files": files}, indent=2)
+        text = json.dumps({**head, **values, **tokenizer, "files": files}, indent=2)
         (folder / MANIFEST_NAME).write_text(text + "\n", encoding="utf-8")
 
     def verify(self, folder: Path) -> None:

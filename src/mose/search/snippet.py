@@ -35,7 +35,8 @@ def snippet(hit: Hit, query: str, *, num_lines: int = 5, mark: Callable[[str], s
         sums = [sum(weights[place : place + num_lines]) for place in range(first, len(lines) - num_lines + 1)]
         best = max(sums)
         if best > sums[0] + 1:  # the beginning, where the name stands, unless another place says clearly more
-            start = first + max(place for place, total in enumerate(sums) if total == best)
+            ties = [first + place for place, total in enumerate(sums) if total == best and lines[first + place].strip()]
+            start = min(ties or [first], key=lambda place: len(lines[place]) - len(lines[place].lstrip()))
     shown = lines[start : start + num_lines]
     while shown and not shown[-1].strip():
         shown.pop()

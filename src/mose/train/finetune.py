@@ -69,9 +69,7 @@ def run(
         leave_world(world)
 
 
-def _run(
-    config: FinetuneConfig, device: torch.device, world: World, tell: Callable[[str], None] | None
-) -> Path:
+def _run(config: FinetuneConfig, device: torch.device, world: World, tell: Callable[[str], None] | None) -> Path:
     folder = Path(config.run.folder)
     seed, mixed = config.run.seed, config.batch.mixed
     sources = open_sources(config.data, batch_pairs=config.batch.pairs, mixed=mixed, seed=seed)
@@ -193,9 +191,7 @@ def _restore(
     return state.progress
 
 
-def _look_before(
-    learner: RetrievalLearner, batches: PairBatches, log: Log, validate: Validate | None
-) -> None:
+def _look_before(learner: RetrievalLearner, batches: PairBatches, log: Log, validate: Validate | None) -> None:
     """Two batches through the loss before step 1: mistakes show in seconds, not hours."""
     for _ in range(2):
         batch = next(batches)
@@ -232,13 +228,9 @@ def parse_overrides(items: Sequence[str]) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line of this module; the log goes to standard error."""
-    parser = argparse.ArgumentParser(
-        prog="python -m mose.train.finetune", description="Retrieval fine-tuning."
-    )
+    parser = argparse.ArgumentParser(prog="python -m mose.train.finetune", description="Retrieval fine-tuning.")
     parser.add_argument("config", help="TOML file")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="put over the file's value"
-    )
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="put over the file's value")
     given = parser.parse_args(arguments)
     try:
         run(given.config, overrides=parse_overrides(given.set), tell=lambda line: _say(line))

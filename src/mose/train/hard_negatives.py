@@ -45,9 +45,7 @@ class MiningConfig:
 
     def __post_init__(self) -> None:
         if not 0 <= self.first_rank < self.last_rank:
-            raise ConfigError(
-                "mining ranks", got=(self.first_rank, self.last_rank), allowed="first below last"
-            )
+            raise ConfigError("mining ranks", got=(self.first_rank, self.last_rank), allowed="first below last")
 
 
 def choose_negatives(

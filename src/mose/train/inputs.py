@@ -68,8 +68,7 @@ def mini_batches(
         else:
             groups.append([row])
     batches = [
-        _batch([ids[row] for row in group], [side.texts[row] for row in group], tokenizer, words)
-        for group in groups
+        _batch([ids[row] for row in group], [side.texts[row] for row in group], tokenizer, words) for group in groups
     ]
     return batches, [row for group in groups for row in group]
 

@@ -60,9 +60,7 @@ class RetrievalLearner:
         device: torch.device,
     ) -> None:
         if config.batch.pairs % world.size:
-            raise ConfigError(
-                "batch.pairs", got=config.batch.pairs, allowed=f"a multiple of {world.size} processes"
-            )
+            raise ConfigError("batch.pairs", got=config.batch.pairs, allowed=f"a multiple of {world.size} processes")
         self.model = model
         self.log_scale = nn.Parameter(
             torch.tensor(math.log(config.loss.scale_start), device=device),
@@ -71,9 +69,7 @@ class RetrievalLearner:
         exits = tuple(model.settings.exits)
         given = config.loss.exit_weights
         if given is not None and len(given) != len(exits):
-            raise ConfigError(
-                "loss.exit_weights", got=given, allowed=f"{len(exits)} numbers, for exits {exits}"
-            )
+            raise ConfigError("loss.exit_weights", got=given, allowed=f"{len(exits)} numbers, for exits {exits}")
         self.weights = exit_weights(exits, model.settings.num_layers, config.loss)
         tied = config.loss.distill_rows or config.loss.distill_vectors or config.loss.aligned
         self.used_exits = exits if tied else tuple(one for one in exits if self.weights[one] > 0)
@@ -93,9 +89,7 @@ class RetrievalLearner:
 
     def _freeze(self) -> None:
         start = self._config.start
-        self.model.freeze(
-            layers=start.freeze_layers, embeddings=start.freeze_embeddings or start.freeze_layers > 0
-        )
+        self.model.freeze(layers=start.freeze_layers, embeddings=start.freeze_embeddings or start.freeze_layers > 0)
         for name, head in self.model.heads.items():
             head.requires_grad_(int(name) > start.freeze_layers)
         for module in self.model.modules():
@@ -230,7 +224,4 @@ class RetrievalLearner:
         with self._autocast():
             encoded = [slow.embed(one.to(self._device), exits=self.used_exits) for one in inputs.codes]
         own = inputs.code_back.to(self._device)[:rows]
-        return {
-            one: gather(torch.cat([vectors[one] for vectors in encoded])[own], self._world)
-            for one in encoded[0]
-        }
+        return {one: gather(torch.cat([vectors[one] for vectors in encoded])[own], self._world) for one in encoded[0]}

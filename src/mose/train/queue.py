@@ -22,9 +22,7 @@ class NegativeQueue:
         device: Where the vectors are.
     """
 
-    def __init__(
-        self, model: MoseModel, *, size: int, momentum: float, num_keys: int, device: torch.device
-    ) -> None:
+    def __init__(self, model: MoseModel, *, size: int, momentum: float, num_keys: int, device: torch.device) -> None:
         self._size = size
         self._momentum = momentum
         self._device = device

@@ -92,9 +92,5 @@ def load_state(checkpoint: Path) -> State:
         tensors = load_file(checkpoint / "training.safetensors")
         progress = Progress(**values["progress"])
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ModelError(
-            f"{checkpoint} is damaged ({error})", remedy="Delete it; the one before is used."
-        ) from error
-    return State(
-        model=load_model(checkpoint / "model"), tensors=tensors, progress=progress, batches=values["batches"]
-    )
+        raise ModelError(f"{checkpoint} is damaged ({error})", remedy="Delete it; the one before is used.") from error
+    return State(model=load_model(checkpoint / "model"), tensors=tensors, progress=progress, batches=values["batches"])
