@@ -127,7 +127,7 @@ def main() -> None:
         warm = warm_query_ms(tree, home)
         show(f"first search of a new tree, {warm['chunks']:,} chunks, s", round(first, 2))
         show("whole process on that tree, indexed, s (best of 5)", round(again, 3))
-        show("warm query in process there, synthetic deep vectors", warm)
+        show("warm query in process, small tree, synthetic deep vectors", warm)
 
         tree, home = work / "files", work / "home-files"
         count = copy_tree(args.sources, tree, num_files=5000)
@@ -149,7 +149,7 @@ def main() -> None:
             started = time.perf_counter()
             mose("search", QUERIES[0], str(large), home=home)
             show("first search of the large tree, s", round(time.perf_counter() - started, 1))
-            show("warm query in process there, synthetic deep vectors", warm_query_ms(large, home))
+            show("warm query in process, large tree, synthetic deep vectors", warm_query_ms(large, home))
     write_result("search-speed", {"rows": result})
 
 
