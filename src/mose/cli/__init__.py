@@ -77,6 +77,7 @@ def _build_parser() -> _Parser:
     _add_status(verbs)
     _add_forget(verbs)
     _add_model_verbs(verbs)
+    _add_finetune(verbs)
     return parser
 
 
@@ -219,6 +220,21 @@ def _add_model_verbs(verbs: argparse._SubParsersAction[_Parser]) -> None:
     verb.add_argument("model", type=Path, metavar="MODEL", help="model folder")
     verb.add_argument("out", type=Path, metavar="OUT", help="folder to write")
     verb.add_argument("--dtype", choices=("int8", "float32"), default="int8", help="of the weights (default: int8)")
+
+
+def _add_finetune(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    verb = _verb(
+        verbs,
+        "finetune",
+        "training.finetune",
+        "train every exit of a ladder at once, or go on where a run stopped (needs mose[train])",
+        "mose finetune retrieval --config configs/small.toml --set data.folder=DATA",
+    )
+    verb.add_argument("task", choices=("retrieval",), help="retrieval: text to code, code to code")
+    verb.add_argument("--config", type=Path, required=True, metavar="FILE", help="TOML file with everything")
+    verb.add_argument(
+        "--set", dest="changes", action="append", default=[], metavar="KEY=VALUE", help="put over the file's value"
+    )
 
 
 def _seconds(text: str) -> float:

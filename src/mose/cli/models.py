@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace as Arguments
 from pathlib import Path
 
-from mose.cli.output import print_json_lines
+from mose.cli.output import need_packages, print_json_lines
 
 
 def info(arguments: Arguments) -> int:
@@ -42,7 +42,7 @@ def info(arguments: Arguments) -> int:
 
 def convert(arguments: Arguments) -> int:
     """``mose convert``: a BERT-family folder as a ladder of exits."""
-    _need_training_packages("convert", "torch", "transformers")
+    need_packages("convert", "torch", "transformers")
     from mose.model.convert import convert_bert
 
     convert_bert(arguments.source, arguments.out, exits=arguments.exits)
@@ -61,22 +61,9 @@ def cut(arguments: Arguments) -> int:
 
 def export(arguments: Arguments) -> int:
     """``mose export``: the runtime form of a model."""
-    _need_training_packages("export", "onnx")
+    need_packages("export", "onnx")
     from mose.runtime import export as model_export
 
     model_export.export(arguments.model, arguments.out, dtype=arguments.dtype)
     print(f"Wrote {arguments.out}.")
     return 0
-
-
-def _need_training_packages(verb: str, *names: str) -> None:
-    from importlib.util import find_spec
-
-    from mose.errors import MissingExtraError
-
-    missing = [name for name in names if find_spec(name) is None]
-    if missing:
-        raise MissingExtraError(
-            f"`mose {verb}` needs packages that are not installed: {', '.join(missing)}",
-            remedy="Install them with: pip install 'mose[train]'",
-        )

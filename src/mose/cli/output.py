@@ -81,3 +81,21 @@ class ProgressBar:
         bar = self.bar
         bar.total = progress.total or None  # type: ignore[union-attr]
         bar.update(progress.done - bar.n)  # type: ignore[union-attr]
+
+
+def need_packages(verb: str, *names: str) -> None:
+    """Nothing if the packages are installed.
+
+    Raises:
+        MissingExtraError: One is not; says how to install it.
+    """
+    from importlib.util import find_spec
+
+    from mose.errors import MissingExtraError
+
+    missing = [name for name in names if find_spec(name) is None]
+    if missing:
+        raise MissingExtraError(
+            f"`mose {verb}` needs packages that are not installed: {', '.join(missing)}",
+            remedy="Install them with: pip install 'mose[train]'",
+        )

@@ -1,0 +1,123 @@
+"""Writes the tables of README.md and docs/ from the result files, between their markers.
+
+python benchmarks/tables.py            # rewrite
+python benchmarks/tables.py --check    # fail if a table differs from its results
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+FILES = (HERE.parent / "README.md", HERE.parent / "docs" / "benchmarks.md")
+
+
+def latest(name: str) -> dict[str, Any]:
+    """The newest result of a benchmark."""
+    found = [json.loads(path.read_text(encoding="utf8")) for path in HERE.glob(f"results/{name}-*.json")]
+    if not found:
+        raise SystemExit(f"no result of {name} in {HERE / 'results'}")
+    return max(found, key=lambda result: (result["date"], result["commit"]))
+
+
+def markdown(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def readme() -> str:
+    quality, speed = latest("repo-search")["rows"], latest("encoder")["speed"]
+    deepest = speed["int8 exit 6"]["processor_ms_per_chunk"]
+    rows = [["plain BM25, 50-line chunks", "", "", f"{quality['BM25, 50-line chunks']['all']:.3f}", ""]]
+    rows.append(["words, signals", "", "", f"{quality['words, signals']['all']:.3f}", ""])
+    names = {0: "words, exit 0, signals", 6: "fused, signals: all deep"}
+    parameters = {0: "7.8 M", 2: "15.5 M", 3: "17.2 M", 4: "19.0 M", 6: "22.6 M"}  # mose info small
+    for layer, size in parameters.items():
+        fused = quality[names.get(layer, f"fused, signals: all at exit {layer}")]["all"]
+        alone = quality["deepest exit alone" if layer == 6 else f"exit {layer} alone"]["all"]
+        share = speed[f"int8 exit {layer}"]["processor_ms_per_chunk"] / deepest
+        rows.append([f"exit {layer}", size, f"{share:.1%}", f"**{fused:.3f}**", f"{alone:.3f}"])
+    cold = quality["cascade, cold tree"]["all"]
+    rows.append(["cascade on a tree never seen, exit 6", "22.6 M", "", f"**{cold:.3f}**", ""])
+    return markdown(["", "parameters", "time a chunk", "NDCG@10", "its vectors alone"], rows)
+
+
+def repo_search() -> str:
+    rows = []
+    for name, row in latest("repo-search")["rows"].items():
+        low = min(row["without"].values())
+        values = [row["all"], row["architecture"], row["semantic"], row["symbol"], low]
+        rows.append([name, *(f"{value:.3f}" for value in values), f"{row['p50_ms']:.1f}"])
+    return markdown(["", "all", "architecture", "semantic", "symbol", "all, best package left out", "p50 ms"], rows)
+
+
+def packages() -> str:
+    chosen = latest("repo-search")["rows"]
+    systems = ["BM25, 50-line chunks", "words, exit 0, signals", "fused, signals: all deep", "cascade, cold tree"]
+    names = chosen[systems[0]]["packages"]
+    return markdown(["package", *systems], [[n, *(f"{chosen[s]['packages'][n]:.3f}" for s in systems)] for n in names])
+
+
+def search_speed() -> str:
+    rows = []
+    for name, value in latest("search-speed")["rows"].items():
+        if isinstance(value, dict):
+            value = f"p50 {value['p50_ms']:.1f} ms, p95 {value['p95_ms']:.1f} ms at {value['chunks']:,} chunks"
+        rows.append([name, str(value)])
+    return markdown(["", "measured"], rows)
+
+
+def encoder() -> str:
+    rows = []
+    for name, row in latest("encoder")["speed"].items():
+        rows.append(
+            [name, f"{row['chunks_per_s']:.1f}", f"{row['times_peer']:.2f}", f"{row['times_deepest_int8']:.2f}"]
+        )
+    return markdown(["", "chunks a second", "times sentence-transformers", "times int8 exit 6"], rows)
+
+
+def memory() -> str:
+    result = latest("index-memory")
+    keys = ("files", "chunks", "source_mb", "index_mb", "peak_all_processes_mb", "seconds")
+    return markdown(["", "measured"], [[key, f"{result[key]:,}"] for key in keys])
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "readme": readme,
+    "repo-search": repo_search,
+    "packages": packages,
+    "search-speed": search_speed,
+    "encoder": encoder,
+    "memory": memory,
+}
+
+
+def filled(text: str) -> str:
+    """The text with every marked table made anew."""
+
+    def table(match: re.Match[str]) -> str:
+        return f"<!-- table:{match[1]} -->\n{TABLES[match[1]]()}\n<!-- end:{match[1]} -->"
+
+    return re.sub(r"<!-- table:([\w-]+) -->\n.*?<!-- end:\1 -->", table, text, flags=re.DOTALL)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="change nothing; fail if a table is stale")
+    check = parser.parse_args().check
+    for path in FILES:
+        text = path.read_text(encoding="utf8")
+        if text != filled(text):
+            if check:
+                sys.exit(f"{path}: a table differs from its results; run python benchmarks/tables.py")
+            path.write_text(filled(text), encoding="utf8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,22 @@
+"""``mose finetune``."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace as Arguments
+
+from mose.cli.output import need_packages
+
+
+def finetune(arguments: Arguments) -> int:
+    """``mose finetune``: one training run for every exit; its log goes to stderr as JSON lines."""
+    need_packages("finetune", "torch", "transformers")
+    from mose.train import finetune as training
+
+    folder = training.run(
+        arguments.config,
+        overrides=training.parse_overrides(arguments.changes),
+        tell=lambda line: print(line, file=sys.stderr),
+    )
+    print(folder)
+    return 0
