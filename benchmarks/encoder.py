@@ -146,7 +146,7 @@ def speed(
 
 
 def peer(arguments: argparse.Namespace, texts: list[str]) -> Callable[[], object]:
-    """sentence-transformers at its defaults, with as many threads."""
+    """sentence-transformers at its default batch size, with as many threads, cutting texts at the same length."""
     import torch
     from sentence_transformers import SentenceTransformer
 
@@ -157,6 +157,7 @@ def peer(arguments: argparse.Namespace, texts: list[str]) -> Callable[[], object
 
         folder = str(get_model_path())
     model = SentenceTransformer(folder, device="cpu")
+    model.max_seq_length = Encoder.load(arguments.model).manifest.tokenizer.max_tokens
     return lambda: model.encode(texts, show_progress_bar=False, normalize_embeddings=True)
 
 
