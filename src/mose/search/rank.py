@@ -187,7 +187,11 @@ class _Matcher:
         for word in found:
             mask = self.known.get(word)
             if mask is None:
-                mask = sum(1 << i for i, own in enumerate(self.words) if related(own, word))
+                begin = word[:3]  # words that are related begin alike; most are told apart by that
+                mask = 0
+                for place, own in enumerate(self.words):
+                    if own[:3] == begin and related(own, word):
+                        mask |= 1 << place
                 self.known[word] = mask
             bits |= mask
         return bits
