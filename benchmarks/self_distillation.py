@@ -27,26 +27,33 @@ from mose.data.sources import open_sources
 from mose.model.checkpoint import load_model
 from mose.model.encoder import MoseModel
 from mose.tokenizer import CodeTokenizer
+from mose.train.distributed import World
 from mose.train.finetune import parse_overrides, run
 from mose.train.fit_heads import fit_heads
-from mose.train.prepare import fitting_texts, start_model
+from mose.train.learner import RetrievalLearner
+from mose.train.prepare import autocast, choose_device, fitting_texts, start_model
 from mose.train.validate import RetrievalTask, load_tasks, task_ranks
 
 Ranks = dict[str, NDArray[np.float64]]
 
 
-def measure(model: MoseModel, tasks: list[RetrievalTask], folder: str) -> Ranks:
+def measure(model: MoseModel, tasks: list[RetrievalTask], config: FinetuneConfig) -> Ranks:
+    device = choose_device(config.run.device)
+    tokenizer = CodeTokenizer.load(config.start.folder)
     model.train(False)
-    words = 0 in model.settings.exits
-    return task_ranks(tasks, CodeTokenizer.load(folder), model.embed, words=words)
+    encode = RetrievalLearner(model.to(device), tokenizer, config, world=World(), device=device).encode
+    return task_ranks(tasks, tokenizer, encode, words=0 in model.settings.exits)
+
+
+def tasks_and_start(config: FinetuneConfig) -> tuple[list[RetrievalTask], MoseModel]:
+    return load_tasks(config.validation, config.data), start_model(config)
 
 
 def with_fitted_heads(model: MoseModel, config: FinetuneConfig) -> MoseModel:
     sources = open_sources(config.data, batch_pairs=config.batch.pairs, mixed=config.batch.mixed)
-    fit_heads(
-        model,
-        fitting_texts(config, sources, CodeTokenizer.load(config.start.folder), config.run.fit_heads or 2500),
-    )
+    texts = fitting_texts(config, sources, CodeTokenizer.load(config.start.folder), config.run.fit_heads or 2500)
+    with autocast(config.run.precision, choose_device(config.run.device)):
+        fit_heads(model, texts)
     return model
 
 
@@ -75,10 +82,10 @@ def runs_of_seed(config: FinetuneConfig, seed: int, work: Path, tasks: list[Retr
             validation=dataclasses.replace(config.validation, every=0, tasks=()),
         )
         model = load_model(run(changed))
-        found[name] = measure(model, tasks, config.start.folder)
+        found[name] = measure(model, tasks, config)
         print(f"seed {seed} {name}: {perf_counter() - start:.0f} s", file=sys.stderr)
         if name == f"only_{exits[-1]}":
-            found["control"] = measure(with_fitted_heads(model, config), tasks, config.start.folder)
+            found["control"] = measure(with_fitted_heads(model, config), tasks, config)
     return found
 
 
@@ -108,10 +115,9 @@ def main() -> None:
     given = parser.parse_args()
     overrides = {"run.steps": given.steps, **parse_overrides(given.set)}
     config = read_toml(given.config, FinetuneConfig, overrides=overrides)
-    tasks = load_tasks(config.validation, config.data)
-    model = start_model(config)
+    tasks, model = tasks_and_start(config)
     exits = tuple(model.settings.exits)
-    untrained = measure(with_fitted_heads(model, config), tasks, config.start.folder)
+    untrained = measure(with_fitted_heads(model, config), tasks, config)
     seeds = [{**runs_of_seed(config, seed, Path(given.work), tasks), "untrained": untrained} for seed in given.seeds]
     rows = []
     for one in exits:

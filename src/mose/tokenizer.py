@@ -190,7 +190,7 @@ class CodeTokenizer:
         """Token ids that the template of a kind puts before and after a text of the default language."""
         template = self.settings.query_template if kind == "query" else self.settings.code_template
         before, after = template.replace("{language}", DEFAULT_LANGUAGE).split("{text}")
-        return self._literal_ids(before), self._literal_ids(after)
+        return self.literal_ids(before), self.literal_ids(after)
 
     def word_ids(self, words: Sequence[str]) -> list[list[int]]:
         """Token ids of single words, without template or special tokens: what exit 0 looks up."""
@@ -204,11 +204,15 @@ class CodeTokenizer:
             known.update(zip(fresh, (encoding.ids for encoding in encodings), strict=True))
         return [known[word] for word in words]
 
+    def plain_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of whole texts, without template or special tokens, however long."""
+        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+
     def _encode(self, texts: Sequence[str], before: str, after: str, limit: int) -> list[list[int]]:
         # Literal text that touches {text} is tokenised with it, as a model trained on "query: ..." expects.
         end = before.rfind("}") + 1
         lead = before[end:]
-        first, last = self._literal_ids(before[:end]), self._literal_ids(after)
+        first, last = self.literal_ids(before[:end]), self.literal_ids(after)
         room = limit - len(first) - len(last)
         if room < 1:
             template_tokens = len(first) + len(last)
@@ -218,7 +222,8 @@ class CodeTokenizer:
         )
         return [first + encoding.ids[:room] + last for encoding in encodings]
 
-    def _literal_ids(self, template: str) -> list[int]:
+    def literal_ids(self, template: str) -> list[int]:
+        """Token ids of literal text and the markers {cls} and {sep}."""
         ids: list[int] = []
         for index, piece in enumerate(_MARKER.split(template)):
             if index % 2 == 1:

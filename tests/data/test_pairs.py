@@ -36,6 +36,13 @@ def test_duplicates_and_other_languages_are_counted(tmp_path: Path) -> None:
     assert dropped == {"duplicate": 1, "other language": 1}
 
 
+def test_rows_of_other_kinds_are_counted(tmp_path: Path) -> None:
+    dropped: Counter[str] = Counter()
+    file = written(tmp_path, ROW, {**ROW, "query": "sum", "kind": "doc"}, {**ROW, "query": "add", "kind": "name"})
+    assert [row.text for row in read_rows(file, kinds=("name",), dropped=dropped)] == ["add"]
+    assert dropped == {"other kind": 2}
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [

@@ -56,6 +56,34 @@ def test_run_learns_logs_and_leaves_a_model(make: Make, tmp_path: Path) -> None:
     assert (run / "config.toml").is_file()
 
 
+def test_exit_0_with_weight_0_is_left_alone_even_where_exits_are_tied(make: Make, ladder: Path, tmp_path: Path) -> None:
+    tied = {"distill_rows": 1.0, "aligned": 0.5, "exit_weights": (0.0, 1.0, 1.0, 1.0)}
+    changes = {f"loss__{key}": value for key, value in tied.items()}
+    folder = finetune.run(make(run__steps=3, **changes))
+    assert "exit_00" not in log_of(tmp_path / "run", "step")[0]
+    before, after = load_model(ladder).state_dict(), load_model(folder).state_dict()
+    assert torch.equal(before["table.vectors"], after["table.vectors"])
+    assert not torch.equal(before["layers.0.mlp.up.weight"], after["layers.0.mlp.up.weight"])
+
+
+def test_exit_0_alone_leaves_the_blocks_alone(make: Make, ladder: Path) -> None:
+    folder = finetune.run(make(run__steps=3, loss__exit_weights=(1.0, 0.0, 0.0, 0.0)))
+    before, after = load_model(ladder).state_dict(), load_model(folder).state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"table.vectors", "table.token_weights"}
+
+
+def test_bfloat16_on_a_cpu_changes_the_arithmetic_and_not_the_outcome(make: Make, tmp_path: Path) -> None:
+    finetune.run(make("exact", run__steps=20))
+    folder = finetune.run(make("low", run__steps=20, run__precision="bfloat16"))
+    exact, low = (log_of(tmp_path / name, "step") for name in ("exact", "low"))
+    assert all(parameter.dtype == torch.float32 for parameter in load_model(folder).parameters())
+    totals = [(one["total"], other["total"]) for one, other in zip(exact, low, strict=True)]
+    assert any(one != other for one, other in totals)
+    assert abs(totals[0][0] - totals[0][1]) < 0.01 * totals[0][0]
+    assert totals[-1][1] < 0.9 * totals[0][1]
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from mose import __version__
+from mose.cli import eval_arguments, eval_repo_arguments, pairs_arguments
 from mose.errors import MoseError
 
 
@@ -78,6 +79,9 @@ def _build_parser() -> _Parser:
     _add_forget(verbs)
     _add_model_verbs(verbs)
     _add_finetune(verbs)
+    eval_arguments.add(verbs, _verb)
+    eval_repo_arguments.add(verbs, _verb)
+    pairs_arguments.add(verbs, _verb)
     return parser
 
 
@@ -230,7 +234,9 @@ def _add_finetune(verbs: argparse._SubParsersAction[_Parser]) -> None:
         "train every exit of a ladder at once, or go on where a run stopped (needs mose[train])",
         "mose finetune retrieval --config configs/small.toml --set data.folder=DATA",
     )
-    verb.add_argument("task", choices=("retrieval",), help="retrieval: text to code, code to code")
+    verb.add_argument(
+        "task", choices=("retrieval", "clones"), help="retrieval: text to code, code to code; clones: same task or not"
+    )
     verb.add_argument("--config", type=Path, required=True, metavar="FILE", help="TOML file with everything")
     verb.add_argument(
         "--set", dest="changes", action="append", default=[], metavar="KEY=VALUE", help="put over the file's value"

@@ -83,7 +83,7 @@ class ProgressBar:
         bar.update(progress.done - bar.n)  # type: ignore[union-attr]
 
 
-def need_packages(verb: str, *names: str) -> None:
+def need_packages(verb: str, *names: str, extra: str = "train") -> None:
     """Nothing if the packages are installed.
 
     Raises:
@@ -97,5 +97,5 @@ def need_packages(verb: str, *names: str) -> None:
     if missing:
         raise MissingExtraError(
             f"`mose {verb}` needs packages that are not installed: {', '.join(missing)}",
-            remedy="Install them with: pip install 'mose[train]'",
+            remedy=f"Install them with: pip install 'mose[{extra}]'",
         )

@@ -11,11 +11,13 @@ from mose.cli.output import need_packages
 def finetune(arguments: Arguments) -> int:
     """``mose finetune``: one training run for every exit; its log goes to stderr as JSON lines."""
     need_packages("finetune", "torch", "transformers")
-    from mose.train import finetune as training
+    from mose.train import clones
+    from mose.train import finetune as retrieval
 
-    folder = training.run(
+    run = {"retrieval": retrieval.run, "clones": clones.run}[arguments.task]
+    folder = run(
         arguments.config,
-        overrides=training.parse_overrides(arguments.changes),
+        overrides=retrieval.parse_overrides(arguments.changes),
         tell=lambda line: print(line, file=sys.stderr),
     )
     print(folder)

@@ -52,6 +52,8 @@ class SourceConfig:
     """Share of batches, relative to the other sources."""
     languages: tuple[str, ...] = ()
     """Keep rows of these languages only; empty keeps all."""
+    kinds: tuple[str, ...] = ()
+    """Keep rows whose field ``kind`` is one of these (``mose pairs mine`` writes it); empty keeps all."""
     query_field: str = "query"
     """Field that holds the text."""
     rename: float | None = None
@@ -256,6 +258,9 @@ class RunConfig:
     """Threads of torch; 0 leaves its default."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; auto takes a GPU if there is one."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Arithmetic of the encoder; weights and loss stay float32. Auto is bfloat16 on a GPU and float32 on a CPU;
+    a CPU with AVX512-BF16 or AMX is several times faster in bfloat16."""
 
     def __post_init__(self) -> None:
         _require(self.steps >= 1, "run.steps", self.steps, "1 or more")

@@ -124,6 +124,7 @@ def read_rows(
     with_group: bool = False,
     text_field: str = "query",
     languages: tuple[str, ...] = (),
+    kinds: tuple[str, ...] = (),
     dropped: Counter[str] | None = None,
 ) -> list[Row]:
     """Checked rows of one pair file; exact duplicates (white space apart) are dropped.
@@ -134,6 +135,7 @@ def read_rows(
         with_group: Each row needs a group.
         text_field: Field that holds the text.
         languages: Keep these only; empty keeps all.
+        kinds: Keep rows with one of these in the field ``kind``; empty keeps all.
         dropped: Counts of left-out rows by reason are added here.
 
     Raises:
@@ -149,6 +151,9 @@ def read_rows(
         group = text_of(value, "group", path, number) if with_group else (value.get("group") or "")
         if languages and language not in languages:
             dropped["other language"] += 1
+            continue
+        if kinds and value.get("kind") not in kinds:
+            dropped["other kind"] += 1
             continue
         key = (key_of(text), key_of(code))
         if key in seen:

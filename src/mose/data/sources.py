@@ -115,6 +115,7 @@ def open_source(config: SourceConfig, data: DataConfig, *, seed: int = 0) -> Sou
         with_group=code_only,
         text_field=config.query_field,
         languages=config.languages,
+        kinds=config.kinds,
         dropped=dropped,
     )
     if config.max_rows and len(rows) > config.max_rows:

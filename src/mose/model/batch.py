@@ -66,6 +66,22 @@ def text_batch(
     )
 
 
+def length_groups(lengths: Sequence[int], *, budget: int) -> list[list[int]]:
+    """Numbers of texts in groups of like length, longest first, each of at most ``budget`` padded tokens.
+
+    Example:
+        >>> length_groups([2, 9, 3, 8], budget=20)
+        [[1, 3], [2, 0]]
+    """
+    groups: list[list[int]] = []
+    for row in sorted(range(len(lengths)), key=lambda row: (-lengths[row], row)):
+        if groups and (len(groups[-1]) + 1) * lengths[groups[-1][0]] <= budget:
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+    return groups
+
+
 def _words(tokenizer: CodeTokenizer, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
     ids: list[int] = []
     offsets: list[int] = []

@@ -9,18 +9,43 @@ stream; the final norm acts on the last block alone, as in the released code (``
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from mose.errors import ConfigError
+from mose.errors import ConfigError, ModelError
 from mose.model.batch import TextBatch
 from mose.model.config import MoseConfig
 from mose.model.heads import TokenTable, build_heads, normalize, pool
-from mose.model.layers import Block, Embeddings, positions_of, rotary_tables
+from mose.model.layers import Block, Embeddings, Rotary, positions_of, rotary_tables
 from mose.model.settings import ModelSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """Sequences on their way up, between two blocks."""
+
+    depth: int
+    """Blocks behind them."""
+    hidden_BTD: Tensor  # noqa: N815
+    keep_BT: Tensor  # noqa: N815
+    """False for padding."""
+    mask: Tensor | None
+    """What attention may look at; None for everything."""
+    rotary: Rotary | None
+
+    def rows(self, rows_R: Tensor) -> Stage:
+        """Some of the sequences, by number: the others have left."""
+        return replace(
+            self,
+            hidden_BTD=self.hidden_BTD[rows_R],
+            keep_BT=self.keep_BT[rows_R],
+            mask=None if self.mask is None else self.mask[rows_R],
+            rotary=None if self.rotary is None else (self.rotary[0][rows_R], self.rotary[1][rows_R]),
+        )
 
 
 class MoseModel(PreTrainedModel):  # type: ignore[misc, no-untyped-call, unused-ignore]
@@ -82,7 +107,23 @@ class MoseModel(PreTrainedModel):  # type: ignore[misc, no-untyped-call, unused-
         wanted = [exit_layer for exit_layer in self.settings.wanted_exits(exits, last_exit) if exit_layer > 0]
         if not wanted or self.embeddings is None:
             return {}
+        stage = self.begin(token_ids_BT, keep_BT)
+        hidden_by_exit: dict[int, Tensor] = {}
+        for exit_layer in wanted:
+            stage = self.climb(stage, exit_layer)
+            hidden_by_exit[exit_layer] = self.leave(stage)
+        return hidden_by_exit
+
+    def begin(self, token_ids_BT: Tensor, keep_BT: Tensor) -> Stage:
+        """The token and position vectors of a batch, before the first block.
+
+        Raises:
+            ModelError: The model has no blocks.
+            ConfigError: The sequences are longer than the learned positions.
+        """
         settings = self.settings
+        if self.embeddings is None:
+            raise ModelError("The model has no blocks: exit 0 alone.")
         if settings.block == "bert" and token_ids_BT.shape[1] > settings.max_positions:
             raise ConfigError("tokens in a sequence", got=token_ids_BT.shape[1],
                               allowed=f"at most max_positions {settings.max_positions}")  # fmt: skip
@@ -91,19 +132,31 @@ class MoseModel(PreTrainedModel):  # type: ignore[misc, no-untyped-call, unused-
         hidden_BTD = self.embeddings(token_ids_BT, positions_BT)
         # On an accelerator the question would wait for the device; a mask without holes costs little there.
         whole = keep_BT.device.type == "cpu" and bool(keep_BT.all())
-        mask = None if whole else keep_BT[:, None, None, :]
         rotary = None
         if settings.block == "starcoder2":
             rotary = rotary_tables(
                 positions_BT, head_size=settings.head_size, theta=settings.rope_theta, dtype=hidden_BTD.dtype
             )
-        hidden_by_exit: dict[int, Tensor] = {}
-        for depth, block in enumerate(self.layers[: wanted[-1]], start=1):
-            hidden_BTD = self._run(block, hidden_BTD, mask, rotary)
-            if depth in wanted:
-                norm = self.final_norm if settings.norm_at(depth) else None
-                hidden_by_exit[depth] = hidden_BTD if norm is None else norm(hidden_BTD)
-        return hidden_by_exit
+        return Stage(
+            depth=0,
+            hidden_BTD=hidden_BTD,
+            keep_BT=keep_BT,
+            mask=None if whole else keep_BT[:, None, None, :],
+            rotary=rotary,
+        )
+
+    def climb(self, stage: Stage, depth: int) -> Stage:
+        """The stage after ``depth`` blocks; those it has behind it are not run again."""
+        hidden_BTD = stage.hidden_BTD
+        for block in self.layers[stage.depth : depth]:
+            hidden_BTD = self._run(block, hidden_BTD, stage.mask, stage.rotary)
+        return replace(stage, depth=depth, hidden_BTD=hidden_BTD)
+
+    def leave(self, stage: Stage) -> Tensor:
+        """Hidden states that leave at the stage's depth [B,T,D], normed where the config says so."""
+        norm = self.final_norm if self.settings.norm_at(stage.depth) else None
+        left_BTD: Tensor = stage.hidden_BTD if norm is None else norm(stage.hidden_BTD)
+        return left_BTD
 
     def embed(
         self,

@@ -28,11 +28,22 @@ from mose.tokenizer import CodeTokenizer
 from mose.train.distributed import World, join_world, leave_world, merge, share_first, wait_for_all
 from mose.train.fit_heads import fit_heads
 from mose.train.learner import RetrievalLearner
-from mose.train.loop import Log, Progress, Save, Schedule, Validate, fit, mean_by_exit, require_finite
-from mose.train.optim import build_optimizer, load_optimizer_tensors, optimizer_tensors
-from mose.train.prepare import announce, check_same, choose_device, fitting_texts, start_model
+from mose.train.loop import Log, Progress, Validate, fit, mean_by_exit
+from mose.train.optim import build_optimizer
+from mose.train.prepare import (
+    announce,
+    autocast,
+    check_same,
+    choose_device,
+    fitting_texts,
+    look_before,
+    rounded,
+    schedule_of,
+    start_model,
+)
 from mose.train.rotate_heads import rotate_heads
-from mose.train.state import State, complete_checkpoints, load_state, save_state
+from mose.train.saving import restore, saver
+from mose.train.state import complete_checkpoints, load_state
 from mose.train.validate import RetrievalTask, evaluate_tasks, load_tasks
 
 
@@ -89,26 +100,36 @@ def _run(config: FinetuneConfig, device: torch.device, world: World, tell: Calla
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.toml").write_text(write_toml(config), encoding="utf8")
     if state is None:
-        announce(log, sources, model, world, device)
+        found = {source.name: {"units": len(source), "dropped": dict(source.dropped)} for source in sources}
+        announce(log, found, model, world, device)
         if config.run.fit_heads and world.is_first:
-            cosines = fit_heads(model, fitting_texts(config, sources, tokenizer, config.run.fit_heads))
-            log.write(event="heads fitted", cosine=_rounded({f"exit_{k:02d}": v for k, v in cosines.items()}))
+            with autocast(config.run.precision, device):
+                cosines = fit_heads(model, fitting_texts(config, sources, tokenizer, config.run.fit_heads))
+            log.write(event="heads fitted", cosine=rounded({f"exit_{k:02d}": v for k, v in cosines.items()}))
         share_first(model.parameters(), world)
         preview = PairBatches(sources, pairs=config.batch.pairs, seed=seed + 1, mixed=mixed)
-        _look_before(learner, preview, log, validate if config.validation.every else None)
+        look_before(learner, preview, log, validate if config.validation.every else None)
     layers = model.settings.num_layers
     optimizer = build_optimizer(learner.named_trained(), config.optimizer, num_layers=layers)
-    progress = Progress() if state is None else _restore(state, learner, optimizer, batches)
+    progress = Progress() if state is None else restore(state, learner, optimizer, batches)
     if state is not None:
         log.write(event="resumed", step=progress.step, checkpoint=str(checkpoints[-1]))
     fit(
         learner,
         batches,
         optimizer,
-        _schedule(config),
+        schedule_of(config),
         progress,
         validate=validate,
-        save=_saver(config, learner, optimizer, batches, log, world),
+        save=saver(
+            config,
+            learner,
+            optimizer,
+            batches,
+            log,
+            world,
+            write_best=lambda best: save_model(model, best, companions=config.start.folder),
+        ),
         log=log,
         world=world,
         size_of=lambda batch: len(batch.pairs),
@@ -139,72 +160,6 @@ def _validator(
         return {**values, "mean/all": sum(means.values()) / len(means)}
 
     return validate
-
-
-def _saver(
-    config: FinetuneConfig,
-    learner: RetrievalLearner,
-    optimizer: torch.optim.Optimizer,
-    batches: PairBatches,
-    log: Log,
-    world: World,
-) -> Save:
-    folder = Path(config.run.folder)
-
-    def save(progress: Progress, reason: str) -> None:
-        if not world.is_first:
-            return
-        written = save_state(
-            folder / "checkpoints",
-            model=learner.model,
-            companions=Path(config.start.folder),
-            tensors={**optimizer_tensors(optimizer), **learner.tensors()},
-            progress=progress,
-            batches=batches.state(),
-            keep=config.run.keep_checkpoints,
-        )
-        log.write(event="checkpoint", step=progress.step, reason=reason, path=str(written))
-        if progress.best_step.get("all") == progress.step:
-            save_model(learner.model, folder / "best", companions=config.start.folder)
-
-    return save
-
-
-def _schedule(config: FinetuneConfig) -> Schedule:
-    return Schedule(
-        steps=config.run.steps,
-        warmup=max(1, round(config.run.steps * config.optimizer.warmup_share)),
-        final_share=config.optimizer.final_share,
-        clip=config.optimizer.clip,
-        validate_every=config.validation.every,
-        checkpoint_seconds=config.run.checkpoint_minutes * 60,
-        log_every=config.run.log_every,
-    )
-
-
-def _restore(
-    state: State, learner: RetrievalLearner, optimizer: torch.optim.Optimizer, batches: PairBatches
-) -> Progress:
-    load_optimizer_tensors(optimizer, state.tensors)
-    learner.load_tensors(state.tensors)
-    batches.load_state(state.batches)
-    return state.progress
-
-
-def _look_before(learner: RetrievalLearner, batches: PairBatches, log: Log, validate: Validate | None) -> None:
-    """Two batches through the loss before step 1: mistakes show in seconds, not hours."""
-    for _ in range(2):
-        batch = next(batches)
-        terms = learner.check(batch)
-        log.write(event="before", source=batch.source, **_rounded(terms))
-        require_finite(terms, "before step 1")
-    values = validate() if validate is not None else {}
-    if values:
-        log.write(event="validation", step=0, mean=_rounded(mean_by_exit(values)), tasks=_rounded(values))
-
-
-def _rounded(values: Mapping[str, float]) -> dict[str, float]:
-    return {name: round(value, 4) for name, value in values.items()}
 
 
 def parse_overrides(items: Sequence[str]) -> dict[str, Any]:

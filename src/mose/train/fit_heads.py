@@ -44,7 +44,7 @@ def fit_heads(model: MoseModel, batches: Iterable[TextBatch], *, ridge: float = 
             pooled[one].append(pool(hidden_BTD, batch.keep_BT.to(device), model.settings.pooling).double())
     deepest = _linear(model, exits[-1])
     states = torch.cat(pooled[exits[-1]])
-    target_ND = nn.functional.normalize(deepest(states.to(deepest.weight.dtype)).double(), dim=1)
+    target_ND = nn.functional.normalize(states @ deepest.weight.double().T + deepest.bias.double(), dim=1)
     cosines: dict[int, float] = {}
     for one in exits[:-1]:
         weight, bias = ridge_regression(torch.cat(pooled[one]), target_ND, ridge=ridge)

@@ -9,7 +9,7 @@ import torch
 
 from mose.config import BatchConfig
 from mose.data.pairs import Pair
-from mose.model.batch import TextBatch
+from mose.model.batch import TextBatch, length_groups
 from mose.tokenizer import CodeTokenizer, Kind, pad_batch
 from mose.words import split_words
 
@@ -60,13 +60,7 @@ def mini_batches(
         The mini-batches, and for each of their rows in order the number of its text.
     """
     ids = tokenizer.encode(side.texts, kind=side.kind, language=side.languages, max_tokens=side.max_tokens)
-    order = sorted(range(len(ids)), key=lambda row: (-len(ids[row]), row))
-    groups: list[list[int]] = []
-    for row in order:
-        if groups and (len(groups[-1]) + 1) * len(ids[groups[-1][0]]) <= budget:
-            groups[-1].append(row)
-        else:
-            groups.append([row])
+    groups = length_groups([len(row) for row in ids], budget=budget)
     batches = [
         _batch([ids[row] for row in group], [side.texts[row] for row in group], tokenizer, words) for group in groups
     ]

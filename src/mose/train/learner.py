@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mose.config import FinetuneConfig
 from mose.data.batches import PairBatch
@@ -22,6 +23,7 @@ from mose.train.grad_cache import Loss, cached_backward, plain_backward
 from mose.train.inputs import StepInputs, step_inputs
 from mose.train.losses import shared_keys
 from mose.train.multi_exit import Sides, exit_weights, multi_exit_loss
+from mose.train.prepare import autocast, freeze_parts
 from mose.train.queue import NegativeQueue
 
 _KEYS = 3
@@ -72,7 +74,8 @@ class RetrievalLearner:
             raise ConfigError("loss.exit_weights", got=given, allowed=f"{len(exits)} numbers, for exits {exits}")
         self.weights = exit_weights(exits, model.settings.num_layers, config.loss)
         tied = config.loss.distill_rows or config.loss.distill_vectors or config.loss.aligned
-        self.used_exits = exits if tied else tuple(one for one in exits if self.weights[one] > 0)
+        # Exit 0 shares no weight with the blocks: with weight 0 it is left alone even where exits are tied.
+        self.used_exits = tuple(one for one in exits if self.weights[one] > 0 or (tied and one > 0))
         """Exits that the loss looks at; blocks above the deepest of them are not run."""
         if not self.used_exits:
             raise ConfigError("loss.exit_weights", got=given, allowed="at least one above 0")
@@ -80,23 +83,12 @@ class RetrievalLearner:
         self._config = config
         self._world = world
         self._device = device
-        self._freeze()
+        freeze_parts(model, config.start)
         self.queue: NegativeQueue | None = None
         if config.loss.queue:
             size, momentum = config.loss.queue, config.loss.queue_momentum
             self.queue = NegativeQueue(model, size=size, momentum=momentum, num_keys=_KEYS, device=device)
         self._late: tuple[dict[int, Tensor], Tensor] | None = None
-
-    def _freeze(self) -> None:
-        start = self._config.start
-        self.model.freeze(layers=start.freeze_layers, embeddings=start.freeze_embeddings or start.freeze_layers > 0)
-        for name, head in self.model.heads.items():
-            head.requires_grad_(int(name) > start.freeze_layers)
-        for module in self.model.modules():
-            if isinstance(module, nn.Dropout):
-                module.p = start.dropout
-            elif isinstance(getattr(module, "dropout", None), float):
-                setattr(module, "dropout", start.dropout)  # noqa: B010  # its type is the module's own
 
     def named_trained(self) -> list[tuple[str, nn.Parameter]]:
         """Name and parameter of whatever is trained, in a fixed order."""
@@ -132,12 +124,12 @@ class RetrievalLearner:
         return {name: float(term) for name, term in terms.items()}
 
     def encode(self, inputs: TextBatch) -> dict[int, Tensor]:
-        """Vectors of one mini-batch at every exit, in bfloat16 arithmetic on a GPU."""
-        with self._autocast():
+        """Vectors of one mini-batch at every exit, in the run's arithmetic."""
+        with self._precision():
             return self.model.embed(inputs.to(self._device))
 
     def _encode_used(self, inputs: TextBatch) -> dict[int, Tensor]:
-        with self._autocast():
+        with self._precision(), self._attention():
             return self.model.embed(inputs.to(self._device), exits=self.used_exits)
 
     def after_step(self) -> None:
@@ -164,10 +156,12 @@ class RetrievalLearner:
         if self.queue is not None:
             self.queue.load_tensors(tensors)
 
-    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        if self._device.type == "cuda":
-            return torch.autocast("cuda", dtype=torch.bfloat16)
-        return contextlib.nullcontext()
+    def _precision(self) -> contextlib.AbstractContextManager[Any]:
+        return autocast(self._config.run.precision, self._device)
+
+    def _attention(self) -> contextlib.AbstractContextManager[Any]:
+        """On a CPU plain attention: its backward pass takes a fraction of the fused one's time."""
+        return sdpa_kernel(SDPBackend.MATH) if self._device.type == "cpu" else contextlib.nullcontext()
 
     def _prepare(self, batch: PairBatch) -> tuple[list[TextBatch], Loss]:
         """Mini-batches of this process's share, and the loss over the vectors of all of them."""
@@ -221,7 +215,7 @@ class RetrievalLearner:
         if slow is None:
             return {one: vectors.detach() for one, vectors in sides.all_code.items()}
         slow.train(False)
-        with self._autocast():
+        with self._precision():
             encoded = [slow.embed(one.to(self._device), exits=self.used_exits) for one in inputs.codes]
         own = inputs.code_back.to(self._device)[:rows]
         return {one: gather(torch.cat([vectors[one] for vectors in encoded])[own], self._world) for one in encoded[0]}

@@ -43,6 +43,14 @@ class Learner(Protocol):
         ...
 
 
+class Checked(Protocol):
+    """A learner that can look at a batch without learning."""
+
+    def check(self, batch: Any) -> dict[str, float]:
+        """The loss's terms without gradients."""
+        ...
+
+
 class Batches(Protocol):
     """Endless batches with a position."""
 

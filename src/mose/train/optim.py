@@ -29,7 +29,7 @@ def peak_rate(name: str, config: OptimizerConfig, *, num_layers: int) -> float:
     parts = name.split(".")
     if parts[0] == "table":
         return config.table_rate
-    if parts[0] in ("heads", "log_scale"):
+    if parts[0] in ("heads", "classifiers", "log_scale"):
         return config.head_rate
     depth = int(parts[1]) + 1 if parts[0] == "layers" else (0 if parts[0] == "embeddings" else num_layers)
     return config.rate * config.layer_decay ** (num_layers - depth)
@@ -38,7 +38,7 @@ def peak_rate(name: str, config: OptimizerConfig, *, num_layers: int) -> float:
 def build_optimizer(
     parameters: Iterable[tuple[str, nn.Parameter]], config: OptimizerConfig, *, num_layers: int
 ) -> torch.optim.AdamW:
-    """AdamW over the parameters that are trained; matrices of blocks and heads decay, nothing else does.
+    """AdamW over the parameters that are trained; matrices of blocks, heads and classifiers decay, nothing else does.
 
     Args:
         parameters: Name and parameter; those without ``requires_grad`` are left out.
@@ -49,7 +49,7 @@ def build_optimizer(
     for name, parameter in parameters:
         if not parameter.requires_grad:
             continue
-        decays = parameter.ndim == 2 and name.startswith(("layers.", "heads."))
+        decays = parameter.ndim == 2 and name.startswith(("layers.", "heads.", "classifiers."))
         key = (peak_rate(name, config, num_layers=num_layers), config.weight_decay if decays else 0.0)
         groups.setdefault(key, []).append(parameter)
     settings: list[dict[str, Any]] = [

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
-from mose.config import FinetuneConfig, from_values
+from mose.config import ClonesConfig, FinetuneConfig, StartConfig, from_values
 from mose.data.batches import PairBatches
 from mose.data.sources import Source
 from mose.errors import ConfigError
@@ -21,12 +24,12 @@ from mose.model.heads import add_heads
 from mose.tokenizer import CodeTokenizer
 from mose.train.distributed import World
 from mose.train.inputs import mini_batches, sides_of
-from mose.train.loop import Log
+from mose.train.loop import Batches, Checked, Log, Schedule, Validate, mean_by_exit, require_finite
 
 _MAY_CHANGE = ("steps", "checkpoint_minutes", "keep_checkpoints", "log_every", "threads", "device", "folder")
 
 
-def start_model(config: FinetuneConfig) -> MoseModel:
+def start_model(config: FinetuneConfig | ClonesConfig) -> MoseModel:
     """The model to start from in float32, with heads.
 
     Raises:
@@ -47,6 +50,18 @@ def start_model(config: FinetuneConfig) -> MoseModel:
     return model
 
 
+def freeze_parts(model: MoseModel, start: StartConfig) -> None:
+    """Keeps what the config says as it is, and sets the dropout of training."""
+    model.freeze(layers=start.freeze_layers, embeddings=start.freeze_embeddings or start.freeze_layers > 0)
+    for name, head in model.heads.items():
+        head.requires_grad_(int(name) > start.freeze_layers)
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = start.dropout
+        elif isinstance(getattr(module, "dropout", None), float):
+            setattr(module, "dropout", start.dropout)  # noqa: B010  # its type is the module's own
+
+
 def choose_device(name: str) -> torch.device:
     """The device of this process; on a GPU, float32 products may use TF32.
 
@@ -65,7 +80,14 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cpu")
 
 
-def check_same(config: FinetuneConfig, folder: Path) -> None:
+def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """Arithmetic of the encoder as ``run.precision`` says; weights, pooling's result and loss stay float32."""
+    if precision == "bfloat16" or (precision == "auto" and device.type == "cuda"):
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return contextlib.nullcontext()
+
+
+def check_same(config: FinetuneConfig | ClonesConfig, folder: Path) -> None:
     """Nothing if the run in the folder was started with these settings.
 
     Length, intervals, threads, device, validation and the places of run and data may differ.
@@ -76,9 +98,9 @@ def check_same(config: FinetuneConfig, folder: Path) -> None:
     file = folder / "config.toml"
     if not file.is_file():
         return
-    stored = from_values(tomllib.loads(file.read_text(encoding="utf8")), FinetuneConfig, file=str(file))
+    stored = from_values(tomllib.loads(file.read_text(encoding="utf8")), type(config), file=str(file))
     changed = []
-    for part in ("start", "data", "batch", "loss", "optimizer", "run"):
+    for part in (one.name for one in dataclasses.fields(config) if one.name != "validation"):
         before, now = getattr(stored, part), getattr(config, part)
         changed += [
             f"{part}.{one.name}"
@@ -109,11 +131,13 @@ def fitting_texts(
             left -= len(side.texts)
 
 
-def announce(log: Log, sources: list[Source], model: MoseModel, world: World, device: torch.device) -> None:
-    """First line of the log: data, left-out rows by reason, parameters, machine."""
+def announce(
+    log: Log, sources: Mapping[str, Mapping[str, object]], model: MoseModel, world: World, device: torch.device
+) -> None:
+    """First line of the log: what there is of each source of data, parameters, machine."""
     log.write(
         event="start",
-        sources={source.name: {"units": len(source), "dropped": dict(source.dropped)} for source in sources},
+        sources=sources,
         exits=list(model.settings.exits),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         trained=sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
@@ -122,3 +146,33 @@ def announce(log: Log, sources: list[Source], model: MoseModel, world: World, de
         threads=torch.get_num_threads(),
         torch=torch.__version__,
     )
+
+
+def schedule_of(config: FinetuneConfig | ClonesConfig) -> Schedule:
+    """The numbers that steer the loop."""
+    return Schedule(
+        steps=config.run.steps,
+        warmup=max(1, round(config.run.steps * config.optimizer.warmup_share)),
+        final_share=config.optimizer.final_share,
+        clip=config.optimizer.clip,
+        validate_every=config.validation.every,
+        checkpoint_seconds=config.run.checkpoint_minutes * 60,
+        log_every=config.run.log_every,
+    )
+
+
+def look_before(learner: Checked, batches: Batches, log: Log, validate: Validate | None) -> None:
+    """Two batches through the loss before step 1: mistakes show in seconds, not hours."""
+    for _ in range(2):
+        batch = next(batches)
+        terms = learner.check(batch)
+        log.write(event="before", source=batch.source, **rounded(terms))
+        require_finite(terms, "before step 1")
+    values = validate() if validate is not None else {}
+    if values:
+        log.write(event="validation", step=0, mean=rounded(mean_by_exit(values)), tasks=rounded(values))
+
+
+def rounded(values: Mapping[str, float]) -> dict[str, float]:
+    """Short enough for a line of the log."""
+    return {name: round(value, 4) for name, value in values.items()}

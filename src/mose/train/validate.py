@@ -20,7 +20,8 @@ from mose.model.batch import TextBatch
 from mose.tokenizer import CodeTokenizer
 from mose.train.inputs import Side, in_text_order, mini_batches
 
-_BUDGET = 16_384
+_BUDGET = 4_096
+"""Padded tokens at once: what stays in a core's cache is several times faster than more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,115 @@
+"""``mose eval``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import Namespace as Arguments
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mose.cli.output import ProgressBar, need_packages, print_json_lines
+from mose.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from mose.evaluate.result import Result
+
+DATA_VARIABLE = "MOSE_DATA"
+
+
+def evaluate(arguments: Arguments) -> int:
+    """``mose eval``: the summary on stdout; result file, tables and plots in a folder."""
+    if arguments.compare:
+        return _compare(*arguments.compare, as_json=arguments.json)
+    if arguments.list:
+        return _list(_data(arguments))
+    need_packages("eval", "matplotlib", extra="eval")
+    from mose.evaluate.result import Result
+
+    if arguments.report:
+        return _show(Result.read(arguments.report), arguments)
+    from mose.evaluate.evaluation import QUICK_LIMIT, Request
+    from mose.evaluate.evaluation import evaluate as run
+
+    limit = arguments.limit if arguments.limit is not None else QUICK_LIMIT if arguments.quick else None
+    if limit is not None and limit < 1:
+        raise ConfigError("--limit", got=limit, allowed="1 or more")
+    if 0 in arguments.widths:
+        raise ConfigError("--widths", got=0, allowed="1 or more")
+    request = Request(
+        model=arguments.model,
+        data=_data(arguments),
+        tasks=arguments.tasks,
+        exits=arguments.exits,
+        widths=arguments.widths,
+        peers=arguments.peers,
+        limit=limit,
+        all_tasks=arguments.all_tasks,
+        cache=arguments.cache,
+        static_folder=arguments.static,
+        threads=arguments.threads,
+    )
+    _check_writable(arguments.out)
+    with ProgressBar(quiet=arguments.quiet) as tell:
+        result = run(request, tell=tell, say=lambda line: print(line, file=sys.stderr))
+    path = result.write(arguments.out / "results")
+    print(f"Wrote {path}.", file=sys.stderr)
+    return _show(result, arguments)
+
+
+def _show(result: Result, arguments: Arguments) -> int:
+    from mose.evaluate.report import write_report
+    from mose.evaluate.report.markdown import render
+    from mose.evaluate.report.tables import summary_table
+
+    page = write_report(result, arguments.out)[0]
+    if arguments.json:
+        print_json_lines({**asdict(score), "per_query": None} for score in result.scores)
+    else:
+        print(render(summary_table(result)))
+    print(f"Wrote {page}.", file=sys.stderr)
+    return 0
+
+
+def _compare(first: Path, second: Path, *, as_json: bool) -> int:
+    from mose.evaluate.report.compare import change_table, compare
+    from mose.evaluate.report.markdown import render
+    from mose.evaluate.result import Result
+
+    before, after = Result.read(first), Result.read(second)
+    changes = compare(before, after)
+    if as_json:
+        print_json_lines(asdict(change) for change in changes)
+    else:
+        print(render(change_table(changes, str(first), str(second))))
+    return 0
+
+
+def _list(data: Path) -> int:
+    from mose.evaluate.tasks import task_names
+
+    for name in task_names(data):
+        print(name)
+    return 0
+
+
+def _data(arguments: Arguments) -> Path:
+    named = arguments.data or os.environ.get(DATA_VARIABLE)
+    if not named:
+        raise ConfigError("no data folder", remedy=f"Name it with --data, or set {DATA_VARIABLE}.")
+    data = Path(named).expanduser()
+    if not data.is_dir():
+        raise DataError(f"there is no data folder {data}", remedy=f"Name it with --data, or set {DATA_VARIABLE}.")
+    return data
+
+
+def _check_writable(out: Path) -> None:
+    """Says so before the work, not after it."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / ".mose-eval"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise DataError(f"{out} cannot be written: {error}", remedy="Name another folder with --out.") from error

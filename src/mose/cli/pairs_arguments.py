@@ -1,0 +1,48 @@
+"""Arguments of ``mose pairs``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def add(verbs: Any, new_verb: Callable[..., argparse.ArgumentParser]) -> None:
+    """Adds ``mose pairs`` and what it can do.
+
+    Args:
+        verbs: The command's sub-parsers.
+        new_verb: Makes one of them: (verbs, name, function, help, example).
+    """
+    family = new_verb(
+        verbs, "pairs", "pairs.mine", "make pairs to train on", "mose pairs mine configs/mine.toml --out mined/"
+    )
+    actions = family.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    verb = new_verb(
+        actions,
+        "mine",
+        "pairs.mine",
+        "mine pairs of text and code from the source of named packages",
+        "mose pairs mine configs/mine.toml --out mined/ --exclude-near DATA/csn/test.jsonl.xz",
+    )
+    verb.add_argument("manifest", type=Path, metavar="MANIFEST", help="TOML file that names the packages")
+    verb.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="folder to write; a stopped run goes on"
+    )
+    verb.add_argument(
+        "--sources", type=Path, metavar="FOLDER", help="folder of unpacked packages (default: the user's cache)"
+    )
+    verb.add_argument(
+        "--exclude-near",
+        type=Path,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
+        help="evaluation files; near copies of their rows are left out",
+    )
+    verb.add_argument("--skip-missing", action="store_true", help="leave out packages that cannot be fetched")
+    verb.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default: 2)")
+    verb.add_argument("--quiet", action="store_true", help="no progress")
+    verb.add_argument("--json", action="store_true", help="print the counts as a JSON object")

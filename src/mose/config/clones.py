@@ -1,0 +1,147 @@
+"""Settings of clone detection: is this pair of codes a clone?
+
+Start, optimizer and run are those of retrieval fine-tuning; what has no meaning here is refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mose.config.finetune import OptimizerConfig, RunConfig, StartConfig
+from mose.errors import ConfigError
+
+
+def _require(condition: bool, what: str, got: object, allowed: str) -> None:
+    if not condition:
+        raise ConfigError(what, got=got, allowed=allowed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloneFiles:
+    """Pairs of one split, and the codes that they name."""
+
+    pairs: str
+    """JSON lines {a, b, label}, plain, .xz or .gz; or lines "a TAB b TAB label" (.txt, .tsv). Label 1 is a clone."""
+    codes: tuple[str, ...]
+    """JSON lines with the codes. Ids must differ over all of them."""
+
+    def __post_init__(self) -> None:
+        _require(len(self.codes) > 0, f"codes of {self.pairs}", 0, "at least one file")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClonesDataConfig:
+    """Pairs to train on, to choose thresholds on, and to report on."""
+
+    folder: str = "."
+    """Folder that holds the files."""
+    train: CloneFiles
+    """Trained on."""
+    valid: CloneFiles
+    """Fixes temperatures, thresholds and the adaptive exit; never trained on."""
+    test: CloneFiles | None = None
+    """Read by ``benchmarks/clones.py`` alone; training never looks at it."""
+    id_field: str = "id"
+    """Field of a code's id."""
+    code_field: str = "code"
+    """Field of its text."""
+    swap: float = 0.5
+    """Chance that the two codes of a pair change places."""
+    rename: float = 0.0
+    """Chance that the frequent identifiers of a code are renamed consistently."""
+    hide_name: float = 0.0
+    """Chance that the name of the function which a code defines is replaced by a neutral one."""
+
+    def __post_init__(self) -> None:
+        for key in ("swap", "rename", "hide_name"):
+            _require(0 <= getattr(self, key) <= 1, f"data.{key}", getattr(self, key), "0 to 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassifierConfig:
+    """What is read of a pair, and how."""
+
+    max_tokens: int = 256
+    """Tokens of a pair, template included; the longer code is cut first."""
+    template: str | None = None
+    """Literal text and the markers {cls} {sep} {first} {second}. None is "{cls}{first}{sep}{second}{sep}" for a bert
+    block (its native form) and the paper's "{sep}{first}{sep}{second}{cls}" for all others."""
+    features: Literal["pooled", "sides"] = "pooled"
+    """pooled: the pooled state of the whole pair (the paper reads the final CLS). sides: that, and how the mean
+    states of the two codes differ, which is learned in far fewer steps."""
+
+    def __post_init__(self) -> None:
+        _require(self.max_tokens >= 8, "classifier.max_tokens", self.max_tokens, "8 or more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClonesBatchConfig:
+    """How pairs become batches."""
+
+    pairs: int
+    """Pairs a step, over all processes."""
+    mini_batch_tokens: int = 8192
+    """Padded tokens run through the encoder at once."""
+
+    def __post_init__(self) -> None:
+        _require(self.pairs >= 1, "batch.pairs", self.pairs, "1 or more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClonesLossConfig:
+    """Cross-entropy at every exit above 0."""
+
+    exit_weights: tuple[float, ...] | None = None
+    """Weight of each exit above 0, shallowest first. None is depth / layers, as in the paper's other losses: that
+    its clone detection weighs the exits in this way is a guess, for it only reports results at all of them."""
+
+    def __post_init__(self) -> None:
+        weights = self.exit_weights
+        fits = weights is None or (min(weights, default=0) >= 0 and max(weights, default=0) > 0)
+        _require(fits, "loss.exit_weights", weights, "numbers from 0, at least one above 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClonesValidationConfig:
+    """What is measured while training: the best F1 of every exit on the validation pairs."""
+
+    every: int = 0
+    """Steps between two validations; 0 validates at the end only."""
+    max_pairs: int = 0
+    """Use at most this many of them, chosen by seed; 0 uses all."""
+    keep: float = 0.99
+    """Share of the deepest exit's F1 that the adaptive exit must keep."""
+
+    def __post_init__(self) -> None:
+        _require(self.max_pairs >= 0, "validation.max_pairs", self.max_pairs, "0 or more")
+        _require(0 < self.keep <= 1, "validation.keep", self.keep, "above 0, at most 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClonesConfig:
+    """Everything about one clone detection run."""
+
+    start: StartConfig
+    data: ClonesDataConfig
+    batch: ClonesBatchConfig
+    run: RunConfig
+    classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
+    loss: ClonesLossConfig = field(default_factory=ClonesLossConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    validation: ClonesValidationConfig = field(default_factory=ClonesValidationConfig)
+
+    def __post_init__(self) -> None:
+        for name, got, allowed in (
+            ("start.head", self.start.head, "keep"),
+            ("run.fit_heads", self.run.fit_heads, 0),
+            ("run.rotate_heads", self.run.rotate_heads, 0),
+        ):
+            _require(got == allowed, f"{name}: clone detection reads pooled states, not heads", got, str(allowed))
+        longest = self.classifier.max_tokens
+        _require(
+            self.batch.mini_batch_tokens >= longest,
+            "batch.mini_batch_tokens",
+            self.batch.mini_batch_tokens,
+            f"classifier.max_tokens {longest} or more",
+        )

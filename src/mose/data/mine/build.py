@@ -1,0 +1,220 @@
+"""The whole run: fetch, mine each package in a pool, select over all of them, write.
+
+In: a manifest. Out: ``train.jsonl.xz``, ``valid.jsonl.xz``, and ``manifest.json``, which comes last: a folder without
+it is not finished. The part of each package is kept in ``parts/``, so that a run that was killed goes on where it
+stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import lzma
+import os
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict
+from hashlib import sha256
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from mose.data.mine.extract import Mined, draw
+from mose.data.mine.fetch import fetch
+from mose.data.mine.manifest import MineConfig, Package
+from mose.data.mine.package import Part, count_rows, mine_package, part_path, read_part, write_part
+from mose.data.mine.select import Evaluation, distinct, within_language_share
+from mose.errors import DataError, SourceError
+
+Tell = Callable[[str, int, int], None]
+"""Told the stage, how much of it is done, and how much there is."""
+
+SPLITS = ("train", "valid")
+
+
+def mine(
+    config: MineConfig,
+    out: Path,
+    *,
+    sources: Path,
+    exclude_near: tuple[Path, ...] = (),
+    skip_missing: bool = False,
+    workers: int = 2,
+    tell: Tell = lambda stage, done, total: None,
+) -> dict[str, Any]:
+    """Mines all packages of a manifest.
+
+    Args:
+        config: The manifest.
+        out: Folder to write; parts that are there are used again.
+        sources: Folder of unpacked packages.
+        exclude_near: Evaluation files; rows that copy one of theirs are left out.
+        skip_missing: Leave out packages that cannot be fetched, and say so in the manifest.
+        workers: Processes; 1 works in this one.
+        tell: Told about progress.
+
+    Returns:
+        What ``manifest.json`` holds.
+
+    Raises:
+        SourceError: A package cannot be fetched or read.
+        DataError: An evaluation file is faulty, or no row is left.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "manifest.json").unlink(missing_ok=True)
+    folders, missing = _fetch_all(config, out, sources, skip_missing, tell)
+    _mine_all(config, out, folders, workers, tell)
+    packages = [package for package in config.packages if package.label not in missing]
+    parts = [read_part(part_path(out / "parts", package, config)) for package in packages]
+    evaluation = Evaluation(exclude_near, config.near)
+    dropped: Counter[str] = Counter()
+    labelled = [(package, row) for package, part in zip(packages, parts, strict=True) for row in part.rows]
+    labelled = _select(labelled, config, evaluation, dropped, tell)
+    files = {}
+    for split in SPLITS:
+        rows = [_row(package, row) for package, row in labelled if package.split == split]
+        files[split] = _write_rows(out / f"{split}.jsonl.xz", rows)
+    summary = _summary(config, packages, parts, labelled, dropped)
+    summary["missing"] = missing
+    summary["excluded_near"] = [{"file": path.name, "sha256": _digest(path)} for path in exclude_near]
+    summary["files"] = files
+    temporary = out / ".manifest.json"
+    temporary.write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf8")
+    os.replace(temporary, out / "manifest.json")
+    return summary
+
+
+def _fetch_all(
+    config: MineConfig, out: Path, sources: Path, skip_missing: bool, tell: Tell
+) -> tuple[dict[str, tuple[Path, ...]], dict[str, str]]:
+    """Folders of each package that has no part yet, and why the others are missing."""
+    folders: dict[str, tuple[Path, ...]] = {}
+    missing: dict[str, str] = {}
+    for number, package in enumerate(config.packages):
+        tell("fetch", number, len(config.packages))
+        if part_path(out / "parts", package, config).exists():
+            continue
+        try:
+            folders[package.label] = fetch(package, sources)
+        except SourceError as error:
+            if not skip_missing:
+                raise
+            missing[package.label] = error.what
+    return folders, missing
+
+
+def _mine_all(config: MineConfig, out: Path, folders: dict[str, tuple[Path, ...]], workers: int, tell: Tell) -> None:
+    todo = [package for package in config.packages if package.label in folders]
+    if workers == 1:
+        for number, package in enumerate(todo):
+            tell("mine", number, len(todo))
+            _mine_one(package, config, folders[package.label], out)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        jobs = [pool.submit(_mine_one, package, config, folders[package.label], out) for package in todo]
+        try:
+            for number, job in enumerate(as_completed(jobs)):
+                job.result()
+                tell("mine", number + 1, len(todo))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _mine_one(package: Package, config: MineConfig, folders: tuple[Path, ...], out: Path) -> None:
+    """One package, in a process of the pool; runs again only if its part is not there."""
+    write_part(part_path(out / "parts", package, config), mine_package(package, config, folders))
+
+
+Labelled = list[tuple[Package, Mined]]
+
+
+def _select(
+    labelled: Labelled, config: MineConfig, evaluation: Evaluation, dropped: Counter[str], tell: Tell
+) -> Labelled:
+    """What no single package can decide: evaluation rows, copies between packages, shares of languages."""
+    luck = {
+        id(row): draw(config.seed, package.label, row.kind, row.path, row.symbol, row.query)
+        for package, row in labelled
+    }
+    # Validation first: of two copies, the one in the training file goes.
+    labelled = sorted(labelled, key=lambda item: (item[0].split != "valid", luck[id(item[1])]))
+    allowed: Labelled = []
+    for number, (package, row) in enumerate(labelled):
+        if number % 500 == 0:
+            tell("compare", number, len(labelled))
+        reason = evaluation.fault(row)
+        if reason:
+            dropped[reason] += 1
+        else:
+            allowed.append((package, row))
+    kept = {id(row) for row in distinct([row for _, row in allowed], config.near, dropped)}
+    result: Labelled = []
+    for split in SPLITS:
+        rows = [item for item in allowed if id(item[1]) in kept and item[0].split == split]
+        balanced = within_language_share(rows, lambda item: item[1].language, config.language_share)
+        dropped["over the share of a language"] += len(rows) - len(balanced)
+        result += balanced
+    return result
+
+
+def _row(package: Package, row: Mined) -> dict[str, str]:
+    """One line of the file; rows of one definition share their group, so that none is another's negative."""
+    return {
+        "query": row.query,
+        "code": row.code,
+        "language": row.language,
+        "kind": row.kind,
+        "group": f"{package.name}/{row.path}:{row.symbol}",
+        "source": package.label,
+        "path": row.path,
+        "license": package.license,
+    }
+
+
+def _write_rows(path: Path, rows: list[dict[str, str]]) -> dict[str, Any]:
+    temporary = path.with_name("." + path.name)
+    with lzma.open(temporary, "wt", encoding="utf8", preset=2) as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    os.replace(temporary, path)
+    return {"file": path.name, "rows": len(rows), "sha256": _digest(path)}
+
+
+def _summary(
+    config: MineConfig, packages: list[Package], parts: list[Part], labelled: Labelled, dropped: Counter[str]
+) -> dict[str, Any]:
+    rows_of: dict[str, list[Mined]] = {package.label: [] for package in packages}
+    for package, row in labelled:
+        rows_of[package.label].append(row)
+    if not labelled:
+        raise DataError("no pairs were found", remedy="Check the languages and folders of the manifest's packages.")
+    totals = {}
+    for split in SPLITS:
+        rows = [row for package, row in labelled if package.split == split]
+        totals[split] = {
+            "rows": len(rows),
+            "kinds": count_rows(rows, "kind"),
+            "languages": count_rows(rows, "language"),
+        }
+    settings = {name: value for name, value in asdict(config).items() if name != "packages"}
+    return {
+        "settings": settings,
+        "totals": totals,
+        "dropped": dict(sum((Counter(part.dropped) for part in parts), dropped).most_common()),
+        "packages": [
+            {
+                **{name: value for name, value in asdict(package).items() if name != "folders"},
+                "num_files": part.num_files,
+                "rows": len(rows_of[package.label]),
+                "kinds": count_rows(rows_of[package.label], "kind"),
+                "rows_by_language": count_rows(rows_of[package.label], "language"),
+                "dropped": dict(sorted(part.dropped.items())),
+            }
+            for package, part in zip(packages, parts, strict=True)
+        ],
+    }
+
+
+def _digest(path: Path) -> str:
+    return sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,372 @@
+"""Pairs of one file: documentation, comments, names and outlines, each with the code that answers it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Set
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from itertools import takewhile
+
+from mose.data.mine.parse import Block, ParsedFile
+from mose.data.mine.prose import MAX_WORDS, description, fault, without_markers
+from mose.languages.tables import word_set
+from mose.syntax import Definition
+from mose.syntax.definitions import CONTAINERS
+from mose.words import parts
+
+MIN_CODE_LINES = 3
+MIN_CODE_CHARS = 40
+_WHOLE_CLASS_CHARS = 1_200
+_MIN_COMMENT_WORDS = 4
+_MIN_FOLLOWING = 2
+_MAX_FOLLOWING = 25
+_DOCUMENTED = CONTAINERS | {"function", "method", "macro", "type"}
+_CALLABLE = frozenset({"function", "method", "macro"})
+_ORDINARY_NAMES = word_set(
+    """
+    __init__ init main constructor tostring equals hashcode setup teardown initialize finalize dispose module exports
+    __construct __repr__ __str__ __eq__ __hash__ __len__ __iter__ __call__ __enter__ __exit__ __new__ __del__ default
+    """
+)
+_PARAMETERS_OPEN = re.compile(r"[(\[]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mined:
+    """One pair as it was found in a file."""
+
+    kind: str  # "doc", "comment", "name" or "file"
+    query: str
+    code: str
+    language: str
+    path: str
+    symbol: str  # of the definition that the code shows; "" for a file
+
+
+@dataclass(slots=True, kw_only=True)
+class Harvest:
+    """Pairs of several files, what was left out by reason, and C declarations whose bodies stand elsewhere."""
+
+    rows: list[Mined] = field(default_factory=list)
+    dropped: Counter[str] = field(default_factory=Counter)
+    declared: list[Mined] = field(default_factory=list)
+    bodies: dict[tuple[str, str], list[Mined]] = field(default_factory=dict)
+
+    def link_declarations(self) -> None:
+        """C and C++ document a function in the header: give its words to the one body of that name."""
+        described = {(row.language, row.symbol) for row in self.rows if row.kind == "doc"}
+        for row in self.declared:
+            family = "cpp" if row.language in ("c", "cpp") else row.language
+            found = self.bodies.get((family, row.symbol), [])
+            if len(found) == 1 and (found[0].language, row.symbol) not in described:
+                body = found[0]
+                self.rows.append(
+                    Mined(
+                        kind="doc",
+                        query=row.query,
+                        code=body.code,
+                        language=body.language,
+                        path=body.path,
+                        symbol=body.symbol,
+                    )
+                )
+            else:
+                self.dropped["declaration without a body"] += 1
+        self.declared.clear()
+        self.bodies.clear()
+
+
+def extract(parsed: ParsedFile, harvest: Harvest, *, code_chars: int) -> None:
+    """Adds all pairs of one file; what makes none is counted.
+
+    Args:
+        parsed: The file.
+        harvest: Takes rows and counts.
+        code_chars: Code is cut here, at a line end.
+    """
+    _File(parsed, harvest, code_chars).run()
+
+
+class _File:
+    def __init__(self, parsed: ParsedFile, harvest: Harvest, code_chars: int) -> None:
+        self.parsed = parsed
+        self.harvest = harvest
+        self.code_chars = code_chars
+        self.found = parsed.definitions
+        self.children: dict[int | None, list[int]] = {}
+        for position, definition in enumerate(self.found):
+            self.children.setdefault(definition.parent, []).append(position)
+        self.comment_lines = {
+            line for block in parsed.comments for line in range(block.first_line, block.last_line + 1)
+        }
+
+    def run(self) -> None:
+        for position, definition in enumerate(self.found):
+            if definition.kind in _DOCUMENTED:
+                self._documentation(position, definition)
+                self._name(position, definition)
+        self._comments()
+        self._file()
+
+    # -- documentation ------------------------------------------------------------------------------------------
+
+    def _doc_lines(self, definition: Definition) -> list[int]:
+        """Numbers of the lines that document a definition: comments above it, or its docstring."""
+        docstring = self.parsed.docstrings.get(definition.line)
+        if docstring is not None:
+            return list(range(docstring.first_line, docstring.last_line + 1))
+        above = range(definition.first_line, definition.line)
+        return [line for line in above if line in self.comment_lines]
+
+    def _documentation(self, position: int, definition: Definition) -> None:
+        numbers = self._doc_lines(definition)
+        if not numbers:
+            self.harvest.dropped["no documentation"] += 1
+            self._remember_body(position, definition)
+            return
+        query = _without_own_name(description([self.parsed.lines[number - 1] for number in numbers]), definition.name)
+        reason = fault(query)
+        if reason:
+            self.harvest.dropped[reason] += 1
+            self._remember_body(position, definition)
+            return
+        hidden = set(numbers) | (self.comment_lines & set(range(definition.first_line, definition.line)))
+        is_container = definition.kind in CONTAINERS
+        code = self._container(position, hidden) if is_container else self._shown(definition, hidden)
+        if self._is_declaration(definition):
+            self.harvest.declared.append(self._row("doc", query, code, definition.symbol))
+        else:
+            self._add("doc", query, self._in_context(position, code), definition.symbol)
+
+    def _is_declaration(self, definition: Definition) -> bool:
+        if self.parsed.language not in ("c", "cpp") or definition.kind not in ("function", "method"):
+            return False
+        return "{" not in "".join(self.parsed.text(definition.line, definition.last_line))
+
+    def _remember_body(self, position: int, definition: Definition) -> None:
+        language = self.parsed.language
+        if language in ("c", "cpp") and definition.kind in _CALLABLE and not self._is_declaration(definition):
+            hidden = self.comment_lines & set(range(definition.first_line, definition.line))
+            code = self._in_context(position, self._shown(definition, hidden))
+            if not self._too_little(code):
+                row = self._row("doc", "", code, definition.symbol)
+                self.harvest.bodies.setdefault(("cpp", definition.symbol), []).append(row)
+
+    def _shown(self, definition: Definition, hidden: Set[int]) -> list[str]:
+        numbers = range(definition.first_line, definition.last_line + 1)
+        return [self.parsed.lines[number - 1] for number in numbers if number not in hidden]
+
+    def _container(self, position: int, hidden: Set[int]) -> list[str]:
+        """A class as it stands if it is small, else its own lines and the signatures of its members."""
+        definition = self.found[position]
+        whole = self._shown(definition, hidden)
+        if sum(map(len, whole)) <= _WHOLE_CLASS_CHARS:
+            return whole
+        return self._outline(position, hidden)
+
+    def _outline(self, position: int, hidden: Set[int] = frozenset()) -> list[str]:
+        definition = self.found[position]
+        shown: list[str] = []
+        at = definition.first_line
+        for child in self.children.get(position, ()):
+            member = self.found[child]
+            if member.kind not in _CALLABLE and member.kind not in CONTAINERS:
+                continue
+            shown += self._own_lines(at, member.first_line - 1, hidden)
+            indent = self.parsed.lines[member.line - 1]
+            shown.append(indent[: len(indent) - len(indent.lstrip())] + member.signature)
+            at = max(at, member.last_line + 1)
+        return shown + self._own_lines(at, definition.last_line, hidden)
+
+    def _own_lines(self, first: int, last: int, hidden: Set[int]) -> list[str]:
+        lines = (
+            self.parsed.lines[number - 1]
+            for number in range(first, last + 1)
+            if number not in hidden and number not in self.comment_lines
+        )
+        return [line for line in lines if line.strip()]
+
+    def _in_context(self, position: int, code: list[str]) -> list[str]:
+        return [*self._enclosing(position), *code]
+
+    def _enclosing(self, position: int | None) -> list[str]:
+        """Signatures around a definition, outermost first, as the search index shows them."""
+        signatures: list[str] = []
+        around = self.found[position].parent if position is not None else None
+        while around is not None:
+            signatures.append(self.found[around].signature)
+            around = self.found[around].parent
+        return signatures[::-1]
+
+    # -- names --------------------------------------------------------------------------------------------------
+
+    def _name(self, position: int, definition: Definition) -> None:
+        words = parts(definition.name)
+        if definition.name.lower() in _ORDINARY_NAMES or (len(words) < 2 and len(definition.name) < 8):
+            self.harvest.dropped["ordinary name"] += 1
+            return
+        parent = self.found[definition.parent] if definition.parent is not None else None
+        owner = parent.name if parent is not None and parent.kind in CONTAINERS - {"module"} else ""
+        style = draw(self.parsed.path, definition.symbol, "style")
+        if style < 0.25:
+            query = definition.name
+        elif style < 0.5:
+            query = f"{owner}.{definition.name}" if owner else definition.name
+        else:
+            query = " ".join((*parts(owner), *words) if owner and style < 0.8 else words)
+        code = self._shown(definition, set())
+        if definition.kind in CONTAINERS and sum(map(len, code)) > _WHOLE_CLASS_CHARS:
+            code = self._outline(position)
+        self._add("name", query, self._in_context(position, code), definition.symbol)
+
+    # -- comments -----------------------------------------------------------------------------------------------
+
+    def _comments(self) -> None:
+        starts = {block.first_line for block in self.parsed.comments}
+        for block in self.parsed.comments:
+            holder = self._holder(block)
+            if holder is None:
+                continue
+            cleaned = without_markers(self.parsed.text(block.first_line, block.last_line))
+            query = description(cleaned) if len(cleaned) <= 8 else ""
+            reason = fault(query, min_words=_MIN_COMMENT_WORDS)
+            if reason:
+                self.harvest.dropped[f"comment: {reason}"] += 1
+                continue
+            code = self._following(block, self.found[holder].last_line, starts)
+            if len(code) < _MIN_FOLLOWING:
+                self.harvest.dropped["comment: little code"] += 1
+                continue
+            signatures = [*self._enclosing(holder), self.found[holder].signature]
+            self._add("comment", query, [*signatures, *code], self.found[holder].symbol)
+
+    def _holder(self, block: Block) -> int | None:
+        """Innermost function around a comment, None outside of functions and for documentation."""
+        holder = None
+        for position, definition in enumerate(self.found):
+            if definition.first_line > block.last_line:
+                break
+            if definition.line < block.first_line and block.last_line < definition.last_line:
+                holder = position
+            elif definition.first_line <= block.first_line and block.last_line < definition.line:
+                return None  # above a definition
+        if holder is None or self.found[holder].kind not in ("function", "method"):
+            return None
+        return holder
+
+    def _following(self, block: Block, last_line: int, starts: set[int]) -> list[str]:
+        """The statements that a comment heads: to a blank line, a smaller indentation or the next comment."""
+        first = self.parsed.lines[block.first_line - 1]
+        indent = len(first) - len(first.lstrip())
+
+        def belongs(number: int) -> bool:
+            line = self.parsed.lines[number - 1]
+            return bool(line.strip()) and len(line) - len(line.lstrip()) >= indent and number not in starts
+
+        end = min(last_line - 1, block.last_line + _MAX_FOLLOWING)
+        numbers = takewhile(belongs, range(block.last_line + 1, end + 1))
+        return [self.parsed.lines[number - 1] for number in numbers]
+
+    # -- files --------------------------------------------------------------------------------------------------
+
+    def _file(self) -> None:
+        lines = self._header()
+        if not lines:
+            self.harvest.dropped["file without description"] += 1
+            return
+        query = description(lines)
+        reason = fault(query, min_words=_MIN_COMMENT_WORDS)
+        if reason:
+            self.harvest.dropped[f"file: {reason}"] += 1
+            return
+        self._add("file", query, list(self._file_outline()), "")
+
+    def _header(self) -> list[str]:
+        """The docstring of the file, or the first comment of its head that is no licence."""
+        docstring = self.parsed.docstrings.get(0)
+        if docstring is not None:
+            return self.parsed.text(docstring.first_line, docstring.last_line)
+        first = min((definition.first_line for definition in self.found), default=0)
+        for block in self.parsed.comments:
+            if block.first_line >= first or block.first_line > 60:
+                break
+            lines = self.parsed.text(block.first_line, block.last_line)
+            if description(lines) and not fault(description(lines), min_words=_MIN_COMMENT_WORDS):
+                return lines
+        return []
+
+    def _file_outline(self) -> Iterator[str]:
+        for position, definition in enumerate(self.found):
+            parent = self.found[definition.parent] if definition.parent is not None else None
+            depth = len(self._enclosing(position))
+            is_member = parent is None or (parent.kind in CONTAINERS and depth <= 2)
+            if is_member and definition.kind in _DOCUMENTED:
+                yield "    " * depth + definition.signature
+
+    # -- rows ---------------------------------------------------------------------------------------------------
+
+    def _row(self, kind: str, query: str, code: list[str], symbol: str) -> Mined:
+        return Mined(
+            kind=kind,
+            query=query,
+            code=cut_at_line_end(code, self.code_chars),
+            language=self.parsed.language,
+            path=self.parsed.path,
+            symbol=symbol,
+        )
+
+    def _too_little(self, code: list[str]) -> bool:
+        filled = [line.strip() for line in code if line.strip()]
+        return len(filled) < MIN_CODE_LINES or sum(map(len, filled)) < MIN_CODE_CHARS
+
+    def _add(self, kind: str, query: str, code: list[str], symbol: str) -> None:
+        if self._too_little(code):
+            self.harvest.dropped[f"{kind}: little code"] += 1
+        elif len(query.split()) > MAX_WORDS:
+            self.harvest.dropped[f"{kind}: too long"] += 1
+        else:
+            self.harvest.rows.append(self._row(kind, query, code, symbol))
+
+
+def cut_at_line_end(lines: list[str], most: int) -> str:
+    """The lines as one text of at most ``most`` characters, whole lines unless the first is longer.
+
+    Example:
+        >>> cut_at_line_end(["abc", "defgh"], 6)
+        'abc'
+    """
+    kept: list[str] = []
+    size = 0
+    for line in lines:
+        size += len(line) + 1
+        if size > most + 1 and kept:
+            break
+        kept.append(line.rstrip()[:most])
+    return "\n".join(kept).strip("\n")
+
+
+def _without_own_name(query: str, name: str) -> str:
+    """Go begins every description with the name it describes; half of them lose it, so that words count.
+
+    Example:
+        >>> [_without_own_name(f"{name} returns the size.", name) for name in ("Size", "Length", "Width", "Depth")]
+        ['Size returns the size.', 'Returns the size.', 'Width returns the size.', 'Returns the size.']
+    """
+    first, _, rest = query.partition(" ")
+    if first.strip("():,`'") != name or len(rest.split()) < 3 or draw(query, name) < 0.5:
+        return query
+    rest = re.sub(r"^(?:[-:=]+|is|are)\s+", "", rest)
+    return rest[:1].upper() + rest[1:]
+
+
+def draw(*words: object) -> float:
+    """A number in [0, 1) that depends on nothing but the words: choices do not shift when files are added.
+
+    Example:
+        >>> draw("a", 1) == draw("a", 1), draw("a", 1) == draw("a", 2)
+        (True, False)
+    """
+    digest = blake2b("\x1f".join(map(str, words)).encode("utf8", "replace"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64

@@ -1,0 +1,158 @@
+"""Which packages are mined, from where, under which licence, for which split."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from mose.config import read_toml
+from mose.errors import ConfigError
+from mose.languages.tables import word_set
+from mose.syntax import GRAMMARS
+
+MAX_PACKAGES = 100
+LICENSES = frozenset(
+    {
+        *(
+            "0BSD",
+            "Apache-2.0",
+            "Artistic-2.0",
+            "BSD-2-Clause",
+            "BSD-3-Clause",
+            "BSL-1.0",
+            "HPND",
+            "ISC",
+            "MIT",
+            "MIT-0",
+        ),
+        *("NCSA", "PostgreSQL", "PSF-2.0", "Python-2.0", "Unicode-3.0", "Unlicense", "Zlib", "blessing", "curl"),
+        *("Ruby", "X11", "MIT-CMU", "Apache-2.0 WITH LLVM-exception"),
+    }
+)
+"""Permissive licences (SPDX) that a package may have; "A OR B" and "A AND B" are taken apart."""
+
+HELD_OUT = word_set(
+    """
+    abseil-cpp abseil aeson aiohttp alamofire axios axum bash-it bats-core bats cats chi circe click cobra commons-lang
+    curl dapper ecto exposed express fastapi flask fmtlib gin gson guzzle guzzlehttp http4s httpx jackson-databind
+    kotlinx-coroutines ktor laravel-framework laravel illuminate lazy.nvim libuv messagepack-csharp mini.nvim model2vec
+    monolog newtonsoft-json newtonsoft nlohmann-json nlohmann nvm pandoc phoenix plug pydantic rack rails activesupport
+    activerecord activemodel actionpack actionview railties redis redux requests rxswift serde sinatra snapkit starlette
+    telescope.nvim tokio trpc vapor vitest xmonad zig zig-clap zls zod semble humaneval humaneval-x
+    """
+)
+"""Names of repositories that a held-out benchmark searches: never a source of training data."""
+
+_PART = re.compile(r"[-_./@+]+")
+_VERSION = re.compile(r"\d+$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Package:
+    """One package of one registry."""
+
+    name: str
+    """As the registry calls it."""
+    registry: Literal["site-packages", "pypi", "npm", "debian", "debian-source"]
+    """Where it comes from; "site-packages" is the running Python's own folder."""
+    license: str
+    """SPDX expression."""
+    languages: tuple[str, ...]
+    """Languages to take; its other files are left alone."""
+    version: str
+    """Pinned, so that the same manifest gives the same pairs."""
+    split: Literal["train", "valid"] = "train"
+    """File that its pairs go to."""
+    folders: tuple[str, ...] = ()
+    """Only these folders of the unpacked package; empty takes all."""
+
+    def __post_init__(self) -> None:
+        held_out = held_out_name(self.name)
+        if held_out:
+            raise ConfigError(
+                f"package {self.name} belongs to a held-out benchmark ({held_out})", allowed="any other package"
+            )
+        unknown = sorted(set(re.split(r" (?:OR|AND) ", self.license)) - LICENSES)
+        if unknown:
+            raise ConfigError(f"license of {self.name}", got=self.license, allowed=", ".join(sorted(LICENSES)))
+        foreign = sorted(set(self.languages) - GRAMMARS)
+        if foreign or not self.languages:
+            raise ConfigError(f"languages of {self.name}", got=self.languages, allowed=", ".join(sorted(GRAMMARS)))
+
+    @property
+    def label(self) -> str:
+        """Registry and name ("pypi:rich"), the ``source`` of its rows."""
+        return f"{self.registry}:{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MineConfig:
+    """Everything that decides which rows come out."""
+
+    packages: tuple[Package, ...]
+    """Each package once."""
+    seed: int = 0
+    """Decides which rows stay where a cap leaves some out."""
+    per_file: int = 60
+    """Rows of one file, at most."""
+    per_package: int = 6_000
+    """Rows of one package, at most."""
+    name_share: float = 0.15
+    """Share of the rows whose query is a name."""
+    language_share: float = 0.4
+    """Share of all rows that one language may have."""
+    code_chars: int = 1_600
+    """Code is cut here, at a line end."""
+    near: float = 0.7
+    """Jaccard similarity of five-word shingles from which two codes are near copies."""
+
+    def __post_init__(self) -> None:
+        if not 0 < len(self.packages) <= MAX_PACKAGES:
+            raise ConfigError("number of packages", got=len(self.packages), allowed=f"1 to {MAX_PACKAGES}")
+        labels = [package.label for package in self.packages]
+        twice = sorted({label for label in labels if labels.count(label) > 1})
+        if twice:
+            raise ConfigError("packages named twice", got=twice)
+        if not 0 <= self.name_share < 1:
+            raise ConfigError("name_share", got=self.name_share, allowed="0 or more, below 1")
+        for name in ("language_share", "near"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ConfigError(name, got=getattr(self, name), allowed="above 0, at most 1")
+        for name in ("per_file", "per_package", "code_chars"):
+            if getattr(self, name) < 1:
+                raise ConfigError(name, got=getattr(self, name), allowed="1 or more")
+
+
+def read_manifest(path: Path) -> MineConfig:
+    """The manifest of a TOML file.
+
+    Raises:
+        ConfigError: It is missing, no TOML, or names something that is not allowed.
+    """
+    return read_toml(path, MineConfig)
+
+
+def held_out_name(name: str) -> str:
+    """The held-out repository that a package or folder name points at, "" if none.
+
+    Prefixes and suffixes of registries ("ruby-", "golang-...-dev", "lib...-java", a version) hide nothing.
+
+    Example:
+        >>> held_out_name("golang-github-spf13-cobra-dev"), held_out_name("libcommons-lang3-java")
+        ('cobra', 'commons-lang')
+    """
+    parts = _parts(name)
+    for held_out in sorted(HELD_OUT):
+        wanted = _parts(held_out)
+        for at in range(len(parts) - len(wanted) + 1):
+            window = parts[at : at + len(wanted)]
+            if window == wanted or [window[0].removeprefix("lib"), *window[1:]] == wanted:
+                return held_out
+    return ""
+
+
+def _parts(name: str) -> list[str]:
+    parts = [part for part in _PART.split(name.lower()) if part]
+    return [part if part == "model2vec" or part == "http4s" else _VERSION.sub("", part) or part for part in parts]

@@ -1,0 +1,85 @@
+"""Near copies: codes that share most of their shingles of five words.
+
+A text is its set of hashed shingles. Its sixteen smallest hashes stand in a posting table (the bottom-k sketch of
+Broder, "On the resemblance and containment of documents", 1997); whoever shares one of them is compared exactly.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TypeAlias
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+Shingles: TypeAlias = NDArray[np.uint64]
+"""Distinct hashes of a text's shingles, ascending."""
+
+_WORD = re.compile(r"\w+")
+_LENGTH = 5
+_SKETCH = 16
+_MOST_POSTINGS = 100
+_MOST_CANDIDATES = 50
+_MIN_CONTAINED = 12
+_FACTOR = np.uint64(0x9E3779B97F4A7C15)
+
+
+def shingles(text: str) -> Shingles:
+    """Hashes of all runs of five words, case and signs apart; of the whole text if it is shorter.
+
+    Example:
+        >>> len(shingles("a b c d e f")), len(shingles("a b"))
+        (2, 1)
+    """
+    words = np.array([crc32(word.encode("utf8", "replace")) for word in _WORD.findall(text.lower())], dtype=np.uint64)
+    num_shingles = max(1, len(words) - _LENGTH + 1)
+    hashes = np.zeros(num_shingles, dtype=np.uint64)
+    for offset in range(min(_LENGTH, len(words))):
+        hashes = (hashes ^ words[offset : offset + num_shingles]) * _FACTOR
+        hashes ^= hashes >> np.uint64(29)
+    return np.unique(hashes)
+
+
+class NearCopies:
+    """Texts seen so far.
+
+    Args:
+        threshold: Similarity from which two texts are near copies, 0 to 1.
+        contained: Compare the shared part with the smaller text (so that a copy inside a longer text is found),
+            not with both together (Jaccard).
+    """
+
+    def __init__(self, threshold: float, *, contained: bool = False) -> None:
+        self.threshold = threshold
+        self.contained = contained
+        self._texts: list[Shingles] = []
+        self._postings: dict[int, list[int]] = {}
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def add(self, text: Shingles) -> None:
+        """One more text to compare with."""
+        number = len(self._texts)
+        self._texts.append(text)
+        for value in text[:_SKETCH].tolist():
+            places = self._postings.setdefault(value, [])
+            if len(places) < _MOST_POSTINGS:
+                places.append(number)
+
+    def has_near(self, text: Shingles) -> bool:
+        """True if a text seen so far is a near copy."""
+        shared: Counter[int] = Counter()
+        for value in text[:_SKETCH].tolist():
+            shared.update(self._postings.get(value, ()))
+        return any(self._is_near(text, self._texts[number]) for number, _ in shared.most_common(_MOST_CANDIDATES))
+
+    def _is_near(self, text: Shingles, other: Shingles) -> bool:
+        common = len(np.intersect1d(text, other, assume_unique=True))
+        smaller = min(len(text), len(other))
+        union = len(text) + len(other) - common
+        if self.contained and smaller >= _MIN_CONTAINED and common >= self.threshold * smaller:
+            return True
+        return common >= self.threshold * union

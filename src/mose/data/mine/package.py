@@ -1,0 +1,127 @@
+"""All pairs of one package: its files walked, read, parsed; what was found is kept as one part file."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+from collections import Counter
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from mose import languages
+from mose.data.mine.extract import Harvest, Mined, extract
+from mose.data.mine.manifest import MineConfig, Package, held_out_name
+from mose.data.mine.parse import parse_file
+from mose.data.mine.select import distinct, within_caps
+from mose.files import Skipped, read_source, walk
+
+_VERSION = 1
+"""Raised whenever the same files would give other rows."""
+_COPYLEFT = re.compile(
+    r"GNU\s+(?:\w+\s+)?General\s+Public|GNU\s+(?:LGPL|GPL|AGPL)|Mozilla\s+Public\s+License|Eclipse\s+Public\s+License"
+    r"|Common\s+Development\s+and\s+Distribution|\b(?:GPL|LGPL|AGPL|MPL|EPL|CDDL)-?[v ]?\d"
+)
+_HEAD_CHARS = 4_000
+_DECLARATIONS = (".d.ts", ".d.mts", ".d.cts", ".pyi", ".pyx", ".pxd")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What one package gave."""
+
+    rows: list[Mined]
+    dropped: dict[str, int]
+    num_files: int
+
+
+def mine_package(package: Package, config: MineConfig, folders: tuple[Path, ...]) -> Part:
+    """Pairs of all files of a package in its languages.
+
+    Args:
+        package: Where the files come from.
+        config: Caps and sizes.
+        folders: Unpacked files, as ``fetch`` gives them.
+
+    Raises:
+        SourceError: A folder cannot be read.
+    """
+    harvest = Harvest()
+    num_files = 0
+    for folder in _roots(package, folders):
+        for file in walk(folder):
+            if isinstance(file, Skipped):
+                harvest.dropped[f"file {file.reason}"] += 1
+                continue
+            path = (
+                f"{folder.name}/{file.path}" if len(folders) > 1 or package.registry == "site-packages" else file.path
+            )
+            reason = _path_fault(path, file.language, package)
+            text = "" if reason else read_source(folder, file)
+            if isinstance(text, Skipped):
+                reason = text.reason
+            elif _COPYLEFT.search(text[:_HEAD_CHARS]):
+                reason = "under another licence"
+            parsed = None if reason else parse_file(str(text), file.language, path)
+            if parsed is None:
+                harvest.dropped[f"file {reason or 'that cannot be parsed'}"] += 1
+                continue
+            num_files += 1
+            extract(parsed, harvest, code_chars=config.code_chars)
+    harvest.link_declarations()
+    rows = distinct(harvest.rows, config.near, harvest.dropped)
+    rows = within_caps(rows, package.label, config, harvest.dropped)
+    return Part(rows=rows, dropped={key: count for key, count in harvest.dropped.items() if count}, num_files=num_files)
+
+
+def _roots(package: Package, folders: tuple[Path, ...]) -> list[Path]:
+    if not package.folders:
+        return list(folders)
+    return [found for folder in folders for name in package.folders for found in sorted(folder.glob(name))]
+
+
+def _path_fault(path: str, language: str, package: Package) -> str:
+    """Why a file is left alone by its name alone, "" if it is read."""
+    if language not in package.languages or path.endswith(_DECLARATIONS):
+        return "of another language"
+    if languages.is_vendored(path):
+        return "vendored"
+    if languages.is_test(path):
+        return "of tests"
+    if any(held_out_name(folder) for folder in path.split("/")[:-1]):
+        return "in a folder of a held-out name"
+    return ""
+
+
+def part_path(folder: Path, package: Package, config: MineConfig) -> Path:
+    """Where the part of a package is kept; another pin, another setting or another version gives another name."""
+    settings = {name: value for name, value in asdict(config).items() if name != "packages"}
+    words = json.dumps([_VERSION, asdict(package), settings], sort_keys=True)
+    key = blake2b(words.encode(), digest_size=6).hexdigest()
+    name = re.sub(r"[^\w.+-]+", "_", f"{package.registry}-{package.name}-{package.version}")
+    return folder / f"{name}-{key}.json.gz"
+
+
+def write_part(path: Path, part: Part) -> None:
+    """Kept under a temporary name first, so that a part that is there is complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with gzip.open(temporary, "wt", encoding="utf8", compresslevel=3) as file:
+        json.dump(asdict(part), file, ensure_ascii=False)
+    os.replace(temporary, path)
+
+
+def read_part(path: Path) -> Part:
+    """What ``write_part`` kept."""
+    with gzip.open(path, "rt", encoding="utf8") as file:
+        value: dict[str, Any] = json.load(file)
+    value["rows"] = [Mined(**row) for row in value["rows"]]
+    return Part(**value)
+
+
+def count_rows(rows: list[Mined], field: str) -> dict[str, int]:
+    """Number of rows by ``kind`` or ``language``, most frequent first."""
+    return dict(Counter(str(getattr(row, field)) for row in rows).most_common())

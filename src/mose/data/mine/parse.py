@@ -1,0 +1,147 @@
+"""One file taken apart: definitions, comments that stand alone on their lines, docstrings."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from mose.syntax import Definition, definitions
+from mose.syntax.grammars import grammar_of
+
+if TYPE_CHECKING:
+    from tree_sitter import Language, Query
+
+_COMMENT_NODES = ("comment", "line_comment", "block_comment", "multiline_comment", "haddock")
+_DOCSTRINGS = """
+(function_definition body: (block . (expression_statement . (string) @doc .))) @holder
+(class_definition body: (block . (expression_statement . (string) @doc .))) @holder
+(module . (comment)* . (expression_statement . (string) @doc .)) @holder
+"""
+_ELIXIR_DOC = re.compile(
+    r"^[ \t]*@(doc|moduledoc|typedoc)[ \t]+(?:~[sS])?(\"{3}[\s\S]*?\"{3}|\"[^\"\n]*\")", re.MULTILINE
+)
+_ELIXIR_MODULE = re.compile(r"\s*def(?:module|protocol|impl)\b")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """Whole lines ``first_line..last_line`` (1-based, inclusive) of one comment or docstring."""
+
+    first_line: int
+    last_line: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParsedFile:
+    """What pairs are made of."""
+
+    path: str
+    language: str
+    lines: list[str]
+    definitions: list[Definition]
+    comments: tuple[Block, ...]
+    """Each comment, or run of line comments, in order."""
+    docstrings: dict[int, Block]
+    """By the line of the definition that they describe; 0 for the file."""
+
+    def text(self, first_line: int, last_line: int) -> list[str]:
+        """Those lines, both included."""
+        return self.lines[first_line - 1 : last_line]
+
+
+def parse_file(text: str, language: str, path: str) -> ParsedFile | None:
+    r"""The parts of a file, None if it has no grammar or cannot be parsed.
+
+    Args:
+        text: Source with ``\n`` line ends.
+        language: As in ``SourceFile.language``.
+        path: Goes into the result.
+    """
+    found = definitions(text, language)
+    grammar = grammar_of(language, text)
+    tree = grammar.parse(text.encode("utf-8", "replace")) if grammar is not None else None
+    if found is None or grammar is None or tree is None:
+        return None
+    from tree_sitter import QueryCursor
+
+    lines = text.split("\n")
+    spans = []
+    for node in QueryCursor(_comment_query(grammar.parser.language)).captures(tree.root_node).get("comment", ()):
+        (first_row, column), (last_row, last_column) = node.start_point, node.end_point
+        last_row -= last_column == 0 and last_row > first_row
+        before = lines[first_row].encode("utf-8", "replace")[:column]
+        if not before.strip():
+            spans.append((first_row + 1, last_row + 1))
+    docstrings: dict[int, Block] = {}
+    if language == "python":
+        for _, captures in QueryCursor(_docstring_query(grammar.parser.language)).matches(tree.root_node):
+            holder, node = captures["holder"][0], captures["doc"][0]
+            line = holder.start_point[0] + 1 if holder.type != "module" else 0
+            docstrings[line] = Block(first_line=node.start_point[0] + 1, last_line=node.end_point[0] + 1)
+    elif language == "elixir":
+        _add_elixir_docs(text, lines, found, spans, docstrings)
+    return ParsedFile(
+        path=path,
+        language=language,
+        lines=lines,
+        definitions=found,
+        comments=tuple(_joined(sorted(spans), lines)),
+        docstrings=docstrings,
+    )
+
+
+def _joined(spans: list[tuple[int, int]], lines: list[str]) -> list[Block]:
+    """Line comments that follow one another with one indentation become one block."""
+    blocks: list[Block] = []
+    for first, last in spans:
+        if (
+            blocks
+            and blocks[-1].last_line + 1 == first
+            and _one_run(lines[blocks[-1].first_line - 1], lines[first - 1])
+        ):
+            blocks[-1] = Block(first_line=blocks[-1].first_line, last_line=last)
+        elif not blocks or first > blocks[-1].last_line:
+            blocks.append(Block(first_line=first, last_line=last))
+    return blocks
+
+
+def _one_run(line: str, after: str) -> bool:
+    indent = len(line) - len(line.lstrip())
+    is_block = line.lstrip().startswith(("/*", "{-", "=begin", "@")) or after.lstrip().startswith(("/*", "{-", "@"))
+    return not is_block and indent == len(after) - len(after.lstrip())
+
+
+def _add_elixir_docs(
+    text: str,
+    lines: list[str],
+    found: list[Definition],
+    spans: list[tuple[int, int]],
+    docstrings: dict[int, Block],
+) -> None:
+    """Elixir documents by attributes: ``@doc`` above a function is a comment, ``@moduledoc`` a docstring."""
+    for match in _ELIXIR_DOC.finditer(text):
+        first = text.count("\n", 0, match.start()) + 1
+        last = first + match.group().count("\n")
+        if match[1] != "moduledoc":
+            spans.append((first, last))
+            continue
+        above = [item.line for item in found if item.line < first and _ELIXIR_MODULE.match(lines[item.line - 1])]
+        if above:
+            docstrings[max(above)] = Block(first_line=first, last_line=last)
+
+
+@cache
+def _comment_query(language: Language) -> Query:
+    from tree_sitter import Query
+
+    names = [name for name in _COMMENT_NODES if language.id_for_node_kind(name, True) is not None]
+    return Query(language, "\n".join(f"({name}) @comment" for name in names))
+
+
+@cache
+def _docstring_query(language: Language) -> Query:
+    from tree_sitter import Query
+
+    return Query(language, _DOCSTRINGS)

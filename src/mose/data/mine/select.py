@@ -1,0 +1,147 @@
+"""Which mined rows stay: no duplicates, no boilerplate, no near copies, not too many of one kind."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TypeVar
+
+from mose.data.mine.extract import Mined, draw
+from mose.data.mine.manifest import MineConfig
+from mose.data.mine.near import NearCopies, shingles
+from mose.data.pairs import key_of, read_objects
+
+T = TypeVar("T")
+
+_MOST_REPEATS = 3
+_MIN_SHARED_QUERY_WORDS = 4
+
+
+class Evaluation:
+    """Rows of evaluation files, of which no copy may be trained on.
+
+    Args:
+        files: JSON lines with ``code`` and ``query``, one of them or both.
+        threshold: As in ``NearCopies``.
+
+    Raises:
+        DataError: A file is missing, or a line is no JSON object.
+    """
+
+    def __init__(self, files: Iterable[Path], threshold: float) -> None:
+        self.codes = NearCopies(threshold, contained=True)
+        self.queries: set[int] = set()
+        for path in files:
+            for _, value in read_objects(path):
+                if isinstance(value.get("code"), str):
+                    self.codes.add(shingles(value["code"]))
+                query = value.get("query")
+                if isinstance(query, str) and len(query.split()) >= _MIN_SHARED_QUERY_WORDS:
+                    self.queries.add(_query_key(query))
+
+    def fault(self, row: Mined) -> str:
+        """Why a row may not be trained on, "" if it may."""
+        if row.kind != "name" and _query_key(row.query) in self.queries:
+            return "query of an evaluation row"
+        if self.codes and self.codes.has_near(shingles(row.code)):
+            return "near copy of an evaluation row"
+        return ""
+
+
+def distinct(rows: list[Mined], near: float, dropped: Counter[str]) -> list[Mined]:
+    """Rows without boilerplate, duplicates and near copies; of near copies of one kind the first stays.
+
+    Args:
+        rows: In order of preference.
+        near: Similarity from which two codes are near copies.
+        dropped: Takes the counts.
+    """
+    repeats = Counter(_query_key(row.query) for row in rows)
+    queries: set[tuple[str, str, int]] = set()
+    codes: set[tuple[str, int]] = set()
+    copies: dict[str, NearCopies] = {}
+    kept = []
+    for row in rows:
+        query = (row.kind, row.language, _query_key(row.query))
+        code = (row.kind, key_of(row.code))
+        if repeats[query[2]] > _MOST_REPEATS and row.kind != "name":
+            dropped["boilerplate"] += 1
+        elif query in queries or code in codes:
+            dropped["duplicate"] += 1
+        else:
+            known = copies.setdefault(row.kind, NearCopies(near))
+            text = shingles(row.code)
+            if known.has_near(text):
+                dropped["near copy"] += 1
+                continue
+            known.add(text)
+            queries.add(query)
+            codes.add(code)
+            kept.append(row)
+    return kept
+
+
+def within_caps(rows: list[Mined], label: str, config: MineConfig, dropped: Counter[str]) -> list[Mined]:
+    """Rows of one package with at most so many of a file, of the package, and of names; order is kept."""
+
+    def luck(row: Mined) -> float:
+        return draw(config.seed, label, row.kind, row.path, row.symbol, row.query)
+
+    chosen = sorted(rows, key=luck)
+    names = [row for row in chosen if row.kind == "name"]
+    described = [row for row in chosen if row.kind != "name"]
+    others = _at_most(described, lambda row: row.path, config.per_file, "over the cap of a file", dropped)
+    num_within = len(others)
+    others = others[: config.per_package - int(config.per_package * config.name_share)]
+    dropped["over the cap of a package"] += num_within - len(others)
+    num_names = len(names)
+    names = names[: int(len(others) * config.name_share / (1 - config.name_share))]
+    dropped["over the share of names"] += num_names - len(names)
+    kept = {id(row) for row in (*names, *others)}
+    return [row for row in rows if id(row) in kept]
+
+
+def _at_most(
+    rows: list[Mined], group: Callable[[Mined], str], most: int, reason: str, dropped: Counter[str]
+) -> list[Mined]:
+    counts: Counter[str] = Counter()
+    kept = []
+    for row in rows:
+        counts[group(row)] += 1
+        if counts[group(row)] <= most:
+            kept.append(row)
+        else:
+            dropped[reason] += 1
+    return kept
+
+
+def within_language_share(rows: list[T], language: Callable[[T], str], share: float) -> list[T]:
+    """Rows in order, those beyond a language's share of the result left out from the end.
+
+    Args:
+        rows: In order of preference.
+        language: Of a row.
+        share: Largest part of the result that one language may have.
+
+    Example:
+        >>> within_language_share(["py", "py", "py", "go", "c"], lambda row: row, 0.5)
+        ['py', 'py', 'go', 'c']
+    """
+    counts = Counter(language(row) for row in rows)
+    for name, count in counts.items():
+        others = len(rows) - count
+        most = int(others * share / (1 - share)) if share < 1 and others else count
+        if count > most:
+            seen = 0
+            kept = []
+            for row in rows:
+                seen += language(row) == name
+                if language(row) != name or seen <= most:
+                    kept.append(row)
+            return kept
+    return rows
+
+
+def _query_key(query: str) -> int:
+    return key_of(query.casefold().rstrip(".!"))

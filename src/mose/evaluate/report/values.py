@@ -1,0 +1,120 @@
+"""What tables and plots share: who takes part, what one number sums it up, how numbers are written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from mose.evaluate import headline
+from mose.evaluate.result import Cost, Difference, Result, System
+
+Entrant = tuple[System, int | None]
+"""A system at one of its exits; exit None for one without vectors."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Head and rows of text, ready to be shown."""
+
+    title: str
+    note: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    best: frozenset[tuple[int, int]] = frozenset()
+    """Cells (row, column) to show in bold: the best of their kind."""
+
+
+def entrants(result: Result) -> list[Entrant]:
+    """The model at each measured exit, shallowest first, then the peers."""
+    found: list[Entrant] = []
+    for system in result.systems:
+        exits = sorted(
+            {score.exit for score in result.scores if score.system == system.card.name}, key=lambda e: e or 0
+        )
+        found += [(system, exit_layer) for exit_layer in exits]
+    return found
+
+
+def label(entrant: Entrant) -> str:
+    """Its name in tables and plots.
+
+    A peer's depth is its own affair; an exit of ours is its name.
+    """
+    system, exit_layer = entrant
+    return f"exit {exit_layer}" if system.is_model else system.card.name
+
+
+def quality(result: Result, entrant: Entrant) -> float | None:
+    """The headline mean, or in a run without all its sets the mean over the model's tasks; None if it ran on fewer."""
+    means = means_of(result, entrant)
+    overall = headline.headline(means)
+    if overall is not None or headline.weights([task.name for task in result.tasks]):
+        return overall
+    return sum(means.values()) / len(means) if len(means) == len(result.tasks) else None
+
+
+def quality_name(result: Result) -> str:
+    """What ``quality`` is in this result, for heads and axes."""
+    full = headline.weights([task.name for task in result.tasks])
+    return "mean MRR" if full else f"mean over {len(result.tasks)} tasks"
+
+
+def means_of(result: Result, entrant: Entrant) -> dict[str, float]:
+    """Headline metric by task, at the full width of the exit."""
+    system, exit_layer = entrant
+    width = None if exit_layer is None else system.widths[exit_layer]
+    return result.means(system.card.name, exit_layer, width)
+
+
+def best_cells(values: Sequence[Sequence[float | None]], columns: Iterable[int]) -> frozenset[tuple[int, int]]:
+    """Cells with the highest value of their column."""
+    found = set()
+    for place, column in enumerate(columns):
+        known = [row[place] for row in values if row[place] is not None]
+        found |= {(number, column) for number, row in enumerate(values) if known and row[place] == max(known)}  # type: ignore[type-var]
+    return frozenset(found)
+
+
+def quality_note(result: Result) -> str:
+    """What the mean is taken over, in a sentence."""
+    if not headline.weights([task.name for task in result.tasks]):
+        return "Not all sets of the headline mean were run: the mean is over the tasks that were."
+    return f"Mean MRR: over {len(headline.SETS)} sets ({', '.join(headline.SETS)}); languages within a set first."
+
+
+def number(value: float | None, digits: int) -> str:
+    """A cell; empty for nothing."""
+    return "" if value is None else f"{value:,.{digits}f}"
+
+
+def parsed(text: str) -> float | None:
+    """The number of a cell; None for an empty one."""
+    return float(text) if text else None
+
+
+def millions(value: int | None) -> str:
+    """A cell such as "22.7 M"; empty for nothing."""
+    return "" if not value else f"{value / 1e6:.1f} M"
+
+
+def interval(row: Difference | None, *, sign: int = 1) -> str:
+    """Mean difference and its 95 % interval, turned round by sign -1."""
+    if row is None:
+        return ""
+    mean, ends = sign * row.mean, sorted((sign * row.low, sign * row.high))
+    return f"{mean:+.3f} [{ends[0]:+.3f}, {ends[1]:+.3f}]"
+
+
+def p_value(row: Difference | None) -> str:
+    """A cell; two digits are as much as the permutations tell."""
+    if row is None or row.p_value is None:
+        return ""
+    return "< 0.01" if row.p_value < 0.01 else f"{row.p_value:.2f}"
+
+
+def rate(cost: Cost) -> str:
+    """Texts a second: median and spread."""
+    if cost.texts_per_s is None or cost.texts_per_s_spread is None:
+        return ""
+    slow, fast = cost.texts_per_s_spread
+    return f"{cost.texts_per_s:,.0f} ({slow:,.0f} to {fast:,.0f})"

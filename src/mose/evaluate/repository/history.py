@@ -1,0 +1,169 @@
+"""Kind "history": the subject of a commit -> the files it changed. Reads git; changes nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mose import languages
+from mose.evaluate.repo_search import Place
+from mose.evaluate.repository.values import GoldenQuery, has_few_words
+
+MAX_COMMITS = 2_000
+"""Newest commits that are looked at: older ones speak of code that has changed since."""
+MAX_FILES = 5
+"""A commit that changes more says too little of each."""
+
+_COMMIT = "\x01"
+_SETTINGS = frozenset({"json", "yaml", "toml", "ini", "xml"})
+_REVERT = re.compile(r'(?i)^(?:revert|reapply|back(?:ed)?[ -]?out|roll(?:ed)?[ -]?back|undo)\b[:\s]*"?(.*?)"?$')
+_UNFINISHED = re.compile(r"(?i)^(?:merge[ds]?\b|pull request\b|fixup!|squash!|amend!|wip\b)")
+_VERSION = re.compile(
+    r"""(?ix) ^ (?:
+        v?\d+\.\d+[\w.+-]* \b
+      | (?: bump | release | version | tag | cut | upgrade ) \b .{0,60}? \b v?\d
+      | (?: bump | upgrade ) \b .{0,30} \b (?: version | dependenc | deps?\b | require )
+      | prepar(?:e|ing)\ (?:for\ )? (?: the\ |a\ |next\ |new\ )* (?: release | version | v?\d )
+      | back\ to\ development | (?:start|begin)\ (?:new\ )?(?:development|version) | post-?release | changelog\b
+      | updat(?:e|ing|ed)\ (?:the\ )? (?: change | dependenc | deps?\b | version | lock | copyright | requirements
+          | submodule | authors | pre-commit )
+    )"""
+)
+_TIDYING = re.compile(
+    r"""(?ix) ^ (?:
+        (?: fix(?:ed|es|ing)? | correct(?:ed)? ) \ (?:a\ |some\ |the\ )? (?:minor\ )?
+        (?: typos? | spelling | lint\w* | formatting | whitespace | indentation )
+      | typos? | lint(?:ing)?
+      | (?:re)?format(?:ting|ted)? (?: \s* $ | \ (?: with | using | code | files ) )
+      | (?:code\ )?clean-?\ ?ups? | whitespace
+      | run\ (?: black | ruff | isort | prettier | gofmt )
+      | initial\ (?: commit | import ) | first\ commit | misc(?:ellaneous)?
+      | (?: minor | small ) \ (?: changes | fixes | edits | tweaks )
+      | (?: address | apply ) \ .{0,20} (?: review | comments | feedback | suggestions )
+    ) \b"""
+)
+_PREFIX = re.compile(
+    r"""(?ix) ^ (?:
+        \[ [^\]]{1,30} \] \s*
+      | (?: feat | fix | docs | chore | refactor | perf | test | build | ci | style ) (?:\([^)]*\))? !? : \s*
+      | (?-i: [A-Z]{2,} ) -\d+ :? \s+
+    )+"""
+)
+_TAIL = re.compile(r"(?i)(?:\s*\(?(?:(?:fix(?:e[sd])?|close[sd]?|refs?|see|resolves?|pr)\s*:?\s*)?#\d+\)?[,.]?)+\s*$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """One commit: the first line of its message, and the files below the tree that it changed."""
+
+    subject: str
+    paths: tuple[str, ...]
+    """Relative to the tree; a file that was renamed has its new name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeState:
+    """Which state of a repository a tree is in; ``commit`` is empty where there is no repository."""
+
+    commit: str
+    is_dirty: bool
+
+
+def tree_state(root: Path) -> TreeState:
+    """The commit that a tree stands at, and whether tracked files of it have been changed since."""
+    commit = _git(root, "rev-parse", "--verify", "HEAD")
+    if commit is None:
+        return TreeState(commit="", is_dirty=False)
+    changes = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".")
+    return TreeState(commit=commit.strip(), is_dirty=bool(changes and changes.strip()))
+
+
+def read_commits(root: Path, max_commits: int = MAX_COMMITS) -> Sequence[Commit] | str:
+    """The newest commits that changed the tree, merges left out; or why there are none."""
+    form = ("--no-merges", "--relative", "--name-status", "--find-renames", "-z", f"--format={_COMMIT}%s", "--no-color")
+    output = _git(root, "log", *form, f"--max-count={max_commits}", "--", ".")
+    if output is None:
+        return "there is no git history" if shutil.which("git") else "there is no git on this machine"
+    commits = [_commit(entry) for entry in output.split(_COMMIT)[1:]]
+    return commits or "no commit changed a file of this folder"
+
+
+def _commit(entry: str) -> Commit:
+    subject, *fields = entry.split("\0")
+    paths = []
+    rest = iter(field.lstrip("\n") for field in fields)
+    for status in rest:
+        if not status:
+            continue
+        path = next(rest, "")
+        if status[0] in "RC":
+            path = next(rest, "")
+        if path:
+            paths.append(path)
+    return Commit(subject=subject.strip(), paths=tuple(paths))
+
+
+def _git(root: Path, *words: str) -> str | None:
+    """What git prints, None if it fails or is not there."""
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    command = ["git", "-c", "core.quotePath=off", "-c", "core.fsmonitor=false", "-C", str(root), *words]
+    try:
+        done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, env=environment, check=False)
+    except OSError:
+        return None
+    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None
+
+
+def from_history(commits: Sequence[Commit], known: Collection[str], dropped: Counter[str]) -> Iterator[GoldenQuery]:
+    """A query for every commit whose subject tells the files it changed.
+
+    Its answers are the source files among them: tests, documentation and settings follow what those do.
+
+    Args:
+        commits: Newest first.
+        known: Files of the tree that can be found.
+        dropped: Counts of commits left out, by reason, are added here.
+    """
+    known = frozenset(known)
+    reverted = {match[1] for commit in commits if (match := _REVERT.match(commit.subject)) and match[1]}
+    for commit in commits:
+        subject = _TAIL.sub("", _PREFIX.sub("", commit.subject)).strip().rstrip(".")
+        reason = _subject_reason(commit.subject, subject, reverted) or _files_reason(commit.paths, known)
+        if reason:
+            dropped[reason] += 1
+        else:
+            paths = [path for path in dict.fromkeys(commit.paths) if _is_source(path) and path in known]
+            yield GoldenQuery(kind="history", text=subject, targets=tuple(Place(path=path) for path in paths))
+
+
+def _subject_reason(whole: str, subject: str, reverted: Collection[str]) -> str:
+    """Why a subject is not asked; empty if it can be."""
+    if _REVERT.match(whole) or whole in reverted:
+        return "reverts and reverted"
+    if _UNFINISHED.match(whole):
+        return "merges and unfinished work"
+    if _VERSION.match(whole) or _VERSION.match(subject):
+        return "versions and dependencies"
+    if _TIDYING.match(subject):
+        return "tidying"
+    return "too short" if has_few_words(subject) else ""
+
+
+def _files_reason(paths: Sequence[str], known: Collection[str]) -> str:
+    """Why a commit's files are no answer; empty if they are."""
+    if len(paths) > MAX_FILES:
+        return f"more than {MAX_FILES} files"
+    sources = [path for path in paths if _is_source(path)]
+    if not sources:
+        return "no source file"
+    return "" if any(path in known for path in sources) else "files no longer there"
+
+
+def _is_source(path: str) -> bool:
+    return not (languages.is_test(path) or languages.is_documentation(path) or languages.language_of(path) in _SETTINGS)

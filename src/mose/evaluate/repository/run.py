@@ -1,0 +1,140 @@
+"""From a source tree to a report: golden set, copy, index, scores. The tree and its own index stay as they are."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mose.errors import ConfigError
+from mose.evaluate.repository.baseline import Baseline, check_shared
+from mose.evaluate.repository.copying import copy_tree
+from mose.evaluate.repository.golden import DEFAULT_QUERIES, blanked_lines, build
+from mose.evaluate.repository.history import TreeState, tree_state
+from mose.evaluate.repository.measure import DEFAULT_BUDGET_TOKENS, System, chosen_exits, measure, systems_of
+from mose.evaluate.repository.values import GoldenSet
+from mose.files import SourceFile, walk
+from mose.runtime.encoder import DEFAULT_MODEL, Encoder
+from mose.search.location import source_root
+from mose.search.query import CodeIndex
+from mose.search.records import ProgressCallback
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeReport:
+    """How good search is on one tree, by one model."""
+
+    root: Path
+    state: TreeState
+    model: str
+    """Identity of the model."""
+    golden: GoldenSet
+    num_files: int
+    num_chunks: int
+    seed: int
+    num_queries: int
+    """Asked for, of each kind."""
+    budget_tokens: int
+    systems: tuple[System, ...]
+    values: NDArray[np.float64]
+    """[systems, queries, metrics]"""
+
+
+def golden_set(
+    path: Path | str,
+    *,
+    num_queries: int = DEFAULT_QUERIES,
+    seed: int = 0,
+    wanted: Collection[tuple[str, str]] | None = None,
+    progress: ProgressCallback | None = None,
+) -> tuple[list[SourceFile], GoldenSet]:
+    """Files of a tree, and the queries that they and their history give; see `mose.evaluate.repository.golden.build`.
+
+    Raises:
+        SourceError: ``path`` is not a folder.
+        DataError: Nothing in the tree makes a query.
+    """
+    root = source_root(path)
+    files = [found for found in walk(root) if isinstance(found, SourceFile)]
+    return files, build(root, files, num_queries=num_queries, seed=seed, wanted=wanted, progress=progress)
+
+
+def evaluate_tree(
+    path: Path | str,
+    *,
+    model: str | Path = DEFAULT_MODEL,
+    exits: Sequence[int] = (),
+    all_exits: bool = False,
+    num_queries: int = DEFAULT_QUERIES,
+    seed: int = 0,
+    budget_tokens: int | None = None,
+    baseline: Baseline | None = None,
+    progress: ProgressCallback | None = None,
+) -> TreeReport:
+    """Measures search on a tree.
+
+    The copy that is searched and its index lie in a folder that is gone afterwards; only vectors are kept, among
+    those that all trees share, so that an interrupted run costs little.
+
+    Args:
+        path: The tree.
+        model: A shipped model by name, or a runtime folder.
+        exits: Depths to measure; those of the baseline, or the shallowest and the deepest, if empty.
+        all_exits: Every depth of the model instead.
+        num_queries: At most this many queries of each kind.
+        seed: Which of them, if there are more.
+        budget_tokens: Size of the answer for "recall in tokens"; that of the baseline, or 4,000, if None.
+        baseline: Ask its queries, as far as the tree still has them, instead of a sample.
+        progress: Called with how far the work is.
+
+    Raises:
+        SourceError: ``path`` is not a folder, or cannot be copied.
+        DataError: Nothing in the tree makes a query, or the baseline is of another tree.
+        ConfigError: A setting lies outside its range, or contradicts the baseline.
+        ModelError: The model is missing or damaged.
+    """
+    root = source_root(path)
+    budget_tokens = _budget(budget_tokens, baseline)
+    ladder = Encoder.load(model).exits
+    if baseline is not None and not exits:
+        exits = [exit_layer for exit_layer in baseline.exits if exit_layer in ladder]
+    systems = systems_of(chosen_exits(ladder, exits, all_exits=all_exits))
+    wanted = None if baseline is None else frozenset(baseline.keys)
+    files, golden = golden_set(root, num_queries=num_queries, seed=seed, wanted=wanted, progress=progress)
+    if baseline is not None:
+        check_shared(len(golden.queries), baseline)
+    with tempfile.TemporaryDirectory(prefix="mose-eval-", ignore_cleanup_errors=True) as folder:
+        copy = Path(folder) / (root.name or "tree")
+        copy.mkdir()
+        copy_tree(root, files, blanked_lines(golden.queries), copy, progress)
+        with CodeIndex.open(copy, model=model, inside=True, progress=progress) as index:
+            values = measure(index, golden.queries, systems, budget_tokens=budget_tokens, progress=progress)
+            status = index.status()
+            identity = index.encoder.identity
+    return TreeReport(
+        root=root,
+        state=tree_state(root),
+        model=identity,
+        golden=golden,
+        num_files=status.num_files,
+        num_chunks=status.num_chunks,
+        seed=seed,
+        num_queries=num_queries,
+        budget_tokens=budget_tokens,
+        systems=systems,
+        values=values,
+    )
+
+
+def _budget(asked: int | None, baseline: Baseline | None) -> int:
+    if asked is not None and asked < 1:
+        raise ConfigError("--budget-tokens", got=asked, allowed="1 or more")
+    if baseline is None:
+        return DEFAULT_BUDGET_TOKENS if asked is None else asked
+    if asked not in (None, baseline.budget_tokens):
+        raise ConfigError("--budget-tokens", got=asked, allowed=f"{baseline.budget_tokens}, as the baseline has it")
+    return baseline.budget_tokens

@@ -1,0 +1,59 @@
+"""Means of a run, over all queries and kind by kind, with their intervals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mose.evaluate.repository.run import TreeReport
+from mose.evaluate.repository.values import KINDS
+from mose.evaluate.significance import bootstrap_interval
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """Means of one system; ``low`` and ``high`` are the 95 % interval of NDCG@10, by a bootstrap over queries."""
+
+    system: str
+    ndcg: float
+    low: float
+    high: float
+    recall: float
+    recall_in_tokens: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """Rows of all systems over some of the queries: "all" of them, or those of one kind."""
+
+    name: str
+    num_queries: int
+    rows: tuple[Row, ...]
+
+
+def blocks(report: TreeReport) -> tuple[Block, ...]:
+    """All queries first, then every kind that has some, if there are several."""
+    kinds = np.array([query.kind for query in report.golden.queries])
+    present = [kind for kind in KINDS if (kinds == kind).any()]
+    choices = [("all", np.ones(len(kinds), dtype=np.bool_))] + [(kind, kinds == kind) for kind in present]
+    if len(present) == 1:
+        choices = choices[1:]
+    found = []
+    for name, chosen in choices:
+        rows = []
+        for system, values in zip(report.systems, report.values, strict=True):
+            ndcg, recall, recall_in_tokens = values[chosen].mean(axis=0).tolist()
+            interval = bootstrap_interval([values[chosen, 0]])
+            rows.append(
+                Row(
+                    system=system.name,
+                    ndcg=ndcg,
+                    low=interval.low,
+                    high=interval.high,
+                    recall=recall,
+                    recall_in_tokens=recall_in_tokens,
+                )
+            )
+        found.append(Block(name=name, num_queries=int(chosen.sum()), rows=tuple(rows)))
+    return tuple(found)

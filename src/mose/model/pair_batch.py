@@ -1,0 +1,137 @@
+"""Two codes as one sequence: template, special tokens, and a cut that spares them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mose.errors import ConfigError
+from mose.tokenizer import CodeTokenizer, pad_batch
+
+PAPER_TEMPLATE = "{sep}{first}{sep}{second}{cls}"
+"""MoSE's pair classification, read at the final CLS."""
+BERT_TEMPLATE = "{cls}{first}{sep}{second}{sep}"
+_FIRST, _SECOND = 1, 2
+_MARKER = re.compile(r"\{(\w+)\}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairIds:
+    """One pair as a sequence of token ids."""
+
+    ids: list[int]
+    sides: list[int]
+    """For each token 1 in the first code, 2 in the second, 0 in the template."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairBatch:
+    """What the classifier reads. B pairs, T tokens of the longest."""
+
+    token_ids_BT: Tensor  # noqa: N815
+    """int64."""
+    keep_BT: Tensor  # noqa: N815
+    """bool, False for padding."""
+    sides_BT: Tensor  # noqa: N815
+    """int64: 1 in the first code, 2 in the second, 0 elsewhere."""
+
+    @property
+    def first_BT(self) -> Tensor:  # noqa: N802
+        """True in the first code."""
+        return self.sides_BT == _FIRST
+
+    @property
+    def second_BT(self) -> Tensor:  # noqa: N802
+        """True in the second code."""
+        return self.sides_BT == _SECOND
+
+    def to(self, device: torch.device | str) -> PairBatch:
+        """The same batch on another device."""
+        parts = (self.token_ids_BT, self.keep_BT, self.sides_BT)
+        token_ids_BT, keep_BT, sides_BT = (part.to(device, non_blocking=True) for part in parts)
+        return PairBatch(token_ids_BT=token_ids_BT, keep_BT=keep_BT, sides_BT=sides_BT)
+
+    def rows(self, rows_R: Tensor) -> PairBatch:
+        """Some of the pairs, by number."""
+        return PairBatch(
+            token_ids_BT=self.token_ids_BT[rows_R], keep_BT=self.keep_BT[rows_R], sides_BT=self.sides_BT[rows_R]
+        )
+
+
+def native_template(block: str) -> str:
+    """The pair template that a block was made for."""
+    return BERT_TEMPLATE if block == "bert" else PAPER_TEMPLATE
+
+
+def encode_pairs(
+    tokenizer: CodeTokenizer, firsts: Sequence[str], seconds: Sequence[str], *, template: str, max_tokens: int
+) -> list[PairIds]:
+    """Token ids of each pair, at most ``max_tokens`` long; the longer code is cut first, special tokens never.
+
+    Args:
+        tokenizer: The model's.
+        firsts: First codes.
+        seconds: Second codes, as many.
+        template: Literal text and the markers {cls} {sep} {first} {second}, the last two once and in this order.
+        max_tokens: Longest sequence, template included.
+
+    Raises:
+        ConfigError: The template is malformed or leaves no room.
+    """
+    frame = [tokenizer.literal_ids(part) for part in split_template(template)]
+    room = max_tokens - sum(map(len, frame))
+    if room < 2:
+        raise ConfigError("max_tokens of a pair", got=max_tokens, allowed=f"{max_tokens - room + 2} or more")
+    encoded = []
+    for first, second in zip(tokenizer.plain_ids(firsts), tokenizer.plain_ids(seconds), strict=True):
+        keep_first, keep_second = shares(len(first), len(second), room)
+        pieces = (frame[0], first[:keep_first], frame[1], second[:keep_second], frame[2])
+        sides = [side for side, piece in zip((0, _FIRST, 0, _SECOND, 0), pieces, strict=True) for _ in piece]
+        encoded.append(PairIds(ids=[one for piece in pieces for one in piece], sides=sides))
+    return encoded
+
+
+def shares(first: int, second: int, room: int) -> tuple[int, int]:
+    """Tokens kept of two texts, the longer one cut first.
+
+    Example:
+        >>> shares(90, 30, 100), shares(90, 80, 100), shares(10, 10, 100)
+        ((70, 30), (50, 50), (10, 10))
+    """
+    keep_first = min(first, max(room - second, room - room // 2))
+    return keep_first, min(second, room - keep_first)
+
+
+def split_template(template: str) -> tuple[str, str, str]:
+    """What stands before, between and after the two codes.
+
+    Raises:
+        ConfigError: A marker is unknown, missing, or in the wrong order.
+    """
+    markers = _MARKER.findall(template)
+    codes = [marker for marker in markers if marker in ("first", "second")]
+    known = all(marker in ("cls", "sep", "first", "second") for marker in markers)
+    if not known or codes != ["first", "second"] or re.search("[{}]", _MARKER.sub("", template)):
+        allowed = "literal text, {cls}, {sep}, and {first} and {second} once, in this order"
+        raise ConfigError("template of a pair", got=template, allowed=allowed)
+    before, rest = template.split("{first}")
+    between, after = rest.split("{second}")
+    return before, between, after
+
+
+def padded(tokenizer: CodeTokenizer, pairs: Sequence[PairIds]) -> PairBatch:
+    """Pairs as one padded batch."""
+    token_ids, keep = pad_batch([pair.ids for pair in pairs], pad_id=tokenizer.pad_id, side=tokenizer.padding_side)
+    sides = np.zeros_like(token_ids)
+    sides[keep] = [side for pair in pairs for side in pair.sides]
+    return PairBatch(
+        token_ids_BT=torch.from_numpy(token_ids), keep_BT=torch.from_numpy(keep), sides_BT=torch.from_numpy(sides)
+    )

@@ -1,0 +1,288 @@
+"""The open tasks: what is asked, what may answer and what is right, on files written by hand."""
+
+import json
+import lzma
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mose.errors import DataError
+from mose.evaluate import metrics
+from mose.evaluate.tasks import load_pair_tasks, load_tasks, task_names
+from mose.words import split_words
+
+
+def write(path, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows)
+    path.write_bytes(lzma.compress(text.encode()) if path.suffix == ".xz" else text.encode())
+
+
+def row(identity, query, code, language, group=None):
+    return {"id": identity, "query": query, "code": code, "language": language, "group": group}
+
+
+CSN = [
+    row("go/1", "Close the file.", "func a() {}", "go"),
+    row("go/2", "Open it.", "func b() {}", "go"),
+    row("go/3", "Close  the file.", "func c() {}", "go"),
+    row("ruby/1", "Close the file.", "def a; end", "ruby"),
+]
+MBXP = [
+    row("py/1", "Add two.", "def add(a, b): return a + b", "python", "p/1"),
+    row("py/2", "Negate.", "def neg(a): return -a", "python", "p/2"),
+    row("py/3", "Twice.", "def neg(a):  return -a", "python", "p/3"),
+    row("java/1", "Add two.", "int add(int a, int b) { return a + b; }", "java", "p/1"),
+    row("java/3", "Twice.", "int twice(int a) { return 2 * a; }", "java", "p/3"),
+    row("java/4", "Halve.", "int half(int a) { return a / 2; }", "java", "p/4"),
+]
+ROSETTA = [
+    row("ro/1", "Sort.", "sorted(x)", "python", "r/sort"),
+    row("ro/2", "Sort.", "x.sort()", "python", "r/sort"),
+    row("ro/3", "Sum.", "sum(x)", "python", "r/sum"),
+    row("ro/4", "Sort.", "Arrays.sort(x);", "java", "r/sort"),
+]
+PAIRS = [{"a": "py/1", "b": "java/1", "label": 1}, {"a": "ro/1", "b": "py/2", "label": 0}]
+
+
+@pytest.fixture
+def data(tmp_path):
+    write(tmp_path / "csn" / "test.jsonl.xz", CSN)
+    write(tmp_path / "mbxp" / "test.jsonl.xz", MBXP)
+    write(tmp_path / "mbxp" / "test-anon.jsonl.xz", MBXP)
+    write(tmp_path / "rosetta" / "test.jsonl", ROSETTA)
+    write(tmp_path / "clone-pairs" / "test.jsonl.xz", PAIRS)
+    write(
+        tmp_path / "cosqa" / "codebase.jsonl.xz",
+        [row(f"c/{n}", None, f"def f{n}():\n    '''Doc.'''", "python") for n in range(3)],
+    )
+    write(tmp_path / "cosqa" / "queries-test.jsonl.xz", [{"id": "q/1", "query": "python doc", "positive": "c/2"}])
+    write(tmp_path / "cosqa" / "queries-dev.jsonl.xz", [{"id": "q/2", "query": "python f", "positive": "c/0"}])
+    return tmp_path
+
+
+def one(data, name):
+    (task,) = load_tasks(data, [name])
+    assert task.name == name
+    return task
+
+
+def test_candidates_are_the_rows_of_the_language_and_equal_queries_are_one(data):
+    task = one(data, "csn-go")
+    assert task.corpus.ids == ("go/1", "go/2", "go/3")
+    assert task.queries.texts == ("Close the file.", "Open it.")
+    assert task.relevant == (frozenset({0, 2}), frozenset({1}))
+    assert (task.queries.kind, task.queries.languages) == ("query", ("text", "text"))
+    assert (task.corpus.kind, set(task.corpus.languages)) == ("code", {"go"})
+    assert (task.family, task.dataset, task.metric, task.excluded) == ("text-code", "csn", "mrr", ())
+    assert "docstrings are stripped" in task.protocol
+
+
+def test_cosqa_has_the_full_code_base_with_docstrings(data):
+    task = one(data, "cosqa")
+    assert task.corpus.ids == ("c/0", "c/1", "c/2")
+    assert "'''Doc.'''" in task.corpus.texts[0]
+    assert task.relevant == (frozenset({2}),)
+    assert one(data, "valid-cosqa").queries.ids == ("q/2",)
+
+
+def test_equal_codes_are_one_row_that_answers_both_problems(data):
+    task = one(data, "mbxp-python")
+    assert task.corpus.ids == ("py/1", "py/2")
+    assert task.relevant == (frozenset({0}), frozenset({1}), frozenset({1}))
+
+
+def test_code_to_code_asks_only_what_has_an_answer(data):
+    task = one(data, "mbxp-code-python-java")
+    assert (task.family, task.queries.kind, task.corpus.kind) == ("code-code", "code", "code")
+    assert task.queries.ids == ("py/1", "py/3")  # the code of py/2 and py/3; p/2 has no Java
+    assert set(task.queries.languages) == {"python"}
+    assert task.corpus.ids == ("java/1", "java/3", "java/4")
+    assert task.relevant == (frozenset({0}), frozenset({1}))
+
+
+def test_within_one_language_the_query_itself_is_left_out(data):
+    task = one(data, "rosetta-same-python")
+    assert task.queries.ids == ("ro/1", "ro/2")  # ro/3 has no other solution
+    assert task.excluded == (frozenset({0}), frozenset({1}))
+    assert task.relevant == (frozenset({1}), frozenset({0}))
+    assert task.metric == "map@r"
+
+
+def test_renamed_rows_say_so(data):
+    assert "name of the entry point is replaced" in one(data, "mbxp-anon-python").protocol
+    assert "name of the entry point" not in one(data, "mbxp-python").protocol
+
+
+def test_names_follow_the_folders_that_are_there(data):
+    names = task_names(data)
+    assert {"cosqa", "csn-ruby", "mbxp-anon-kotlin", "rosetta-code-c-go"} <= set(names)
+    assert not {"conala", "java-csharp"} & set(names)
+    assert all(name.startswith("valid-") for name in task_names(data, "valid"))
+    assert "valid-cosqa" in task_names(data, "valid")
+
+
+def test_clone_pairs(data):
+    task = load_pair_tasks(data, ["test"])["test"]
+    assert task.name == "clone-pairs-test"
+    assert (task.first.ids, task.second.ids, task.labels) == (("py/1", "ro/1"), ("java/1", "py/2"), (True, False))
+    assert (task.first.texts[1], task.second.languages) == ("sorted(x)", ("java", "python"))
+
+
+@pytest.mark.parametrize(
+    ("file", "rows", "message"),
+    [
+        ("csn/test.jsonl.xz", [*CSN, CSN[0]], r"test.jsonl.xz, line 5: an id stands twice: got 'go/1'"),
+        ("csn/test.jsonl.xz", [CSN[0], "{"], r"test.jsonl.xz, line 2 is not JSON"),
+        ("csn/test.jsonl.xz", [CSN[0], "[]"], r"test.jsonl.xz, line 2: got 'list'"),
+        ("csn/test.jsonl.xz", [{**CSN[0], "query": " "}], r"test.jsonl.xz, line 1: field 'query' is empty"),
+        ("csn/test.jsonl.xz", [{**CSN[0], "code": None}], r"test.jsonl.xz, line 1 has no field 'code'"),
+        ("csn/test.jsonl.xz", [{**CSN[0], "code": {}}], r"test.jsonl.xz, line 1, field 'code': got {}"),
+        ("csn/test.jsonl.xz", [CSN[3]], r"task csn-go has no queries"),
+    ],
+)
+def test_faulty_rows_are_named_by_file_and_line(data, file, rows, message):
+    write(data / file, rows)
+    with pytest.raises(DataError, match=message):
+        load_tasks(data, ["csn-go"])
+
+
+def test_code_to_code_needs_groups(data):
+    write(data / "mbxp" / "test.jsonl.xz", [{**MBXP[0], "group": None}])
+    with pytest.raises(DataError, match="line 1 has no field 'group'"):
+        load_tasks(data, ["mbxp-code-python-java"])
+
+
+def test_unknown_positive(data):
+    write(data / "cosqa" / "queries-test.jsonl.xz", [{"id": "q", "query": "x", "positive": "c/9"}])
+    with pytest.raises(DataError, match=r"queries-test.jsonl.xz, line 1: refers to an unknown id: got 'c/9'"):
+        load_tasks(data, ["cosqa"])
+
+
+def test_missing_file_of_a_set(data):
+    (data / "cosqa" / "codebase.jsonl.xz").unlink()
+    with pytest.raises(DataError, match=r"cosqa has no file codebase.jsonl"):
+        load_tasks(data, ["cosqa"])
+
+
+def test_damaged_file(data):
+    path = data / "csn" / "test.jsonl.xz"
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(DataError, match=r"test.jsonl.xz cannot be read"):
+        load_tasks(data, ["csn-go"])
+    path.write_bytes(b"no archive")
+    with pytest.raises(DataError, match=r"test.jsonl.xz cannot be read after line 0"):
+        load_tasks(data, ["csn-go"])
+
+
+@pytest.mark.parametrize(
+    ("pair", "message"),
+    [
+        ({"a": "py/9", "b": "ro/1", "label": 1}, "line 3: refers to an unknown id: got 'py/9'"),
+        ({"a": "py/1", "b": "ro/1", "label": 2}, "line 3, label: got '2', allowed: 0 or 1"),
+        ({"a": "py/1", "label": 1}, "line 3 has no field 'b'"),
+    ],
+)
+def test_faulty_clone_pairs(data, pair, message):
+    write(data / "clone-pairs" / "test.jsonl.xz", [*PAIRS, pair])
+    with pytest.raises(DataError, match=message):
+        load_pair_tasks(data, ["test"])
+
+
+def test_clone_pairs_of_one_label(data):
+    write(data / "clone-pairs" / "test.jsonl.xz", PAIRS[:1])
+    with pytest.raises(DataError, match="no pairs of both labels"):
+        load_pair_tasks(data, ["test"])
+
+
+def test_unknown_name_is_told_the_nearest(data):
+    with pytest.raises(DataError, match="Did you mean csn-ruby"):
+        load_tasks(data, ["csn-rubby"])
+
+
+def test_folder_that_is_not_there_or_holds_nothing(tmp_path):
+    with pytest.raises(DataError, match="no data folder"):
+        load_tasks(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="holds no tasks"):
+        load_tasks(tmp_path)
+    with pytest.raises(DataError, match="holds no clone pairs"):
+        load_pair_tasks(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def open_data():
+    folder = os.environ.get("MOSE_DATA")
+    if not folder:
+        pytest.skip("MOSE_DATA does not name the folder of the open data")
+    return Path(folder)
+
+
+def test_every_open_task_loads_with_a_sound_relation(open_data):
+    names = task_names(open_data) + task_names(open_data, "valid")
+    tasks = load_tasks(open_data, names)
+    assert len(tasks) == len({task.name for task in tasks}) == len(names) == 88
+    for task in tasks:
+        num_rows = len(task.corpus.ids)
+        assert len(task.relevant) == len(task.queries.ids) == len(task.queries.texts) > 0, task.name
+        assert all(rows and max(rows) < num_rows for rows in task.relevant), task.name
+        assert all(not rows & left for rows, left in zip(task.relevant, task.excluded, strict=False)), task.name
+        assert len(set(task.corpus.ids)) == num_rows and len(set(task.queries.ids)) == len(task.queries.ids)
+
+
+@pytest.mark.parametrize(
+    ("name", "num_queries", "num_rows", "floor"),
+    [
+        ("cosqa", 500, 6267, 0.325),
+        ("csn-ruby", 1915, 1964, 0.531),
+        ("csn-go", 1315, 1355, 0.652),
+        ("mbxp-python", 499, 496, 0.48),
+        ("mbxp-anon-python", 499, 495, 0.13),
+        ("mbxp-code-python-java", 453, 457, 0.88),
+        ("mbxp-anon-code-python-java", 452, 456, 0.40),
+        ("rosetta-code-c-go", 132, 142, 0.56),
+    ],
+)
+def test_word_overlap_reaches_the_floor_that_the_data_states(open_data, name, num_queries, num_rows, floor):
+    """Proves the protocol: the floors were measured independently of these loaders."""
+    bm25s = pytest.importorskip("bm25s")
+    task = one(open_data, name)
+    assert (len(task.queries.ids), len(task.corpus.ids)) == (num_queries, num_rows)
+    index = bm25s.BM25(k1=1.2, b=0.75)
+    index.index([split_words(text) for text in task.corpus.texts], show_progress=False)
+    stop = set(
+        [
+            "a",
+            "an",
+            "and",
+            "are",
+            "as",
+            "at",
+            "be",
+            "by",
+            "for",
+            "from",
+            "how",
+            "if",
+            "in",
+            "into",
+            "is",
+            "it",
+            "of",
+            "on",
+            "or",
+            "that",
+            "the",
+            "this",
+            "to",
+            "which",
+            "with",
+        ]
+    )
+    scores = []
+    for text in task.queries.texts:
+        words = sorted({word for word in split_words(text) if word in index.vocab_dict})
+        scores.append(index.get_scores([word for word in words if task.family == "code-code" or word not in stop]))
+    ranks = metrics.relevant_ranks(np.stack(scores), task.corpus.ids, task.relevant, task.excluded)
+    assert metrics.reciprocal_rank(ranks).mean() >= floor
