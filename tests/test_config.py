@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from mose.config import ClonesConfig, FinetuneConfig, OptimizerConfig, from_values, read_toml, write_toml
+from mose.data.mine.manifest import MineConfig
 from mose.errors import ConfigError
 
 MINIMAL = """
@@ -19,7 +20,7 @@ folder = "runs/a"
 steps = 10
 """
 
-KINDS: dict[str, type] = {"clones": ClonesConfig, "bigclonebench": ClonesConfig}
+KINDS: dict[str, type] = {"clones": ClonesConfig, "bigclonebench": ClonesConfig, "mine": MineConfig}
 """Configs in ``configs/`` that are not of retrieval fine-tuning, by file."""
 
 

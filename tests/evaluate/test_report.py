@@ -54,7 +54,7 @@ def make(values=VALUES, **changes):
     ]  # fmt: skip
     result = Result(
         identity="abc", date="2024-05-01", seconds=12.0, environment={"processor": "P", "cores": 2, "versions": {}},
-        options={}, systems=tuple(systems), scores=tuple(scores), matrix=tuple(matrix), costs=tuple(costs),
+        options=changes.pop("options", {}), systems=tuple(systems), scores=tuple(scores), matrix=tuple(matrix), costs=tuple(costs),
         skipped=(Skipped(system="static", reason="no folder"),),
         tasks=tuple(
             TaskInfo(name=name, family="text-code", dataset=name.split("-")[0], protocol="Ask | answer.", metric="mrr",
@@ -133,7 +133,7 @@ def folder(result, tmp_path_factory):
 def test_the_page_stands_alone(folder):
     page = (folder / "report.html").read_text(encoding="utf8")
     assert not re.search(r"<(?:script|link|img|iframe)\b|@import|src=|url\((?!#)", page)
-    assert not re.search(r'href="(?!#)', page)
+    assert not re.search(r'\bhref="(?!#|data:)', page)
     assert page.count("<svg") == 2 and "seen &lt;all&gt;" in page
     assert "prefers-color-scheme: dark" in page and 'name="viewport"' in page
 

@@ -294,6 +294,7 @@ def test_blocks_above_run_for_the_remaining_pairs_alone(
     shallow = {one: probabilities(classifier(batch, exits=(one,))[one], 2.0) for one in (1, 2)}
     sure_2B = torch.stack([torch.maximum(found, 1 - found) for found in shallow.values()])
     confidence = float(sure_2B.amax(dim=0).sort().values[3])  # three pairs are sure at neither exit
+    rows.clear()
     _, exits = classifier.leave_early(batch, confidence=confidence, calibration=calibration)
     going = {depth: sum(one >= depth for one in exits.tolist()) for depth in (1, 2, 3, 4)}
     assert going[1] == 8 > going[2] >= going[3] == 3

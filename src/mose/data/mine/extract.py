@@ -351,8 +351,8 @@ def _without_own_name(query: str, name: str) -> str:
     """Go begins every description with the name it describes; half of them lose it, so that words count.
 
     Example:
-        >>> [_without_own_name(f"{name} returns the size.", name) for name in ("Size", "Length", "Width", "Depth")]
-        ['Size returns the size.', 'Returns the size.', 'Width returns the size.', 'Returns the size.']
+        >>> [_without_own_name(f"{name} returns the cost.", name) for name in ("Foo", "Bar", "Baz", "Quux")]
+        ['Foo returns the cost.', 'Bar returns the cost.', 'Returns the cost.', 'Returns the cost.']
     """
     first, _, rest = query.partition(" ")
     if first.strip("():,`'") != name or len(rest.split()) < 3 or draw(query, name) < 0.5:

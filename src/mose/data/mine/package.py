@@ -123,5 +123,6 @@ def read_part(path: Path) -> Part:
 
 
 def count_rows(rows: list[Mined], field: str) -> dict[str, int]:
-    """Number of rows by ``kind`` or ``language``, most frequent first."""
-    return dict(Counter(str(getattr(row, field)) for row in rows).most_common())
+    """Number of rows by ``kind`` or ``language``, most frequent first, then by name."""
+    counts = Counter(str(getattr(row, field)) for row in rows)
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

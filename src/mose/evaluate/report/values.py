@@ -101,7 +101,8 @@ def interval(row: Difference | None, *, sign: int = 1) -> str:
     """Mean difference and its 95 % interval, turned round by sign -1."""
     if row is None:
         return ""
-    mean, ends = sign * row.mean, sorted((sign * row.low, sign * row.high))
+    # Adding 0.0 makes -0.0 a plain zero.
+    mean, *ends = (round(value, 3) + 0.0 for value in (sign * row.mean, *sorted((sign * row.low, sign * row.high))))
     return f"{mean:+.3f} [{ends[0]:+.3f}, {ends[1]:+.3f}]"
 
 
