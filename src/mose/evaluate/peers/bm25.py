@@ -29,7 +29,7 @@ STOP_WORDS = frozenset(_STOP_WORDS.split())
 class Bm25:
     """BM25 (Lucene's form) by the package bm25s. The defaults are what benchmarks/tune_bm25.py found on validation."""
 
-    k1: float = 1.2
+    k1: float = 1.6
     """Saturation of repeated words."""
     b: float = 1.0
     """Share of the length normalisation."""
@@ -37,6 +37,8 @@ class Bm25:
     """Words without their endings (Snowball, English)."""
     whole_names: bool = True
     """Identifiers of several words, whole, too, besides their words."""
+    each_once: bool = True
+    """A word of the query counts once, however often it stands there."""
     stop_words: frozenset[str] = STOP_WORDS
     """Left out of queries that are sentences."""
 
@@ -93,6 +95,8 @@ class Bm25Index:
     def scores(self, query: str, language: str) -> NDArray[np.float32]:
         """float32 [C]; zeros where no word is shared."""
         words = self._settings.words(query, sentence=language == "text")
+        if self._settings.each_once:
+            words = sorted(set(words))
         known = [word for word in words if word in self._index.vocab_dict]
         if not known:
             return np.zeros(self._num_texts, dtype=np.float32)
