@@ -155,6 +155,13 @@ def test_pathological_source_ends_soon(language, unit):
     assert time.thread_time() - start < 6
 
 
+def test_characters_beyond_the_tables_of_c_do_not_crash_the_process():
+    text = "sichern_é() {\n  echo ${\U0010fffd} ${ü}\n}\nrestore() {\n  true\n}\n"
+    code = f"from mose.syntax.definitions import definitions; print([d.symbol for d in definitions({text!r}, 'bash')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "['sichern_é', 'restore']")
+
+
 def test_parser_that_gave_up_is_as_good_as_new(monkeypatch):
     text = "def f(): pass\n" * 500
     monkeypatch.setattr(grammars, "_STEPS_AT_LEAST", 1)

@@ -38,6 +38,11 @@ _MODULES = {
 GRAMMARS = frozenset(_MODULES)
 """Languages whose definitions are known, if the wheel of their grammar is installed."""
 
+_ASCII_ONLY = frozenset({"bash"})
+"""Grammars whose scanner looks characters up in C's 256-entry tables: one beyond them can crash the process
+(tree-sitter-bash 0.25.1). They see a letter for every byte of such a character; positions stay."""
+
+_LETTERS_BEYOND_ASCII = bytes(byte if byte < 0x80 else ord("x") for byte in range(256))
 _CPP_HEADER = re.compile(r"^\s*(?:class\s+\w+|namespace\b|template\s*<|using\s+\w+|public:|private:)", re.MULTILINE)
 _READ_BYTES = 65_536
 _STEPS_AT_LEAST = 2_000
@@ -55,6 +60,7 @@ class Grammar:
 
     parser: Parser
     query: Query
+    ascii_only: bool = False
 
     def parse(self, source: bytes) -> Tree | None:
         """Syntax tree, or None if the input is so odd that parsing takes far more work than source ever does.
@@ -64,6 +70,8 @@ class Grammar:
         """
         if len(source) > _MAX_LINE_BYTES and max(map(len, source.split(b"\n"))) > _MAX_LINE_BYTES:
             return None
+        if self.ascii_only:
+            source = source.translate(_LETTERS_BEYOND_ASCII)
         steps_left = _STEPS_AT_LEAST + len(source) // _BYTES_PER_STEP
         deadline = time.thread_time() + _MAX_CPU_SECONDS
         gave_up = False
@@ -143,4 +151,4 @@ def _load(language: str) -> Grammar | None:
     except (ImportError, AttributeError, ValueError):  # ValueError: built for another version of the library
         return None
     source = Path(__file__).with_name("queries").joinpath(f"{language}.scm").read_text(encoding="utf-8")
-    return Grammar(tree_sitter.Parser(grammar), tree_sitter.Query(grammar, source))
+    return Grammar(tree_sitter.Parser(grammar), tree_sitter.Query(grammar, source), language in _ASCII_ONLY)
