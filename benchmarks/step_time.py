@@ -1,6 +1,6 @@
 """Time of one training step with all exits against the last exit alone: same batch, side by side.
 
-    python benchmarks/step_time.py configs/small.toml --rounds 5
+    python benchmarks/step_time.py configs/ablation.toml --rounds 5 --set data.folder=DATA
 
 Processor time of this process and wall time, the median over rounds, the two kinds taking turns.
 The last line on standard output is JSON.
@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 from statistics import median
 from time import perf_counter, process_time
 
 import torch
+from results import write_result
 
 from mose.config import FinetuneConfig, read_toml
 from mose.data.batches import PairBatches
@@ -73,7 +73,8 @@ def main() -> None:
     result["ratio_wall"] = result["all_wall_seconds"] / result["last_wall_seconds"]
     result["ratio_processor"] = result["all_processor_seconds"] / result["last_processor_seconds"]
     print(f"all exits {result['ratio_processor']:.2f} x the last exit alone (processor time), exits {exits}")
-    print(json.dumps({name: round(value, 3) for name, value in result.items()}))
+    rounded = {name: round(value, 3) for name, value in result.items()}
+    write_result("step-time", {"exits": list(exits), "pairs": config.batch.pairs, "rounds": given.rounds, **rounded})
 
 
 if __name__ == "__main__":

@@ -14,6 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mose.evaluate.report.markdown import body
+from mose.evaluate.report.tables import matrix_table, set_table, summary_table, width_table
+from mose.evaluate.report.values import Table
+from mose.evaluate.result import Result
+
 HERE = Path(__file__).parent
 FILES = (HERE.parent / "README.md", HERE.parent / "docs" / "benchmarks.md")
 
@@ -88,6 +93,67 @@ def memory() -> str:
     return markdown(["", "measured"], [[key, f"{result[key]:,}"] for key in keys])
 
 
+def clones() -> str:
+    rows = []
+    for name, row in latest("clones")["rows"].items():
+        keys = ("f1", "f1_same_language", "f1_cross_language", "average_precision")
+        rows.append([name, *(f"{row[key]:.3f}" for key in keys)])
+    return markdown(["", "F1", "F1, one language", "F1, across languages", "average precision"], rows)
+
+
+def clones_adaptive() -> str:
+    result = latest("clones")
+    adaptive, gain = result["adaptive"], result["difference"]
+    seconds = adaptive["processor_seconds"]
+    left = ", ".join(f"{share:.0%} at {one}" for one, share in adaptive["left"].items())
+    rows = [
+        [f"{gain['of']} minus {gain['to']}, F1", f"{gain['mean']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]"],
+        [f"confidence that keeps {adaptive['keep']:.0%} of the F1 on validation", f"{adaptive['confidence']:g}"],
+        ["F1 of the deepest exit, of the adaptive one", f"{adaptive['full_f1']:.3f}, {adaptive['f1']:.3f}"],
+        ["share of the F1 kept", f"{adaptive['share_of_f1']:.1%}"],
+        ["layers run, mean", f"{adaptive['layers']:.2f} ({adaptive['share_of_layers']:.1%})"],
+        ["pairs that leave at an exit", left],
+        ["processor time, against the deepest exit", f"{seconds['adaptive'] / seconds['deepest']:.1%}"],
+    ]
+    return markdown(["", "measured"], rows)
+
+
+def evaluation() -> Result:
+    """The newest result of ``mose eval`` on the shipped model."""
+    return max((Result.read(path) for path in HERE.glob("results/eval-*.json")), key=lambda result: result.date)
+
+
+def of_report(make: Callable[[Result], Table]) -> Callable[[], str]:
+    """A table of the report, as it stands there."""
+    return lambda: body(make(evaluation()))
+
+
+def self_distillation() -> str:
+    rows = []
+    for row in latest("self_distillation")["rows"]:
+        means = [f"{row[name]:.3f}" for name in ("untrained", "control", "single", "multi")]
+        gains = ["{:+.3f} [{:+.3f}, {:+.3f}]".format(*row[f"multi_minus_{rival}"]) for rival in ("single", "control")]
+        rows.append([f"exit {row['exit']}", *means, *gains])
+    head = ["untrained", "last exit trained, heads fitted", "a run for each exit", "one run of all exits"]
+    return markdown(["", *head, "one run minus separate runs", "one run minus fitted heads"], rows)
+
+
+def step_time() -> str:
+    result = latest("step-time")
+    keys = ("ratio_processor", "ratio_wall", "all_wall_seconds", "last_wall_seconds")
+    return markdown(["", "measured"], [[key.replace("_", " "), f"{result[key]:.2f}"] for key in keys])
+
+
+def switches() -> str:
+    rows, exits = latest("switches")["rows"], None
+    lines = []
+    for name, row in rows.items():
+        exits = exits or list(row)
+        cells = (row.get(one) for one in exits)
+        lines.append([name, *(f"{cell[0]:.3f} ({cell[1]:+.3f})" if cell else "" for cell in cells)])
+    return markdown(["", *(f"exit {one}" for one in exits or ())], lines)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "readme": readme,
     "repo-search": repo_search,
@@ -95,6 +161,15 @@ TABLES: dict[str, Callable[[], str]] = {
     "search-speed": search_speed,
     "encoder": encoder,
     "memory": memory,
+    "eval": of_report(summary_table),
+    "eval-sets": of_report(set_table),
+    "eval-widths": of_report(width_table),
+    "eval-matrix": of_report(matrix_table),
+    "self-distillation": self_distillation,
+    "step-time": step_time,
+    "switches": switches,
+    "clones": clones,
+    "clones-adaptive": clones_adaptive,
 }
 
 

@@ -155,7 +155,21 @@ def test_wrong_use_says_what_and_what_to_do(mose, sample_tree, monkeypatch, word
 
 
 @pytest.mark.parametrize(
-    "verb", ["search", "index", "status", "forget", "info", "convert", "cut", "export", "finetune"]
+    "verb",
+    [
+        "search",
+        "index",
+        "status",
+        "forget",
+        "info",
+        "convert",
+        "cut",
+        "export",
+        "finetune",
+        "pairs",
+        "eval",
+        "eval-repo",
+    ],
 )
 def test_every_verb_has_help_with_an_example(mose, verb):
     code, out, _ = mose(verb, "--help")

@@ -51,9 +51,13 @@ def test_run_learns_logs_and_leaves_a_model(make: Make, tmp_path: Path) -> None:
     assert [line["step"] for line in steps] == list(range(1, 31))
     assert {"exit_00", "exit_01", "exit_04", "total", "per_second", "remaining_seconds"} <= steps[0].keys()
     assert len(log_of(run, "before")) == 2
-    before, after = (log_of(run, "validation")[place]["mean"] for place in (0, -1))
-    assert after["exit_04"] > before["exit_04"] and after["exit_00"] > before["exit_00"]
+    for name in ("exit_00", "exit_04"):  # losses: ranks among so few candidates are too coarse to compare
+        losses = [line[name] for line in steps]
+        assert sum(losses[-10:]) < 0.9 * sum(losses[:10]), (name, losses)
+    assert log_of(run, "validation")[-1]["step"] == 30
     assert (run / "config.toml").is_file()
+    card = (folder / "README.md").read_text(encoding="utf8")
+    assert "30 steps of 8 pairs, every exit at once" in card and "| exit | best mean" in card
 
 
 def test_exit_0_with_weight_0_is_left_alone_even_where_exits_are_tied(make: Make, ladder: Path, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from mose.data.sources import open_sources
 from mose.errors import ConfigError, MoseError
 from mose.model.checkpoint import save_model
 from mose.tokenizer import CodeTokenizer
+from mose.train.card import model_card
 from mose.train.distributed import World, join_world, leave_world, merge, share_first, wait_for_all
 from mose.train.fit_heads import fit_heads
 from mose.train.learner import RetrievalLearner
@@ -114,6 +115,10 @@ def _run(config: FinetuneConfig, device: torch.device, world: World, tell: Calla
     progress = Progress() if state is None else restore(state, learner, optimizer, batches)
     if state is not None:
         log.write(event="resumed", step=progress.step, checkpoint=str(checkpoints[-1]))
+
+    def write(out: Path) -> None:
+        save_model(model, out, companions=config.start.folder, card=model_card(config, progress))
+
     fit(
         learner,
         batches,
@@ -128,7 +133,7 @@ def _run(config: FinetuneConfig, device: torch.device, world: World, tell: Calla
             batches,
             log,
             world,
-            write_best=lambda best: save_model(model, best, companions=config.start.folder),
+            write_best=write,
         ),
         log=log,
         world=world,
@@ -139,7 +144,7 @@ def _run(config: FinetuneConfig, device: torch.device, world: World, tell: Calla
             texts = fitting_texts(config, sources, tokenizer, config.run.rotate_heads)
             shares = rotate_heads(model, texts)
             log.write(event="heads rotated", share={str(w): round(share, 4) for w, share in shares.items()})
-        save_model(model, folder / "model", companions=config.start.folder)
+        write(folder / "model")
     wait_for_all(world)
     return folder / "model"
 

@@ -23,13 +23,17 @@ def page(result: Result, tables: list[Table], images: dict[str, str]) -> str:
 
 def render(table: Table) -> str:
     """One table with its title and note."""
+    return "\n\n".join(part for part in (f"## {table.title}", table.note, body(table)) if part)
+
+
+def body(table: Table) -> str:
+    """One table alone, its best cells in bold."""
     lines = [table.head, ("---",) * len(table.head)]
     for number, row in enumerate(table.rows):
         lines.append(
             tuple(f"**{cell}**" if cell and (number, column) in table.best else cell for column, cell in enumerate(row))
         )
-    body = "\n".join("| " + " | ".join(_escaped(cell) for cell in line) + " |" for line in lines)
-    return "\n\n".join(part for part in (f"## {table.title}", table.note, body) if part)
+    return "\n".join("| " + " | ".join(_escaped(cell) for cell in line) + " |" for line in lines)
 
 
 def foot(result: Result) -> str:

