@@ -4,8 +4,8 @@
 
 MODEL is the folder a run ended with. ``checkpoints/small`` gets the weights in half precision, and in ``training/``
 each run's log and what the mined pairs came from (package, version, licence, rows);
-``src/mose/models/small`` gets the runtime made from those very weights. Model cards, notices and licences that are
-there stay.
+``src/mose/models/small`` gets the runtime made from those very weights. The checkpoint's card, notices and licences
+stay.
 """
 
 from __future__ import annotations
@@ -55,10 +55,8 @@ def main() -> None:
     if given.mined:
         manifest = data_manifest(json.loads(given.mined.read_text(encoding="utf8")))
         (training / "mined.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf8")
-    kept = {path.name: path.read_bytes() for path in given.runtime.glob("[A-Z]*") if path.is_file()}
+    # Its manifest holds the hash of every file, so that licences and notices come from the checkpoint.
     export(given.checkpoint, given.runtime, dtype="int8", name="small", licence="Apache-2.0", source=SOURCE)
-    for name, content in kept.items():
-        (given.runtime / name).write_bytes(content)
 
 
 if __name__ == "__main__":

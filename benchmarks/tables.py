@@ -103,11 +103,15 @@ def clones() -> str:
 
 def clones_adaptive() -> str:
     result = latest("clones")
-    adaptive, gain = result["adaptive"], result["difference"]
+    adaptive = result["adaptive"]
     seconds = adaptive["processor_seconds"]
     left = ", ".join(f"{share:.0%} at {one}" for one, share in adaptive["left"].items())
     rows = [
-        [f"{gain['of']} minus {gain['to']}, F1", f"{gain['mean']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]"],
+        [f"F1 of the deepest exit minus {name}", f"{gain['mean']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]"]
+        for name, gain in result["deepest_minus"].items()
+        if name == result["best_baseline"] or name.startswith("words")
+    ]
+    rows += [
         [f"confidence that keeps {adaptive['keep']:.0%} of the F1 on validation", f"{adaptive['confidence']:g}"],
         ["F1 of the deepest exit, of the adaptive one", f"{adaptive['full_f1']:.3f}, {adaptive['f1']:.3f}"],
         ["share of the F1 kept", f"{adaptive['share_of_f1']:.1%}"],

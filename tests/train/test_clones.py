@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,6 +19,7 @@ from mose.config import CloneFiles, ClonesConfig, from_values, write_toml
 from mose.data.clones import CloneBatches, read_clone_pairs
 from mose.errors import ConfigError, DataError, ModelError
 from mose.evaluate.adaptive import probability
+from mose.evaluate.decisions import f1
 from mose.model.checkpoint import load_model
 from mose.model.classifier import Calibration, PairClassifier, pair_features, probabilities
 from mose.model.config import MoseConfig
@@ -518,3 +522,57 @@ def test_whole_command(make: Make, tmp_path: Path, capsys: pytest.CaptureFixture
     assert "seed = 3" in (tmp_path / "run" / "config.toml").read_text()
     assert cli.main(["finetune", "clones", "--config", str(file), "--set", "data.folder=/nowhere"]) == 1
     assert capsys.readouterr().err.startswith("DataError: no pair file /nowhere")
+
+
+# --- the benchmark -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def benchmark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ModuleType]:
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
+    module = importlib.import_module("clones")
+    monkeypatch.setattr(importlib.import_module("results"), "FOLDER", tmp_path / "results")
+    yield module
+    for name in {"clones", "results"} - before:
+        sys.modules.pop(name, None)
+
+
+def test_benchmark_measures_a_run(benchmark: ModuleType, make: Make, tmp_path: Path) -> None:
+    test = {"pairs": "valid.jsonl", "codes": ["codes.jsonl"]}
+    config = make(run__steps=80, validation__every=40, classifier__features="sides", data__test=test)
+    model, file = clones.run(config), tmp_path / "clones.toml"
+    file.write_text(write_toml(config))
+    benchmark.main([str(file), "--model", str(model), "--out", str(tmp_path / "plots")])
+    result = json.loads(next((tmp_path / "results").glob("clones-*.json")).read_text())
+    rows, adaptive = result["rows"], result["adaptive"]
+    assert [name for name in rows if name.startswith("classifier")] == [f"classifier, exit {one}" for one in (1, 2, 4)]
+    assert len([name for name in rows if name.startswith("cosine")]) == 5
+    assert result["pairs"] == {"valid": 60, "test": 60, "same_language": 0}
+    for row in rows.values():
+        assert row["f1"] == row["f1_cross_language"] == row["f1_valid"]  # the test pairs are the validation pairs
+    assert adaptive["full_f1"] == rows["classifier, exit 4"]["f1"] > 0.9
+    assert adaptive["f1"] == adaptive["valid"]["f1"] >= 0.99 * adaptive["full_f1"]
+    assert adaptive["share_of_layers"] == pytest.approx(adaptive["layers"] / 4)
+    assert adaptive["curve"][0]["layers"] == 1 and adaptive["curve"][-1]["layers"] == 4
+    assert (tmp_path / "plots" / "clones.png").stat().st_size > 10_000
+    assert "Clone detection" in (tmp_path / "plots" / "clones.svg").read_text()
+
+
+def test_interval_of_a_difference_in_f1(benchmark: ModuleType) -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.random(400) < 0.5
+    ours, theirs = truth ^ (rng.random(400) < 0.1), truth ^ (rng.random(400) < 0.2)
+    found = benchmark.f1_difference(ours, theirs, truth)
+    assert found.mean == pytest.approx(f1(ours, truth) - f1(theirs, truth))
+    drawn = rng.integers(400, size=(2000, 400))
+    plain = [f1(ours[rows], truth[rows]) - f1(theirs[rows], truth[rows]) for rows in drawn]
+    assert [found.low, found.high] == pytest.approx(np.quantile(plain, [0.025, 0.975]).tolist(), abs=0.006)
+    same = benchmark.f1_difference(ours, ours, truth)
+    assert (same.mean, same.low, same.high) == (0, 0, 0)
+
+
+def test_rare_words_weigh_more(benchmark: ModuleType) -> None:
+    assert benchmark.jaccard({"a": 1.0, "b": 1.0}, {"b": 1.0, "c": 1.0}) == pytest.approx(1 / 3)
+    assert benchmark.jaccard({}, {}) == benchmark.cosine({}, {"a": 1.0}) == 0
+    assert benchmark.cosine({"a": 3.0, "b": 4.0}, {"b": 2.0}) == pytest.approx(0.8)
