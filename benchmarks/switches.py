@@ -31,8 +31,8 @@ SWITCHES: dict[str, dict[str, Any]] = {
     "vector distillation 0.5": {"loss.distill_vectors": 0.5},
     "aligned exits 0.5": {"loss.aligned": 0.5},
     "widths 192, 96": {"loss.widths": (192, 96), "loss.width_weight": 0.5},
-    "heavier last exit": {"loss.exit_weights": (0.3, 1 / 3, 1 / 2, 2 / 3, 2.0)},
-    "heavier exit 3": {"loss.exit_weights": (0.3, 1 / 3, 1.5, 2 / 3, 1.0)},
+    "heavier last exit": {"loss.exit_weights": (1 / 3, 1 / 2, 2 / 3, 2.0)},
+    "heavier exit 3": {"loss.exit_weights": (1 / 3, 1.5, 2 / 3, 1.0)},
     "queue of 1,024": {"loss.queue": 1024},
     "sources mixed in a batch": {"batch.mixed": True},
     "names and variables as they are": {
@@ -42,7 +42,6 @@ SWITCHES: dict[str, dict[str, Any]] = {
     },
     "lowest two blocks frozen": {"start.freeze_layers": 2},
     "embeddings trained": {"start.freeze_embeddings": False},
-    "without exit 0": {"loss.table_weight": 0.0},
     "scale from 20": {"loss.scale_start": 20.0},
     "twice the rate": {"optimizer.rate": 4e-4},
     "half the rate": {"optimizer.rate": 1e-4},

@@ -159,6 +159,14 @@ def test_headline_is_none_if_a_set_is_missing():
     assert headline.headline(values) is None and headline.weights(list(values)) == {}
 
 
+def test_a_set_counts_only_for_a_system_that_ran_all_its_tasks():
+    tasks = ["cosqa", "mbxp-python", "mbxp-java"]
+    assert headline.set_means({"cosqa": 0.4, "mbxp-python": 0.8}, tasks) == {"cosqa": 0.4}
+    assert headline.set_means({"cosqa": 0.4, "mbxp-python": 0.8}) == {"cosqa": 0.4, "mbxp": 0.8}
+    everything = dict.fromkeys(ALL, 0.5)
+    assert headline.headline(everything, [*ALL, "mbxp-lua"]) is None
+
+
 def test_weighted_values_average_to_the_headline():
     chance = np.random.default_rng(0)
     values = {name: chance.random(3 + number) for number, name in enumerate(ALL)}

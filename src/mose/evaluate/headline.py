@@ -7,7 +7,7 @@ to code, the same with names hidden (``mbxp-anon``), ``rosetta`` code to code, a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,19 +46,26 @@ def weights(tasks: Sequence[str]) -> dict[str, float]:
     return {task: 1 / len(SETS) / len(names) for names in members.values() for task in names}
 
 
-def set_means(values: Mapping[str, float]) -> dict[str, float]:
-    """Set -> mean over its tasks, from task -> MRR; sets without a task are left out."""
-    members: dict[str, list[float]] = {}
-    for task, value in values.items():
+def set_means(values: Mapping[str, float], tasks: Iterable[str] | None = None) -> dict[str, float]:
+    """Set -> mean over its tasks, from task -> MRR.
+
+    Args:
+        values: Of one system.
+        tasks: All tasks of the run. A set of which the system lacks one is left out, for the mean over the rest
+            would stand beside means over all; those of ``values`` if None.
+    """
+    members: dict[str, list[str]] = {}
+    for task in values if tasks is None else tasks:
         name = set_of(task)
         if name is not None:
-            members.setdefault(name, []).append(value)
-    return {name: float(np.mean(members[name])) for name in SETS if name in members}
+            members.setdefault(name, []).append(task)
+    complete = {name: names for name, names in members.items() if all(task in values for task in names)}
+    return {name: float(np.mean([values[task] for task in complete[name]])) for name in SETS if name in complete}
 
 
-def headline(values: Mapping[str, float]) -> float | None:
-    """The mean over all sets, from task -> MRR; None if a set is missing."""
-    found = set_means(values)
+def headline(values: Mapping[str, float], tasks: Iterable[str] | None = None) -> float | None:
+    """The mean over all sets, as ``set_means`` takes them; None if a set is missing."""
+    found = set_means(values, tasks)
     return float(np.mean(list(found.values()))) if len(found) == len(SETS) else None
 
 

@@ -72,14 +72,15 @@ def summary_table(result: Result) -> Table:
 def set_table(result: Result) -> Table:
     """MRR of each set of the headline."""
     names = headline.set_means({task.name: 0.0 for task in result.tasks})
+    tasks = [task.name for task in result.tasks]
     rows, values = [], []
     for entrant in entrants(result):
-        means = headline.set_means(means_of(result, entrant))
+        means = headline.set_means(means_of(result, entrant), tasks)
         values.append([means.get(name) for name in names])
         rows.append((label(entrant), *(number(means.get(name), 3) for name in names)))
     return Table(
         title="MRR by set",
-        note="The sets of the headline mean. Sets of several tasks are their plain mean.",
+        note="The sets of the headline mean. Sets of several tasks are their plain mean; empty if one was not run.",
         head=("", *names),
         rows=tuple(rows) if names else (),
         best=best_cells(values, columns=range(1, len(names) + 1)),

@@ -47,7 +47,7 @@ def label(entrant: Entrant) -> str:
 def quality(result: Result, entrant: Entrant) -> float | None:
     """The headline mean, or in a run without all its sets the mean over the model's tasks; None if it ran on fewer."""
     means = means_of(result, entrant)
-    overall = headline.headline(means)
+    overall = headline.headline(means, [task.name for task in result.tasks])
     if overall is not None or headline.weights([task.name for task in result.tasks]):
         return overall
     return sum(means.values()) / len(means) if len(means) == len(result.tasks) else None
