@@ -1,8 +1,9 @@
 """Weights between a trained ladder and the one it started from: what training took from the start comes partly back.
 
-    python benchmarks/interpolate.py TRAINED START OUT --blocks 0.9 --top 0.6
+    python benchmarks/interpolate.py OUT --start START --trained TRAINED [TRAINED ...] --blocks 0.9 --top 0.6
 
-WiSE-FT (Wortsman et al., 2022, section 3) by depth: trained * share + start * (1 - share), where the blocks above the
+WiSE-FT (Wortsman et al., 2022, section 3) by depth: trained * share + start * (1 - share), where several trained
+ladders of one start are averaged first, and the blocks above the
 last exit but one, and the deepest exit's head, have a share of their own. The other heads and the token table stay
 trained. The start's deepest head is the identity. Shares are chosen on validation splits.
 """
@@ -35,21 +36,23 @@ def start_tensor(name: str, trained: Tensor, start: dict[str, Tensor]) -> Tensor
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("trained", type=Path)
-    parser.add_argument("start", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--trained", type=Path, nargs="+", required=True)
+    parser.add_argument("--start", type=Path, required=True)
     parser.add_argument("--blocks", type=float, default=0.9, help="share of the trained weights (default: 0.9)")
     parser.add_argument("--top", type=float, default=0.6, help="the same above the last exit but one (default: 0.6)")
     given = parser.parse_args()
-    model = load_model(given.trained, dtype=torch.float32)
+    model = load_model(given.trained[0], dtype=torch.float32)
+    others = [load_model(folder, dtype=torch.float32).state_dict() for folder in given.trained[1:]]
     start = load_model(given.start, dtype=torch.float32).state_dict()
     tensors = model.state_dict()
-    for name, trained in tensors.items():
+    for name, first in tensors.items():
+        tensors[name] = trained = torch.stack([first, *(other[name] for other in others)]).mean(dim=0)
         share = share_of(name, blocks=given.blocks, top=given.top, exits=model.settings.exits)
         if share < 1:
             tensors[name] = share * trained + (1 - share) * start_tensor(name, trained, start)
     model.load_state_dict(tensors)
-    save_model(model, given.out, companions=given.trained)
+    save_model(model, given.out, companions=given.trained[0])
     print(f"Wrote {given.out}.")
 
 

@@ -114,7 +114,8 @@ def _score(
     weights: RankWeights,
 ) -> Ranking:
     files = table.file_row[candidates.rows]
-    dense = dense_share * stretched(cosine)
+    # The root lifts the middle: training on contrasts leaves few cosines near the best, though many places are good.
+    dense = dense_share * np.sqrt(stretched(cosine))
     lexical = (1 - dense_share) * to_one(candidates.lexical)
     parts = {"dense": weights.text * dense, "lexical": weights.text * lexical}
     total = weights.text
