@@ -126,4 +126,4 @@ def _own_label(place: int, points: list[tuple[Entrant, float, float]]) -> tuple[
     following = points[place + 1] if place + 1 < len(points) else None
     if following is None or not following[0][0].is_model:
         return 9.0, 0.0
-    return (7.0, -9.0) if following[2] >= points[place][2] else (7.0, 9.0)
+    return (7.0, -9.0) if following[2] >= points[place][2] else (-20.0, -14.0)  # peers are named above theirs
