@@ -4,7 +4,8 @@
 
 WiSE-FT (Wortsman et al., 2022, section 3) by depth: trained * share + start * (1 - share), where several trained
 ladders of one start are averaged first, and the blocks above the last exit but one, and the deepest exit's head, have
-a share of their own. The other heads and the token table stay trained. The start's deepest head is the identity. Shares are chosen on validation splits.
+a share of their own. The other heads and the token table stay trained. The start's deepest head is the identity. Shares
+are chosen on validation splits.
 """
 
 from __future__ import annotations
