@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -23,6 +24,7 @@ from results import write_result
 
 from mose.config import FinetuneConfig, read_toml
 from mose.data.sources import open_sources
+from mose.evaluate.significance import bootstrap_interval
 from mose.model.checkpoint import load_model
 from mose.model.encoder import MoseModel
 from mose.tokenizer import CodeTokenizer
@@ -64,7 +66,7 @@ def runs_of_seed(config: FinetuneConfig, seed: int, work: Path, tasks: list[Retr
     exits = tuple(start_model(config).settings.exits)
     found: dict[str, Ranks] = {}
     variants: dict[str, dict[str, Any]] = {"multi": {}}
-    for one in exits:
+    for one in exits[1:] if exits[0] == 0 else exits:  # exit 0 shares no weight: one run or many, it is the same
         off = {
             "exit_weights": tuple(one_exit(exits, one)),
             "distill_rows": 0.0,
@@ -73,38 +75,36 @@ def runs_of_seed(config: FinetuneConfig, seed: int, work: Path, tasks: list[Retr
         }
         variants[f"only_{one}"] = off
     for name, loss in variants.items():
-        kept = work / f"{name}_{seed}.npz"
-        if kept.is_file():
-            found[name] = dict(np.load(kept))
-            continue
-        start = perf_counter()
         changed = dataclasses.replace(
             config,
             loss=dataclasses.replace(config.loss, **loss),
             run=dataclasses.replace(config.run, folder=str(work / f"{name}_{seed}"), seed=seed),
             validation=dataclasses.replace(config.validation, every=0, tasks=()),
         )
-        model = load_model(run(changed))
-        found[name] = measure(model, tasks, config)
-        np.savez(kept, **found[name])
-        print(f"seed {seed} {name}: {perf_counter() - start:.0f} s", file=sys.stderr)
-    found["control"] = control(config, work / f"only_{exits[-1]}_{seed}", work / f"control_{seed}.npz", tasks)
+        found[name] = kept(
+            work / f"{name}_{seed}.npz", lambda changed=changed: measure(load_model(run(changed)), tasks, config)
+        )
+    # The run of the deepest exit alone, heads fitted to it afterwards.
+    last = work / f"only_{exits[-1]}_{seed}" / "model"
+    found["control"] = kept(
+        work / f"control_{seed}.npz", lambda: measure(with_fitted_heads(load_model(last), config), tasks, config)
+    )
     return found
 
 
-def control(config: FinetuneConfig, folder: Path, kept: Path, tasks: list[RetrievalTask]) -> Ranks:
-    """The run of the deepest exit alone, heads fitted to it afterwards."""
-    if not kept.is_file():
-        np.savez(kept, **measure(with_fitted_heads(load_model(folder / "model"), config), tasks, config))
-    return dict(np.load(kept))
+def kept(path: Path, measured: Callable[[], Ranks]) -> Ranks:
+    """What was measured before, or is measured now and kept."""
+    if not path.is_file():
+        start = perf_counter()
+        np.savez(path, **measured())
+        print(f"{path.stem}: {perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
+    return dict(np.load(path))
 
 
-def bootstrap(difference: NDArray[np.float64], *, rounds: int = 2000) -> tuple[float, float, float]:
-    """Mean and 95 % interval of paired differences, resampling queries."""
-    rng = np.random.default_rng(0)
-    means = [difference[rng.integers(len(difference), size=len(difference))].mean() for _ in range(rounds)]
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(difference.mean()), float(low), float(high)
+def interval(difference: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Mean and 95 % interval of paired differences, queries resampled."""
+    found = bootstrap_interval([difference])
+    return found.mean, found.low, found.high
 
 
 def pooled(seeds: list[dict[str, Ranks]], variant: str, exit_layer: int) -> NDArray[np.float64]:
@@ -125,7 +125,7 @@ def main() -> None:
     overrides = {"run.steps": given.steps, **parse_overrides(given.set)}
     config = read_toml(given.config, FinetuneConfig, overrides=overrides)
     tasks, model = tasks_and_start(config)
-    exits = tuple(model.settings.exits)
+    exits = [one for one in model.settings.exits if one > 0]
     untrained = measure(with_fitted_heads(model, config), tasks, config)
     seeds = [{**runs_of_seed(config, seed, Path(given.work), tasks), "untrained": untrained} for seed in given.seeds]
     rows = []
@@ -134,7 +134,7 @@ def main() -> None:
         for name in ("untrained", "control", f"only_{one}", "multi"):
             row["single" if name.startswith("only") else name] = float(pooled(seeds, name, one).mean())
         for name, rival in (("multi_minus_single", f"only_{one}"), ("multi_minus_control", "control")):
-            row[name] = bootstrap(pooled(seeds, "multi", one) - pooled(seeds, rival, one))
+            row[name] = interval(pooled(seeds, "multi", one) - pooled(seeds, rival, one))
         rows.append(row)
     print("exit  untrained  control  single  multi   multi-single [95 %]        multi-control [95 %]")
     for row in rows:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from results import write_result
-from self_distillation import Ranks, bootstrap, measure, tasks_and_start
+from self_distillation import Ranks, interval, kept, measure, tasks_and_start
 
 from mose.config import FinetuneConfig, read_toml
 from mose.model.checkpoint import load_model
@@ -31,10 +31,11 @@ SWITCHES: dict[str, dict[str, Any]] = {
     "vector distillation 0.5": {"loss.distill_vectors": 0.5},
     "aligned exits 0.5": {"loss.aligned": 0.5},
     "widths 192, 96": {"loss.widths": (192, 96), "loss.width_weight": 0.5},
-    "heavier last exit": {"loss.exit_weights": (1 / 3, 1 / 2, 2 / 3, 2.0)},
-    "heavier exit 3": {"loss.exit_weights": (1 / 3, 1.5, 2 / 3, 1.0)},
+    "heavier last exit": {"loss.exit_weights": (0.0, 1 / 3, 1 / 2, 2 / 3, 2.0)},
+    "heavier exit 3": {"loss.exit_weights": (0.0, 1 / 3, 1.5, 2 / 3, 1.0)},
     "queue of 1,024": {"loss.queue": 1024},
     "sources mixed in a batch": {"batch.mixed": True},
+    "neighbours in one batch, 16": {"batch.neighbours": 16},
     "names and variables as they are": {
         "data.rename": 0.0,
         "data.hide_name": 0.0,
@@ -62,14 +63,11 @@ def changed(config: FinetuneConfig, changes: dict[str, Any]) -> FinetuneConfig:
 
 def measured(config: FinetuneConfig, name: str, work: Path, tasks: list[Any]) -> Ranks:
     folder = work / name.replace(" ", "-").replace(",", "").replace(".", "")
-    kept = folder / "ranks.npz"
-    if not kept.is_file():
-        model = load_model(run(changed(config, {**SWITCHES[name], "run.folder": str(folder)})))
-        found = measure(model, tasks, config)
-        np.savez(kept, **found)
-        mean = {one: round(float(pooled(found, one).mean()), 4) for one in exits_of(found)}
-        print(json.dumps({"switch": name, "mean": mean}), file=sys.stderr, flush=True)
-    return dict(np.load(kept))
+    chosen = changed(config, {**SWITCHES[name], "run.folder": str(folder)})
+    found = kept(folder / "ranks.npz", lambda: measure(load_model(run(chosen)), tasks, config))
+    mean = {one: round(float(pooled(found, one).mean()), 4) for one in exits_of(found)}
+    print(json.dumps({"switch": name, "mean": mean}), file=sys.stderr, flush=True)
+    return found
 
 
 def exits_of(ranks: Ranks) -> list[int]:
@@ -97,7 +95,7 @@ def main() -> None:
     plain = found["plain"]
     rows = {
         name: {
-            str(one): [float(pooled(ranks, one).mean()), *bootstrap(pooled(ranks, one) - pooled(plain, one))]
+            str(one): [float(pooled(ranks, one).mean()), *interval(pooled(ranks, one) - pooled(plain, one))]
             for one in exits_of(ranks)
         }
         for name, ranks in found.items()

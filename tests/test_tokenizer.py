@@ -109,6 +109,15 @@ def test_unknown_special_token_is_refused() -> None:
         make(cls_token="[CLS]")
 
 
+def test_identifiers_are_split_where_the_model_says_so() -> None:
+    text = "readThis(source_code)"
+    plain, split = make(), make(split_identifiers=True)
+    assert split.encode([text], kind="code") == plain.encode(["read This(source code)"], kind="code")
+    assert split.encode([text], kind="query") == plain.encode(["read This(source code)"], kind="query")
+    assert split.plain_ids([text]) == plain.plain_ids(["read This(source code)"])
+    assert plain.encode([text], kind="code") != split.encode([text], kind="code")
+
+
 def test_words_have_no_special_tokens_and_repeat_freely() -> None:
     ids = make().word_ids(["proxys", "open", "proxys", "<cls>"])
     assert [words(one) for one in ids] == ["proxy ##s", "open", "proxy ##s", "< cls >"]

@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from mose.errors import ConfigError, ModelError
+from mose.words import space_identifiers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,6 +49,8 @@ class TokenizerSettings:
     padding_side: Side
     max_tokens: int
     """Longest sequence, template included; longer texts lose their end."""
+    split_identifiers: bool = False
+    """Put spaces between the words of an identifier before the sub-word tokenizer sees it."""
 
     def __post_init__(self) -> None:
         for name in ("query_template", "code_template"):
@@ -64,10 +67,10 @@ class TokenizerSettings:
         Raises:
             ModelError: A key is missing; ``where`` names the file.
         """
-        missing = [field.name for field in fields(cls) if field.name not in settings]
+        missing = [field.name for field in fields(cls) if field.name not in settings and field.default is MISSING]
         if missing:
             raise ModelError(f"{where} has no {', '.join(missing)}", remedy="Convert or export the model again.")
-        return cls(**{field.name: settings[field.name] for field in fields(cls)})
+        return cls(**{field.name: settings[field.name] for field in fields(cls) if field.name in settings})
 
 
 class CodeTokenizer:
@@ -204,9 +207,13 @@ class CodeTokenizer:
             known.update(zip(fresh, (encoding.ids for encoding in encodings), strict=True))
         return [known[word] for word in words]
 
+    def _spaced(self, text: str) -> str:
+        return space_identifiers(text) if self.settings.split_identifiers else text
+
     def plain_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of whole texts, without template or special tokens, however long."""
-        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+        encodings = self._tokenizer.encode_batch_fast([self._spaced(text) for text in texts], add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
 
     def _encode(self, texts: Sequence[str], before: str, after: str, limit: int) -> list[list[int]]:
         # Literal text that touches {text} is tokenised with it, as a model trained on "query: ..." expects.
@@ -218,7 +225,7 @@ class CodeTokenizer:
             template_tokens = len(first) + len(last)
             raise ConfigError("max_tokens", got=limit, allowed=f"more than the template's {template_tokens}")
         encodings = self._tokenizer.encode_batch_fast(
-            [lead + text for text in texts] if lead else list(texts), add_special_tokens=False
+            [lead + self._spaced(text) for text in texts], add_special_tokens=False
         )
         return [first + encoding.ids[:room] + last for encoding in encodings]
 

@@ -1,7 +1,7 @@
 """Words of code and of plain language: identifiers split at case, digits and underscores.
 
-Both the lexical index and exit 0 (the token table) read text through this file, so that a query
-and a chunk meet in the same vocabulary.
+The lexical index, exit 0 (the token table) and encoders with ``split_identifiers`` read text through this file,
+so that a query and a chunk meet in the same vocabulary.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from functools import lru_cache
 
 _IDENTIFIER = re.compile(r"[^\W\d]\w*|\d+")
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\dA-Za-z_]+|\d+")
+_JOINT = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|_")
 
 
 def identifiers(text: str) -> list[str]:
@@ -32,6 +33,18 @@ def parts(identifier: str) -> tuple[str, ...]:
         ('parse', 'http', 'response', 'v', '2')
     """
     return tuple(part.lower() for part in _PART.findall(identifier))
+
+
+def space_identifiers(text: str) -> str:
+    """The text with a space at every change of case inside an identifier, and for every underscore.
+
+    Nothing else changes, so that a sub-word tokenizer of plain language meets whole words in code.
+
+    Example:
+        >>> space_identifiers("self.parse_date(isoText, HTTPError)")
+        'self.parse date(iso Text, HTTP Error)'
+    """
+    return _JOINT.sub(" ", text)
 
 
 def split_words(text: str) -> list[str]:

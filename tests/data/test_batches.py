@@ -4,10 +4,11 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mose.config import DataConfig, SourceConfig
-from mose.data.batches import PairBatches
+from mose.data.batches import PairBatch, PairBatches
 from mose.data.sources import Source, open_sources
 from mose.errors import DataError
 
@@ -91,6 +92,30 @@ def test_every_row_is_seen_equally_often(folder: Path) -> None:
     seen = Counter((pair.query, pair.code) for _ in range(8 * 20) for pair in next(batches).pairs)
     assert len(seen) == 40
     assert max(seen.values()) - min(seen.values()) <= 2
+
+
+def test_like_units_share_batches_and_a_stored_position_still_holds(tmp_path: Path) -> None:
+    rows = [{"query": f"text {n}", "code": f"code {n}", "language": "go"} for n in range(64)]
+    write(tmp_path, "many.jsonl", rows)
+    source = SourceConfig(name="many", file="many.jsonl")
+    found = open_sources(DataConfig(folder=str(tmp_path), sources=(source,)), batch_pairs=4, mixed=False)
+    # Eight kinds of text, far apart.
+    vectors = {"many": np.eye(8)[np.arange(64) % 8]}
+
+    def kinds(batch: PairBatch) -> int:
+        return len({int(pair.query.split()[1]) % 8 for pair in batch.pairs})
+
+    batches = PairBatches(found, pairs=4, seed=0, vectors=vectors, neighbours=4)
+    ordered = [next(batches) for _ in range(16)]
+    by_chance = PairBatches(found, pairs=4, seed=0)
+    assert sum(map(kinds, ordered)) < 0.7 * sum(kinds(next(by_chance)) for _ in range(16))
+
+    fresh = PairBatches(found, pairs=4, seed=0, vectors=vectors, neighbours=4)
+    for _ in range(3):
+        next(fresh)
+    resumed = PairBatches(found, pairs=4, seed=0, vectors=vectors, neighbours=4)
+    resumed.load_state(fresh.state())
+    assert [next(resumed) for _ in range(13)] == ordered[3:]
 
 
 def test_shares_follow_weights(folder: Path) -> None:

@@ -76,6 +76,11 @@ def test_baked_in_padding_and_truncation_are_dropped(foreign: Path, tmp_path: Pa
     assert json.loads((tmp_path / "second" / "tokenizer.json").read_text())["truncation"] is None
 
 
+def test_length_and_split_identifiers_are_kept(foreign: Path, tmp_path: Path) -> None:
+    convert_bert(foreign, tmp_path / "out", exits=(2,), max_tokens=5, split_identifiers=True)
+    assert CodeTokenizer.load(tmp_path / "out").encode(["openProxy a_proxy"], kind="code") == [[2, 5, 7, 6, 3]]
+
+
 def test_blocks_above_the_deepest_exit_are_dropped(foreign: Path, tmp_path: Path) -> None:
     report = convert_bert(foreign, tmp_path / "out", exits=(1,))
     assert len(load_model(tmp_path / "out").layers) == 1

@@ -7,6 +7,7 @@ import pytest
 
 from mose import CodeIndex
 from mose.errors import CodeIndexError, ConfigError, ModelError, SourceError
+from mose.search.writing import set_meta, transaction
 
 
 @pytest.fixture
@@ -185,6 +186,22 @@ def test_wrong_arguments_say_what_is_allowed(sample_tree, tmp_path):
         CodeIndex.open(sample_tree, update=False)
     with CodeIndex.open(sample_tree) as index, pytest.raises(ConfigError, match="limit"):
         index.search("x", limit=0)
+
+
+@pytest.mark.parametrize("key", ["model", "chunker"])
+def test_index_of_another_version_is_made_anew_unless_its_model_was_named(sample_tree, key):
+    with CodeIndex.open(sample_tree) as index:
+        expected = paths(index.search("connection"))
+        with transaction(index.store):
+            set_meta(index.store, **{key: "of another version"})
+    with CodeIndex.open(sample_tree) as index:
+        assert index.last_refresh.num_added > 0
+        assert paths(index.search("connection")) == expected
+        assert index.store.meta("model") == index.encoder.identity
+        with transaction(index.store):
+            set_meta(index.store, **{key: "another", "model_name": "path/to/model"})
+    with pytest.raises(CodeIndexError, match="--rebuild"):
+        CodeIndex.open(sample_tree)
 
 
 def test_an_empty_tree_has_no_answers(tmp_path):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,10 +13,12 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from mose.config import FinetuneConfig, write_toml
 from mose.errors import ConfigError, DataError
 from mose.model.checkpoint import load_model
+from mose.model.folder import WEIGHTS_FILE
 from mose.train import finetune
 from mose.train.loop import TrainingError
 from mose.train.state import complete_checkpoints
@@ -94,8 +97,9 @@ def test_bfloat16_on_a_cpu_changes_the_arithmetic_and_not_the_outcome(make: Make
     [
         {"start__dropout": 0.2},
         {"loss__queue": 20, "loss__queue_momentum": 0.9, "batch__gradient_cache": True, "batch__mixed": True},
+        {"batch__neighbours": 4, "start__freeze_embeddings": False, "optimizer__embedding_rate": 1e-3},
     ],
-    ids=["dropout", "queue, cache, mixed"],
+    ids=["dropout", "queue, cache, mixed", "neighbours, embeddings"],
 )
 def test_six_steps_equal_three_and_three(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object]
@@ -188,6 +192,25 @@ def test_fitted_heads_bring_shallow_exits_near_the_deepest(make: Make, tmp_path:
     cosine = log_of(tmp_path / "run", "heads fitted")[0]["cosine"]
     assert set(cosine) == {"exit_01", "exit_02"} and min(cosine.values()) > 0.8
     assert set(log_of(tmp_path / "run", "heads rotated")[0]["share"]) == {"16", "8", "4"}
+
+
+def test_embeddings_have_a_rate_of_their_own(make: Make, ladder: Path) -> None:
+    def moved(name: str, **changes: object) -> float:
+        folder = finetune.run(make(name, run__steps=1, start__freeze_embeddings=False, validation__every=0, **changes))
+        before, after = load_model(ladder).state_dict(), load_model(folder).state_dict()
+        return float((before["embeddings.tokens.weight"] - after["embeddings.tokens.weight"]).abs().max())
+
+    assert moved("slow", optimizer__embedding_rate=1e-5) < 0.01 * moved("fast")
+
+
+def test_neighbours_without_exit_0_are_refused(make: Make, ladder: Path, tmp_path: Path) -> None:
+    settings, tensors = json.loads((ladder / "config.json").read_text()), load_model(ladder).state_dict()
+    shallow = tmp_path / "blocks-alone"
+    shutil.copytree(ladder, shallow)
+    (shallow / "config.json").write_text(json.dumps({**settings, "exits": [1, 2, 4], "table_width": None}))
+    save_file({name: tensors[name] for name in tensors if not name.startswith("table.")}, shallow / WEIGHTS_FILE)
+    with pytest.raises(ConfigError, match=r"batch\.neighbours needs exit 0"):
+        finetune.run(make(start__folder=str(shallow), batch__neighbours=4))
 
 
 def test_run_with_other_settings_is_not_continued(make: Make) -> None:

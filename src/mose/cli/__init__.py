@@ -202,6 +202,12 @@ def _add_model_verbs(verbs: argparse._SubParsersAction[_Parser]) -> None:
     verb.add_argument("source", type=Path, metavar="SOURCE", help="folder with config.json and safetensors weights")
     verb.add_argument("out", type=Path, metavar="OUT", help="folder to write")
     verb.add_argument("--exits", type=_exits, required=True, metavar="K,K,...", help="exits of the ladder")
+    verb.add_argument("--max-tokens", type=int, metavar="N", help="tokens of a text that are read (default: as before)")
+    verb.add_argument(
+        "--split-identifiers",
+        action="store_true",
+        help="read parseDate and parse_date as two words, as a tokenizer of plain language should",
+    )
 
     verb = _verb(
         verbs,

@@ -45,7 +45,13 @@ def convert(arguments: Arguments) -> int:
     need_packages("convert", "torch", "transformers")
     from mose.model.convert import convert_bert
 
-    convert_bert(arguments.source, arguments.out, exits=arguments.exits)
+    convert_bert(
+        arguments.source,
+        arguments.out,
+        exits=arguments.exits,
+        max_tokens=arguments.max_tokens,
+        split_identifiers=arguments.split_identifiers,
+    )
     print(f"Wrote {arguments.out}.")
     return 0
 

@@ -109,6 +109,9 @@ class BatchConfig:
     """Pairs a step, over all processes."""
     mixed: bool = False
     """Draw each pair's source anew instead of one source per batch."""
+    neighbours: int = 1
+    """Rows of a source that come together because their codes are alike at exit 0 of ``start.folder``: hard negatives
+    at no cost. 1 draws every row at random."""
     text_tokens: int = 48
     """Tokens of a text, longer ones are cut."""
     code_tokens: int = 128
@@ -120,6 +123,7 @@ class BatchConfig:
 
     def __post_init__(self) -> None:
         _require(self.pairs >= 2, "batch.pairs", self.pairs, "2 or more")
+        _require(1 <= self.neighbours <= self.pairs, "batch.neighbours", self.neighbours, "1 to batch.pairs")
         for key in ("text_tokens", "code_tokens"):
             _require(getattr(self, key) >= 8, f"batch.{key}", getattr(self, key), "8 or more")
         longest = max(self.text_tokens, self.code_tokens)
@@ -174,6 +178,8 @@ class OptimizerConfig:
 
     rate: float = 1e-4
     """Peak learning rate of the blocks."""
+    embedding_rate: float | None = None
+    """Peak learning rate of token and position embeddings, if they are trained; None is that of the lowest block."""
     head_rate: float = 5e-4
     """Peak learning rate of the heads and of the similarity factor."""
     table_rate: float = 1e-3
@@ -196,6 +202,8 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         for key in ("rate", "head_rate", "table_rate", "eps", "clip", "layer_decay"):
             _require(getattr(self, key) > 0, f"optimizer.{key}", getattr(self, key), "above 0")
+        _require(self.embedding_rate is None or self.embedding_rate > 0, "optimizer.embedding_rate",
+                 self.embedding_rate, "above 0")  # fmt: skip
         for key in ("warmup_share", "final_share"):
             _require(0 <= getattr(self, key) <= 1, f"optimizer.{key}", getattr(self, key), "0 to 1")
 

@@ -6,12 +6,13 @@ gives back exactly the batches that would have followed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from mose.data.neighbours import neighbour_order
 from mose.data.pairs import Pair
 from mose.data.sources import Source
 from mose.errors import DataError
@@ -33,21 +34,34 @@ class PairBatch:
 class PairBatches:
     """Endless batches; the whole batch is the same on every process of a run.
 
-    Each source is walked in a fresh random order per pass. A unit that clashes with the batch at hand
-    waits for the next batch of its source, so none is lost.
+    Each source is walked in a fresh random order per pass, in groups of like units where vectors are given. A unit
+    that clashes with the batch at hand waits for the next batch of its source, so none is lost.
 
     Args:
         sources: Where pairs come from.
         pairs: Pairs per batch.
         seed: Fixes everything.
         mixed: Draw the source of each pair, not of each batch.
+        vectors: Vectors [units, width] of each source by name: its units then come in groups of like ones.
+        neighbours: Units of such a group.
     """
 
-    def __init__(self, sources: Sequence[Source], *, pairs: int, seed: int, mixed: bool = False) -> None:
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        *,
+        pairs: int,
+        seed: int,
+        mixed: bool = False,
+        vectors: Mapping[str, np.ndarray[Any, Any]] | None = None,
+        neighbours: int = 1,
+    ) -> None:
         self._sources = list(sources)
         self._pairs = pairs
         self._seed = seed
         self._mixed = mixed
+        self._vectors = vectors or {}
+        self._neighbours = neighbours
         weights = np.array([source.weight for source in self._sources])
         self._shares = weights / weights.sum()
         self._offset = float(np.random.default_rng([seed, 0]).random())
@@ -125,7 +139,11 @@ class PairBatches:
         passed, order = self._orders.get(number, (-1, np.empty(0)))
         if passed != self._pass[number]:
             rng = np.random.default_rng([self._seed, 2, number, self._pass[number]])
-            order = rng.permutation(len(self._sources[number]))
+            vectors = self._vectors.get(self._sources[number].name)
+            if vectors is None:
+                order = rng.permutation(len(self._sources[number]))
+            else:
+                order = neighbour_order(vectors, size=self._neighbours, rng=rng)
             self._orders[number] = (self._pass[number], order)
         self._at[number] += 1
         return int(order[self._at[number] - 1])

@@ -10,7 +10,7 @@ import gzip
 import json
 import lzma
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -126,6 +126,7 @@ def read_rows(
     languages: tuple[str, ...] = (),
     kinds: tuple[str, ...] = (),
     dropped: Counter[str] | None = None,
+    objects: Iterable[tuple[int, dict[str, Any]]] | None = None,
 ) -> list[Row]:
     """Checked rows of one pair file; exact duplicates (white space apart) are dropped.
 
@@ -137,6 +138,7 @@ def read_rows(
         languages: Keep these only; empty keeps all.
         kinds: Keep rows with one of these in the field ``kind``; empty keeps all.
         dropped: Counts of left-out rows by reason are added here.
+        objects: What ``read_objects`` gave for the file, if it has been read before.
 
     Raises:
         DataError: A field is missing or empty; the message names file and line.
@@ -144,7 +146,7 @@ def read_rows(
     rows: list[Row] = []
     seen: set[tuple[int, int]] = set()
     dropped = Counter() if dropped is None else dropped
-    for number, value in read_objects(path):
+    for number, value in read_objects(path) if objects is None else objects:
         code = text_of(value, "code", path, number)
         language = text_of(value, "language", path, number)
         text = text_of(value, text_field, path, number) if with_text else ""

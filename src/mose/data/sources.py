@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
 
 from mose.config import DataConfig, SourceConfig
-from mose.data.pairs import Pair, Row, key_of, read_rows
+from mose.data.pairs import Pair, Row, key_of, read_objects, read_rows
 from mose.data.rename import hide_defined_name, rename_frequent, skip_imports
 from mose.errors import DataError
 
@@ -99,8 +100,17 @@ def _keys(group: str, *texts: str) -> frozenset[int]:
     return frozenset(keys)
 
 
-def open_source(config: SourceConfig, data: DataConfig, *, seed: int = 0) -> Source:
+_Objects = list[tuple[int, dict[str, Any]]]
+
+
+def open_source(config: SourceConfig, data: DataConfig, *, seed: int = 0, objects: _Objects | None = None) -> Source:
     """Read, check and group one source.
+
+    Args:
+        config: The source.
+        data: Folder of its file, and defaults.
+        seed: Chooses rows where there are more than ``max_rows``.
+        objects: Lines of the file, if they have been read before.
 
     Raises:
         DataError: The file is missing or a row is faulty; nothing is left; or code to code across languages
@@ -117,6 +127,7 @@ def open_source(config: SourceConfig, data: DataConfig, *, seed: int = 0) -> Sou
         languages=config.languages,
         kinds=config.kinds,
         dropped=dropped,
+        objects=objects,
     )
     if config.max_rows and len(rows) > config.max_rows:
         chosen = np.random.default_rng([seed, config.max_rows]).permutation(len(rows))[: config.max_rows]
@@ -166,11 +177,12 @@ def open_sources(data: DataConfig, *, batch_pairs: int, mixed: bool, seed: int =
     Raises:
         DataError: As ``open_source``; or a batch does not fit into the data.
     """
-    sources = [
-        open_source(config, data, seed=seed)
-        for config in data.sources
-        if not (data.skip_missing and not (Path(data.folder) / config.file).exists())
-    ]
+    folder = Path(data.folder)
+    wanted = [config for config in data.sources if not (data.skip_missing and not (folder / config.file).exists())]
+    # A file that several sources share is unpacked and parsed once.
+    uses = Counter(config.file for config in wanted)
+    shared = {file: list(read_objects(folder / file)) for file, count in uses.items() if count > 1}
+    sources = [open_source(config, data, seed=seed, objects=shared.get(config.file)) for config in wanted]
     if not sources:
         raise DataError("none of the sources' files exists", got=data.folder, remedy="Set data.folder.")
     sizes = {source.name: source.num_groups for source in sources}

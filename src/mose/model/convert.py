@@ -58,6 +58,7 @@ def convert_bert(
     code_template: str = "{cls}{text}{sep}",
     pooling: Literal["cls", "mean"] | None = None,
     max_tokens: int | None = None,
+    split_identifiers: bool = False,
     table: TableRecipe | None = None,
     code_sample: Iterable[str] | None = None,
     licences: Iterable[str | Path] = (),
@@ -74,6 +75,8 @@ def convert_bert(
         code_template: The same for code, with {language} too.
         pooling: As the folder's ``1_Pooling/config.json`` says if None, else "mean".
         max_tokens: As the folder's ``sentence_bert_config.json`` says if None, else all positions.
+        split_identifiers: Put spaces between the words of an identifier before the tokenizer, which knows plain
+            language, sees it.
         table: How exit 0 is made; the default recipe if None.
         code_sample: Source texts whose words are counted for exit 0; Python's standard library if None.
         licences: Files to carry along, as ``LICENSE-<name>`` unless so named.
@@ -103,6 +106,7 @@ def convert_bert(
             "code_template": code_template,
             "pooling": pooling or _pooling(source),
             "max_tokens": max_tokens or _max_tokens(source, foreign),
+            "split_identifiers": split_identifiers,
             "table_width": table.width if 0 in exits else None,
         },
         where=f"the conversion of {source}",

@@ -89,6 +89,8 @@ class ModelSettings:
     mask_token: str | None = None
     """Special tokens as spelled in tokenizer.json."""
     padding_side: Literal["left", "right"] = "right"
+    split_identifiers: bool = False
+    """Put spaces between the words of an identifier before the sub-word tokenizer sees it (not in the paper)."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "exits", tuple(self.exits))

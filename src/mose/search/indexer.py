@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -87,6 +88,7 @@ def refresh(
     progress: ProgressCallback | None = None,
     wait: bool = True,
     num_workers: int | None = None,
+    model_name: str = "",
 ) -> RefreshReport:
     """Brings chunks, words and exit 0 up to date with the tree.
 
@@ -99,6 +101,7 @@ def refresh(
         progress: Called with how far the work is.
         wait: Wait while another process writes; False to leave the index as it is then (``busy``).
         num_workers: See `mose.search.cutting.cut_files`.
+        model_name: How the model was asked for; empty for the shipped one.
 
     Raises:
         CodeIndexError: The index was made by another chunker or model, or cannot be written.
@@ -125,7 +128,7 @@ def refresh(
             set_meta(store, root=str(root), chunker=made_by(chunker))
             set_meta(store, complete="0", pending=str(len(plan.tasks)))
             if encoder is not None:
-                set_meta(store, model=encoder.identity)
+                set_meta(store, model=encoder.identity, model_name=model_name)
         if not was_whole:
             repair_vectors(store)
         cut = cut_files(root, plan.tasks, limits, chunker, num_workers=num_workers)
@@ -170,6 +173,25 @@ def check_made_by(store: Store, chunker: ChunkerConfig, encoder: TextEncoder | N
         check_model(store, encoder)
 
 
+def is_outdated(store: Store, encoder: TextEncoder) -> bool:
+    """True for an index that another version of mose made with its own chunker and model: to be made anew.
+
+    An index of a model that was named is none of these: whoever named it may want it again.
+    """
+    made, model = store.meta("chunker"), store.meta("model")
+    fits = made in (None, made_by(ChunkerConfig())) and model in (None, encoder.identity)
+    return not fits and not store.meta("model_name")
+
+
+def retire(folder: Path, encoder: TextEncoder) -> None:
+    """Removes the index in a folder if it is outdated, unless another process has made it anew meanwhile."""
+    with writer_lock(folder, wait=True):
+        with closing(Store.open(folder)) as store:
+            outdated = is_outdated(store, encoder)
+        if outdated:
+            _remove(folder)
+
+
 def forget(root: Path | str) -> list[Path]:
     """Removes the index of a tree, wherever it lies; the tree itself may be gone already.
 
@@ -185,16 +207,21 @@ def forget(root: Path | str) -> list[Path]:
         if not (folder / DATABASE_NAME).exists():
             continue
         with writer_lock(folder, wait=True):
-            try:
-                for pattern in (f"{DATABASE_NAME}*", "exit_*.vec", ".gitignore", LOCK_NAME):
-                    for path in folder.glob(pattern):
-                        path.unlink(missing_ok=True)
-                if not any(folder.iterdir()):
-                    folder.rmdir()
-            except OSError as error:
-                raise unwritable(folder, error) from error
+            _remove(folder)
         removed.append(folder)
     return removed
+
+
+def _remove(folder: Path) -> None:
+    """The files of an index, and its folder if nothing else is in it. The caller holds the write lock."""
+    try:
+        for pattern in (f"{DATABASE_NAME}*", "exit_*.vec", ".gitignore", LOCK_NAME):
+            for path in folder.glob(pattern):
+                path.unlink(missing_ok=True)
+        if not any(folder.iterdir()):
+            folder.rmdir()
+    except OSError as error:
+        raise unwritable(folder, error) from error
 
 
 _SkippedByWalk = dict[str, tuple[int, list[str]]]  # reason -> count, examples

@@ -18,7 +18,7 @@ from mose.search.chunks import ChunkerConfig
 from mose.search.deepening import DeepenReport, deepen
 from mose.search.filters import allowed_chunks
 from mose.search.hits import Hit, SearchStats, best_places, make_hits
-from mose.search.indexer import RefreshReport, refresh
+from mose.search.indexer import RefreshReport, is_outdated, refresh, retire
 from mose.search.intent import Query, read_query
 from mose.search.location import index_folder, source_root
 from mose.search.rank import Candidates, RankWeights, rank
@@ -46,6 +46,7 @@ class CodeIndex:
         *,
         weights: RankWeights | None = None,
         cascade: CascadeConfig | None = None,
+        model_name: str = "",
     ) -> None:
         self.root = root
         self.store = store
@@ -54,6 +55,7 @@ class CodeIndex:
         self.cascade = cascade or CascadeConfig()
         self.last_refresh: RefreshReport | None = None
         self.last_search: SearchStats | None = None
+        self._model_name = model_name
         self._table: ChunkTable | None = None
         self._vectors: dict[int, ExitVectors] = {}
 
@@ -72,6 +74,8 @@ class CodeIndex:
     ) -> CodeIndex:
         """The index of a source tree, made or brought up to date first.
 
+        An index that another version of mose made with its shipped model is made anew.
+
         Args:
             path: The source tree.
             model: A shipped model by name, or a runtime folder.
@@ -89,8 +93,13 @@ class CodeIndex:
         """
         root = source_root(path)
         encoder = Encoder.load(model, exit=exit, width=width)
-        store = Store.open(index_folder(root, inside=inside), create=update)
-        index = cls(root, store, encoder)
+        folder = index_folder(root, inside=inside)
+        store = Store.open(folder, create=update)
+        if update and model == DEFAULT_MODEL and chunker is None and is_outdated(store, encoder):
+            store.close()
+            retire(folder, encoder)
+            store = Store.open(folder)
+        index = cls(root, store, encoder, model_name="" if model == DEFAULT_MODEL else str(model))
         try:
             if update:
                 index.refresh(progress=progress, chunker=chunker)
@@ -123,7 +132,15 @@ class CodeIndex:
         While another process writes the same index, nothing is done if there is something to answer from.
         """
         has_chunks = self.store.generation > 0
-        report = refresh(self.store, self.root, self.encoder, progress=progress, wait=not has_chunks, chunker=chunker)
+        report = refresh(
+            self.store,
+            self.root,
+            self.encoder,
+            progress=progress,
+            wait=not has_chunks,
+            chunker=chunker,
+            model_name=self._model_name,
+        )
         self.last_refresh = report
         return report
 

@@ -36,6 +36,7 @@ from mose.train.prepare import (
     autocast,
     check_same,
     choose_device,
+    code_vectors,
     fitting_texts,
     look_before,
     rounded,
@@ -86,7 +87,15 @@ def _run(config: FinetuneConfig, device: torch.device, world: World, tell: Calla
     seed, mixed = config.run.seed, config.batch.mixed
     sources = open_sources(config.data, batch_pairs=config.batch.pairs, mixed=mixed, seed=seed)
     tasks = load_tasks(config.validation, config.data, seed=seed, skip_missing=config.data.skip_missing)
-    batches = PairBatches(sources, pairs=config.batch.pairs, seed=seed, mixed=mixed)
+    vectors = code_vectors(config, sources)
+    batches = PairBatches(
+        sources,
+        pairs=config.batch.pairs,
+        seed=seed,
+        mixed=mixed,
+        vectors=vectors,
+        neighbours=config.batch.neighbours,
+    )
     checkpoints = complete_checkpoints(folder / "checkpoints")
     state = load_state(checkpoints[-1]) if checkpoints else None
     if state is not None:

@@ -31,6 +31,8 @@ def peak_rate(name: str, config: OptimizerConfig, *, num_layers: int) -> float:
         return config.table_rate
     if parts[0] in ("heads", "classifiers", "log_scale"):
         return config.head_rate
+    if parts[0] == "embeddings" and config.embedding_rate is not None:
+        return config.embedding_rate
     depth = int(parts[1]) + 1 if parts[0] == "layers" else (0 if parts[0] == "embeddings" else num_layers)
     return config.rate * config.layer_decay ** (num_layers - depth)
 

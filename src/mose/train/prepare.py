@@ -10,23 +10,29 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from mose.config import ClonesConfig, FinetuneConfig, StartConfig, from_values
 from mose.data.batches import PairBatches
 from mose.data.sources import Source
 from mose.errors import ConfigError
-from mose.model.batch import TextBatch
+from mose.model.batch import TextBatch, text_batch
 from mose.model.checkpoint import load_model
 from mose.model.encoder import MoseModel
 from mose.model.heads import add_heads
+from mose.model.settings import ModelSettings
 from mose.tokenizer import CodeTokenizer
 from mose.train.distributed import World
 from mose.train.inputs import mini_batches, sides_of
 from mose.train.loop import Batches, Checked, Log, Schedule, Validate, mean_by_exit, require_finite
 
 _MAY_CHANGE = ("steps", "checkpoint_minutes", "keep_checkpoints", "log_every", "threads", "device", "folder")
+_TEXTS_AT_ONCE = 512
+_FEW_TOKENS = 8
+"""Tokens of a text where its words alone count."""
 
 
 def start_model(config: FinetuneConfig | ClonesConfig) -> MoseModel:
@@ -129,6 +135,35 @@ def fitting_texts(
             some, _ = mini_batches(side, tokenizer, budget=config.batch.mini_batch_tokens, words=False)
             yield from some
             left -= len(side.texts)
+
+
+@torch.no_grad()
+def code_vectors(config: FinetuneConfig, sources: list[Source]) -> dict[str, NDArray[np.float32]]:
+    """Exit 0's vectors of the first code of every unit, by source, from the start model; none without neighbours.
+
+    Raises:
+        ConfigError: The start model has no exit 0.
+    """
+    if config.batch.neighbours == 1:
+        return {}
+    if 0 not in ModelSettings.read(config.start.folder).exits:
+        raise ConfigError(
+            "batch.neighbours needs exit 0 in start.folder",
+            got=config.batch.neighbours,
+            allowed="1 without exit 0",
+            remedy="Convert the start model with exit 0, or draw rows at random.",
+        )
+    model = load_model(config.start.folder, last_exit=0, dtype=torch.float32)
+    tokenizer = CodeTokenizer.load(config.start.folder)
+    vectors = {}
+    for source in sources:
+        parts = []
+        for first in range(0, len(source), _TEXTS_AT_ONCE):
+            codes = [unit[0].code for unit in source.units[first : first + _TEXTS_AT_ONCE]]
+            batch = text_batch(tokenizer, codes, kind="code", max_tokens=_FEW_TOKENS, words=True)
+            parts.append(model.embed_words(batch).numpy())
+        vectors[source.name] = np.concatenate(parts)
+    return vectors
 
 
 def announce(
