@@ -1,6 +1,6 @@
 """Writes what a release ships of a trained model: the float16 checkpoint and the int8 runtime in the wheel.
 
-    python benchmarks/release.py MODEL --runs RUN ... --mined DATA/mined/manifest.json
+    python benchmarks/release.py MODEL --runs RUN ... --first-stage 5 --mined DATA/mined/manifest.json
 
 MODEL is the folder a run ended with. ``checkpoints/small`` gets the weights in half precision, and in ``training/``
 each run's log and what the mined pairs came from (package, version, licence, rows);
@@ -41,6 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("--runs", type=Path, nargs="+", default=[], help="folders of the runs, first to last")
+    parser.add_argument("--first-stage", type=int, default=1, help="number of the first of these runs (default: 1)")
     parser.add_argument("--mined", type=Path, help="manifest.json of the mined pairs")
     parser.add_argument("--checkpoint", type=Path, default=ROOT / "checkpoints" / "small")
     parser.add_argument("--runtime", type=Path, default=ROOT / "src" / "mose" / "models" / "small")
@@ -53,7 +54,7 @@ def main() -> None:
                 shutil.copyfile(path, given.checkpoint / path.name)
     training = given.checkpoint / "training"
     training.mkdir(exist_ok=True)
-    for number, run in enumerate(given.runs, start=1):
+    for number, run in enumerate(given.runs, start=given.first_stage):
         lines = (run / "log.jsonl").read_text(encoding="utf8").splitlines(keepends=True)
         kept_lines = [line for line in lines if json.loads(line)["event"] != "checkpoint"]
         (training / f"{number}.jsonl").write_text("".join(kept_lines), encoding="utf8")

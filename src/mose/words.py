@@ -6,7 +6,10 @@ so that a query and a chunk meet in the same vocabulary.
 
 from __future__ import annotations
 
+import math
 import re
+from collections import Counter
+from collections.abc import Iterable
 from functools import lru_cache
 
 _IDENTIFIER = re.compile(r"[^\W\d]\w*|\d+")
@@ -58,3 +61,15 @@ def split_words(text: str) -> list[str]:
     for identifier in _IDENTIFIER.findall(text):
         words.extend(parts(identifier))
     return words
+
+
+def word_factors(words: Iterable[str]) -> dict[str, float]:
+    """The different words of a text, in order, with the square root of how often each stands there.
+
+    Exit 0 adds up vectors with these factors: a loop variable that stands ten times must not drown the rest.
+
+    Example:
+        >>> word_factors(["open", "a", "a", "a", "a"])
+        {'open': 1.0, 'a': 2.0}
+    """
+    return {word: math.sqrt(count) for word, count in Counter(words).items()}

@@ -109,6 +109,14 @@ def test_exit_0_is_the_weighted_sum_of_the_words_tokens(model: MoseModel, batch:
     torch.testing.assert_close(model.embed(batch, exits=[0])[0][0], sums / sums.norm())
 
 
+def test_exit_0_takes_the_factors_of_words(model: MoseModel, batch: TextBatch) -> None:
+    ids, table = batch.word_ids_N, model.table
+    factors = torch.arange(1.0, len(ids) + 1)
+    sums = (factors[:4, None] * table.token_weights[ids[:4], None] * table.vectors[ids[:4]]).sum(dim=0)
+    found = model.embed(replace(batch, word_factors_N=factors), exits=[0])[0][0]
+    torch.testing.assert_close(found, sums / sums.norm())
+
+
 def test_exit_0_passes_gradients_to_vectors_and_weights(batch: TextBatch) -> None:
     model = randomized(MoseConfig.preset("tiny", exits=(0, 4), table_width=16))
     model.embed(batch, exits=[0])[0].sum().backward()

@@ -247,7 +247,7 @@ def change_manifest(folder, **changes):
 
 def test_unknown_format_is_refused(copied):
     change_manifest(copied, format=99)
-    with pytest.raises(ModelError, match="got 99, allowed: 1"):
+    with pytest.raises(ModelError, match="got 99, allowed: 2"):
         Encoder.load(copied)
 
 

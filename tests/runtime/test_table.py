@@ -23,16 +23,20 @@ def plain(folder, texts):
     tokenizer = CodeTokenizer.load(folder)
     rows = []
     for text in texts:
-        ids = [token for word in split_words(text) for token in tokenizer.word_ids([word])[0]]
-        total = sum((weights[token] * vectors[token] for token in ids), np.zeros(vectors.shape[1]))
+        total = np.zeros(vectors.shape[1])
+        words = split_words(text)
+        for word in set(words):
+            root = words.count(word) ** 0.5
+            total += sum(root * weights[token] * vectors[token] for token in tokenizer.word_ids([word])[0])
         rows.append(total / (np.linalg.norm(total) or 1))
     return np.array(rows)
 
 
 def test_float32_table_equals_the_plain_sum(checkpoint, runtime_folder):
-    expected = plain(checkpoint(), TEXTS)
+    texts = [*TEXTS, "open a a a a proxy"]
+    expected = plain(checkpoint(), texts)
     assert not expected[3].any()
-    np.testing.assert_allclose(Encoder.load(runtime_folder(), exit=0).encode(TEXTS), expected, atol=1e-5)
+    np.testing.assert_allclose(Encoder.load(runtime_folder(), exit=0).encode(texts), expected, atol=1e-5)
 
 
 def test_words_and_text_give_the_same_vector(runtime_folder):
@@ -61,6 +65,8 @@ def test_word_without_tokens_counts_nothing(tmp_path):
     vectors = np.array([[1, 0], [0, 1], [0, 2]], np.float32)
     save_file({"vectors": vectors, "factors": np.ones(3, np.float32)}, tmp_path / "t.safetensors")
     table = TokenTable(tmp_path / "t.safetensors", Tokenizer())
+    unit = np.array([4**0.5, 3.0]) / 13**0.5  # "a" four times: its root, two
+    np.testing.assert_allclose(table.encode_words([["a", "pair", "a", "a", "a"]])[0], unit, atol=1e-6)
     found = table.encode_words([["none"], ["a", "none"], ["pair", "none"]])
     assert found.tolist() == [[0, 0], [1, 0], [0, 1]]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mose.tokenizer import CodeTokenizer, Kind, pad_batch
-from mose.words import split_words
+from mose.words import split_words, word_factors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,18 +22,17 @@ class TextBatch:
     keep_BT: Tensor  # noqa: N815
     """bool, False for padding."""
     word_ids_N: Tensor | None = None  # noqa: N815
-    """Token ids of the texts' words, one text after the other; None where exit 0 is not wanted."""
+    """Token ids of the texts' different words, one text after the other; None where exit 0 is not wanted."""
+    word_factors_N: Tensor | None = None  # noqa: N815
+    """Factor of each of these tokens, float32: see ``mose.words.word_factors``; all 1 if None."""
     word_offsets_B: Tensor | None = None  # noqa: N815
     """Where each text begins in ``word_ids_N``."""
 
     def to(self, device: torch.device | str) -> TextBatch:
         """The same batch on another device."""
-        words, offsets = self.word_ids_N, self.word_offsets_B
+        tensors = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
         return TextBatch(
-            token_ids_BT=self.token_ids_BT.to(device, non_blocking=True),
-            keep_BT=self.keep_BT.to(device, non_blocking=True),
-            word_ids_N=None if words is None else words.to(device, non_blocking=True),
-            word_offsets_B=None if offsets is None else offsets.to(device, non_blocking=True),
+            **{name: None if one is None else one.to(device, non_blocking=True) for name, one in tensors.items()}
         )
 
 
@@ -57,13 +57,8 @@ def text_batch(
     """
     ids = tokenizer.encode(texts, kind=kind, language=language, max_tokens=max_tokens)
     token_ids, keep = pad_batch(ids, pad_id=tokenizer.pad_id, side=tokenizer.padding_side)
-    word_ids, offsets = _words(tokenizer, texts) if words else (None, None)
-    return TextBatch(
-        token_ids_BT=torch.from_numpy(token_ids),
-        keep_BT=torch.from_numpy(keep),
-        word_ids_N=word_ids,
-        word_offsets_B=offsets,
-    )
+    batch = TextBatch(token_ids_BT=torch.from_numpy(token_ids), keep_BT=torch.from_numpy(keep))
+    return with_words(batch, tokenizer, texts) if words else batch
 
 
 def length_groups(lengths: Sequence[int], *, budget: int) -> list[list[int]]:
@@ -82,11 +77,20 @@ def length_groups(lengths: Sequence[int], *, budget: int) -> list[list[int]]:
     return groups
 
 
-def _words(tokenizer: CodeTokenizer, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+def with_words(batch: TextBatch, tokenizer: CodeTokenizer, texts: Sequence[str]) -> TextBatch:
+    """The batch with what exit 0 reads of its texts."""
     ids: list[int] = []
+    factors: list[float] = []
     offsets: list[int] = []
     for text in texts:
         offsets.append(len(ids))
-        for word in tokenizer.word_ids(split_words(text)):
-            ids.extend(word)
-    return torch.tensor(ids, dtype=torch.int64), torch.tensor(offsets, dtype=torch.int64)
+        factor_of = word_factors(split_words(text))
+        for word_ids, factor in zip(tokenizer.word_ids(list(factor_of)), factor_of.values(), strict=True):
+            ids += word_ids
+            factors += [factor] * len(word_ids)
+    return dataclasses.replace(
+        batch,
+        word_ids_N=torch.tensor(ids, dtype=torch.int64),
+        word_factors_N=torch.tensor(factors),
+        word_offsets_B=torch.tensor(offsets, dtype=torch.int64),
+    )

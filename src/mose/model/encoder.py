@@ -200,7 +200,7 @@ class MoseModel(PreTrainedModel):  # type: ignore[misc, no-untyped-call, unused-
         if self.table is None or batch.word_ids_N is None or batch.word_offsets_B is None:
             self.settings.check_exit(0)
             raise ConfigError("exit 0 needs the batch's words", remedy="Make the batch with words=True.")
-        return normalize(self.table(batch.word_ids_N, batch.word_offsets_B).float())
+        return normalize(self.table(batch.word_ids_N, batch.word_offsets_B, batch.word_factors_N).float())
 
     def freeze(self, *, layers: int, embeddings: bool = True) -> None:
         """Keeps the lowest blocks as they are in training, and so the hidden states up to there bit for bit.

@@ -74,9 +74,17 @@ class TokenTable(nn.Module):
         self.vectors = nn.Parameter(torch.empty(settings.vocab_size, settings.width_of(0)))
         self.token_weights = nn.Parameter(torch.empty(settings.vocab_size))
 
-    def forward(self, word_ids_N: Tensor, word_offsets_B: Tensor) -> Tensor:
-        """Weighted sums [B,W]; ``word_offsets_B`` is where each text's ids begin in ``word_ids_N``."""
+    def forward(self, word_ids_N: Tensor, word_offsets_B: Tensor, word_factors_N: Tensor | None = None) -> Tensor:
+        """Weighted sums [B,W].
+
+        Args:
+            word_ids_N: Token ids of all texts.
+            word_offsets_B: Where each text's ids begin.
+            word_factors_N: Further factor of each token; 1 if None.
+        """
         weights_N = self.token_weights[word_ids_N]
+        if word_factors_N is not None:
+            weights_N = weights_N * word_factors_N.to(weights_N.dtype)
         sums_BW: Tensor = functional.embedding_bag(
             word_ids_N, self.vectors, word_offsets_B, mode="sum", per_sample_weights=weights_N
         )

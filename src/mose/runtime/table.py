@@ -1,13 +1,12 @@
 """Exit 0: the sum of one vector for each token of each word. numpy alone.
 
-A word is tokenised and its token vectors summed once, then remembered; a text is the counts of its words
-times their vectors.
+A word is tokenised and its token vectors summed once, then remembered; a text is the sum of its different words'
+vectors, each times the root of its count.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from mose.errors import ModelError
 from mose.runtime.tensors import TensorFile
 from mose.tokenizer import CodeTokenizer
-from mose.words import identifiers, parts
+from mose.words import split_words, word_factors
 
 _CACHE_BYTES = 64 << 20
 _FIRST_ROWS = 4096
@@ -53,21 +52,19 @@ class TokenTable:
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Unit vectors [N, width] of texts; a text without a known token gives zeros."""
-        return self._sum([Counter(chain.from_iterable(map(parts, identifiers(text)))) for text in texts])
+        return self.encode_words([split_words(text) for text in texts])
 
     def encode_words(self, texts_words: Sequence[Sequence[str]]) -> NDArray[np.float32]:
         """The same for texts given as ``mose.words.split_words`` gives them."""
-        return self._sum([Counter(words) for words in texts_words])
-
-    def _sum(self, counts: list[Counter[str]]) -> NDArray[np.float32]:
+        factors = [word_factors(words) for words in texts_words]
         with self._lock:
-            self._learn(set(chain.from_iterable(counts)))
+            self._learn(set(chain.from_iterable(factors)))
             row_of, rows = self._row_of, self._rows
-        sums = np.zeros((len(counts), self.width), dtype=np.float32)
-        for index, count in enumerate(counts):
-            if count:
-                picked = rows[[row_of[word] for word in count]]
-                np.dot(np.fromiter(count.values(), np.float32, len(count)), picked, out=sums[index])
+        sums = np.zeros((len(factors), self.width), dtype=np.float32)
+        for index, factor_of in enumerate(factors):
+            if factor_of:
+                picked = rows[[row_of[word] for word in factor_of]]
+                np.dot(np.fromiter(factor_of.values(), np.float32, len(factor_of)), picked, out=sums[index])
         return unit_rows(sums)
 
     def _learn(self, words: set[str]) -> None:

@@ -9,9 +9,8 @@ import torch
 
 from mose.config import BatchConfig
 from mose.data.pairs import Pair
-from mose.model.batch import TextBatch, length_groups
+from mose.model.batch import TextBatch, length_groups, with_words
 from mose.tokenizer import CodeTokenizer, Kind, pad_batch
-from mose.words import split_words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,19 +68,8 @@ def mini_batches(
 
 def _batch(ids: list[list[int]], texts: list[str], tokenizer: CodeTokenizer, words: bool) -> TextBatch:
     token_ids, keep = pad_batch(ids, pad_id=tokenizer.pad_id, side=tokenizer.padding_side)
-    word_ids: list[int] = []
-    offsets: list[int] = []
-    if words:
-        for text in texts:
-            offsets.append(len(word_ids))
-            for word in tokenizer.word_ids(split_words(text)):
-                word_ids.extend(word)
-    return TextBatch(
-        token_ids_BT=torch.from_numpy(token_ids),
-        keep_BT=torch.from_numpy(keep),
-        word_ids_N=torch.tensor(word_ids, dtype=torch.int64) if words else None,
-        word_offsets_B=torch.tensor(offsets, dtype=torch.int64) if words else None,
-    )
+    batch = TextBatch(token_ids_BT=torch.from_numpy(token_ids), keep_BT=torch.from_numpy(keep))
+    return with_words(batch, tokenizer, texts) if words else batch
 
 
 def in_text_order(rows: Sequence[int]) -> torch.Tensor:
