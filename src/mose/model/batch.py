@@ -30,9 +30,16 @@ class TextBatch:
 
     def to(self, device: torch.device | str) -> TextBatch:
         """The same batch on another device."""
-        tensors = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+        words, factors, offsets = (
+            None if one is None else one.to(device, non_blocking=True)
+            for one in (self.word_ids_N, self.word_factors_N, self.word_offsets_B)
+        )
         return TextBatch(
-            **{name: None if one is None else one.to(device, non_blocking=True) for name, one in tensors.items()}
+            token_ids_BT=self.token_ids_BT.to(device, non_blocking=True),
+            keep_BT=self.keep_BT.to(device, non_blocking=True),
+            word_ids_N=words,
+            word_factors_N=factors,
+            word_offsets_B=offsets,
         )
 
 
