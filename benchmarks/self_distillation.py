@@ -66,7 +66,7 @@ def runs_of_seed(config: FinetuneConfig, seed: int, work: Path, tasks: list[Retr
     exits = tuple(start_model(config).settings.exits)
     found: dict[str, Ranks] = {}
     variants: dict[str, dict[str, Any]] = {"multi": {}}
-    for one in exits[1:] if exits[0] == 0 else exits:  # exit 0 shares no weight: one run or many, it is the same
+    for one in (one for one in exits if one > 0):  # exit 0 shares no weight: one run or many, it is the same
         off = {
             "exit_weights": tuple(one_exit(exits, one)),
             "distill_rows": 0.0,

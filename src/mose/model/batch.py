@@ -63,9 +63,19 @@ def text_batch(
         words: True if exit 0 is wanted too; it reads every word of a text, however long.
     """
     ids = tokenizer.encode(texts, kind=kind, language=language, max_tokens=max_tokens)
+    return padded(tokenizer, ids, texts if words else None)
+
+
+def padded(tokenizer: CodeTokenizer, ids: Sequence[Sequence[int]], texts: Sequence[str] | None) -> TextBatch:
+    """Token ids as one batch, with the words of ``texts`` for exit 0; without words if None."""
     token_ids, keep = pad_batch(ids, pad_id=tokenizer.pad_id, side=tokenizer.padding_side)
     batch = TextBatch(token_ids_BT=torch.from_numpy(token_ids), keep_BT=torch.from_numpy(keep))
-    return with_words(batch, tokenizer, texts) if words else batch
+    return batch if texts is None else _with_words(batch, tokenizer, texts)
+
+
+def words_batch(tokenizer: CodeTokenizer, texts: Sequence[str]) -> TextBatch:
+    """Texts for exit 0 alone: their words, and no token for the blocks."""
+    return padded(tokenizer, [[] for _ in texts], texts)
 
 
 def length_groups(lengths: Sequence[int], *, budget: int) -> list[list[int]]:
@@ -84,7 +94,7 @@ def length_groups(lengths: Sequence[int], *, budget: int) -> list[list[int]]:
     return groups
 
 
-def with_words(batch: TextBatch, tokenizer: CodeTokenizer, texts: Sequence[str]) -> TextBatch:
+def _with_words(batch: TextBatch, tokenizer: CodeTokenizer, texts: Sequence[str]) -> TextBatch:
     """The batch with what exit 0 reads of its texts."""
     ids: list[int] = []
     factors: list[float] = []

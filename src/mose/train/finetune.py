@@ -87,19 +87,18 @@ def _run(config: FinetuneConfig, device: torch.device, world: World, tell: Calla
     seed, mixed = config.run.seed, config.batch.mixed
     sources = open_sources(config.data, batch_pairs=config.batch.pairs, mixed=mixed, seed=seed)
     tasks = load_tasks(config.validation, config.data, seed=seed, skip_missing=config.data.skip_missing)
-    vectors = code_vectors(config, sources)
+    checkpoints = complete_checkpoints(folder / "checkpoints")
+    state = load_state(checkpoints[-1]) if checkpoints else None
+    if state is not None:
+        check_same(config, folder)
     batches = PairBatches(
         sources,
         pairs=config.batch.pairs,
         seed=seed,
         mixed=mixed,
-        vectors=vectors,
+        vectors=code_vectors(config, sources),
         neighbours=config.batch.neighbours,
     )
-    checkpoints = complete_checkpoints(folder / "checkpoints")
-    state = load_state(checkpoints[-1]) if checkpoints else None
-    if state is not None:
-        check_same(config, folder)
     model = start_model(config) if state is None else state.model
     tokenizer = CodeTokenizer.load(config.start.folder)
     torch.nn.Module.to(model, device)

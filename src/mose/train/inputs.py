@@ -9,8 +9,8 @@ import torch
 
 from mose.config import BatchConfig
 from mose.data.pairs import Pair
-from mose.model.batch import TextBatch, length_groups, with_words
-from mose.tokenizer import CodeTokenizer, Kind, pad_batch
+from mose.model.batch import TextBatch, length_groups, padded
+from mose.tokenizer import CodeTokenizer, Kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,15 +61,10 @@ def mini_batches(
     ids = tokenizer.encode(side.texts, kind=side.kind, language=side.languages, max_tokens=side.max_tokens)
     groups = length_groups([len(row) for row in ids], budget=budget)
     batches = [
-        _batch([ids[row] for row in group], [side.texts[row] for row in group], tokenizer, words) for group in groups
+        padded(tokenizer, [ids[row] for row in group], [side.texts[row] for row in group] if words else None)
+        for group in groups
     ]
     return batches, [row for group in groups for row in group]
-
-
-def _batch(ids: list[list[int]], texts: list[str], tokenizer: CodeTokenizer, words: bool) -> TextBatch:
-    token_ids, keep = pad_batch(ids, pad_id=tokenizer.pad_id, side=tokenizer.padding_side)
-    batch = TextBatch(token_ids_BT=torch.from_numpy(token_ids), keep_BT=torch.from_numpy(keep))
-    return with_words(batch, tokenizer, texts) if words else batch
 
 
 def in_text_order(rows: Sequence[int]) -> torch.Tensor:

@@ -19,7 +19,7 @@ from mose.config import ClonesConfig, FinetuneConfig, StartConfig, from_values
 from mose.data.batches import PairBatches
 from mose.data.sources import Source
 from mose.errors import ConfigError
-from mose.model.batch import TextBatch, text_batch
+from mose.model.batch import TextBatch, words_batch
 from mose.model.checkpoint import load_model
 from mose.model.encoder import MoseModel
 from mose.model.heads import add_heads
@@ -31,8 +31,6 @@ from mose.train.loop import Batches, Checked, Log, Schedule, Validate, mean_by_e
 
 _MAY_CHANGE = ("steps", "checkpoint_minutes", "keep_checkpoints", "log_every", "threads", "device", "folder")
 _TEXTS_AT_ONCE = 512
-_FEW_TOKENS = 8
-"""Tokens of a text where its words alone count."""
 
 
 def start_model(config: FinetuneConfig | ClonesConfig) -> MoseModel:
@@ -160,8 +158,7 @@ def code_vectors(config: FinetuneConfig, sources: list[Source]) -> dict[str, NDA
         parts = []
         for first in range(0, len(source), _TEXTS_AT_ONCE):
             codes = [unit[0].code for unit in source.units[first : first + _TEXTS_AT_ONCE]]
-            batch = text_batch(tokenizer, codes, kind="code", max_tokens=_FEW_TOKENS, words=True)
-            parts.append(model.embed_words(batch).numpy())
+            parts.append(model.embed_words(words_batch(tokenizer, codes)).numpy())
         vectors[source.name] = np.concatenate(parts)
     return vectors
 
