@@ -3,9 +3,10 @@
     python benchmarks/interpolate.py OUT --start START --trained TRAINED [TRAINED ...] --blocks 0.9 --top 0.6
 
 WiSE-FT (Wortsman et al., 2022, section 3) by depth: trained * share + start * (1 - share), where several trained
-ladders of one start are averaged first, and the blocks above the last exit but one, and the deepest exit's head, have
-a share of their own. The other heads and the token table stay trained. The start's deepest head is the identity. Shares
-are chosen on validation splits.
+ladders of one start are averaged first, the start's heads are narrowed to the width of the trained ones, and the
+blocks above the last exit but one, and the deepest exit's head, have a share of their own. The other heads and the
+token table stay trained. A start without heads counts as one whose deepest head is the identity. Shares are chosen
+on validation splits.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from mose.model.checkpoint import load_model, save_model
+from mose.model.heads import narrow_heads
 
 
 def share_of(name: str, *, blocks: float, top: float, exits: tuple[int, ...]) -> float:
@@ -44,7 +46,10 @@ def main() -> None:
     given = parser.parse_args()
     model = load_model(given.trained[0], dtype=torch.float32)
     others = [load_model(folder, dtype=torch.float32).state_dict() for folder in given.trained[1:]]
-    start = load_model(given.start, dtype=torch.float32).state_dict()
+    begun = load_model(given.start, dtype=torch.float32)
+    if begun.settings.own_width > model.settings.own_width:
+        narrow_heads(begun, model.settings.own_width)
+    start = begun.state_dict()
     tensors = model.state_dict()
     for name, first in tensors.items():
         tensors[name] = trained = torch.stack([first, *(other[name] for other in others)]).mean(dim=0)

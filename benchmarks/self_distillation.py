@@ -43,7 +43,7 @@ def measure(model: MoseModel, tasks: list[RetrievalTask], config: FinetuneConfig
     tokenizer = CodeTokenizer.load(config.start.folder)
     model.train(False)
     encode = RetrievalLearner(model.to(device), tokenizer, config, world=World(), device=device).encode
-    return task_ranks(tasks, tokenizer, encode, words=0 in model.settings.exits)
+    return task_ranks(tasks, tokenizer, encode, words=model.settings.reads_words(model.settings.exits))
 
 
 def tasks_and_start(config: FinetuneConfig) -> tuple[list[RetrievalTask], MoseModel]:

@@ -43,6 +43,8 @@ SWITCHES: dict[str, dict[str, Any]] = {
     },
     "lowest two blocks frozen": {"start.freeze_layers": 2},
     "embeddings trained": {"start.freeze_embeddings": False},
+    "exit 0 has a share of 0.3": {"start.table_share": 0.3},
+    "three codes in ten described": {"data.describe": 0.3},
     "scale from 20": {"loss.scale_start": 20.0},
     "twice the rate": {"optimizer.rate": 4e-4},
     "half the rate": {"optimizer.rate": 1e-4},

@@ -11,8 +11,9 @@ from mose.errors import ConfigError, ModelError
 from mose.model.batch import TextBatch
 from mose.model.config import MoseConfig
 from mose.model.encoder import MoseModel
+from mose.model.heads import join
 
-from .conftest import randomized
+from .conftest import TINY_BERT, randomized
 
 TOLERANCE = 1e-5
 
@@ -123,6 +124,33 @@ def test_exit_0_passes_gradients_to_vectors_and_weights(batch: TextBatch) -> Non
     used = torch.zeros(512, dtype=torch.bool).index_fill(0, batch.word_ids_N, True)
     assert torch.equal(model.table.token_weights.grad != 0, used)
     assert torch.equal(model.table.vectors.grad.abs().sum(dim=1) != 0, used)
+
+
+def sharing_model() -> MoseModel:
+    changes = {**TINY_BERT, "exits": (0, 2, 4), "table_width": 16, "table_share": 0.3}
+    return randomized(MoseConfig.preset("tiny", **changes))
+
+
+def test_exit_0_has_its_share_in_the_others(batch: TextBatch) -> None:
+    model = sharing_model()
+    found = model.embed(batch)
+    own = model.project(2, model(batch.token_ids_BT, batch.keep_BT)[2], batch.keep_BT)
+    assert found[2].shape == (3, 32 + 16)
+    torch.testing.assert_close(found[2], join(own, found[0], 0.3))
+    alone = model.embed(batch, exits=(2,))
+    assert list(alone) == [2] and torch.equal(alone[2], found[2])
+
+
+def test_share_of_exit_0_passes_no_gradient_to_the_table(batch: TextBatch) -> None:
+    model = sharing_model()
+    model.embed(batch, exits=(2,))[2][:, 0].sum().backward()
+    assert model.table is not None and model.table.vectors.grad is None
+    assert model.layers[0].mlp.up.weight.grad is not None
+
+
+def test_share_of_exit_0_needs_the_words(batch: TextBatch) -> None:
+    with pytest.raises(ConfigError, match="exit 0 needs the batch's words"):
+        sharing_model().embed(replace(batch, word_ids_N=None), exits=(2,))
 
 
 def test_exit_0_without_words_is_refused(model: MoseModel, batch: TextBatch) -> None:

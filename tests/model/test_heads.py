@@ -9,7 +9,7 @@ from mose.errors import ConfigError
 from mose.model.batch import TextBatch
 from mose.model.config import MoseConfig
 from mose.model.encoder import MoseModel
-from mose.model.heads import add_heads, normalize, pool
+from mose.model.heads import add_heads, join, narrow_heads, normalize, pool
 
 from .conftest import TINY_BERT, randomized
 
@@ -79,3 +79,44 @@ def test_mlp_heads_cannot_start_as_the_identity() -> None:
 def test_heads_are_not_added_twice() -> None:
     with pytest.raises(ConfigError, match="has heads already: got 'mlp'"):
         add_heads(MoseModel(MoseConfig.preset("tiny")), "linear")
+
+
+def test_joined_cosine_is_the_weighted_sum_of_both_cosines() -> None:
+    torch.manual_seed(0)
+    own, table = normalize(torch.randn(5, 7)), normalize(torch.randn(5, 3))
+    joined = join(own, table, 0.3)
+    assert joined.shape == (5, 10)
+    torch.testing.assert_close(joined @ joined.T, 0.7 * own @ own.T + 0.3 * table @ table.T)
+
+
+def test_joined_vector_of_a_text_without_words_is_its_own_part_at_length_one() -> None:
+    own = torch.tensor([[0.6, 0.8]])
+    torch.testing.assert_close(join(own, torch.zeros(1, 2), 0.3), torch.tensor([[0.6, 0.0, 0.8, 0.0]]))
+
+
+def test_leading_half_of_a_joined_vector_is_made_of_the_leading_halves() -> None:
+    torch.manual_seed(0)
+    own, table = normalize(torch.randn(5, 8)), normalize(torch.randn(5, 4))
+    expected = torch.cat([0.7**0.5 * own[:, :4], 0.3**0.5 * table[:, :2]], dim=1)
+    torch.testing.assert_close(join(own, table, 0.3)[:, :6], expected)
+
+
+@pytest.mark.parametrize("head", ["linear", "mlp"])
+def test_narrowed_heads_give_the_leading_outputs(batch: TextBatch, head: str) -> None:
+    model = randomized(MoseConfig.preset("tiny", head=head))
+    hidden = model(batch.token_ids_BT, batch.keep_BT)[2]
+    before = model.project(2, hidden, batch.keep_BT)
+    narrow_heads(model, 8)
+    after = model.project(2, hidden, batch.keep_BT)
+    torch.testing.assert_close(after, normalize(before[:, :8]))
+    assert model.settings.own_width == model.config.head_width == 8
+
+
+@pytest.mark.parametrize(("head", "width", "message"), [
+    ("none", 8, "head_width: got 8, allowed: null without heads"),
+    ("linear", 33, "head_width: got 33, allowed: 1 to 32"),
+    ("linear", 0, "head_width: got 0, allowed: 1 to 32"),
+])  # fmt: skip
+def test_heads_are_not_narrowed_beyond_what_there_is(head: str, width: int, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        narrow_heads(MoseModel(MoseConfig.preset("tiny", head=head)), width)

@@ -69,6 +69,17 @@ def test_exit_0_reads_the_table_alone(model_folder: Path) -> None:
     assert (table.layers, table.width, table.parameters, table.flops_per_token) == (0, 16, 512 * 17, 32)
 
 
+def test_share_of_exit_0_is_counted_in_the_others() -> None:
+    changes = {"exits": (0, 2, 4), "table_width": 16}
+    alone, sharing = info(preset("tiny", **changes)), info(preset("tiny", table_share=0.3, **changes))
+    assert sharing.exits[0] == alone.exits[0] and sharing.parameters == alone.parameters
+    for one, other in zip(alone.exits[1:], sharing.exits[1:], strict=True):
+        assert other.width == one.width + 16
+        assert other.parameters == one.parameters + 512 * 17
+        assert other.flops_per_token == one.flops_per_token + 32
+        assert other.head_parameters == one.head_parameters
+
+
 def test_length_beyond_the_positions_is_refused() -> None:
     with pytest.raises(ConfigError, match="length: got 4096, allowed: 1 to 2048"):
         info(preset("1b"), length=4096)

@@ -16,6 +16,7 @@ import pytest
 from mose.errors import ConfigError, ModelError
 from mose.runtime import batching
 from mose.runtime.encoder import Encoder
+from mose.runtime.export import export
 
 from .conftest import TEXTS
 
@@ -37,8 +38,9 @@ def test_company_order_and_threads_change_nothing(block, dtype, runtime_folder, 
 
 
 @DTYPES
-def test_all_exits_from_one_pass_equal_single_exits(dtype, runtime_folder):
-    encoder = Encoder.load(runtime_folder(dtype=dtype))
+@pytest.mark.parametrize("table_share", [0.0, 0.3])
+def test_all_exits_from_one_pass_equal_single_exits(dtype, table_share, runtime_folder):
+    encoder = Encoder.load(runtime_folder(dtype=dtype, table_share=table_share))
     vectors = encoder.encode_exits(TEXTS)
     assert tuple(vectors) == encoder.exits == (0, 1, 2, 4)
     for exit_layer, rows in vectors.items():
@@ -63,6 +65,25 @@ def test_width_keeps_the_leading_dimensions(runtime_folder):
     every = Encoder.load(runtime_folder(), width=5).encode_exits(TEXTS)
     np.testing.assert_allclose(every[4], expected, atol=1e-6)
     assert {vectors.shape[1] for vectors in every.values()} == {5}
+
+
+def test_exit_0_has_its_share_in_the_cosine_at_every_other_exit(runtime_folder):
+    alone, sharing = (Encoder.load(runtime_folder(table_share=share)) for share in (0.0, 0.3))
+    own, both = alone.encode_exits(TEXTS), sharing.encode_exits(TEXTS)
+    np.testing.assert_array_equal(own[0], both[0])
+    with_words = np.linalg.norm(own[0], axis=1) > 0
+    for exit_layer in (1, 2, 4):
+        expected = 0.7 * own[exit_layer] @ own[exit_layer].T + 0.3 * own[0] @ own[0].T
+        cosines = both[exit_layer] @ both[exit_layer].T
+        np.testing.assert_allclose(cosines[with_words][:, with_words], expected[with_words][:, with_words], atol=1e-5)
+        assert sharing.at(exit=exit_layer).width == alone.at(exit=exit_layer).width + 16
+
+
+def test_share_of_exit_0_is_there_without_exit_0_itself(checkpoint, runtime_folder, tmp_path):
+    export(checkpoint(table_share=0.3), tmp_path / "deep", exits=(4,))
+    deep, whole = Encoder.load(tmp_path / "deep"), Encoder.load(runtime_folder(table_share=0.3))
+    assert deep.exits == (4,)
+    np.testing.assert_array_equal(deep.encode(TEXTS), whole.encode(TEXTS))
 
 
 def test_sibling_shares_what_is_loaded_and_keeps_what_was_asked(runtime_folder):
@@ -247,7 +268,7 @@ def change_manifest(folder, **changes):
 
 def test_unknown_format_is_refused(copied):
     change_manifest(copied, format=99)
-    with pytest.raises(ModelError, match="got 99, allowed: 2"):
+    with pytest.raises(ModelError, match="got 99, allowed: 3"):
         Encoder.load(copied)
 
 
@@ -271,5 +292,8 @@ def test_identity_follows_what_decides_the_vectors(runtime_folder, copied):
     assert identity != Encoder.load(runtime_folder(dtype="int8")).identity
     change_manifest(copied, name="other", source="elsewhere")
     assert Encoder.load(copied).identity == identity
+    change_manifest(copied, table_share=0.3)
+    sharing = Encoder.load(copied).identity
+    assert sharing != identity
     change_manifest(copied, max_tokens=64)
-    assert Encoder.load(copied).identity != identity
+    assert Encoder.load(copied).identity not in (identity, sharing)

@@ -13,7 +13,7 @@ from mose.errors import ConfigError, ModelError
 from mose.runtime.encoder import Encoder
 from mose.runtime.export import export
 from mose.runtime.manifest import Manifest
-from mose.tokenizer import CodeTokenizer, pad_batch
+from mose.tokenizer import CodeTokenizer
 
 from .conftest import TEXTS
 
@@ -24,22 +24,21 @@ VARIANTS = [
     ("starcoder2", {}),
     ("starcoder2", {"pooling": "mean", "final_norm": "every", "head": "none", "num_kv_heads": 4}),
     ("starcoder2", {"activation": "gelu", "num_kv_heads": 1, "head_activation": "gelu", "use_bias": False}),
+    ("bert", {"head": "linear", "head_width": 24, "table_share": 0.3}),
 ]
 
 
 def torch_embeddings(folder, texts):
     """Exit -> vectors by the torch encoder, one padded batch."""
     torch = pytest.importorskip("torch")
+    from mose.model.batch import text_batch
     from mose.model.checkpoint import load_model
 
     model = load_model(folder).eval()
     tokenizer = CodeTokenizer.load(folder)
-    ids = tokenizer.encode(texts, kind="code", language="python")
-    token_ids, keep = pad_batch(ids, pad_id=tokenizer.pad_id, side=tokenizer.padding_side)
-    token_ids, keep = torch.from_numpy(token_ids), torch.from_numpy(keep)
+    batch = text_batch(tokenizer, texts, kind="code", language="python", words=True)
     with torch.no_grad():
-        hidden = model(token_ids, keep)
-        return {exit_layer: model.project(exit_layer, states, keep).numpy() for exit_layer, states in hidden.items()}
+        return {exit_layer: vectors.numpy() for exit_layer, vectors in model.embed(batch, exits=(1, 2, 4)).items()}
 
 
 @pytest.mark.parametrize(("block", "changes"), VARIANTS)

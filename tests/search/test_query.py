@@ -176,7 +176,7 @@ def test_a_query_that_nothing_answers_gives_no_error(index):
 def test_wrong_arguments_say_what_is_allowed(sample_tree, tmp_path):
     with pytest.raises(ModelError, match="0, 2, 3, 4, 6"):
         CodeIndex.open(sample_tree, exit=5)
-    with pytest.raises(ModelError, match="1 to 384"):
+    with pytest.raises(ModelError, match="1 to 512"):
         CodeIndex.open(sample_tree, width=1000)
     with pytest.raises(SourceError, match="no folder"):
         CodeIndex.open(tmp_path / "nowhere")

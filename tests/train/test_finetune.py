@@ -73,6 +73,16 @@ def test_exit_0_with_weight_0_is_left_alone_even_where_exits_are_tied(make: Make
     assert not torch.equal(before["layers.0.mlp.up.weight"], after["layers.0.mlp.up.weight"])
 
 
+def test_start_narrows_heads_and_gives_exit_0_a_share(make: Make, ladder: Path, tmp_path: Path) -> None:
+    changes = {"start__head_width": 8, "start__table_share": 0.25, "loss__exit_weights": (0.0, 1.0, 1.0, 1.0)}
+    folder = finetune.run(make(run__steps=3, run__rotate_heads=20, **changes))
+    model = load_model(folder)
+    assert (model.settings.own_width, model.settings.width_of(4), model.settings.table_share) == (8, 24, 0.25)
+    before = load_model(ladder).state_dict()
+    assert torch.equal(before["table.vectors"], model.state_dict()["table.vectors"])
+    assert len(log_of(tmp_path / "run", "validation")) == 2  # before the first step, and at the third
+
+
 def test_exit_0_alone_leaves_the_blocks_alone(make: Make, ladder: Path) -> None:
     folder = finetune.run(make(run__steps=3, loss__exit_weights=(1.0, 0.0, 0.0, 0.0)))
     before, after = load_model(ladder).state_dict(), load_model(folder).state_dict()
@@ -81,15 +91,15 @@ def test_exit_0_alone_leaves_the_blocks_alone(make: Make, ladder: Path) -> None:
 
 
 def test_bfloat16_on_a_cpu_changes_the_arithmetic_and_not_the_outcome(make: Make, tmp_path: Path) -> None:
-    finetune.run(make("exact", run__steps=20))
-    folder = finetune.run(make("low", run__steps=20, run__precision="bfloat16"))
+    finetune.run(make("exact", run__steps=40))
+    folder = finetune.run(make("low", run__steps=40, run__precision="bfloat16"))
     exact, low = (log_of(tmp_path / name, "step") for name in ("exact", "low"))
     assert all(parameter.dtype == torch.float32 for parameter in load_model(folder).parameters())
     totals = [(one["total"], other["total"]) for one, other in zip(exact, low, strict=True)]
     assert any(one != other for one, other in totals)
     assert abs(totals[0][0] - totals[0][1]) < 0.01 * totals[0][0]
     low_totals = [other for _, other in totals]
-    assert sum(low_totals[-5:]) < sum(low_totals[:5])
+    assert sum(low_totals[-15:]) < sum(low_totals[:15])
 
 
 @pytest.mark.parametrize(

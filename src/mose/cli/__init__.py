@@ -208,6 +208,13 @@ def _add_model_verbs(verbs: argparse._SubParsersAction[_Parser]) -> None:
         action="store_true",
         help="read parseDate and parse_date as two words, as a tokenizer of plain language should",
     )
+    verb.add_argument(
+        "--table-share",
+        type=float,
+        default=0.0,
+        metavar="X",
+        help="share of exit 0 in the cosine at every other exit (default: 0)",
+    )
 
     verb = _verb(
         verbs,

@@ -51,6 +51,7 @@ def convert(arguments: Arguments) -> int:
         exits=arguments.exits,
         max_tokens=arguments.max_tokens,
         split_identifiers=arguments.split_identifiers,
+        table_share=arguments.table_share,
     )
     print(f"Wrote {arguments.out}.")
     return 0

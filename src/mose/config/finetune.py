@@ -26,6 +26,10 @@ class StartConfig:
     """Exits that the folder must have; None accepts whatever it has."""
     head: Literal["keep", "linear", "mlp"] = "keep"
     """Heads to add where the folder has none: linear starts as the identity, mlp at random."""
+    head_width: int | None = None
+    """Leading outputs that are kept of every head; None keeps all. Heads that were rotated lose little."""
+    table_share: float | None = None
+    """Share of exit 0 in the cosine at every other exit; None keeps the folder's."""
     freeze_embeddings: bool = True
     """Keep token and position embeddings (and the norm after them) unchanged."""
     freeze_layers: int = 0
@@ -60,6 +64,8 @@ class SourceConfig:
     """Chance that the frequent identifiers of a code are renamed; None takes ``data.rename``."""
     hide_name: float | None = None
     """Chance that the defined name is replaced by a neutral one; None takes ``data.hide_name``."""
+    describe: float | None = None
+    """Chance that a code gets a comment of some words of its text; None takes ``data.describe``."""
     max_rows: int = 0
     """Keep at most this many rows, chosen by seed; 0 keeps all."""
 
@@ -86,6 +92,8 @@ class DataConfig:
     """Chance that the name of the function which the code defines is replaced by a neutral one."""
     skip_imports: float = 0.0
     """Chance that the lines of a code that only import are left out."""
+    describe: float = 0.0
+    """Chance that a code gets a comment of half the words of its text, as documented code has one."""
     hard_negatives: int = 0
     """Hard negatives of each pair that are encoded with it, from the field ``negatives`` of its row."""
     cross_language: bool = True
@@ -97,7 +105,7 @@ class DataConfig:
         repeated = {name for name in names if names.count(name) > 1}
         _require(not repeated, "data.sources with one name twice", sorted(repeated), "a name each")
         _require(self.hard_negatives >= 0, "data.hard_negatives", self.hard_negatives, "0 or more")
-        for key in ("rename", "hide_name", "skip_imports"):
+        for key in ("rename", "hide_name", "skip_imports", "describe"):
             _require(0 <= getattr(self, key) <= 1, f"data.{key}", getattr(self, key), "0 to 1")
 
 

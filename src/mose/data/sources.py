@@ -15,6 +15,7 @@ import numpy as np
 from numpy.random import Generator
 
 from mose.config import DataConfig, SourceConfig
+from mose.data.describe import described
 from mose.data.pairs import Pair, Row, key_of, read_objects, read_rows
 from mose.data.rename import hide_defined_name, rename_frequent, skip_imports
 from mose.errors import DataError
@@ -30,6 +31,7 @@ class Source:
     rename: float
     hide_name: float
     skip_imports: float
+    describe: float = 0.0
     cross_language: bool
     hard_negatives: int = 0
     """Hard negatives of each pair, at most."""
@@ -58,7 +60,7 @@ class Source:
             return Pair(
                 query=row.text,
                 query_language="",
-                code=self._varied(row, rng),
+                code=self._varied(row, rng, description=row.text),
                 language=row.language,
                 keys=_keys(row.group, row.text, row.code),
                 negatives=self._negatives(row, rng),
@@ -82,15 +84,15 @@ class Source:
         chosen = rng.permutation(len(row.negatives))[: self.hard_negatives]
         return tuple(row.negatives[int(number)] for number in chosen)
 
-    def _varied(self, row: Row, rng: Generator) -> str:
+    def _varied(self, row: Row, rng: Generator, *, description: str = "") -> str:
         # All numbers are always drawn, so that one setting does not shift another's choices.
-        rename, hide, skip = rng.random(3)
+        rename, hide, skip, describe = rng.random(4)
         code = skip_imports(row.code) if skip < self.skip_imports else row.code
         if rename < self.rename:
             code = rename_frequent(code, rng)
         if hide < self.hide_name:
             code = hide_defined_name(code, rng, row.name)
-        return code
+        return described(code, description, row.language, rng) if describe < self.describe else code
 
 
 def _keys(group: str, *texts: str) -> frozenset[int]:
@@ -143,6 +145,7 @@ def open_source(config: SourceConfig, data: DataConfig, *, seed: int = 0, object
         rename=data.rename if config.rename is None else config.rename,
         hide_name=data.hide_name if config.hide_name is None else config.hide_name,
         skip_imports=data.skip_imports,
+        describe=data.describe if config.describe is None else config.describe,
         hard_negatives=data.hard_negatives,
         cross_language=data.cross_language,
         units=tuple(units),

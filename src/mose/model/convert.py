@@ -59,6 +59,7 @@ def convert_bert(
     pooling: Literal["cls", "mean"] | None = None,
     max_tokens: int | None = None,
     split_identifiers: bool = False,
+    table_share: float = 0.0,
     table: TableRecipe | None = None,
     code_sample: Iterable[str] | None = None,
     licences: Iterable[str | Path] = (),
@@ -77,6 +78,7 @@ def convert_bert(
         max_tokens: As the folder's ``sentence_bert_config.json`` says if None, else all positions.
         split_identifiers: Put spaces between the words of an identifier before the tokenizer, which knows plain
             language, sees it.
+        table_share: Share of exit 0 in the cosine at every other exit.
         table: How exit 0 is made; the default recipe if None.
         code_sample: Source texts whose words are counted for exit 0; Python's standard library if None.
         licences: Files to carry along, as ``LICENSE-<name>`` unless so named.
@@ -108,6 +110,7 @@ def convert_bert(
             "max_tokens": max_tokens or _max_tokens(source, foreign),
             "split_identifiers": split_identifiers,
             "table_width": table.width if 0 in exits else None,
+            "table_share": table_share,
         },
         where=f"the conversion of {source}",
     )

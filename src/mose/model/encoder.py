@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from mose.errors import ConfigError, ModelError
 from mose.model.batch import TextBatch
 from mose.model.config import MoseConfig
-from mose.model.heads import TokenTable, build_heads, normalize, pool
+from mose.model.heads import TokenTable, build_heads, join, normalize, pool
 from mose.model.layers import Block, Embeddings, Rotary, positions_of, rotary_tables
 from mose.model.settings import ModelSettings
 
@@ -168,7 +168,7 @@ class MoseModel(PreTrainedModel):  # type: ignore[misc, no-untyped-call, unused-
         """Embeddings by exit layer, pooled, projected and normed as the config says.
 
         Args:
-            batch: Token ids of the texts; also those of their words where exit 0 is wanted.
+            batch: Token ids of the texts; also those of their words where ``settings.reads_words`` says so.
             last_exit: Deepest exit wanted; all exits if None.
             exits: The exits wanted; all up to ``last_exit`` if None.
 
@@ -177,19 +177,22 @@ class MoseModel(PreTrainedModel):  # type: ignore[misc, no-untyped-call, unused-
 
         Raises:
             ModelError: The model has no such exit.
-            ConfigError: Exit 0 is wanted and the batch has no words.
+            ConfigError: An exit that reads words is wanted and the batch has none.
         """
         wanted = self.settings.wanted_exits(exits, last_exit)
+        share = self.settings.table_share
         embeddings: dict[int, Tensor] = {}
-        if 0 in wanted:
+        if self.settings.reads_words(wanted):
             embeddings[0] = self.embed_words(batch)
         hidden_by_exit = self(batch.token_ids_BT, batch.keep_BT, exits=wanted)
         for exit_layer, hidden_BTD in hidden_by_exit.items():
-            embeddings[exit_layer] = self.project(exit_layer, hidden_BTD, batch.keep_BT)
-        return embeddings
+            own_BW = self.project(exit_layer, hidden_BTD, batch.keep_BT)
+            # Exit 0 learns from its own term of the loss alone, so that it stays good by itself.
+            embeddings[exit_layer] = join(own_BW, embeddings[0].detach(), share) if share else own_BW
+        return {exit_layer: embeddings[exit_layer] for exit_layer in wanted}
 
     def project(self, exit_layer: int, hidden_BTD: Tensor, keep_BT: Tensor) -> Tensor:
-        """Hidden states of one exit to its embedding_BW: pooling, head, norm."""
+        """Hidden states of one exit to what it has of its own, [B,W]: pooling, head, norm."""
         vectors_BW = pool(hidden_BTD, keep_BT.bool(), self.settings.pooling)
         if str(exit_layer) in self.heads:
             vectors_BW = self.heads[str(exit_layer)](vectors_BW)

@@ -66,6 +66,19 @@ def normalize(vectors_BW: Tensor, rule: Literal["unit", "unit_ball"] = "unit") -
     return inside_BW
 
 
+def join(own_BW: Tensor, table_BX: Tensor, table_share: float) -> Tensor:
+    """Unit vectors of an exit and those of exit 0 as one, each as long as the root of its share [B,W+X].
+
+    The cosine of two such vectors is ``(1 - table_share) * own cosine + table_share * exit 0's cosine``. A text
+    without words, whose ``table_BX`` is zeros, has the exit's own part alone. The leading halves of both come
+    first, so that half the width has something of both.
+    """
+    both = ((1 - table_share) ** 0.5 * own_BW, table_share**0.5 * table_BX)
+    leading = [part[:, : part.shape[1] // 2] for part in both]
+    trailing = [part[:, part.shape[1] // 2 :] for part in both]
+    return normalize(torch.cat([*leading, *trailing], dim=-1))
+
+
 class TokenTable(nn.Module):
     """Exit 0: a vector and a weight for each token; a text is the weighted sum of its tokens."""
 
@@ -122,3 +135,25 @@ def add_heads(
                 nn.init.normal_(layer.weight, std=model.settings.init_std)
             nn.init.zeros_(layer.bias)
     model.heads = heads.to(device=model.device, dtype=model.dtype)
+
+
+def narrow_heads(model: MoseModel, width: int) -> None:
+    """Keeps the leading outputs of every head, in place; the model's config says so afterwards.
+
+    Args:
+        model: A model with heads; those that ``mose.train.rotate_heads`` has turned lose little.
+        width: Outputs to keep.
+
+    Raises:
+        ConfigError: The model has no heads, or none as wide.
+    """
+    full = model.settings.own_width
+    if model.settings.head == "none" or not 1 <= width <= full:
+        allowed = "null without heads" if model.settings.head == "none" else f"1 to {full}"
+        raise ConfigError("head_width", got=width, allowed=allowed)
+    for head in model.heads.values():
+        last = [layer for layer in head.modules() if isinstance(layer, nn.Linear)][-1]
+        last.weight, last.bias = nn.Parameter(last.weight[:width].clone()), nn.Parameter(last.bias[:width].clone())
+        last.out_features = width
+    model.config.head_width = width
+    model.settings = model.config.settings

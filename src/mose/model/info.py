@@ -123,12 +123,14 @@ def flops_per_token(settings: ModelSettings, exit_layer: int, *, length: int) ->
     """FLOPs of the forward pass for each token of a sequence, up to an exit, without its head.
 
     Two for each value of a block's matrices; for each token looked at, two in the score and two in the mixing
-    for each channel of the query heads. Exit 0: a product and a sum for each column of the table.
+    for each channel of the query heads. Exit 0, and its share in another: a product and a sum for each column of
+    the table.
     """
     if exit_layer == 0:
         return 2 * settings.width_of(0)
     attention = 4 * length * settings.num_heads * settings.head_size
-    return exit_layer * (2 * _matrix_values(block_shapes(settings).values()) + attention)
+    words = 2 * settings.width_of(0) if settings.table_share else 0
+    return exit_layer * (2 * _matrix_values(block_shapes(settings).values()) + attention) + words
 
 
 def _tensors_of(settings: ModelSettings, exit_layer: int) -> list[str]:
@@ -137,7 +139,8 @@ def _tensors_of(settings: ModelSettings, exit_layer: int) -> list[str]:
         return [name for name in tensor_shapes(settings) if name.startswith("table.")]
     names = tensor_shapes(settings.cut_after(exit_layer))
     own_head = f"heads.{exit_layer}."
-    return [name for name in names if not name.startswith(("table.", "heads.")) or name.startswith(own_head)]
+    others = ("heads.",) if settings.table_share else ("heads.", "table.")
+    return [name for name in names if not name.startswith(others) or name.startswith(own_head)]
 
 
 def _count(shapes: Iterable[Shape]) -> int:

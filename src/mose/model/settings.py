@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -78,6 +78,9 @@ class ModelSettings:
     """Width of a head's output; ``hidden_size`` if null."""
     table_width: int | None = None
     """Width of exit 0; null without exit 0."""
+    table_share: float = 0.0
+    """Share of exit 0 in the cosine at every other exit, 0 up to, not including, 1 (not in the paper): such an
+    embedding is what leaves the head and that of exit 0 as one vector, each as long as the root of its share."""
     max_tokens: int
     """Default length of a tokenised text, template included."""
     query_template: str
@@ -123,6 +126,10 @@ class ModelSettings:
         in_range = in_order and self.exits[0] >= 0 and self.exits[-1] == self.num_layers
         allowed = f"different depths, shallowest first, the last one num_layers {self.num_layers}"
         _require("exits", list(self.exits), in_range, allowed)
+        share = self.table_share
+        _require("table_share", share, 0 <= share < 1, "0 up to, not including, 1")
+        _require("table_share", share, share == 0 or (0 in self.exits and self.norm_rule == "unit"),
+                 "0 without exit 0 or with another norm_rule than unit")  # fmt: skip
         agrees = (self.table_width is not None) == (0 in self.exits)
         _require("table_width", self.table_width, agrees, "a number with exit 0, null without")
         weights = self.exit_weights
@@ -140,12 +147,21 @@ class ModelSettings:
         weights = self.exit_weights or [exit_layer / self.num_layers for exit_layer in self.exits]
         return dict(zip(self.exits, weights, strict=True))
 
+    @property
+    def own_width(self) -> int:
+        """Width of what an exit above 0 has of its own, without the part of exit 0."""
+        return self.hidden_size if self.head == "none" else self.head_width or self.hidden_size
+
     def width_of(self, exit_layer: int) -> int:
         """Width of the embedding that leaves at an exit."""
+        table_width = self.table_width or 0
         if exit_layer == 0:
-            assert self.table_width is not None
-            return self.table_width
-        return self.hidden_size if self.head == "none" else self.head_width or self.hidden_size
+            return table_width
+        return self.own_width + (table_width if self.table_share else 0)
+
+    def reads_words(self, exits: Iterable[int]) -> bool:
+        """True if one of the exits reads a text's words: exit 0, and all others where it has a share in them."""
+        return any(exit_layer == 0 or self.table_share > 0 for exit_layer in exits)
 
     def norm_at(self, exit_layer: int) -> bool:
         """True if the final norm acts on the hidden states that leave at an exit."""

@@ -99,7 +99,7 @@ def export(
             moments = input_moments(settings, tensors, tokenizer, texts, num_layers=wanted[-1])
         precision = Precision(dtype=dtype, float_matrices=frozenset(float_matrices), moments=moments)
         _write_graphs(staging, settings, tensors, wanted, precision)
-        if 0 in wanted:
+        if settings.reads_words(wanted):
             _write_table(staging / TABLE_NAME, tensors, dtype=dtype)
         manifest = Manifest(
             name=name or out.name,
@@ -108,6 +108,7 @@ def export(
             hidden_size=settings.hidden_size,
             num_layers=wanted[-1],
             num_heads=settings.num_heads,
+            table_share=settings.table_share,
             pooling=settings.pooling,
             norm_rule=settings.norm_rule,
             dtype=dtype,
@@ -146,7 +147,7 @@ def _write_graphs(
             for layer in range(leaving[-1]):
                 hidden_BTD = writer.block(hidden_BTD, layer)
                 if layer + 1 in leaving:
-                    shape: list[str | int] = ["batch", settings.width_of(layer + 1)]
+                    shape: list[str | int] = ["batch", settings.own_width]
                     graph.output(writer.embedding(hidden_BTD, layer + 1), f"exit_{layer + 1}", shape)
             graph.save(folder / file_name)
 

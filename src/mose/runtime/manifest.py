@@ -17,8 +17,9 @@ MANIFEST_NAME = "mose.json"
 TABLE_NAME = "exit_0.safetensors"
 ALL_EXITS_NAME = "all_exits.onnx"
 TOKENIZER_NAME = "tokenizer.json"
-FORMAT_VERSION = 2
-"""Changes with the files, and with what is computed of them: 2 counts words of exit 0 by their root."""
+FORMAT_VERSION = 3
+"""Changes with the files, and with what is computed of them: 2 counts words of exit 0 by their root, 3 can give
+exit 0 a share in the others."""
 _HASH_BLOCK_BYTES = 1 << 20
 
 
@@ -43,6 +44,8 @@ class Manifest:
     hidden_size: int
     num_layers: int
     num_heads: int
+    table_share: float
+    """Share of exit 0 in the cosine at every other exit."""
     pooling: str
     norm_rule: str
     dtype: str
@@ -62,6 +65,7 @@ class Manifest:
     def identity(self) -> str:
         """Short hash of all that decides the vectors; two models with one identity give the same vectors."""
         parts: dict[str, Any] = {"format": FORMAT_VERSION, "tokenizer": dataclasses.asdict(self.tokenizer)}
+        parts["table_share"] = self.table_share
         parts["files"] = {name: entry.sha256 for name, entry in self.files.items() if _decides_vectors(name)}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -103,3 +103,11 @@ def unit_rows(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     unit = np.zeros_like(vectors)
     np.divide(vectors, lengths, out=unit, where=lengths > 0)
     return unit
+
+
+def join(own: NDArray[np.float32], table: NDArray[np.float32], table_share: float) -> NDArray[np.float32]:
+    """Unit vectors of an exit and those of exit 0 as one: ``mose.model.heads.join``."""
+    both = (np.float32((1 - table_share) ** 0.5) * own, np.float32(table_share**0.5) * table)
+    leading = [part[:, : part.shape[1] // 2] for part in both]
+    trailing = [part[:, part.shape[1] // 2 :] for part in both]
+    return unit_rows(np.concatenate([*leading, *trailing], axis=1))

@@ -11,11 +11,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mose.errors import CodeIndexError, ConfigError, SourceError
+from mose.errors import ConfigError, SourceError
 from mose.runtime.encoder import DEFAULT_MODEL, Encoder
 from mose.search.cascade import Asked, CascadeConfig, ExitVectors, gather, short_list, with_deep
 from mose.search.chunks import ChunkerConfig
-from mose.search.deepening import DeepenReport, deepen
+from mose.search.deepening import DeepenReport, check_model, deepen
 from mose.search.filters import allowed_chunks
 from mose.search.hits import Hit, SearchStats, best_places, make_hits
 from mose.search.indexer import RefreshReport, is_outdated, refresh, retire
@@ -104,7 +104,7 @@ class CodeIndex:
             if update:
                 index.refresh(progress=progress, chunker=chunker)
             else:
-                index._check_model()
+                check_model(index.store, index.encoder)
         except BaseException:
             store.close()
             raise
@@ -354,13 +354,3 @@ class CodeIndex:
         """The rarest words of a long text: those that tell where it comes from."""
         counts = self.store.document_frequencies(words.terms)
         return tuple(sorted((term for term in words.terms if counts[term] > 1), key=counts.__getitem__)[:count])
-
-    def _check_model(self) -> None:
-        made_by = self.store.meta("model")
-        if made_by is not None and made_by != self.encoder.identity:
-            raise CodeIndexError(
-                f"the index of {self.root} was made by another model",
-                got=made_by,
-                allowed=self.encoder.identity,
-                remedy=f"Run `mose index {self.root} --rebuild`, or name that model with --model.",
-            )

@@ -166,7 +166,8 @@ def _validator(
         # Each process takes every n-th task.
         mine = tasks[world.rank :: world.size]
         learner.model.train(False)
-        words = 0 in learner.model.settings.exits
+        settings = learner.model.settings
+        words = settings.reads_words(settings.exits)
         values = evaluate_tasks(mine, tokenizer, learner.encode, words=words)
         values = merge(values, world)
         means = mean_by_exit(values)

@@ -99,6 +99,7 @@ def mine_hard_negatives(
     rows = read_rows(pairs)
     model, tokenizer = load_model(model_folder, dtype=torch.float32), CodeTokenizer.load(model_folder)
     deepest = model.settings.exits[-1]
+    words = model.settings.reads_words((deepest,))
     rng = np.random.default_rng([seed, 4])
     found: dict[int, list[str]] = {}
     for language in sorted({row.language for row in rows}):
@@ -117,7 +118,7 @@ def mine_hard_negatives(
             max_tokens=config.code_tokens,
         )
         query_ND, code_ND = (
-            encode_side(side, tokenizer, lambda batch: model.embed(batch, exits=(deepest,)), words=False)[
+            encode_side(side, tokenizer, lambda batch: model.embed(batch, exits=(deepest,)), words=words)[
                 deepest
             ].numpy()
             for side in (query, code)

@@ -172,7 +172,7 @@ class RetrievalLearner:
         # Each process encodes as many hard negatives as the others, for ``gather`` needs equal parts.
         share = len(every) // self._world.size
         negatives = every[self._world.rank * share :][:share]
-        words = 0 in self.used_exits
+        words = self.model.settings.reads_words(self.used_exits)
         inputs = step_inputs(mine, negatives, self._tokenizer, self._config.batch, words=words)
         back = inputs.back.to(self._device)
         keys = key_matrix(batch.pairs).to(self._device)

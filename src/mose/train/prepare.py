@@ -22,7 +22,7 @@ from mose.errors import ConfigError
 from mose.model.batch import TextBatch, words_batch
 from mose.model.checkpoint import load_model
 from mose.model.encoder import MoseModel
-from mose.model.heads import add_heads
+from mose.model.heads import add_heads, narrow_heads
 from mose.model.settings import ModelSettings
 from mose.tokenizer import CodeTokenizer
 from mose.train.distributed import World
@@ -51,6 +51,11 @@ def start_model(config: FinetuneConfig | ClonesConfig) -> MoseModel:
         )
     if config.start.head != "keep" and model.settings.head == "none":
         add_heads(model, config.start.head, "identity" if config.start.head == "linear" else "random")
+    if config.start.head_width is not None:
+        narrow_heads(model, config.start.head_width)
+    if config.start.table_share is not None:
+        model.config.table_share = config.start.table_share
+        model.settings = model.config.settings
     return model
 
 

@@ -33,12 +33,14 @@ def rotate_heads(model: MoseModel, batches: Iterable[TextBatch]) -> dict[int, fl
     if model.settings.head == "none":
         raise ConfigError("heads to rotate", got="none", allowed="linear, mlp")
     deepest = model.settings.exits[-1]
-    width = model.settings.width_of(deepest)
+    width = model.settings.own_width
     device = next(model.parameters()).device
     moment_WW = torch.zeros(width, width, dtype=torch.float64)
     model.train(False)
     for batch in batches:
-        vectors_BW = model.embed(batch.to(device), exits=(deepest,))[deepest].double().cpu()
+        tokens, keep = batch.token_ids_BT.to(device), batch.keep_BT.to(device)
+        hidden = model(tokens, keep, exits=(deepest,))[deepest]
+        vectors_BW = model.project(deepest, hidden, keep).double().cpu()
         moment_WW += vectors_BW.T @ vectors_BW
     lengths_W, directions_WW = torch.linalg.eigh(moment_WW)
     rotation_WW = directions_WW.flip(1).T

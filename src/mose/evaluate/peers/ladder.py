@@ -130,7 +130,7 @@ class CheckpointLadder(_Ladder):
                 [texts[row] for row in rows],
                 kind=kind,
                 language=[languages[row] for row in rows],
-                words=0 in exits,
+                words=self._settings.reads_words(exits),
             )
             with torch.inference_mode():
                 found: dict[int, Any] = self._model.embed(batch, exits=exits)

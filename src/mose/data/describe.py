@@ -1,0 +1,26 @@
+"""A comment for code that lost its own.
+
+Training pairs take the documentation out of the code, for it is the query. Code in the wild still has it, and a
+model that never saw any reads it badly: some of the query's words go back into some codes.
+"""
+
+from __future__ import annotations
+
+from numpy.random import Generator
+
+_HASH = frozenset({"python", "ruby", "shell", "perl", "r", "elixir", "julia"})
+_SHARE = 0.5
+
+
+def described(code: str, text: str, language: str, rng: Generator) -> str:
+    r"""The code behind a comment of half the words of a text, chosen by ``rng``, in their order.
+
+    Example:
+        >>> import numpy as np
+        >>> described("f(x)", "parse an ISO date", "python", np.random.default_rng(0))
+        '# an ISO date\nf(x)'
+    """
+    words = [word for word in text.split() if rng.random() < _SHARE]
+    if not words:
+        return code
+    return f"{'#' if language in _HASH else '//'} {' '.join(words)}\n{code}"
