@@ -31,6 +31,7 @@ SWITCHES: dict[str, dict[str, Any]] = {
     "vector distillation 0.5": {"loss.distill_vectors": 0.5},
     "aligned exits 0.5": {"loss.aligned": 0.5},
     "widths 192, 96": {"loss.widths": (192, 96), "loss.width_weight": 0.5},
+    "last exit alone": {"loss.exit_weights": (0.0, 0.0, 0.0, 0.0, 1.0)},
     "heavier last exit": {"loss.exit_weights": (0.0, 1 / 3, 1 / 2, 2 / 3, 2.0)},
     "heavier exit 3": {"loss.exit_weights": (0.0, 1 / 3, 1.5, 2 / 3, 1.0)},
     "queue of 1,024": {"loss.queue": 1024},

@@ -18,8 +18,10 @@ from mose.evaluate.report.markdown import body
 from mose.evaluate.report.tables import matrix_table, set_table, summary_table, width_table
 from mose.evaluate.report.values import Table
 from mose.evaluate.result import Result
+from mose.model.info import info
 
 HERE = Path(__file__).parent
+SMALL = HERE.parent / "checkpoints" / "small"
 FILES = (HERE.parent / "README.md", HERE.parent / "docs" / "benchmarks.md")
 
 
@@ -42,14 +44,14 @@ def readme() -> str:
     rows = [["plain BM25, 50-line chunks", "", "", f"{quality['BM25, 50-line chunks']['all']:.3f}", ""]]
     rows.append(["words, signals", "", "", f"{quality['words, signals']['all']:.3f}", ""])
     names = {0: "words, exit 0, signals", 6: "fused, signals: all deep"}
-    parameters = {0: "7.8 M", 2: "15.6 M", 3: "17.4 M", 4: "19.2 M", 6: "22.7 M"}  # mose info small
+    parameters = {one.exit_layer: f"{one.parameters / 1e6:.1f} M" for one in info(SMALL).exits}
     for layer, size in parameters.items():
         fused = quality[names.get(layer, f"fused, signals: all at exit {layer}")]["all"]
         alone = quality["deepest exit alone" if layer == 6 else f"exit {layer} alone"]["all"]
         share = speed[f"int8 exit {layer}"]["processor_ms_per_chunk"] / deepest
         rows.append([f"exit {layer}", size, f"{share:.1%}", f"**{fused:.3f}**", f"{alone:.3f}"])
     cold = quality["cascade, cold tree"]["all"]
-    rows.append(["cascade on a tree never seen, exit 6", "22.7 M", "", f"**{cold:.3f}**", ""])
+    rows.append(["cascade on a tree never seen, exit 6", parameters[6], "", f"**{cold:.3f}**", ""])
     return markdown(["", "parameters", "time a chunk", "NDCG@10", "its vectors alone"], rows)
 
 

@@ -209,7 +209,7 @@ def test_evaluation_of_the_shipped_model_beside_bm25(data, tmp_path):
     measured = {(score.task, score.system, score.exit, score.width) for score in result.scores}
     assert ("conala", "bm25", None, None) in measured
     assert {(exit_layer, width) for task_, name, exit_layer, width in measured if name == "small"} == {
-        (0, 256), (0, 128), (0, 64), (6, 512), (6, 128), (6, 64),
+        (0, 256), (0, 128), (0, 64), (6, 512), (6, 256), (6, 128), (6, 64),
     }  # fmt: skip
     assert result.means("small", 6, 512)["csn-ruby"] == pytest.approx(1.0)
     assert {(cost.system, cost.exit) for cost in result.costs} == {("small", 0), ("small", 6), ("bm25", None)}

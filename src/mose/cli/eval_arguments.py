@@ -33,8 +33,8 @@ def add(verbs: Any, new_verb: Callable[..., argparse.ArgumentParser]) -> None:
     verb.add_argument("--tasks", type=_names, default=(), metavar="NAME,...", help="tasks to run (default: all)")
     verb.add_argument("--exits", type=_numbers, metavar="K,...", help="exits to score (default: all)")
     verb.add_argument(
-        "--widths", type=_numbers, default=(128, 64), metavar="W,...",
-        help="leading dimensions to score, besides all of them (default: 128,64)",
+        "--widths", type=_numbers, default=(256, 128, 64), metavar="W,...",
+        help="leading dimensions to score, besides all of them (default: 256,128,64)",
     )  # fmt: skip
     verb.add_argument(
         "--peers", type=_names, default=("bm25", "minilm", "static", "e5"), metavar="NAME,...",

@@ -39,7 +39,7 @@ class Request:
     tasks: tuple[str, ...] = ()
     """Names; all if empty."""
     exits: tuple[int, ...] | None = None
-    widths: tuple[int, ...] = (128, 64)
+    widths: tuple[int, ...] = (256, 128, 64)
     """Widths besides the full one."""
     peers: tuple[str, ...] = ()
     limit: int | None = None
