@@ -20,6 +20,9 @@ INK = "#2b2f36"
 """Text, axes and labels."""
 _MODEL = "#2f6fde"
 _PEERS = ("#d9480f", "#2b8a3e", "#9c36b5", "#b08900", "#087f8c")
+_NEAR = 1.4
+"""Times whose ratio is less have labels that would meet."""
+_ABOVE = (-42.0, 9.0)
 
 
 def pareto(result: Result) -> Figure | None:
@@ -122,8 +125,12 @@ def _style() -> Iterator[None]:
 
 
 def _own_label(place: int, points: list[tuple[Entrant, float, float]]) -> tuple[float, float]:
-    """Where the label of one of our exits goes, in points from its mark: off the line to the next one."""
+    """Where the label of one of our exits goes, in points from its mark: off the line, off a near label before it."""
     following = points[place + 1] if place + 1 < len(points) else None
     if following is None or not following[0][0].is_model:
         return 9.0, 0.0
+    before = points[place - 1] if place else None
+    near = before is not None and before[0][0].is_model and points[place][1] < _NEAR * before[1]
+    if near and _own_label(place - 1, points) != _ABOVE:
+        return _ABOVE
     return (7.0, -9.0) if following[2] >= points[place][2] else (-20.0, -14.0)  # peers are named above theirs
