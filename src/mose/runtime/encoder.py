@@ -12,7 +12,7 @@ from mose.errors import ConfigError, ModelError
 from mose.runtime import batching
 from mose.runtime.manifest import ALL_EXITS_NAME, Manifest, exit_file
 from mose.runtime.model import RuntimeModel, model_folder
-from mose.runtime.table import join, unit_rows
+from mose.runtime.table import unit_rows
 from mose.tokenizer import Kind
 
 DEFAULT_MODEL = "small"
@@ -129,12 +129,9 @@ class Encoder:
                 vectors[window] = _narrow(self._model.table().encode(texts[window]), self.width)
                 _report(progress, min(window.stop, len(texts)))
             return vectors
-        name, share = f"exit_{self.exit}", self.manifest.table_share
+        name = f"exit_{self.exit}"
         for rows, outputs in self._model.run(exit_file(self.exit), texts, kind=kind, language=language):
-            found = outputs[name]
-            if share:
-                found = join(found, self._model.table().encode([texts[row] for row in rows]), share)
-            vectors[rows] = _narrow(found, self.width)
+            vectors[rows] = _narrow(outputs[name], self.width)
             done += len(rows)
             _report(progress, done)
         return vectors
@@ -162,18 +159,13 @@ class Encoder:
             for exit_layer, full in sorted(self._model.manifest.widths.items())
         }
         vectors = {key: np.empty((len(texts), width), dtype=np.float32) for key, width in widths.items()}
-        share = self.manifest.table_share
-        table = self._model.table().encode(texts) if share or 0 in vectors else None
-        if table is not None and 0 in vectors:
-            vectors[0] = _narrow(table, widths[0])
+        if 0 in vectors:
+            vectors[0] = self.at(exit=0, width=widths[0]).encode(texts)
         deep = [exit_layer for exit_layer in widths if exit_layer > 0]
         if deep:
             for rows, outputs in self._model.run(ALL_EXITS_NAME, texts, kind=kind, language=language):
                 for exit_layer in deep:
-                    found = outputs[f"exit_{exit_layer}"]
-                    if table is not None and share:
-                        found = join(found, table[rows], share)
-                    vectors[exit_layer][rows] = _narrow(found, widths[exit_layer])
+                    vectors[exit_layer][rows] = _narrow(outputs[f"exit_{exit_layer}"], widths[exit_layer])
         return vectors
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mose.errors import ConfigError, ModelError
 from mose.runtime import batching
 from mose.runtime.manifest import MANIFEST_NAME, Manifest, exit_file
-from mose.runtime.table import TokenTable
+from mose.runtime.table import TokenTable, join
 from mose.tokenizer import CodeTokenizer, Kind
 
 if TYPE_CHECKING:
@@ -47,17 +47,24 @@ class RuntimeModel:
     def run(
         self, graph: str, texts: Sequence[str], *, kind: Kind, language: str | Sequence[str] | None
     ) -> Iterator[tuple[list[int], dict[str, NDArray[np.float32]]]]:
-        """Row numbers and the graph's outputs [rows, width] for them, batch by batch, as they are done."""
+        """Row numbers and the vectors [rows, width] of the graph's exits, batch by batch, as they are done.
+
+        Where exit 0 has a share in the others, it is in the vectors.
+        """
         if not isinstance(language, str | None) and len(language) != len(texts):
             allowed = f"one, or one for each of {len(texts)} texts"
             raise ConfigError("languages", got=len(language), allowed=allowed)
-        tokenizer, session = self.tokenizer(), self.session(graph)
+        tokenizer, session, share = self.tokenizer(), self.session(graph), self.manifest.table_share
         for window in batching.windows(len(texts)):
             spoken = language if isinstance(language, str | None) else language[window]
             valid = [_valid_unicode(text) for text in texts[window]]
             ids = tokenizer.encode(valid, kind=kind, language=spoken)
             for rows, outputs in batching.run_all(session, ids, threads=self._threads):
-                yield [window.start + row for row in rows], outputs
+                places = [window.start + row for row in rows]
+                if share:
+                    table = self.table().encode([texts[place] for place in places])
+                    outputs = {name: join(own, table, share) for name, own in outputs.items()}
+                yield places, outputs
 
     def session(self, graph: str) -> Session:
         """The session of one graph file."""
