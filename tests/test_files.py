@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import mose.files.disk
@@ -473,6 +473,8 @@ _RULES = st.builds(
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 @settings(max_examples=60, deadline=None)
+@example(paths=["é"], rules={"": ["a", "?"]})
+@example(paths=["é"], rules={"": ["??"]})
 @given(
     paths=st.lists(_PATHS, min_size=1, max_size=10),
     rules=st.dictionaries(st.sampled_from(["", "a/", "foo/", "a/b/"]), st.lists(_RULES, max_size=5), max_size=3),

@@ -21,7 +21,7 @@ _CLASSES = {
     "lower": "a-z",
     "print": "\\x20-\\x7e",
     "punct": "!-/:-@\\[-`{-~",
-    "space": "\\s",
+    "space": " \\t-\\r",
     "upper": "A-Z",
     "xdigit": "0-9a-fA-F",
 }
@@ -52,7 +52,7 @@ class IgnoreRules:
     __slots__ = ("_any_name", "_any_path", "_rules")
 
     def __init__(self, text: str) -> None:
-        lines = text.removeprefix("\ufeff").split("\n")
+        lines = _byte_by_byte(text.removeprefix("\ufeff")).split("\n")
         self._rules = tuple(rule for line in lines if (rule := _parse(line)) is not None)
         self._any_name = _alternation([rule for rule in self._rules if rule.by_name])
         self._any_path = _alternation([rule for rule in self._rules if not rule.by_name])
@@ -67,6 +67,7 @@ class IgnoreRules:
             path: Path relative to the folder of the ignore file, with forward slashes.
             is_directory: True for a directory.
         """
+        path = _byte_by_byte(path)
         name = path[path.rfind("/") + 1 :]
         if not (
             (self._any_name is not None and self._any_name.match(name))
@@ -79,6 +80,11 @@ class IgnoreRules:
             if rule.pattern.match(name if rule.by_name else path):
                 return rule.ignores
         return None
+
+
+def _byte_by_byte(text: str) -> str:
+    """The UTF-8 bytes of a text as one character each: to git ``?`` and a set are one byte, not one letter."""
+    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("latin-1")
 
 
 def _alternation(rules: list[_Rule]) -> re.Pattern[str] | None:
