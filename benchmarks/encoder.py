@@ -92,7 +92,7 @@ def sources(tree: Path) -> Iterator[tuple[SourceFile, str]]:
 
 
 def sample_chunks(tree: Path, count: int, *, seed: int) -> list[str]:
-    chunks = [embedding_text(chunk) for file, text in sources(tree) for chunk in cut(text, file.language)]
+    chunks = [embedding_text(chunk, file.path) for file, text in sources(tree) for chunk in cut(text, file.language)]
     random.Random(seed).shuffle(chunks)
     return chunks[:count]
 

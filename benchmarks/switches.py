@@ -23,6 +23,7 @@ from self_distillation import Ranks, interval, kept, measure, tasks_and_start
 from mose.config import FinetuneConfig, read_toml
 from mose.model.checkpoint import load_model
 from mose.train.finetune import parse_overrides, run
+from mose.train.hard_negatives import mine_hard_negatives
 
 SWITCHES: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -35,6 +36,7 @@ SWITCHES: dict[str, dict[str, Any]] = {
     "heavier last exit": {"loss.exit_weights": (0.0, 1 / 3, 1 / 2, 2 / 3, 2.0)},
     "heavier exit 3": {"loss.exit_weights": (0.0, 1 / 3, 1.5, 2 / 3, 1.0)},
     "queue of 1,024": {"loss.queue": 1024},
+    "two hard negatives a row": {"data.hard_negatives": 2},
     "sources mixed in a batch": {"batch.mixed": True},
     "neighbours in one batch, 16": {"batch.neighbours": 16},
     "names and variables as they are": {
@@ -64,9 +66,23 @@ def changed(config: FinetuneConfig, changes: dict[str, Any]) -> FinetuneConfig:
     return config
 
 
+def with_negatives(config: FinetuneConfig, work: Path) -> FinetuneConfig:
+    """Each source of texts reads its file with the hard negatives that the start model finds in it."""
+    sources = []
+    for source in config.data.sources:
+        out = (work / "negatives" / source.file).resolve()
+        if source.task == "text-code" and not out.exists():
+            out.parent.mkdir(parents=True, exist_ok=True)
+            mine_hard_negatives(config.start.folder, Path(config.data.folder) / source.file, out)
+        sources.append(dataclasses.replace(source, file=str(out)) if source.task == "text-code" else source)
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, sources=tuple(sources)))
+
+
 def measured(config: FinetuneConfig, name: str, work: Path, tasks: list[Any]) -> Ranks:
     folder = work / name.replace(" ", "-").replace(",", "").replace(".", "")
     chosen = changed(config, {**SWITCHES[name], "run.folder": str(folder)})
+    if chosen.data.hard_negatives:
+        chosen = with_negatives(chosen, work)
     found = kept(folder / "ranks.npz", lambda: measure(load_model(run(chosen)), tasks, config))
     mean = {one: round(float(pooled(found, one).mean()), 4) for one in exits_of(found)}
     print(json.dumps({"switch": name, "mean": mean}), file=sys.stderr, flush=True)

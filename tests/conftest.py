@@ -4,6 +4,8 @@ import shutil
 
 import pytest
 
+from mose import cli
+
 TREE = {
     "src/dates.py": '''
 """Dates and times as text."""
@@ -99,3 +101,18 @@ def sample_tree(tmp_path):
         (root / path).write_text(text.lstrip("\n"), encoding="utf8")
     yield root
     shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture
+def mose(capsys):
+    """Runs one command in this process: exit code, stdout, stderr."""
+
+    def run(*words):
+        try:
+            code = cli.main([str(word) for word in words])
+        except SystemExit as stopped:
+            code = stopped.code
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run

@@ -10,23 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from mose import cli
-
-
-@pytest.fixture
-def mose(capsys):
-    """Runs one command in this process: exit code, stdout, stderr."""
-
-    def run(*words):
-        try:
-            code = cli.main([str(word) for word in words])
-        except SystemExit as stopped:
-            code = stopped.code
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
-
 
 def test_search_shows_place_symbol_score_and_snippet(mose, sample_tree):
     code, out, err = mose("search", "give a connection back to the pool", sample_tree, "--limit", 1)

@@ -15,6 +15,7 @@ HEAVY = ("torch", "transformers", "onnx")
 ALLOWED = {
     "errors": set(),
     "words": set(),
+    "heading": set(),
     "strict_toml": {"errors"},
     "config": {"errors", "strict_toml"},
     "languages": set(),
@@ -22,7 +23,7 @@ ALLOWED = {
     "files": {"errors", "ignore", "languages"},
     "syntax": {"errors", "languages"},
     "tokenizer": {"errors", "words"},
-    "data": {"errors", "config", "files", "syntax", "languages", "tokenizer", "words"},
+    "data": {"errors", "config", "files", "syntax", "languages", "tokenizer", "words", "heading"},
     "model": {"errors", "config", "tokenizer", "words"},
     "train": {
         "errors",
@@ -30,6 +31,7 @@ ALLOWED = {
         "strict_toml",
         "tokenizer",
         "words",
+        "heading",
         "data",
         "model",
         "evaluate.metrics",
@@ -37,7 +39,7 @@ ALLOWED = {
         "evaluate.adaptive",
     },
     "runtime": {"errors", "tokenizer", "words", "model.settings", "model.folder", "model.shapes"},
-    "search": {"errors", "files", "syntax", "languages", "words", "tokenizer", "runtime"},
+    "search": {"errors", "files", "syntax", "languages", "words", "heading", "tokenizer", "runtime"},
     "evaluate": {
         "errors",
         "config",

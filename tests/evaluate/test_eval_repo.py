@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from mose import cli
 from mose.errors import ConfigError, DataError
 from mose.evaluate.repo_search import Place
 from mose.evaluate.repository import copying, run
@@ -114,19 +113,6 @@ def git(root, *words):
     who = {f"GIT_{role}_{what}": "a@b" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     alone = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
     subprocess.run(["git", "-C", root, *words], check=True, env={**os.environ, **who, **alone})
-
-
-@pytest.fixture
-def mose(capsys):
-    def run_command(*words):
-        try:
-            code = cli.main([str(word) for word in words])
-        except SystemExit as stopped:
-            code = stopped.code
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run_command
 
 
 def lines(path, first, last):
@@ -242,8 +228,8 @@ shop: 11 files, 11 chunks; model ID
 
 all, 10 queries          NDCG@10  95 % interval   Recall@10  in 4,000 tokens
   lexical                  0.800  0.500 to 1.000      0.800            0.800
-  dense 0                  0.929  0.787 to 1.000      1.000            1.000
-  fused 0                  0.929  0.787 to 1.000      1.000            1.000
+  dense 0                  0.930  0.790 to 1.000      1.000            1.000
+  fused 0                  0.930  0.790 to 1.000      1.000            1.000
 
 docs, 4 queries          NDCG@10  95 % interval   Recall@10  in 4,000 tokens
   lexical                  0.500  0.000 to 1.000      0.500            0.500

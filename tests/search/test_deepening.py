@@ -56,7 +56,8 @@ def test_exits_do_not_disturb_each_other(store):
 
 def test_moved_file_and_second_clone_are_never_embedded_again(store, tree, tmp_path):
     deepen(store, WordEncoder(), 6)
-    (tree / "src" / "dates.py").rename(tree / "moved.py")
+    (tree / "lib").mkdir()
+    (tree / "src").rename(tree / "lib" / "src")
     encoder = WordEncoder()
     refresh(store, tree, encoder)
     report = deepen(store, encoder, 6)
@@ -69,8 +70,16 @@ def test_moved_file_and_second_clone_are_never_embedded_again(store, tree, tmp_p
     assert encoder.num_encoded(6) == 0
 
 
+def test_file_of_another_name_is_embedded_again_for_the_encoder_reads_its_name(store, tree):
+    deepen(store, WordEncoder(), 6)
+    (tree / "src" / "dates.py").rename(tree / "src" / "moved.py")
+    refresh(store, tree, WordEncoder())
+    report = deepen(store, WordEncoder(), 6)
+    assert report.num_encoded == report.num_wanted > 0
+
+
 def test_equal_chunks_are_embedded_once(tmp_path):
-    tree = write_tree(tmp_path / "tree", {f"copy{n}.py": "def same():\n    return 1\n" for n in range(5)})
+    tree = write_tree(tmp_path / "tree", {f"v{n}/pkg/copy.py": "def same():\n    return 1\n" for n in range(5)})
     encoder = WordEncoder()
     with Store.open(index_folder(tree)) as store:
         refresh(store, tree, encoder)

@@ -41,7 +41,8 @@ def test_window_margin_and_count_limit_the_choice() -> None:
 def test_mined_file_trains_and_never_names_an_answer(ladder: Path, data_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "hard.jsonl.xz"
     config = MiningConfig(first_rank=0, last_rank=40, margin=2.0, count=3)
-    assert mine_hard_negatives(ladder, data_folder / "train.jsonl", out, config) > 40
+    counts = mine_hard_negatives(ladder, data_folder / "train.jsonl", out, config)
+    assert 40 < counts["with_negatives"] <= counts["rows"] and counts["negatives"] > 100
     data = DataConfig(folder=str(tmp_path), hard_negatives=2, sources=(SourceConfig(name="hard", file=out.name),))
     (source,) = open_sources(data, batch_pairs=8, mixed=False)
     rows = [unit[0] for unit in source.units]
@@ -63,8 +64,27 @@ def test_mined_file_trains_and_never_names_an_answer(ladder: Path, data_folder: 
     assert finetune.run(run).is_dir()
 
 
-def test_written_rows_keep_query_code_group_and_name(ladder: Path, tmp_path: Path) -> None:
-    row = {"query": "q", "code": "c", "language": "go", "group": "g", "func": "f"}
+def test_written_rows_keep_query_code_group_name_and_place(ladder: Path, tmp_path: Path) -> None:
+    row = {"query": "q", "code": "c", "language": "go", "group": "g", "func": "f", "path": "a/b.go"}
     (tmp_path / "a.jsonl").write_text(json.dumps(row))
     mine_hard_negatives(ladder, tmp_path / "a.jsonl", tmp_path / "b.jsonl")
     assert json.loads((tmp_path / "b.jsonl").read_text()) == {**row, "negatives": []}
+
+
+def test_the_whole_command(mose, ladder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    rows = [{"query": f"q {n}", "code": f"code {n}", "language": "go"} for n in range(4)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    out = tmp_path / "b.jsonl"
+    command = ("pairs", "negatives", ladder, tmp_path / "a.jsonl", "--out", out, "--margin", 9, "--quiet")
+    code, printed, error = mose(*command, "--first-rank", 0)
+    assert (code, error) == (0, "")
+    assert printed == (
+        f"{out}: 4 rows, 4 of them with hard negatives\n"
+        "Train with them: name the file in a source, and set data.hard_negatives.\n"
+    )
+    code, printed, _ = mose(*command, "--first-rank", 2, "--count", 1, "--json")
+    assert json.loads(printed) == {"file": str(out), "rows": 4, "with_negatives": 4, "negatives": 4}
+    code, _, error = mose(*command, "--first-rank", 9, "--last-rank", 3)
+    assert code != 0 and "ranks of hard negatives" in error and "(9, 3)" in error
+    code, _, error = mose("pairs", "negatives", ladder, tmp_path / "none.jsonl", "--out", out)
+    assert code != 0 and "none.jsonl" in error

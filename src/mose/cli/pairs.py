@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from argparse import Namespace as Arguments
 
-from mose.cli.output import ProgressBar
+from mose.cli.output import ProgressBar, need_packages
 
 
 def mine(arguments: Arguments) -> int:
@@ -35,4 +35,33 @@ def mine(arguments: Arguments) -> int:
     print("left out: " + ", ".join(f"{reason} {count}" for reason, count in summary["dropped"].items()))
     for label, reason in summary["missing"].items():
         print(f"missing: {label}: {reason}")
+    return 0
+
+
+def negatives(arguments: Arguments) -> int:
+    """``mose pairs negatives``: codes near each query that do not answer it, found by a model."""
+    need_packages("pairs negatives", "torch", "transformers")
+    from mose.search.records import Progress
+    from mose.train.hard_negatives import MiningConfig, mine_hard_negatives
+
+    config = MiningConfig(
+        first_rank=arguments.first_rank,
+        last_rank=arguments.last_rank,
+        margin=arguments.margin,
+        count=arguments.count,
+    )
+    with ProgressBar(quiet=arguments.quiet) as tell:
+        counts = mine_hard_negatives(
+            arguments.model,
+            arguments.pairs,
+            arguments.out,
+            config,
+            seed=arguments.seed,
+            tell=lambda stage, done, total: tell(Progress(stage=stage, done=done, total=total)),
+        )
+    if arguments.json:
+        print(json.dumps({"file": str(arguments.out), **counts}))
+        return 0
+    print(f"{arguments.out}: {counts['rows']} rows, {counts['with_negatives']} of them with hard negatives")
+    print("Train with them: name the file in a source, and set data.hard_negatives.")
     return 0

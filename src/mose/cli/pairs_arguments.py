@@ -46,3 +46,32 @@ def add(verbs: Any, new_verb: Callable[..., argparse.ArgumentParser]) -> None:
     verb.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default: 2)")
     verb.add_argument("--quiet", action="store_true", help="no progress")
     verb.add_argument("--json", action="store_true", help="print the counts as a JSON object")
+    verb = new_verb(
+        actions,
+        "negatives",
+        "pairs.negatives",
+        "give each row codes near its query that do not answer it (needs mose[train])",
+        "mose pairs negatives ladder/ DATA/csn/train.jsonl.xz --out DATA/csn/train-hard.jsonl.xz",
+    )
+    verb.add_argument("model", type=Path, metavar="MODEL", help="model folder; its deepest exit looks for them")
+    verb.add_argument("pairs", type=Path, metavar="PAIRS", help="pairs of text and code, as JSON lines")
+    verb.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write: .jsonl or .jsonl.xz")
+    verb.add_argument(
+        "--first-rank",
+        type=int,
+        default=5,
+        metavar="N",
+        help="leave out the N nearest codes, which often answer unmarked (default: 5)",
+    )
+    verb.add_argument("--last-rank", type=int, default=60, metavar="N", help="look no further (default: 60)")
+    verb.add_argument(
+        "--margin",
+        type=float,
+        default=0.95,
+        metavar="SHARE",
+        help="a negative's cosine is at most this share of the answer's (default: 0.95)",
+    )
+    verb.add_argument("--count", type=int, default=4, metavar="N", help="negatives of a row, at most (default: 4)")
+    verb.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
+    verb.add_argument("--quiet", action="store_true", help="no progress")
+    verb.add_argument("--json", action="store_true", help="print the counts as a JSON object")

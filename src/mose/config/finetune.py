@@ -66,12 +66,14 @@ class SourceConfig:
     """Chance that the defined name is replaced by a neutral one; None takes ``data.hide_name``."""
     describe: float | None = None
     """Chance that a code gets a comment of some words of its text; None takes ``data.describe``."""
+    place: float | None = None
+    """Chance that a code stands below the names of its file and folder; None takes ``data.place``."""
     max_rows: int = 0
     """Keep at most this many rows, chosen by seed; 0 keeps all."""
 
     def __post_init__(self) -> None:
         _require(self.weight > 0, f"weight of source {self.name}", self.weight, "above 0")
-        for key in ("rename", "hide_name"):
+        for key in ("rename", "hide_name", "describe", "place"):
             chance = getattr(self, key)
             _require(chance is None or 0 <= chance <= 1, f"{key} of source {self.name}", chance, "0 to 1")
 
@@ -94,6 +96,9 @@ class DataConfig:
     """Chance that the lines of a code that only import are left out."""
     describe: float = 0.0
     """Chance that a code gets a comment of half the words of its text, as documented code has one."""
+    place: float = 0.0
+    """Chance that a code stands below the names of its file and folder, as every chunk does in a search.
+    A row tells its place in the field ``path`` or in a GitHub ``url``."""
     hard_negatives: int = 0
     """Hard negatives of each pair that are encoded with it, from the field ``negatives`` of its row."""
     cross_language: bool = True
@@ -105,7 +110,7 @@ class DataConfig:
         repeated = {name for name in names if names.count(name) > 1}
         _require(not repeated, "data.sources with one name twice", sorted(repeated), "a name each")
         _require(self.hard_negatives >= 0, "data.hard_negatives", self.hard_negatives, "0 or more")
-        for key in ("rename", "hide_name", "skip_imports", "describe"):
+        for key in ("rename", "hide_name", "skip_imports", "describe", "place"):
             _require(0 <= getattr(self, key) <= 1, f"data.{key}", getattr(self, key), "0 to 1")
 
 
@@ -232,6 +237,8 @@ class ValidationTask:
     """Code to code: language of the query, then of the candidates. Else: rows kept; empty keeps all."""
     hide_name: bool = False
     """Replace the defined name in the codes."""
+    place: bool = False
+    """Text to code: each code stands below the names of its file and folder, as in a search."""
     max_queries: int = 0
     """Use at most this many queries; 0 uses all. Candidates are cut to their codes and no others."""
 

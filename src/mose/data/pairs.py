@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import lzma
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ class Row:
     """Problem that several codes solve; empty where there is none."""
     name: str = ""
     """Name that the code defines, where the file tells it."""
+    path: str = ""
+    """Where the code stands: field ``path``, or what a ``url`` of GitHub says; empty where neither is there."""
     negatives: tuple[str, ...] = ()
     """Codes that look like an answer and are none (field ``negatives``, in the row's language)."""
 
@@ -164,8 +167,26 @@ def read_rows(
         seen.add(key)
         name = str(value.get("func") or "").rsplit(".", 1)[-1]
         negatives = _negatives(value, path, number)
-        rows.append(Row(text=text, code=code, language=language, group=str(group), name=name, negatives=negatives))
+        rows.append(
+            Row(
+                text=text,
+                code=code,
+                language=language,
+                group=str(group),
+                name=name,
+                path=_path(value),
+                negatives=negatives,
+            )
+        )
     return rows
+
+
+_BLOB = re.compile(r"/blob/[^/]+/([^#?]+)")
+
+
+def _path(value: dict[str, Any]) -> str:
+    found = _BLOB.search(str(value.get("url") or ""))
+    return str(value.get("path") or "") or (found[1] if found else "")
 
 
 def _negatives(value: dict[str, Any], path: Path, number: int) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from mose.data.describe import described
 from mose.data.pairs import Pair, Row, key_of, read_objects, read_rows
 from mose.data.rename import hide_defined_name, rename_frequent, skip_imports
 from mose.errors import DataError
+from mose.heading import headed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,7 @@ class Source:
     hide_name: float
     skip_imports: float
     describe: float = 0.0
+    place: float = 0.0
     cross_language: bool
     hard_negatives: int = 0
     """Hard negatives of each pair, at most."""
@@ -86,13 +88,15 @@ class Source:
 
     def _varied(self, row: Row, rng: Generator, *, description: str = "") -> str:
         # All numbers are always drawn, so that one setting does not shift another's choices.
-        rename, hide, skip, describe = rng.random(4)
+        rename, hide, skip, describe, place = rng.random(5)
         code = skip_imports(row.code) if skip < self.skip_imports else row.code
         if rename < self.rename:
             code = rename_frequent(code, rng)
         if hide < self.hide_name:
             code = hide_defined_name(code, rng, row.name)
-        return described(code, description, row.language, rng) if describe < self.describe else code
+        if describe < self.describe:
+            code = described(code, description, row.language, rng)
+        return headed(row.path, code) if place < self.place else code
 
 
 def _keys(group: str, *texts: str) -> frozenset[int]:
@@ -146,6 +150,7 @@ def open_source(config: SourceConfig, data: DataConfig, *, seed: int = 0, object
         hide_name=data.hide_name if config.hide_name is None else config.hide_name,
         skip_imports=data.skip_imports,
         describe=data.describe if config.describe is None else config.describe,
+        place=data.place if config.place is None else config.place,
         hard_negatives=data.hard_negatives,
         cross_language=data.cross_language,
         units=tuple(units),

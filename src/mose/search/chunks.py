@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from mose.errors import ConfigError
+from mose.heading import headed
 from mose.search.sections import SECTION, sections
 from mose.search.splitting import break_line, split_lines
 from mose.syntax import Definition, definitions, has_grammar
@@ -31,8 +32,8 @@ _SMALL = frozenset({"constant", "type", "property", "macro"})
 class ChunkerConfig:
     """Sizes in characters, line ends included."""
 
-    version: int = 1
-    """Raised whenever the same text would be cut differently; an index remembers it."""
+    version: int = 2
+    """Raised whenever the same text would be cut or read differently; an index remembers it."""
     target_chars: int = 1_000
     """Parts of long definitions come out at about this size; merged neighbours stay below it."""
     whole_chars: int = 1_200
@@ -79,16 +80,16 @@ def cut_by(language: str) -> str:
     return "tree-sitter" if has_grammar(language) else "lines"
 
 
-def embedding_text(chunk: Chunk) -> str:
-    r"""What the encoder reads: the enclosing signatures, then the text. The path is not part of it.
+def embedding_text(chunk: Chunk, path: str = "") -> str:
+    r"""What the encoder reads: names of the file and its folder, the enclosing signatures, then the text.
 
     Example:
         >>> methods = (f"    def m{n}(self):\n        {'x' * 500}" for n in range(3))
         >>> chunks = cut("class A(B):\n" + "\n".join(methods), "python")
-        >>> embedding_text(chunks[-1]).split("\n")[:2]
-        ['class A(B):', '    def m2(self):']
+        >>> embedding_text(chunks[-1], "src/shop/cart.py").split("\n")[:3]
+        ['shop/cart', 'class A(B):', '    def m2(self):']
     """
-    return f"{chunk.context}\n{chunk.text}" if chunk.context else chunk.text
+    return headed(path, f"{chunk.context}\n{chunk.text}" if chunk.context else chunk.text)
 
 
 def cut(text: str, language: str, config: ChunkerConfig | None = None) -> list[Chunk]:

@@ -186,7 +186,8 @@ def encoder_text(chunk: StoredChunk) -> str:
             context=chunk.context,
             text=chunk.text,
             defines=chunk.defines,
-        )
+        ),
+        chunk.path,
     )
 
 

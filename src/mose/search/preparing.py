@@ -88,12 +88,12 @@ def cut_file(root: Path, task: CutTask, limits: WalkLimits, config: ChunkerConfi
         cut_by=cut_by(file.language),
         skipped=skipped,
         same=same,
-        chunks=[_prepare(chunk) for chunk in chunks],
+        chunks=[_prepare(chunk, file.path) for chunk in chunks],
     )
 
 
-def _prepare(chunk: Chunk) -> CutChunk:
-    embedded = embedding_text(chunk)
+def _prepare(chunk: Chunk, path: str) -> CutChunk:
+    embedded = embedding_text(chunk, path)
     context = embedded.removesuffix(chunk.text)
     defines = "\n".join(chunk.defines)
     text_words, whole_words = both_words(chunk.text)

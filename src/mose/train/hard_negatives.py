@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import lzma
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +45,13 @@ class MiningConfig:
 
     def __post_init__(self) -> None:
         if not 0 <= self.first_rank < self.last_rank:
-            raise ConfigError("mining ranks", got=(self.first_rank, self.last_rank), allowed="first below last")
+            raise ConfigError(
+                "ranks of hard negatives", got=(self.first_rank, self.last_rank), allowed="0 or more, first below last"
+            )
+        if not self.margin > 0:
+            raise ConfigError("margin of hard negatives", got=self.margin, allowed="above 0")
+        if self.count < 1:
+            raise ConfigError("hard negatives of a row", got=self.count, allowed="1 or more")
 
 
 def choose_negatives(
@@ -77,8 +83,14 @@ def choose_negatives(
 
 
 def mine_hard_negatives(
-    model_folder: str | Path, pairs: Path, out: Path, config: MiningConfig | None = None, *, seed: int = 0
-) -> int:
+    model_folder: str | Path,
+    pairs: Path,
+    out: Path,
+    config: MiningConfig | None = None,
+    *,
+    seed: int = 0,
+    tell: Callable[[str, int, int], None] = lambda stage, done, total: None,
+) -> dict[str, int]:
     """Writes a pair file with negatives from the file's own codes, language by language.
 
     Args:
@@ -87,9 +99,10 @@ def mine_hard_negatives(
         out: ``.jsonl`` or ``.jsonl.xz``; written beside its place, then renamed.
         config: Window, margin, count.
         seed: Fixes the draw.
+        tell: Told the language that is encoded, the rows done and all rows.
 
     Returns:
-        Rows that got at least one negative.
+        ``rows``, how many got a negative (``with_negatives``), and the ``negatives`` of all.
 
     Raises:
         DataError: The pair file is missing or faulty.
@@ -103,6 +116,7 @@ def mine_hard_negatives(
     rng = np.random.default_rng([seed, 4])
     found: dict[int, list[str]] = {}
     for language in sorted({row.language for row in rows}):
+        tell(f"encode {language}", len(found), len(rows))
         numbers = [number for number, row in enumerate(rows) if row.language == language]
         some = [rows[number] for number in numbers]
         query = Side(
@@ -130,7 +144,11 @@ def mine_hard_negatives(
             chosen = choose_negatives(scores_N, place, barred_N, config, rng)
             found[number] = [some[other].code for other in chosen]
     _write(out, rows, found)
-    return sum(1 for negatives in found.values() if negatives)
+    return {
+        "rows": len(rows),
+        "with_negatives": sum(1 for negatives in found.values() if negatives),
+        "negatives": sum(map(len, found.values())),
+    }
 
 
 def _key_columns(rows: Sequence[Row]) -> list[NDArray[np.int64]]:
@@ -146,7 +164,8 @@ def _write(out: Path, rows: Sequence[Row], found: dict[int, list[str]]) -> None:
     lines = []
     for number, row in enumerate(rows):
         values = {"query": row.text, "code": row.code, "language": row.language, "group": row.group or None}
-        lines.append(json.dumps({**values, "func": row.name, "negatives": found[number]}, ensure_ascii=False))
+        known = {"func": row.name, "path": row.path, "negatives": found[number]}
+        lines.append(json.dumps({**values, **known}, ensure_ascii=False))
     data = ("\n".join(lines) + "\n").encode()
     part = out.with_name(f".{out.name}.part")
     part.write_bytes(lzma.compress(data) if out.suffix == ".xz" else data)
