@@ -233,8 +233,8 @@ all, 10 queries          NDCG@10  95 % interval   Recall@10  in 4,000 tokens
 
 docs, 4 queries          NDCG@10  95 % interval   Recall@10  in 4,000 tokens
   lexical                  0.500  0.000 to 1.000      0.500            0.500
-  dense 0                  0.822  0.467 to 1.000      1.000            1.000
-  fused 0                  0.822  0.467 to 1.000      1.000            1.000
+  dense 0                  0.825  0.476 to 1.000      1.000            1.000
+  fused 0                  0.825  0.476 to 1.000      1.000            1.000
 
 history, 3 queries       NDCG@10  95 % interval   Recall@10  in 4,000 tokens
   lexical                  1.000  1.000 to 1.000      1.000            1.000
