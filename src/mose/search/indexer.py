@@ -178,9 +178,11 @@ def is_outdated(store: Store, encoder: TextEncoder) -> bool:
 
     An index of a model that was named is none of these: whoever named it may want it again.
     """
-    made, model = store.meta("chunker"), store.meta("model")
-    fits = made in (None, made_by(ChunkerConfig())) and model in (None, encoder.identity)
-    return not fits and not store.meta("model_name")
+    try:
+        check_made_by(store, ChunkerConfig(), encoder)
+    except CodeIndexError:
+        return not store.meta("model_name")
+    return False
 
 
 def retire(folder: Path, encoder: TextEncoder) -> None:
