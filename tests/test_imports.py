@@ -15,7 +15,7 @@ HEAVY = ("torch", "transformers", "onnx")
 ALLOWED = {
     "errors": set(),
     "words": set(),
-    "heading": set(),
+    "framing": set(),
     "strict_toml": {"errors"},
     "config": {"errors", "strict_toml"},
     "languages": set(),
@@ -23,7 +23,7 @@ ALLOWED = {
     "files": {"errors", "ignore", "languages"},
     "syntax": {"errors", "languages"},
     "tokenizer": {"errors", "words"},
-    "data": {"errors", "config", "files", "syntax", "languages", "tokenizer", "words", "heading"},
+    "data": {"errors", "config", "files", "syntax", "languages", "tokenizer", "words", "framing"},
     "model": {"errors", "config", "tokenizer", "words"},
     "train": {
         "errors",
@@ -31,7 +31,7 @@ ALLOWED = {
         "strict_toml",
         "tokenizer",
         "words",
-        "heading",
+        "framing",
         "data",
         "model",
         "evaluate.metrics",
@@ -39,7 +39,7 @@ ALLOWED = {
         "evaluate.adaptive",
     },
     "runtime": {"errors", "tokenizer", "words", "model.settings", "model.folder", "model.shapes"},
-    "search": {"errors", "files", "syntax", "languages", "words", "heading", "tokenizer", "runtime"},
+    "search": {"errors", "files", "syntax", "languages", "words", "framing", "tokenizer", "runtime"},
     "evaluate": {
         "errors",
         "config",

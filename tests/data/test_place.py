@@ -1,4 +1,4 @@
-"""Codes below the names of their file and folder, in training and validation as in a search."""
+"""Codes within the names of their file and folder, in training and validation as in a search."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from mose.config import DataConfig, SourceConfig, ValidationConfig, ValidationTask
 from mose.data.pairs import read_rows
 from mose.data.sources import open_sources
+from mose.framing import framed
 from mose.search.chunks import cut, embedding_text
 from mose.train.validate import load_tasks
 
@@ -62,13 +63,14 @@ def test_row_without_a_place_is_left_as_it_is(tmp_path: Path) -> None:
     assert all(source.pair(unit, rng).code.startswith("def add") for unit in range(300))
 
 
-def test_training_and_validation_write_what_a_search_writes(tmp_path: Path) -> None:
+def test_training_and_validation_write_what_a_search_writes_but_the_names(tmp_path: Path) -> None:
     config = write(tmp_path, path="src/sums/adding.py")
     code = "def add0(x):\n    return x + 0\n"
     (chunk,) = cut(code, "python")
     searched = embedding_text(chunk, "src/sums/adding.py")
     source = open_sources(config, batch_pairs=4, mixed=False)[1]
-    assert source.pair(0, np.random.default_rng(0)).code.rstrip() == searched.rstrip()
+    assert searched == "sums/adding\n" + chunk.text + "\nsums/adding add0 add0"
+    assert source.pair(0, np.random.default_rng(0)).code == framed("src/sums/adding.py", code)
     tasks = ValidationConfig(tasks=(ValidationTask(name="t", file="rows.jsonl", place=True),))
     (task,) = load_tasks(tasks, config)
-    assert task.code.texts[0].rstrip() == searched.rstrip()
+    assert task.code.texts[0] == framed("src/sums/adding.py", code)

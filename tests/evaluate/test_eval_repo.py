@@ -228,13 +228,13 @@ shop: 11 files, 11 chunks; model ID
 
 all, 10 queries          NDCG@10  95 % interval   Recall@10  in 4,000 tokens
   lexical                  0.800  0.500 to 1.000      0.800            0.800
-  dense 0                  0.930  0.790 to 1.000      1.000            1.000
-  fused 0                  0.930  0.790 to 1.000      1.000            1.000
+  dense 0                  0.893  0.720 to 1.000      1.000            1.000
+  fused 0                  0.893  0.720 to 1.000      1.000            1.000
 
 docs, 4 queries          NDCG@10  95 % interval   Recall@10  in 4,000 tokens
   lexical                  0.500  0.000 to 1.000      0.500            0.500
-  dense 0                  0.825  0.476 to 1.000      1.000            1.000
-  fused 0                  0.825  0.476 to 1.000      1.000            1.000
+  dense 0                  0.733  0.466 to 1.000      1.000            1.000
+  fused 0                  0.733  0.466 to 1.000      1.000            1.000
 
 history, 3 queries       NDCG@10  95 % interval   Recall@10  in 4,000 tokens
   lexical                  1.000  1.000 to 1.000      1.000            1.000

@@ -131,9 +131,10 @@ def test_method_knows_its_class_and_part_knows_its_function():
     assert len(two) == 3
     assert two[0].context == "class A(B):"
     assert two[1].context == "class A(B):\ndef two(self):"
-    inside = "class A(B):\ndef two(self):\n        call_something"
-    assert embedding_text(two[1]).startswith(inside)
-    assert embedding_text(two[1], "lib/shop/cart.py").startswith("shop/cart\n" + inside)
+    read = embedding_text(two[1], "lib/shop/cart.py")
+    assert read.startswith("shop/cart\nclass A(B):\ndef two(self):\n        call_something")
+    assert read.endswith("arguments)\nshop/cart A.two")
+    assert embedding_text(two[0], "").endswith("arguments)\nA.two two")
     assert [chunk.defines for chunk in two] == [("two",), (), ()]
     assert two[0].kind == two[2].kind == "method"
     assert two[2].signature == "def two(self):"

@@ -8,8 +8,8 @@ import pytest
 from index_doubles import WordEncoder, content, write_file
 
 from mose.errors import CodeIndexError
-from mose.heading import headed
 from mose.search import vectors as vectors_module
+from mose.search.deepening import encoder_text
 from mose.search.indexer import deepen, refresh
 from mose.search.vectors import HEADER_BYTES, VectorFile, is_member, run_members
 from mose.search.writing import repair_vectors, write_vectors
@@ -126,8 +126,7 @@ def test_matrix_rows_are_the_vectors_of_their_chunks(store):
     ids, rows, matrix = store.vector_matrix(0)
     words = WordEncoder(exit=0)
     for chunk, row in zip(store.chunks(ids.tolist()), rows, strict=True):
-        text = f"{chunk.context}\n{chunk.text}" if chunk.context else chunk.text
-        np.testing.assert_array_equal(matrix[row], words.encode([headed(chunk.path, text)])[0])
+        np.testing.assert_array_equal(matrix[row], words.encode([encoder_text(chunk)])[0])
 
 
 def test_vectors_of_removed_chunks_are_not_among_the_rows(store, tmp_path):

@@ -67,7 +67,7 @@ class SourceConfig:
     describe: float | None = None
     """Chance that a code gets a comment of some words of its text; None takes ``data.describe``."""
     place: float | None = None
-    """Chance that a code stands below the names of its file and folder; None takes ``data.place``."""
+    """Chance that the names of its file and folder stand around a code; None takes ``data.place``."""
     max_rows: int = 0
     """Keep at most this many rows, chosen by seed; 0 keeps all."""
 
@@ -97,7 +97,7 @@ class DataConfig:
     describe: float = 0.0
     """Chance that a code gets a comment of half the words of its text, as documented code has one."""
     place: float = 0.0
-    """Chance that a code stands below the names of its file and folder, as every chunk does in a search.
+    """Chance that the names of its file and folder stand around a code, as around every chunk in a search.
     A row tells its place in the field ``path`` or in a GitHub ``url``."""
     hard_negatives: int = 0
     """Hard negatives of each pair that are encoded with it, from the field ``negatives`` of its row."""
@@ -238,7 +238,7 @@ class ValidationTask:
     hide_name: bool = False
     """Replace the defined name in the codes."""
     place: bool = False
-    """Text to code: each code stands below the names of its file and folder, as in a search."""
+    """Text to code: the names of its file and folder stand around each code, as in a search."""
     max_queries: int = 0
     """Use at most this many queries; 0 uses all. Candidates are cut to their codes and no others."""
 

@@ -19,7 +19,7 @@ from mose.data.describe import described
 from mose.data.pairs import Pair, Row, key_of, read_objects, read_rows
 from mose.data.rename import hide_defined_name, rename_frequent, skip_imports
 from mose.errors import DataError
-from mose.heading import headed
+from mose.framing import framed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +96,7 @@ class Source:
             code = hide_defined_name(code, rng, row.name)
         if describe < self.describe:
             code = described(code, description, row.language, rng)
-        return headed(row.path, code) if place < self.place else code
+        return framed(row.path, code) if place < self.place else code
 
 
 def _keys(group: str, *texts: str) -> frozenset[int]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from mose.errors import ConfigError
-from mose.heading import headed
+from mose.framing import frame
 from mose.search.sections import SECTION, sections
 from mose.search.splitting import break_line, split_lines
 from mose.syntax import Definition, definitions, has_grammar
@@ -80,16 +80,24 @@ def cut_by(language: str) -> str:
     return "tree-sitter" if has_grammar(language) else "lines"
 
 
-def embedding_text(chunk: Chunk, path: str = "") -> str:
-    r"""What the encoder reads: names of the file and its folder, the enclosing signatures, then the text.
+def embedding_frame(chunk: Chunk, path: str) -> tuple[str, str]:
+    """What stands above and below a chunk's text for the encoder: its place, the enclosing signatures, its names."""
+    above, below = frame(path, (chunk.symbol, *chunk.defines))
+    return f"{above}{chunk.context}\n" if chunk.context else above, below
+
+
+def embedding_text(chunk: Chunk, path: str) -> str:
+    r"""What the encoder reads: the chunk's text in its frame.
 
     Example:
         >>> methods = (f"    def m{n}(self):\n        {'x' * 500}" for n in range(3))
         >>> chunks = cut("class A(B):\n" + "\n".join(methods), "python")
-        >>> embedding_text(chunks[-1], "src/shop/cart.py").split("\n")[:3]
-        ['shop/cart', 'class A(B):', '    def m2(self):']
+        >>> lines = embedding_text(chunks[-1], "src/shop/cart.py").split("\n")
+        >>> lines[:3], lines[-1]
+        (['shop/cart', 'class A(B):', '    def m2(self):'], 'shop/cart A.m2 m2')
     """
-    return headed(path, f"{chunk.context}\n{chunk.text}" if chunk.context else chunk.text)
+    above, below = embedding_frame(chunk, path)
+    return f"{above}{chunk.text}{below}"
 
 
 def cut(text: str, language: str, config: ChunkerConfig | None = None) -> list[Chunk]:

@@ -293,7 +293,7 @@ def _store_files(
         tell(Progress("cut", num_done, len(plan.tasks)))
         if at_exit_0 is not None and len(ids):
             chunks = (chunk for file in batch if not file.same for chunk in file.chunks)
-            words = [[*chunk.context_words.split(), *chunk.text_words.split()] for chunk in chunks]
+            words = [[*chunk.frame_words.split(), *chunk.text_words.split()] for chunk in chunks]
             write_vectors(store, 0, at_exit_0.identity, np.array(ids), at_exit_0.encode_words(words))
     return num_new
 

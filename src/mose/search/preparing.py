@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mose.files import SourceFile, WalkLimits, read_source
-from mose.search.chunks import Chunk, ChunkerConfig, cut, cut_by, embedding_text
+from mose.search.chunks import Chunk, ChunkerConfig, cut, cut_by, embedding_frame
 from mose.search.wording import both_words, symbol_words
 
 DOUBTFUL_NS = 2_000_000_000
@@ -31,7 +31,7 @@ class CutChunk(NamedTuple):
     defines: str  # names, one a line
     text: str
     key: bytes  # of language and embedding text: equal keys have equal vectors
-    context_words: str  # words of the embedding text before the text itself
+    frame_words: str  # words of the embedding text around the text itself
     text_words: str  # words of the text, identifiers split
     whole_words: str  # identifiers of more than one part, whole
     symbol_words: str  # both forms of symbol and defines
@@ -93,8 +93,7 @@ def cut_file(root: Path, task: CutTask, limits: WalkLimits, config: ChunkerConfi
 
 
 def _prepare(chunk: Chunk, path: str) -> CutChunk:
-    embedded = embedding_text(chunk, path)
-    context = embedded.removesuffix(chunk.text)
+    above, below = embedding_frame(chunk, path)
     defines = "\n".join(chunk.defines)
     text_words, whole_words = both_words(chunk.text)
     return CutChunk(
@@ -106,8 +105,8 @@ def _prepare(chunk: Chunk, path: str) -> CutChunk:
         context=chunk.context,
         defines=defines,
         text=chunk.text,
-        key=embedding_key(chunk.language, embedded),
-        context_words=both_words(context)[0],
+        key=embedding_key(chunk.language, f"{above}{chunk.text}{below}"),
+        frame_words=both_words(above + below)[0],
         text_words=text_words,
         whole_words=whole_words,
         symbol_words=symbol_words(chunk.symbol, defines),

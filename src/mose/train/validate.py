@@ -16,7 +16,7 @@ from mose.config import DataConfig, ValidationConfig, ValidationTask
 from mose.data.pairs import key_of, read_objects, read_rows, text_of
 from mose.data.rename import hide_defined_name
 from mose.errors import DataError
-from mose.heading import headed
+from mose.framing import framed
 from mose.model.batch import TextBatch
 from mose.tokenizer import CodeTokenizer
 from mose.train.inputs import Side, in_text_order, mini_batches
@@ -94,7 +94,7 @@ _Loaded = tuple[list[str], list[str], list[tuple[str, str]], list[frozenset[int]
 
 def _pairs(task: ValidationTask, folder: Path) -> _Loaded:
     rows = read_rows(folder / task.file, languages=task.languages)
-    shown = [(headed(row.path, row.code) if task.place else row.code, row.language) for row in rows]
+    shown = [(framed(row.path, row.code) if task.place else row.code, row.language) for row in rows]
     codes = list(dict.fromkeys(shown))
     number = {code: position for position, code in enumerate(codes)}
     answers: dict[str, set[int]] = {}
