@@ -136,6 +136,25 @@ def test_six_steps_equal_three_and_three(
     assert [line["total"] for line in whole] == [line["total"] for line in parts]
 
 
+@pytest.mark.parametrize(
+    ("known", "warned"),
+    [
+        ({"architecture": "x86_64", "avx2": True}, True),
+        ({"architecture": "x86_64", "avx512_bf16": True}, False),
+        ({"architecture": "x86_64", "amx_bf16": True}, False),
+        ({"architecture": "aarch64"}, False),
+        ({}, False),
+    ],
+)
+def test_emulated_bfloat16_is_said_before_it_costs_hours(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: dict[str, object], warned: bool
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
+    finetune.run(make(run__steps=1, run__precision="bfloat16"))
+    warnings = log_of(tmp_path / "run", "warning")
+    assert len(warnings) == warned and all("float32" in line["what"] for line in warnings)
+
+
 def test_killed_process_resumes_exactly(make: Make, tmp_path: Path) -> None:
     finetune.run(make("whole"))
     config = make("killed", run__checkpoint_minutes=0.0)

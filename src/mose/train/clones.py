@@ -97,7 +97,7 @@ def _run(config: ClonesConfig, device: torch.device, world: World, tell: Callabl
         (folder / "config.toml").write_text(write_toml(config), encoding="utf8")
     if state is None:
         counts = {"train": _counts(train), "valid": _counts(valid)}
-        announce(log, counts, model, world, device)
+        announce(log, counts, model, world, device, config.run.precision)
         share_first(classifier.parameters(), world)
         preview = CloneBatches(train, config.data, size=config.batch.pairs, seed=seed + 1)
         look_before(learner, preview, log, None)

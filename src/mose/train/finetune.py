@@ -110,7 +110,7 @@ def _run(config: FinetuneConfig, device: torch.device, world: World, tell: Calla
         (folder / "config.toml").write_text(write_toml(config), encoding="utf8")
     if state is None:
         found = {source.name: {"units": len(source), "dropped": dict(source.dropped)} for source in sources}
-        announce(log, found, model, world, device)
+        announce(log, found, model, world, device, config.run.precision)
         if config.run.fit_heads and world.is_first:
             with autocast(config.run.precision, device):
                 cosines = fit_heads(model, fitting_texts(config, sources, tokenizer, config.run.fit_heads))

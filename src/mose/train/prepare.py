@@ -96,6 +96,20 @@ def autocast(precision: str, device: torch.device) -> contextlib.AbstractContext
     return contextlib.nullcontext()
 
 
+def emulates_bfloat16(capabilities: Mapping[str, object]) -> bool:
+    """True for a processor that has bfloat16 by emulation only, at a fraction of float32's speed.
+
+    Args:
+        capabilities: As ``torch.cpu.get_capabilities()`` gives them; empty where it cannot tell.
+
+    Example:
+        >>> emulates_bfloat16({"architecture": "x86_64", "avx2": True, "avx512_bf16": False, "amx_bf16": False})
+        True
+    """
+    native = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
+    return capabilities.get("architecture") == "x86_64" and not native
+
+
 def check_same(config: FinetuneConfig | ClonesConfig, folder: Path) -> None:
     """Nothing if the run in the folder was started with these settings.
 
@@ -169,9 +183,14 @@ def code_vectors(config: FinetuneConfig, sources: list[Source]) -> dict[str, NDA
 
 
 def announce(
-    log: Log, sources: Mapping[str, Mapping[str, object]], model: MoseModel, world: World, device: torch.device
+    log: Log,
+    sources: Mapping[str, Mapping[str, object]],
+    model: MoseModel,
+    world: World,
+    device: torch.device,
+    precision: str,
 ) -> None:
-    """First line of the log: what there is of each source of data, parameters, machine."""
+    """First lines of the log: what there is of each source of data, parameters, machine, and what makes it slow."""
     log.write(
         event="start",
         sources=sources,
@@ -183,6 +202,13 @@ def announce(
         threads=torch.get_num_threads(),
         torch=torch.__version__,
     )
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)  # torch 2.13 and newer
+    if device.type == "cpu" and precision == "bfloat16" and emulates_bfloat16(capabilities()):
+        log.write(
+            event="warning",
+            what="run.precision = bfloat16, which this processor only emulates: float32 is several times faster here",
+            remedy='Start the run anew with run.precision = "float32".',
+        )
 
 
 def schedule_of(config: FinetuneConfig | ClonesConfig) -> Schedule:
