@@ -64,6 +64,23 @@ def repo_search() -> str:
     return markdown(["", "all", "architecture", "semantic", "symbol", "all, best package left out", "p50 ms"], rows)
 
 
+def untrained() -> str:
+    """Repository search before and after training, the same ranking and the same reading of the chunks."""
+    before, after = latest("untrained-repo-search")["rows"], latest("repo-search")["rows"]
+    names = [name for name in after if "alone" in name or "fused, signals" in name or "exit 0, signals" in name]
+    names = [name for name in [*names, "cascade, cold tree"] if name != "words alone"]
+    rows = [
+        [
+            name,
+            f"{before[name]['all']:.3f}",
+            f"{after[name]['all']:.3f}",
+            f"{after[name]['all'] - before[name]['all']:+.3f}",
+        ]
+        for name in names
+    ]
+    return markdown(["", "untrained", "shipped", "difference"], rows)
+
+
 def packages() -> str:
     chosen = latest("repo-search")["rows"]
     systems = ["BM25, 50-line chunks", "words, exit 0, signals", "fused, signals: all deep", "cascade, cold tree"]
@@ -184,6 +201,7 @@ def switches() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "readme": readme,
     "repo-search": repo_search,
+    "repo-search-untrained": untrained,
     "packages": packages,
     "search-speed": search_speed,
     "encoder": encoder,
