@@ -126,7 +126,13 @@ def main() -> None:
         print(name.ljust(34) + "".join(f"{c[0]:.3f} ({c[1]:+.3f})".rjust(16) if c else " " * 16 for c in cells))
     write_result(
         "switches",
-        {"steps": given.steps, "pairs": config.batch.pairs, "queries": len(pooled(plain, exits[-1])), "rows": rows},
+        {
+            "steps": given.steps,
+            "pairs": config.batch.pairs,
+            "precision": config.run.precision,
+            "queries": len(pooled(plain, exits[-1])),
+            "rows": rows,
+        },
     )
 
 
