@@ -35,7 +35,7 @@ SWITCHES: dict[str, dict[str, Any]] = {
     "last exit alone": {"loss.exit_weights": (0.0, 0.0, 0.0, 0.0, 1.0)},
     "heavier last exit": {"loss.exit_weights": (0.0, 1 / 3, 1 / 2, 2 / 3, 2.0)},
     "heavier exit 3": {"loss.exit_weights": (0.0, 1 / 3, 1.5, 2 / 3, 1.0)},
-    "queue of 1,024": {"loss.queue": 1024},
+    "queue of 1,024": {"loss.queue": 1024, "loss.queue_momentum": 0.0},
     "queue of 1,024 of a slow copy": {"loss.queue": 1024, "loss.queue_momentum": 0.99},
     "two hard negatives a row": {"data.hard_negatives": 2},
     "sources mixed in a batch": {"batch.mixed": True},

@@ -174,8 +174,9 @@ class LossConfig:
     """Weight of each of those terms, relative to the full width."""
     queue: int = 0
     """Codes of earlier batches kept as extra negatives; 0 keeps none."""
-    queue_momentum: float = 0.0
-    """Share of the old weights in the slow copy that fills the queue; 0 queues the batch's own vectors."""
+    queue_momentum: float = 0.99
+    """Share of the old weights in the slow copy that fills the queue; 0 queues the batch's own vectors, which did much
+    harm at the rates of a short run (docs/log.md)."""
 
     def __post_init__(self) -> None:
         _require(self.scale_limit >= self.scale_start > 0, "loss.scale_start", self.scale_start, "0 to limit")
