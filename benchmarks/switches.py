@@ -71,11 +71,13 @@ def with_negatives(config: FinetuneConfig, work: Path) -> FinetuneConfig:
     """Each source of texts reads its file with the hard negatives that the start model finds in it."""
     sources = []
     for source in config.data.sources:
-        out = (work / "negatives" / source.file).resolve()
-        if source.task == "text-code" and not out.exists():
-            out.parent.mkdir(parents=True, exist_ok=True)
-            mine_hard_negatives(config.start.folder, Path(config.data.folder) / source.file, out)
-        sources.append(dataclasses.replace(source, file=str(out)) if source.task == "text-code" else source)
+        if source.task == "text-code":
+            out = (work / "negatives" / source.file).resolve()
+            if not out.exists():
+                out.parent.mkdir(parents=True, exist_ok=True)
+                mine_hard_negatives(config.start.folder, Path(config.data.folder) / source.file, out)
+            source = dataclasses.replace(source, file=str(out))
+        sources.append(source)
     return dataclasses.replace(config, data=dataclasses.replace(config.data, sources=tuple(sources)))
 
 

@@ -25,12 +25,17 @@ SMALL = HERE.parent / "checkpoints" / "small"
 FILES = (HERE.parent / "README.md", HERE.parent / "docs" / "benchmarks.md")
 
 
-def latest(name: str) -> dict[str, Any]:
-    """The newest result of a benchmark."""
+def results(name: str) -> list[dict[str, Any]]:
+    """The results of a benchmark, newest first; there is one at least."""
     found = [json.loads(path.read_text(encoding="utf8")) for path in HERE.glob(f"results/{name}-*.json")]
     if not found:
         raise SystemExit(f"no result of {name} in {HERE / 'results'}")
-    return max(found, key=lambda result: (result["date"], result["commit"]))
+    return sorted(found, key=lambda result: (result["date"], result["commit"]), reverse=True)
+
+
+def latest(name: str) -> dict[str, Any]:
+    """The newest result of a benchmark."""
+    return results(name)[0]
 
 
 def markdown(head: list[str], rows: list[list[str]]) -> str:
@@ -67,8 +72,8 @@ def repo_search() -> str:
 def untrained() -> str:
     """Repository search before and after training, the same ranking and the same reading of the chunks."""
     before, after = latest("untrained-repo-search")["rows"], latest("repo-search")["rows"]
-    names = [name for name in after if "alone" in name or "fused, signals" in name or "exit 0, signals" in name]
-    names = [name for name in [*names, "cascade, cold tree"] if name != "words alone"]
+    left_out = ("BM25, 50-line chunks", "words alone", "words, signals", "fused, no signals")
+    names = [name for name in after if name not in left_out]
     rows = [
         [
             name,
@@ -182,11 +187,10 @@ def step_time() -> str:
 
 def switches() -> str:
     """Every run's rows below the plain recipe that they are compared with: another processor gives another one."""
-    results = [json.loads(path.read_text(encoding="utf8")) for path in HERE.glob("results/switches-*.json")]
-    results.sort(key=lambda result: (result["date"], result["commit"]), reverse=True)
-    exits = list(results[0]["rows"]["plain"])
+    found = results("switches")
+    exits = list(found[0]["rows"]["plain"])
     lines = []
-    for result in results:
+    for result in found:
         for name, row in result["rows"].items():
             cells = (row.get(one) for one in exits)
             told = f"{name} ({result.get('precision', 'bfloat16')})" if name == "plain" else name

@@ -44,8 +44,7 @@ def add(verbs: Any, new_verb: Callable[..., argparse.ArgumentParser]) -> None:
     )
     verb.add_argument("--skip-missing", action="store_true", help="leave out packages that cannot be fetched")
     verb.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default: 2)")
-    verb.add_argument("--quiet", action="store_true", help="no progress")
-    verb.add_argument("--json", action="store_true", help="print the counts as a JSON object")
+    _add_output(verb)
     verb = new_verb(
         actions,
         "negatives",
@@ -73,5 +72,9 @@ def add(verbs: Any, new_verb: Callable[..., argparse.ArgumentParser]) -> None:
     )
     verb.add_argument("--count", type=int, default=4, metavar="N", help="negatives of a row, at most (default: 4)")
     verb.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
+    _add_output(verb)
+
+
+def _add_output(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--quiet", action="store_true", help="no progress")
     verb.add_argument("--json", action="store_true", help="print the counts as a JSON object")
