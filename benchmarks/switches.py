@@ -23,7 +23,7 @@ from self_distillation import Ranks, interval, kept, measure, tasks_and_start
 from mose.config import FinetuneConfig, read_toml
 from mose.model.checkpoint import load_model
 from mose.train.finetune import parse_overrides, run
-from mose.train.hard_negatives import mine_hard_negatives
+from mose.train.hard_negatives import MiningConfig, mine_hard_negatives
 
 SWITCHES: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -68,14 +68,16 @@ def changed(config: FinetuneConfig, changes: dict[str, Any]) -> FinetuneConfig:
 
 
 def with_negatives(config: FinetuneConfig, work: Path) -> FinetuneConfig:
-    """Each source of texts reads its file with the hard negatives that the start model finds in it."""
+    """Each source of texts reads its file with the hard negatives that the start model's exit 0 finds in it."""
     sources = []
     for source in config.data.sources:
         if source.task == "text-code":
             out = (work / "negatives" / source.file).resolve()
             if not out.exists():
                 out.parent.mkdir(parents=True, exist_ok=True)
-                mine_hard_negatives(config.start.folder, Path(config.data.folder) / source.file, out)
+                mine_hard_negatives(
+                    config.start.folder, Path(config.data.folder) / source.file, out, MiningConfig(exit_layer=0)
+                )
             source = dataclasses.replace(source, file=str(out))
         sources.append(source)
     return dataclasses.replace(config, data=dataclasses.replace(config.data, sources=tuple(sources)))

@@ -88,3 +88,15 @@ def test_the_whole_command(mose, ladder: Path, tmp_path: Path) -> None:  # type:
     assert code != 0 and "ranks of hard negatives" in error and "(9, 3)" in error
     code, _, error = mose("pairs", "negatives", ladder, tmp_path / "none.jsonl", "--out", out)
     assert code != 0 and "none.jsonl" in error
+    code, _, error = mose(*command, "--exit", 7)
+    assert code != 0 and "no weights for exit 7" in error and "--exit 4" in error
+
+
+def test_exit_0_looks_without_the_blocks(ladder: Path, data_folder: Path, tmp_path: Path) -> None:
+    def negatives(exit_layer: int | None) -> str:
+        config = MiningConfig(first_rank=0, last_rank=3, margin=2.0, exit_layer=exit_layer)
+        mine_hard_negatives(ladder, data_folder / "train.jsonl", tmp_path / "b.jsonl", config)
+        return (tmp_path / "b.jsonl").read_text()
+
+    deepest = load_model(ladder).settings.exits[-1]
+    assert negatives(None) == negatives(deepest) != negatives(0)

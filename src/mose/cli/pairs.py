@@ -49,6 +49,7 @@ def negatives(arguments: Arguments) -> int:
         last_rank=arguments.last_rank,
         margin=arguments.margin,
         count=arguments.count,
+        exit_layer=arguments.exit,
     )
     with ProgressBar(quiet=arguments.quiet) as tell:
         counts = mine_hard_negatives(

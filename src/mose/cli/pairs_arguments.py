@@ -52,7 +52,7 @@ def add(verbs: Any, new_verb: Callable[..., argparse.ArgumentParser]) -> None:
         "give each row codes near its query that do not answer it (needs mose[train])",
         "mose pairs negatives ladder/ DATA/csn/train.jsonl.xz --out DATA/csn/train-hard.jsonl.xz",
     )
-    verb.add_argument("model", type=Path, metavar="MODEL", help="model folder; its deepest exit looks for them")
+    verb.add_argument("model", type=Path, metavar="MODEL", help="model folder that looks for them")
     verb.add_argument("pairs", type=Path, metavar="PAIRS", help="pairs of text and code, as JSON lines")
     verb.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write: .jsonl or .jsonl.xz")
     verb.add_argument(
@@ -71,6 +71,12 @@ def add(verbs: Any, new_verb: Callable[..., argparse.ArgumentParser]) -> None:
         help="a negative's cosine is at most this share of the answer's (default: 0.95)",
     )
     verb.add_argument("--count", type=int, default=4, metavar="N", help="negatives of a row, at most (default: 4)")
+    verb.add_argument(
+        "--exit",
+        type=int,
+        metavar="K",
+        help="exit that looks for them; 0 reads thousands of rows a second (default: the deepest)",
+    )
     verb.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
     _add_output(verb)
 
