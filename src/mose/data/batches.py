@@ -30,6 +30,9 @@ class PairBatch:
     """Name of the source, "mixed" if there are several."""
     pairs: tuple[Pair, ...]
 
+    def __len__(self) -> int:
+        return len(self.pairs)
+
 
 class PairBatches:
     """Endless batches; the whole batch is the same on every process of a run.

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mose.config import ClonesConfig, read_toml, write_toml
+from mose.config import ClonesConfig, read_toml
 from mose.data.clones import CloneBatches, ClonePairs, read_clone_pairs
 from mose.errors import ConfigError
 from mose.evaluate.adaptive import Point, fit_temperature, lowest_confidence, probability, sweep
@@ -28,12 +28,10 @@ from mose.model.detector import CloneDetector, load_classifier, pair_margins
 from mose.model.pair_batch import native_template, split_template
 from mose.tokenizer import CodeTokenizer
 from mose.train.clone_learner import CloneLearner
-from mose.train.distributed import World, join_world, leave_world, share_first, wait_for_all
-from mose.train.loop import Log, Progress, fit
-from mose.train.optim import build_optimizer
-from mose.train.prepare import announce, check_same, choose_device, look_before, rounded, schedule_of, start_model
-from mose.train.saving import restore, saver
-from mose.train.state import complete_checkpoints, load_state
+from mose.train.distributed import World, share_first, wait_for_all
+from mose.train.loop import Progress
+from mose.train.prepare import announce, joined, look_before, rounded, start_model
+from mose.train.run_folder import RunFolder
 
 __all__ = ["CloneDetector", "calibrate", "curve", "load_classifier", "run"]
 
@@ -64,71 +62,45 @@ def run(
     """
     if not isinstance(config, ClonesConfig):
         config = read_toml(config, ClonesConfig, overrides=overrides)
-    if config.run.threads:
-        torch.set_num_threads(config.run.threads)
-    device = choose_device(config.run.device)
-    world = join_world(device)
-    try:
+    with joined(config.run) as (device, world):
         return _run(config, device, world, tell)
-    finally:
-        leave_world(world)
 
 
 def _run(config: ClonesConfig, device: torch.device, world: World, tell: Callable[[str], None] | None) -> Path:
-    folder, seed = Path(config.run.folder), config.run.seed
+    seed = config.run.seed
     train, valid = (read_clone_pairs(files, config.data) for files in (config.data.train, config.data.valid))
     if config.validation.max_pairs:
         valid = valid.at_most(config.validation.max_pairs, np.random.default_rng([seed, 3]))
     batches = CloneBatches(train, config.data, size=config.batch.pairs, seed=seed)
-    checkpoints = complete_checkpoints(folder / "checkpoints")
-    state = load_state(checkpoints[-1]) if checkpoints else None
-    if state is not None:
-        check_same(config, folder)
+    folder = RunFolder(config, world, tell)
+    state = folder.state
     model = start_model(config) if state is None else state.model
     pairs = pair_settings(config, model.settings.block, model.settings.max_positions)
     tokenizer = CodeTokenizer.load(config.start.folder)
     classifier = PairClassifier(model, pairs.features)
     torch.nn.Module.to(classifier, device)
     learner = CloneLearner(classifier, tokenizer, pairs, config, world=world, device=device)
-    log = Log(folder / "log.jsonl" if world.is_first else None, tell if world.is_first else None)
     judge = _Judge(learner, tokenizer, valid, pairs, config)
-    if world.is_first:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.toml").write_text(write_toml(config), encoding="utf8")
+    folder.begin()
     if state is None:
         counts = {"train": _counts(train), "valid": _counts(valid)}
-        announce(log, counts, model, world, device, config.run.precision)
+        announce(folder.log, counts, model, world, device, config.run.precision)
         share_first(classifier.parameters(), world)
         preview = CloneBatches(train, config.data, size=config.batch.pairs, seed=seed + 1)
-        look_before(learner, preview, log, None)
-    layers = model.settings.num_layers
-    optimizer = build_optimizer(learner.named_trained(), config.optimizer, num_layers=layers)
-    progress = Progress() if state is None else restore(state, learner, optimizer, batches)
-    if state is not None:
-        log.write(event="resumed", step=progress.step, checkpoint=str(checkpoints[-1]))
+        look_before(learner, preview, folder.log, None)
 
-    def write(out: Path) -> None:
+    def write(out: Path, _: Progress) -> None:
         save_classifier(classifier, judge.settings(), out, companions=Path(config.start.folder))
 
-    fit(
-        learner,
-        batches,
-        optimizer,
-        schedule_of(config),
-        progress,
-        validate=judge.validate,
-        save=saver(config, learner, optimizer, batches, log, world, write_best=write),
-        log=log,
-        world=world,
-        size_of=len,
-    )
+    before = 0 if state is None else state.progress.step
+    progress = folder.train(learner, batches, validate=judge.validate, write=write)
     if world.is_first:
-        if state is not None and progress.step == state.progress.step:
+        if progress.step == before:
             judge.validate()  # nothing was left to train
-        write(folder / "model")
-        log.write(event="adaptive", **judge.summary())
+        write(folder.path / "model", progress)
+        folder.log.write(event="adaptive", **judge.summary())
     wait_for_all(world)
-    return folder / "model"
+    return folder.path / "model"
 
 
 def pair_settings(config: ClonesConfig, block: str, max_positions: int) -> PairSettings:

@@ -19,33 +19,29 @@ from typing import Any
 
 import torch
 
-from mose.config import FinetuneConfig, read_toml, write_toml
+from mose.config import FinetuneConfig, read_toml
 from mose.data.batches import PairBatches
 from mose.data.sources import open_sources
 from mose.errors import ConfigError, MoseError
 from mose.model.checkpoint import save_model
 from mose.tokenizer import CodeTokenizer
 from mose.train.card import model_card
-from mose.train.distributed import World, join_world, leave_world, merge, share_first, wait_for_all
+from mose.train.distributed import World, merge, share_first, wait_for_all
 from mose.train.fit_heads import fit_heads
 from mose.train.learner import RetrievalLearner
-from mose.train.loop import Log, Progress, Validate, fit, mean_by_exit
-from mose.train.optim import build_optimizer
+from mose.train.loop import Progress, Validate, mean_by_exit
 from mose.train.prepare import (
     announce,
     autocast,
-    check_same,
-    choose_device,
     code_vectors,
     fitting_texts,
+    joined,
     look_before,
     rounded,
-    schedule_of,
     start_model,
 )
 from mose.train.rotate_heads import rotate_heads
-from mose.train.saving import restore, saver
-from mose.train.state import complete_checkpoints, load_state
+from mose.train.run_folder import RunFolder
 from mose.train.validate import RetrievalTask, evaluate_tasks, load_tasks
 
 
@@ -72,25 +68,16 @@ def run(
     """
     if not isinstance(config, FinetuneConfig):
         config = read_toml(config, FinetuneConfig, overrides=overrides)
-    if config.run.threads:
-        torch.set_num_threads(config.run.threads)
-    device = choose_device(config.run.device)
-    world = join_world(device)
-    try:
+    with joined(config.run) as (device, world):
         return _run(config, device, world, tell)
-    finally:
-        leave_world(world)
 
 
 def _run(config: FinetuneConfig, device: torch.device, world: World, tell: Callable[[str], None] | None) -> Path:
-    folder = Path(config.run.folder)
     seed, mixed = config.run.seed, config.batch.mixed
     sources = open_sources(config.data, batch_pairs=config.batch.pairs, mixed=mixed, seed=seed)
     tasks = load_tasks(config.validation, config.data, seed=seed, skip_missing=config.data.skip_missing)
-    checkpoints = complete_checkpoints(folder / "checkpoints")
-    state = load_state(checkpoints[-1]) if checkpoints else None
-    if state is not None:
-        check_same(config, folder)
+    folder = RunFolder(config, world, tell)
+    log = folder.log
     batches = PairBatches(
         sources,
         pairs=config.batch.pairs,
@@ -99,16 +86,13 @@ def _run(config: FinetuneConfig, device: torch.device, world: World, tell: Calla
         vectors=code_vectors(config, sources),
         neighbours=config.batch.neighbours,
     )
-    model = start_model(config) if state is None else state.model
+    model = start_model(config) if folder.state is None else folder.state.model
     tokenizer = CodeTokenizer.load(config.start.folder)
     torch.nn.Module.to(model, device)
     learner = RetrievalLearner(model, tokenizer, config, world=world, device=device)
-    log = Log(folder / "log.jsonl" if world.is_first else None, tell if world.is_first else None)
     validate = _validator(tasks, learner, tokenizer, world)
-    if world.is_first:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.toml").write_text(write_toml(config), encoding="utf8")
-    if state is None:
+    folder.begin()
+    if folder.state is None:
         found = {source.name: {"units": len(source), "dropped": dict(source.dropped)} for source in sources}
         announce(log, found, model, world, device, config.run.precision)
         if config.run.fit_heads and world.is_first:
@@ -118,43 +102,19 @@ def _run(config: FinetuneConfig, device: torch.device, world: World, tell: Calla
         share_first(model.parameters(), world)
         preview = PairBatches(sources, pairs=config.batch.pairs, seed=seed + 1, mixed=mixed)
         look_before(learner, preview, log, validate if config.validation.every else None)
-    layers = model.settings.num_layers
-    optimizer = build_optimizer(learner.named_trained(), config.optimizer, num_layers=layers)
-    progress = Progress() if state is None else restore(state, learner, optimizer, batches)
-    if state is not None:
-        log.write(event="resumed", step=progress.step, checkpoint=str(checkpoints[-1]))
 
-    def write(out: Path) -> None:
+    def write(out: Path, progress: Progress) -> None:
         save_model(model, out, companions=config.start.folder, card=model_card(config, progress))
 
-    fit(
-        learner,
-        batches,
-        optimizer,
-        schedule_of(config),
-        progress,
-        validate=validate,
-        save=saver(
-            config,
-            learner,
-            optimizer,
-            batches,
-            log,
-            world,
-            write_best=write,
-        ),
-        log=log,
-        world=world,
-        size_of=lambda batch: len(batch.pairs),
-    )
+    progress = folder.train(learner, batches, validate=validate, write=write)
     if world.is_first:
         if config.run.rotate_heads:
             texts = fitting_texts(config, sources, tokenizer, config.run.rotate_heads)
             shares = rotate_heads(model, texts)
             log.write(event="heads rotated", share={str(w): round(share, 4) for w, share in shares.items()})
-        write(folder / "model")
+        write(folder.path / "model", progress)
     wait_for_all(world)
-    return folder / "model"
+    return folder.path / "model"
 
 
 def _validator(

@@ -144,13 +144,12 @@ def fit(
     save: Save,
     log: Log,
     world: World,
-    size_of: Callable[[Any], int],
 ) -> Progress:
     """Train from ``progress.step`` to ``schedule.steps``.
 
     Args:
         learner: Computes gradients.
-        batches: Position must agree with ``progress``.
+        batches: Position must agree with ``progress``; ``len`` of a batch is its number of items.
         optimizer: Over the learner's parameters.
         schedule: Steps, rates, intervals.
         progress: Changed in place.
@@ -158,7 +157,6 @@ def fit(
         save: Writes a checkpoint.
         log: Takes one line per step, validation and end.
         world: This process's place.
-        size_of: Items of a batch.
 
     Returns:
         ``progress``.
@@ -179,7 +177,7 @@ def fit(
             elapsed = perf_counter() - start
             progress.step += 1
             progress.seconds += elapsed
-            progress.seen += size_of(batch)
+            progress.seen += len(batch)
             if progress.step % schedule.log_every == 0:
                 remaining = progress.seconds / progress.step * (schedule.steps - progress.step)
                 log.write(
@@ -190,7 +188,7 @@ def fit(
                     rate_share=round(share, 4),
                     **{name: round(term, 4) for name, term in terms.items()},
                     seconds=round(elapsed, 2),
-                    per_second=round(size_of(batch) / elapsed, 1),
+                    per_second=round(len(batch) / elapsed, 1),
                     remaining_seconds=round(remaining),
                 )
             ended = progress.step == schedule.steps

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from mose.config import ClonesConfig, FinetuneConfig, StartConfig, from_values
+from mose.config import ClonesConfig, FinetuneConfig, RunConfig, StartConfig, from_values
 from mose.data.batches import PairBatches
 from mose.data.sources import Source
 from mose.errors import ConfigError
@@ -25,7 +25,7 @@ from mose.model.encoder import MoseModel
 from mose.model.heads import add_heads, narrow_heads
 from mose.model.settings import ModelSettings
 from mose.tokenizer import CodeTokenizer
-from mose.train.distributed import World
+from mose.train.distributed import World, join_world, leave_world
 from mose.train.inputs import mini_batches, sides_of
 from mose.train.loop import Batches, Checked, Log, Schedule, Validate, mean_by_exit, require_finite
 
@@ -87,6 +87,23 @@ def choose_device(name: str) -> torch.device:
         torch.cuda.set_device(local)
         return local
     return torch.device("cpu")
+
+
+@contextlib.contextmanager
+def joined(config: RunConfig) -> Iterator[tuple[torch.device, World]]:
+    """Device and world of this process while it trains; its threads are set.
+
+    Raises:
+        ConfigError: A GPU is asked for and there is none.
+    """
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    device = choose_device(config.device)
+    world = join_world(device)
+    try:
+        yield device, world
+    finally:
+        leave_world(world)
 
 
 def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager[Any]:
