@@ -6,6 +6,7 @@ For every seed, with equal steps and data: "multi" trains all exits; "only_k" tr
 "control" is the run of the deepest exit alone with linear heads fitted to it afterwards; "untrained" is the
 ladder before training, heads fitted likewise. Intervals: paired bootstrap over queries, each query's value
 averaged over the seeds. What a run measured is kept in --work, so that the command goes on where it stopped.
+``--exits 4`` makes separate runs for some exits alone: a longer training is affordable so.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from results import write_result
 
-from mose.config import FinetuneConfig, read_toml
+from mose.config import FinetuneConfig, read_toml, write_toml
 from mose.data.sources import open_sources
 from mose.evaluate.significance import bootstrap_interval
 from mose.model.checkpoint import load_model
@@ -62,11 +63,14 @@ def one_exit(exits: tuple[int, ...], chosen: int) -> list[float]:
     return [1.0 if one == chosen else 0.0 for one in exits]
 
 
-def runs_of_seed(config: FinetuneConfig, seed: int, work: Path, tasks: list[RetrievalTask]) -> dict[str, Ranks]:
+def runs_of_seed(
+    config: FinetuneConfig, seed: int, work: Path, tasks: list[RetrievalTask], apart: list[int]
+) -> dict[str, Ranks]:
+    """Variant -> ranks of one seed; ``apart``: the exits that get a run of their own."""
     exits = tuple(start_model(config).settings.exits)
     found: dict[str, Ranks] = {}
     variants: dict[str, dict[str, Any]] = {"multi": {}}
-    for one in (one for one in exits if one > 0):  # exit 0 shares no weight: one run or many, it is the same
+    for one in apart:
         off = {
             "exit_weights": tuple(one_exit(exits, one)),
             "distill_rows": 0.0,
@@ -84,12 +88,23 @@ def runs_of_seed(config: FinetuneConfig, seed: int, work: Path, tasks: list[Retr
         found[name] = kept(
             work / f"{name}_{seed}.npz", lambda changed=changed: measure(load_model(run(changed)), tasks, config)
         )
-    # The run of the deepest exit alone, heads fitted to it afterwards.
-    last = work / f"only_{exits[-1]}_{seed}" / "model"
-    found["control"] = kept(
-        work / f"control_{seed}.npz", lambda: measure(with_fitted_heads(load_model(last), config), tasks, config)
-    )
+    if exits[-1] in apart:
+        # The run of the deepest exit alone, heads fitted to it afterwards.
+        last = work / f"only_{exits[-1]}_{seed}" / "model"
+        found["control"] = kept(
+            work / f"control_{seed}.npz", lambda: measure(with_fitted_heads(load_model(last), config), tasks, config)
+        )
     return found
+
+
+def opened(work: Path, config: FinetuneConfig) -> Path:
+    """The folder for what was measured; refused where that was measured with other settings."""
+    file, text = work / "config.toml", write_toml(config)
+    if file.exists() and file.read_text(encoding="utf8") != text:
+        raise SystemExit(f"{work} holds runs with other settings (see {file}): name another --work")
+    work.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf8")
+    return work
 
 
 def kept(path: Path, measured: Callable[[], Ranks]) -> Ranks:
@@ -114,37 +129,42 @@ def pooled(seeds: list[dict[str, Ranks]], variant: str, exit_layer: int) -> NDAr
     return np.mean(per_seed, axis=0)
 
 
+def told(value: float | tuple[float, float, float]) -> str:
+    """A mean, or a difference with its interval."""
+    return f"{value:.3f}" if isinstance(value, float) else "{:+.3f} [{:+.3f}, {:+.3f}]".format(*value)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config")
     parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--exits", type=int, nargs="+", help="those with a run of their own (default: all)")
     parser.add_argument("--work", default="runs/self_distillation")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     given = parser.parse_args()
     overrides = {"run.steps": given.steps, **parse_overrides(given.set)}
     config = read_toml(given.config, FinetuneConfig, overrides=overrides)
     tasks, model = tasks_and_start(config)
+    # Exit 0 shares no weight with the others: one run or many, it is the same.
     exits = [one for one in model.settings.exits if one > 0]
+    apart = given.exits or exits
+    work = opened(Path(given.work), config)
     untrained = measure(with_fitted_heads(model, config), tasks, config)
-    seeds = [{**runs_of_seed(config, seed, Path(given.work), tasks), "untrained": untrained} for seed in given.seeds]
+    seeds = [{**runs_of_seed(config, seed, work, tasks, apart), "untrained": untrained} for seed in given.seeds]
     rows = []
-    for one in exits:
-        row: dict[str, Any] = {"exit": one}
-        for name in ("untrained", "control", f"only_{one}", "multi"):
-            row["single" if name.startswith("only") else name] = float(pooled(seeds, name, one).mean())
-        for name, rival in (("multi_minus_single", f"only_{one}"), ("multi_minus_control", "control")):
-            row[name] = interval(pooled(seeds, "multi", one) - pooled(seeds, rival, one))
+    for one in apart:
+        runs = {"untrained": "untrained", "control": "control", "single": f"only_{one}", "multi": "multi"}
+        values = {name: pooled(seeds, run, one) for name, run in runs.items() if run in seeds[0]}
+        row: dict[str, Any] = {"exit": one, **{name: float(found.mean()) for name, found in values.items()}}
+        for rival in [name for name in ("single", "control") if name in values]:
+            row[f"multi_minus_{rival}"] = interval(values["multi"] - values[rival])
         rows.append(row)
-    print("exit  untrained  control  single  multi   multi-single [95 %]        multi-control [95 %]")
     for row in rows:
-        intervals = [
-            "{:+.3f} [{:+.3f}, {:+.3f}]".format(*row[k]) for k in ("multi_minus_single", "multi_minus_control")
-        ]
-        numbers = "  ".join(f"{row[k]:7.3f}" for k in ("untrained", "control", "single", "multi"))
-        print(f"{row['exit']:4d}  {numbers}   {intervals[0]}   {intervals[1]}")
+        print(", ".join(f"{name} {value if name == 'exit' else told(value)}" for name, value in row.items()))
+    name = "self_distillation" if apart == exits else f"exits-{'-'.join(map(str, apart))}-self_distillation"
     write_result(
-        "self_distillation",
+        name,
         {
             "steps": given.steps,
             "seeds": given.seeds,

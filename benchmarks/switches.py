@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from results import write_result
-from self_distillation import Ranks, interval, kept, measure, tasks_and_start
+from self_distillation import Ranks, interval, kept, measure, opened, tasks_and_start
 
 from mose.config import FinetuneConfig, read_toml
 from mose.model.checkpoint import load_model
@@ -115,7 +115,8 @@ def main() -> None:
     tasks, _ = tasks_and_start(config)
     config = changed(config, {"validation.every": 0, "validation.tasks": ()})
     names = ["plain", *(name for name in given.only if name != "plain")]
-    found = {name: measured(config, name, given.work, tasks) for name in names}
+    work = opened(given.work, config)
+    found = {name: measured(config, name, work, tasks) for name in names}
     plain = found["plain"]
     rows = {
         name: {
