@@ -43,6 +43,16 @@ class ConfigError(MoseError, ValueError):
     """A setting that contradicts another or lies outside its range."""
 
 
+def require(condition: bool, what: str, got: object, allowed: str) -> None:
+    """Nothing where a setting keeps a condition.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    if not condition:
+        raise ConfigError(what, got=got, allowed=allowed)
+
+
 class ModelError(MoseError):
     """A model folder that is missing, incomplete, damaged or not the one expected."""
 

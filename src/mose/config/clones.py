@@ -9,12 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from mose.config.finetune import OptimizerConfig, RunConfig, StartConfig
-from mose.errors import ConfigError
-
-
-def _require(condition: bool, what: str, got: object, allowed: str) -> None:
-    if not condition:
-        raise ConfigError(what, got=got, allowed=allowed)
+from mose.errors import require
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +22,7 @@ class CloneFiles:
     """JSON lines with the codes. Ids must differ over all of them."""
 
     def __post_init__(self) -> None:
-        _require(len(self.codes) > 0, f"codes of {self.pairs}", 0, "at least one file")
+        require(len(self.codes) > 0, f"codes of {self.pairs}", 0, "at least one file")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +50,7 @@ class ClonesDataConfig:
 
     def __post_init__(self) -> None:
         for key in ("swap", "rename", "hide_name"):
-            _require(0 <= getattr(self, key) <= 1, f"data.{key}", getattr(self, key), "0 to 1")
+            require(0 <= getattr(self, key) <= 1, f"data.{key}", getattr(self, key), "0 to 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +67,7 @@ class ClassifierConfig:
     states of the two codes differ, which is learned in far fewer steps."""
 
     def __post_init__(self) -> None:
-        _require(self.max_tokens >= 8, "classifier.max_tokens", self.max_tokens, "8 or more")
+        require(self.max_tokens >= 8, "classifier.max_tokens", self.max_tokens, "8 or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +80,7 @@ class ClonesBatchConfig:
     """Padded tokens run through the encoder at once."""
 
     def __post_init__(self) -> None:
-        _require(self.pairs >= 1, "batch.pairs", self.pairs, "1 or more")
+        require(self.pairs >= 1, "batch.pairs", self.pairs, "1 or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +94,7 @@ class ClonesLossConfig:
     def __post_init__(self) -> None:
         weights = self.exit_weights
         fits = weights is None or (min(weights, default=0) >= 0 and max(weights, default=0) > 0)
-        _require(fits, "loss.exit_weights", weights, "numbers from 0, at least one above 0")
+        require(fits, "loss.exit_weights", weights, "numbers from 0, at least one above 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,8 +109,8 @@ class ClonesValidationConfig:
     """Share of the deepest exit's F1 that the adaptive exit must keep."""
 
     def __post_init__(self) -> None:
-        _require(self.max_pairs >= 0, "validation.max_pairs", self.max_pairs, "0 or more")
-        _require(0 < self.keep <= 1, "validation.keep", self.keep, "above 0, at most 1")
+        require(self.max_pairs >= 0, "validation.max_pairs", self.max_pairs, "0 or more")
+        require(0 < self.keep <= 1, "validation.keep", self.keep, "above 0, at most 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,9 +132,9 @@ class ClonesConfig:
             ("run.fit_heads", self.run.fit_heads, 0),
             ("run.rotate_heads", self.run.rotate_heads, 0),
         ):
-            _require(got == allowed, f"{name}: clone detection reads pooled states, not heads", got, str(allowed))
+            require(got == allowed, f"{name}: clone detection reads pooled states, not heads", got, str(allowed))
         longest = self.classifier.max_tokens
-        _require(
+        require(
             self.batch.mini_batch_tokens >= longest,
             "batch.mini_batch_tokens",
             self.batch.mini_batch_tokens,

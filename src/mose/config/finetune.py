@@ -8,12 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mose.errors import ConfigError
-
-
-def _require(condition: bool, what: str, got: object, allowed: str) -> None:
-    if not condition:
-        raise ConfigError(what, got=got, allowed=allowed)
+from mose.errors import require
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +33,8 @@ class StartConfig:
     """Dropout in attention and after each sub-layer during training."""
 
     def __post_init__(self) -> None:
-        _require(self.freeze_layers >= 0, "start.freeze_layers", self.freeze_layers, "0 or more")
-        _require(0 <= self.dropout < 1, "start.dropout", self.dropout, "0 up to, not including, 1")
+        require(self.freeze_layers >= 0, "start.freeze_layers", self.freeze_layers, "0 or more")
+        require(0 <= self.dropout < 1, "start.dropout", self.dropout, "0 up to, not including, 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,10 +67,10 @@ class SourceConfig:
     """Keep at most this many rows, chosen by seed; 0 keeps all."""
 
     def __post_init__(self) -> None:
-        _require(self.weight > 0, f"weight of source {self.name}", self.weight, "above 0")
+        require(self.weight > 0, f"weight of source {self.name}", self.weight, "above 0")
         for key in ("rename", "hide_name", "describe", "place"):
             chance = getattr(self, key)
-            _require(chance is None or 0 <= chance <= 1, f"{key} of source {self.name}", chance, "0 to 1")
+            require(chance is None or 0 <= chance <= 1, f"{key} of source {self.name}", chance, "0 to 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,13 +100,13 @@ class DataConfig:
     """Code to code: the two codes must be of different languages."""
 
     def __post_init__(self) -> None:
-        _require(len(self.sources) > 0, "data.sources", 0, "at least one source")
+        require(len(self.sources) > 0, "data.sources", 0, "at least one source")
         names = [source.name for source in self.sources]
         repeated = {name for name in names if names.count(name) > 1}
-        _require(not repeated, "data.sources with one name twice", sorted(repeated), "a name each")
-        _require(self.hard_negatives >= 0, "data.hard_negatives", self.hard_negatives, "0 or more")
+        require(not repeated, "data.sources with one name twice", sorted(repeated), "a name each")
+        require(self.hard_negatives >= 0, "data.hard_negatives", self.hard_negatives, "0 or more")
         for key in ("rename", "hide_name", "skip_imports", "describe", "place"):
-            _require(0 <= getattr(self, key) <= 1, f"data.{key}", getattr(self, key), "0 to 1")
+            require(0 <= getattr(self, key) <= 1, f"data.{key}", getattr(self, key), "0 to 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,12 +130,12 @@ class BatchConfig:
     """Keep activations of one mini-batch only and run each forward pass twice (exact)."""
 
     def __post_init__(self) -> None:
-        _require(self.pairs >= 2, "batch.pairs", self.pairs, "2 or more")
-        _require(1 <= self.neighbours <= self.pairs, "batch.neighbours", self.neighbours, "1 to batch.pairs")
+        require(self.pairs >= 2, "batch.pairs", self.pairs, "2 or more")
+        require(1 <= self.neighbours <= self.pairs, "batch.neighbours", self.neighbours, "1 to batch.pairs")
         for key in ("text_tokens", "code_tokens"):
-            _require(getattr(self, key) >= 8, f"batch.{key}", getattr(self, key), "8 or more")
+            require(getattr(self, key) >= 8, f"batch.{key}", getattr(self, key), "8 or more")
         longest = max(self.text_tokens, self.code_tokens)
-        _require(
+        require(
             self.mini_batch_tokens >= longest,
             "batch.mini_batch_tokens",
             self.mini_batch_tokens,
@@ -179,11 +174,11 @@ class LossConfig:
     harm at the rates of a short run (docs/log.md)."""
 
     def __post_init__(self) -> None:
-        _require(self.scale_limit >= self.scale_start > 0, "loss.scale_start", self.scale_start, "0 to limit")
+        require(self.scale_limit >= self.scale_start > 0, "loss.scale_start", self.scale_start, "0 to limit")
         for key in ("table_weight", "distill_rows", "distill_vectors", "aligned", "width_weight"):
-            _require(getattr(self, key) >= 0, f"loss.{key}", getattr(self, key), "0 or more")
-        _require(self.queue >= 0, "loss.queue", self.queue, "0 or more")
-        _require(0 <= self.queue_momentum < 1, "loss.queue_momentum", self.queue_momentum, "0 to below 1")
+            require(getattr(self, key) >= 0, f"loss.{key}", getattr(self, key), "0 or more")
+        require(self.queue >= 0, "loss.queue", self.queue, "0 or more")
+        require(0 <= self.queue_momentum < 1, "loss.queue_momentum", self.queue_momentum, "0 to below 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,11 +210,11 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         for key in ("rate", "head_rate", "table_rate", "eps", "clip", "layer_decay"):
-            _require(getattr(self, key) > 0, f"optimizer.{key}", getattr(self, key), "above 0")
-        _require(self.embedding_rate is None or self.embedding_rate > 0, "optimizer.embedding_rate",
+            require(getattr(self, key) > 0, f"optimizer.{key}", getattr(self, key), "above 0")
+        require(self.embedding_rate is None or self.embedding_rate > 0, "optimizer.embedding_rate",
                  self.embedding_rate, "above 0")  # fmt: skip
         for key in ("warmup_share", "final_share"):
-            _require(0 <= getattr(self, key) <= 1, f"optimizer.{key}", getattr(self, key), "0 to 1")
+            require(0 <= getattr(self, key) <= 1, f"optimizer.{key}", getattr(self, key), "0 to 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,8 +282,8 @@ class RunConfig:
     a CPU with AVX512-BF16 or AMX is several times faster in bfloat16."""
 
     def __post_init__(self) -> None:
-        _require(self.steps >= 1, "run.steps", self.steps, "1 or more")
-        _require(self.keep_checkpoints >= 1, "run.keep_checkpoints", self.keep_checkpoints, "1 or more")
+        require(self.steps >= 1, "run.steps", self.steps, "1 or more")
+        require(self.keep_checkpoints >= 1, "run.keep_checkpoints", self.keep_checkpoints, "1 or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

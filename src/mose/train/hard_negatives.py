@@ -21,7 +21,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from mose.data.pairs import Row, key_of, read_rows
-from mose.errors import ConfigError
+from mose.errors import require
 from mose.model.checkpoint import load_model
 from mose.tokenizer import CodeTokenizer
 from mose.train.inputs import Side
@@ -46,14 +46,10 @@ class MiningConfig:
     code_tokens: int = 128
 
     def __post_init__(self) -> None:
-        if not 0 <= self.first_rank < self.last_rank:
-            raise ConfigError(
-                "ranks of hard negatives", got=(self.first_rank, self.last_rank), allowed="0 or more, first below last"
-            )
-        if not self.margin > 0:
-            raise ConfigError("margin of hard negatives", got=self.margin, allowed="above 0")
-        if self.count < 1:
-            raise ConfigError("hard negatives of a row", got=self.count, allowed="1 or more")
+        ranks = (self.first_rank, self.last_rank)
+        require(0 <= ranks[0] < ranks[1], "ranks of hard negatives", ranks, "0 or more, first below last")
+        require(self.margin > 0, "margin of hard negatives", self.margin, "above 0")
+        require(self.count >= 1, "hard negatives of a row", self.count, "1 or more")
 
 
 def choose_negatives(
