@@ -24,6 +24,7 @@ from mose.config import FinetuneConfig, read_toml
 from mose.model.checkpoint import load_model
 from mose.train.finetune import parse_overrides, run
 from mose.train.hard_negatives import MiningConfig, mine_hard_negatives
+from mose.train.prepare import choose_device, chosen_precision
 
 SWITCHES: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -138,7 +139,7 @@ def main() -> None:
         {
             "steps": given.steps,
             "pairs": config.batch.pairs,
-            "precision": config.run.precision,
+            "precision": chosen_precision(config.run.precision, choose_device(config.run.device)),
             "queries": len(pooled(plain, exits[-1])),
             "rows": rows,
         },

@@ -108,9 +108,21 @@ def joined(config: RunConfig) -> Iterator[tuple[torch.device, World]]:
 
 def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager[Any]:
     """Arithmetic of the encoder as ``run.precision`` says; weights, pooling's result and loss stay float32."""
-    if precision == "bfloat16" or (precision == "auto" and device.type == "cuda"):
+    if chosen_precision(precision, device) == "bfloat16":
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return contextlib.nullcontext()
+
+
+def chosen_precision(precision: str, device: torch.device) -> str:
+    """What ``run.precision`` means on a device.
+
+    Example:
+        >>> chosen_precision("auto", torch.device("cpu"))
+        'float32'
+    """
+    if precision == "auto":
+        return "bfloat16" if device.type == "cuda" else "float32"
+    return precision
 
 
 def emulates_bfloat16(capabilities: Mapping[str, object]) -> bool:
