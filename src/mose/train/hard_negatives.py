@@ -110,8 +110,8 @@ def mine_hard_negatives(
     rows = read_rows(pairs)
     model = load_model(model_folder, last_exit=config.exit_layer, dtype=torch.float32)
     tokenizer = CodeTokenizer.load(model_folder)
-    deepest = model.settings.exits[-1]
-    words = model.settings.reads_words((deepest,))
+    chosen = model.settings.exits[-1]
+    words = model.settings.reads_words((chosen,))
     rng = np.random.default_rng([seed, 4])
     found: dict[int, list[str]] = {}
     for language in sorted({row.language for row in rows}):
@@ -131,17 +131,15 @@ def mine_hard_negatives(
             max_tokens=config.code_tokens,
         )
         query_ND, code_ND = (
-            encode_side(side, tokenizer, lambda batch: model.embed(batch, exits=(deepest,)), words=words)[
-                deepest
-            ].numpy()
+            encode_side(side, tokenizer, lambda batch: model.embed(batch, exits=(chosen,)), words=words)[chosen].numpy()
             for side in (query, code)
         )
         keys = _key_columns(some)
         for place, number in enumerate(numbers):
             scores_N = code_ND @ query_ND[place]
             barred_N = np.logical_or.reduce([column == column[place] for column in keys])
-            chosen = choose_negatives(scores_N, place, barred_N, config, rng)
-            found[number] = [some[other].code for other in chosen]
+            negatives = choose_negatives(scores_N, place, barred_N, config, rng)
+            found[number] = [some[other].code for other in negatives]
     _write(out, rows, found)
     return {
         "rows": len(rows),
