@@ -26,6 +26,16 @@ def commit() -> str:
     )
 
 
+def with_interval(mean: float, low: float, high: float) -> str:
+    """A difference and the ends of its interval, as tables show them.
+
+    Example:
+        >>> with_interval(0.02, -0.01, 0.05)
+        '+0.020 [-0.010, +0.050]'
+    """
+    return f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
 def write_result(name: str, result: dict[str, object]) -> None:
     """Writes ``results/<name>-<commit>.json`` and prints the same as one line of JSON."""
     versions = {}

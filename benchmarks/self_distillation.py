@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from results import write_result
+from results import with_interval, write_result
 
 from mose.config import FinetuneConfig, read_toml, write_toml
 from mose.data.sources import open_sources
@@ -64,10 +64,15 @@ def one_exit(exits: tuple[int, ...], chosen: int) -> list[float]:
 
 
 def runs_of_seed(
-    config: FinetuneConfig, seed: int, work: Path, tasks: list[RetrievalTask], apart: list[int]
+    config: FinetuneConfig,
+    seed: int,
+    work: Path,
+    tasks: list[RetrievalTask],
+    *,
+    exits: tuple[int, ...],
+    apart: list[int],
 ) -> dict[str, Ranks]:
-    """Variant -> ranks of one seed; ``apart``: the exits that get a run of their own."""
-    exits = tuple(start_model(config).settings.exits)
+    """Variant -> ranks of one seed; ``exits``: all of the model; ``apart``: those that get a run of their own."""
     found: dict[str, Ranks] = {}
     variants: dict[str, dict[str, Any]] = {"multi": {}}
     for one in apart:
@@ -131,7 +136,7 @@ def pooled(seeds: list[dict[str, Ranks]], variant: str, exit_layer: int) -> NDAr
 
 def told(value: float | tuple[float, float, float]) -> str:
     """A mean, or a difference with its interval."""
-    return f"{value:.3f}" if isinstance(value, float) else "{:+.3f} [{:+.3f}, {:+.3f}]".format(*value)
+    return f"{value:.3f}" if isinstance(value, float) else with_interval(*value)
 
 
 def main() -> None:
@@ -147,11 +152,15 @@ def main() -> None:
     config = read_toml(given.config, FinetuneConfig, overrides=overrides)
     tasks, model = tasks_and_start(config)
     # Exit 0 shares no weight with the others: one run or many, it is the same.
-    exits = [one for one in model.settings.exits if one > 0]
-    apart = given.exits or exits
+    exits = tuple(model.settings.exits)
+    above_0 = [one for one in exits if one > 0]
+    apart = given.exits or above_0
     work = opened(Path(given.work), config)
-    untrained = measure(with_fitted_heads(model, config), tasks, config)
-    seeds = [{**runs_of_seed(config, seed, work, tasks, apart), "untrained": untrained} for seed in given.seeds]
+    untrained = kept(work / "untrained.npz", lambda: measure(with_fitted_heads(model, config), tasks, config))
+    seeds = [
+        {**runs_of_seed(config, seed, work, tasks, exits=exits, apart=apart), "untrained": untrained}
+        for seed in given.seeds
+    ]
     rows = []
     for one in apart:
         runs = {"untrained": "untrained", "control": "control", "single": f"only_{one}", "multi": "multi"}
@@ -162,7 +171,7 @@ def main() -> None:
         rows.append(row)
     for row in rows:
         print(", ".join(f"{name} {value if name == 'exit' else told(value)}" for name, value in row.items()))
-    name = "self_distillation" if apart == exits else f"exits-{'-'.join(map(str, apart))}-self_distillation"
+    name = "self_distillation" if apart == above_0 else f"exits-{'-'.join(map(str, apart))}-self_distillation"
     write_result(
         name,
         {

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from results import with_interval
+
 from mose.evaluate.report.markdown import body
 from mose.evaluate.report.tables import matrix_table, set_table, summary_table, width_table
 from mose.evaluate.report.values import Table
@@ -173,7 +175,7 @@ def self_distillation() -> str:
     rows = []
     for row in latest("self_distillation")["rows"]:
         means = [f"{row[name]:.3f}" for name in ("untrained", "control", "single", "multi")]
-        gains = ["{:+.3f} [{:+.3f}, {:+.3f}]".format(*row[f"multi_minus_{rival}"]) for rival in ("single", "control")]
+        gains = [with_interval(*row[f"multi_minus_{rival}"]) for rival in ("single", "control")]
         rows.append([f"exit {row['exit']}", *means, *gains])
     head = ["untrained", "last exit trained, heads fitted", "a run for each exit", "one run of all exits"]
     return markdown(["", *head, "one run minus separate runs", "one run minus fitted heads"], rows)
@@ -186,7 +188,7 @@ def longer() -> str:
         result = latest(name)
         (row,) = (row for row in result["rows"] if row["exit"] == 4)
         length = f"{result['steps']} steps, {len(result['seeds'])} seeds"
-        gain = "{:+.3f} [{:+.3f}, {:+.3f}]".format(*row["multi_minus_single"])
+        gain = with_interval(*row["multi_minus_single"])
         rows.append([length, f"{row['single']:.3f}", f"{row['multi']:.3f}", gain])
     return markdown(["exit 4", "a run of its own", "one run of all exits", "difference"], rows)
 

@@ -57,7 +57,7 @@ class RunFolder:
 
     Raises:
         ConfigError: The folder holds a run with other settings.
-        CheckpointError: Its newest checkpoint is damaged.
+        ModelError: Its newest checkpoint is damaged.
     """
 
     def __init__(self, config: FinetuneConfig | ClonesConfig, world: World, tell: Callable[[str], None] | None) -> None:
@@ -65,9 +65,9 @@ class RunFolder:
         self._config = config
         self._world = world
         checkpoints = complete_checkpoints(self.path / "checkpoints")
-        self.state = load_state(checkpoints[-1]) if checkpoints else None
+        self._newest = checkpoints[-1] if checkpoints else None
+        self.state = load_state(self._newest) if self._newest else None
         """The newest checkpoint; None for a new run."""
-        self._checkpoint = checkpoints[-1] if checkpoints else None
         if self.state is not None:
             check_same(config, self.path)
         self.log = Log(self.path / "log.jsonl" if world.is_first else None, tell if world.is_first else None)
@@ -109,7 +109,7 @@ class RunFolder:
             load_optimizer_tensors(optimizer, self.state.tensors)
             learner.load_tensors(self.state.tensors)
             batches.load_state(self.state.batches)
-            self.log.write(event="resumed", step=progress.step, checkpoint=str(self._checkpoint))
+            self.log.write(event="resumed", step=progress.step, checkpoint=str(self._newest))
 
         def save(progress: Progress, reason: str) -> None:
             if not self._world.is_first:
@@ -127,5 +127,14 @@ class RunFolder:
             if progress.best_step.get("all") == progress.step:
                 write(self.path / "best", progress)
 
-        schedule, log, world = schedule_of(config), self.log, self._world
-        return fit(learner, batches, optimizer, schedule, progress, validate=validate, save=save, log=log, world=world)
+        return fit(
+            learner,
+            batches,
+            optimizer,
+            schedule_of(config),
+            progress,
+            validate=validate,
+            save=save,
+            log=self.log,
+            world=self._world,
+        )
