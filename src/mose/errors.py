@@ -65,6 +65,10 @@ class CodeIndexError(MoseError):
     """An index that is foreign, damaged, locked, or made by another model or chunker."""
 
 
+class DamagedIndexError(CodeIndexError):
+    """An index whose bytes are not those that were written. It holds nothing that its tree cannot give again."""
+
+
 class DataError(MoseError, ValueError):
     """A data file with a missing, empty or contradictory entry."""
 

@@ -8,11 +8,12 @@ import pytest
 from index_doubles import SOURCES, WordEncoder, content, fresh_content, settle, write_file
 
 from mose.errors import CodeIndexError
-from mose.search import indexer, preparing, vectors
+from mose.search import indexer, preparing
 from mose.search.chunks import ChunkerConfig
 from mose.search.indexer import deepen, refresh
 from mose.search.location import index_folder
 from mose.search.store import Store
+from mose.search.writing import write_vectors
 
 # ---- refresh
 
@@ -153,8 +154,8 @@ def test_other_way_of_splitting_words_is_another_chunker(store, tree, monkeypatc
         refresh(store, tree, WordEncoder())
 
 
-def test_vectors_of_a_model_that_cannot_be_told_apart_by_the_file_name_are_refused(store, tree):
-    name = store.vector_state(0)[0]
-    vectors.VectorFile(store.folder, name, model="words-2", exit_layer=0, width=8).write(0, np.ones((9, 8), np.float32))
+def test_vectors_of_another_model_are_never_put_beside_those_of_the_index(store):
     with pytest.raises(CodeIndexError, match="--rebuild"):
-        store.vector_matrix(0)
+        write_vectors(store, 0, "words-2", np.array([1]), np.ones((1, 8), np.float32))
+    with pytest.raises(CodeIndexError, match="--rebuild"):
+        write_vectors(store, 0, "words-1", np.array([1]), np.ones((1, 9), np.float32))

@@ -70,7 +70,9 @@ def status(arguments: Arguments) -> int:
     print(f"  content   {status.num_files:,} files, {status.num_chunks:,} chunks")
     for exit_layer, count in sorted(status.vectors.items()):
         share = count / max(status.num_chunks, 1)
-        print(f"  exit {exit_layer:<4} {count:,} chunks ({share:.0%})")
+        damaged = status.damaged.get(exit_layer, 0)
+        mended = f", {damaged:,} vectors were damaged and will be made again" if damaged else ""
+        print(f"  exit {exit_layer:<4} {count:,} chunks ({share:.0%}){mended}")
     print(f"  model     {status.model or 'none yet'}")
     for language in status.languages:
         how = f", {language.num_cut_by_lines:,} cut by lines" if language.num_cut_by_lines else ""

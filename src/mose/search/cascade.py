@@ -20,6 +20,7 @@ from mose.search.intent import Query, last_name
 from mose.search.rank import Candidates, RankWeights, rank
 from mose.search.records import ChunkTable
 from mose.search.store import Store
+from mose.search.vectors import read_exit
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -63,11 +64,13 @@ class ExitVectors:
 
     def __init__(self, store: Store, table: ChunkTable, exit_layer: int) -> None:
         self.state = store.vector_state(exit_layer)
-        ids, rows, self.matrix = store.vector_matrix(exit_layer)
-        places = table.rows_of(ids)
+        found = read_exit(store, exit_layer)
+        self.matrix = found.matrix
+        self.num_damaged = found.num_damaged
+        places = table.rows_of(found.ids)
         known = places >= 0
         self.places: Rows = places[known]
-        self.rows: Rows = rows[known]
+        self.rows: Rows = found.rows[known]
         self.num_chunks = len(table)
         self._norms: dict[int, Floats] = {}
 
@@ -82,7 +85,8 @@ class ExitVectors:
         out = np.full(self.num_chunks, np.nan, dtype=np.float32)
         if not len(self.rows):
             return out
-        values = self.matrix[:, :width] @ query
+        with np.errstate(invalid="ignore", over="ignore"):  # rows that are damaged are computed and not used
+            values = self.matrix[:, :width] @ query
         out[self.places] = self._unit(values[self.rows], self.rows, width)
         return out
 

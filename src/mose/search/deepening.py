@@ -24,7 +24,7 @@ from mose.search.records import Progress, ProgressCallback, StoredChunk
 from mose.search.shared_vectors import SharedVectors, as_kept
 from mose.search.store import Store
 from mose.search.vectors import is_member
-from mose.search.writing import missing_vectors, write_vectors
+from mose.search.writing import damaged_rows, missing_vectors, repair_vectors, write_vectors
 
 FIRST_WINDOW = 16
 LARGEST_WINDOW = 512
@@ -114,6 +114,8 @@ def deepen(
     """
     started = time.perf_counter()
     check_model(store, encoder)
+    if ids is None and damaged_rows(store):
+        mend_vectors(store, encoder, wait=wait)
     work = _Work(store, encoder, exit_layer, wait=wait, keep=ids is not None)
     missing = missing_vectors(store, exit_layer)
     if ids is not None:
@@ -171,6 +173,20 @@ def fill_exit_0(store: Store, encoder: TextEncoder) -> None:
         chunks = store.chunks(ids)
         vectors = table.encode([encoder_text(chunk) for chunk in chunks], kind="code")
         write_vectors(store, 0, encoder.identity, np.array([chunk.id for chunk in chunks]), vectors)
+
+
+def mend_vectors(store: Store, encoder: TextEncoder, *, wait: bool) -> bool:
+    """Drops damaged vectors and makes those of exit 0 again; deeper ones are made when they are asked for.
+
+    Returns:
+        False if another process is writing.
+    """
+    with writer_lock(store.folder, wait=wait) as mine:
+        if mine:
+            repair_vectors(store)
+            if 0 in encoder.exits:
+                fill_exit_0(store, encoder)
+        return mine
 
 
 def encoder_text(chunk: StoredChunk) -> str:

@@ -29,6 +29,7 @@ from mose.search.status import MAX_EXAMPLES, skipped_counts
 from mose.search.store import Store
 from mose.search.wording import fingerprint
 from mose.search.writing import (
+    damaged_rows,
     merge_words,
     need_repair,
     repair_vectors,
@@ -123,7 +124,8 @@ def refresh(
         plan = _plan(store, files)
         if num_workers is None and store.meta("complete") == "0":  # perhaps a file killed the last process
             num_workers = max(1, worker_count(plan.tasks))
-        was_whole = store.complete and not need_repair(store) and store.meta("model") is not None
+        was_whole = store.complete and store.meta("model") is not None
+        was_whole = was_whole and not need_repair(store) and not damaged_rows(store)
         with transaction(store):
             set_meta(store, root=str(root), chunker=made_by(chunker))
             set_meta(store, complete="0", pending=str(len(plan.tasks)))

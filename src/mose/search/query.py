@@ -15,7 +15,7 @@ from mose.errors import ConfigError, SourceError
 from mose.runtime.encoder import DEFAULT_MODEL, Encoder
 from mose.search.cascade import Asked, CascadeConfig, ExitVectors, gather, short_list, with_deep
 from mose.search.chunks import ChunkerConfig
-from mose.search.deepening import DeepenReport, check_model, deepen
+from mose.search.deepening import DeepenReport, check_model, deepen, mend_vectors
 from mose.search.filters import allowed_chunks
 from mose.search.hits import Hit, SearchStats, best_places, make_hits
 from mose.search.indexer import RefreshReport, is_outdated, refresh, retire
@@ -338,7 +338,10 @@ class CodeIndex:
     def _vectors_at(self, exit_layer: int, table: ChunkTable) -> ExitVectors:
         known = self._vectors.get(exit_layer)
         if known is None or known.state != self.store.vector_state(exit_layer):
-            known = self._vectors[exit_layer] = ExitVectors(self.store, table, exit_layer)
+            known = ExitVectors(self.store, table, exit_layer)
+            if known.num_damaged and not self.store.read_only and mend_vectors(self.store, self.encoder, wait=False):
+                known = ExitVectors(self.store, table, exit_layer)
+            self._vectors[exit_layer] = known
         return known
 
     def _encode(self, text: str, exit_layer: int) -> NDArray[np.float32]:

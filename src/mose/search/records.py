@@ -98,6 +98,7 @@ class IndexStatus:
     skipped_examples: dict[str, tuple[str, ...]]
     languages: tuple[LanguageStatus, ...]
     vectors: dict[int, int]  # exit -> chunks that have a vector
+    damaged: dict[int, int]  # exit -> vectors that are not as they were written; the next run makes them again
     model: str | None
     chunker: str | None
     size_bytes: int

@@ -16,7 +16,7 @@ from mose.errors import CodeIndexError
 from mose.search.location import HOME_VARIABLE
 
 APPLICATION_ID = 0x4D6F5345  # "MoSE"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 BUSY_TIMEOUT_MS = 30_000
 CACHE_KIB = 32_768
 
@@ -49,13 +49,15 @@ CREATE TABLE exits(
     next_row INTEGER NOT NULL
 );
 CREATE TABLE runs(
-    exit INTEGER NOT NULL, first_row INTEGER NOT NULL, ids BLOB NOT NULL, UNIQUE(exit, first_row)
+    exit INTEGER NOT NULL, first_row INTEGER NOT NULL, ids BLOB NOT NULL, sums BLOB NOT NULL,
+    UNIQUE(exit, first_row)
 );
 """
 # chunks: ids are never used twice: neither a vector nor a search in flight can meet another chunk's text.
 # texts: apart from chunks, so that reading every chunk's place does not page through every text.
 # files.skipped: why its content was left out ("" if indexed); it is not read again.
-# runs: vector rows first_row, first_row + 1, ... of an exit's file belong to these chunk ids (int64).
+# runs: vector rows first_row, first_row + 1, ... of an exit's file belong to these chunk ids (int64);
+# runs.sums: a checksum of each of these rows (uint32).
 
 
 @contextmanager

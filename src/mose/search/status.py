@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from mose.search.records import IndexStatus, LanguageStatus
+from mose.search.vectors import read_exit
 
 if TYPE_CHECKING:
     from mose.search.store import Store
@@ -32,7 +33,7 @@ def status_of(store: Store) -> IndexStatus:
             "sum((SELECT count(*) FROM chunks WHERE file_id = files.id)) "
             "FROM files WHERE skipped = '' GROUP BY language ORDER BY 2 DESC, 1"
         )
-        vectors = {exit_layer: len(store.vector_matrix(exit_layer)[0]) for exit_layer in store.exits()}
+        found = {exit_layer: read_exit(store, exit_layer) for exit_layer in store.exits()}
         refreshed_at = store.meta("refreshed_at")
         return IndexStatus(
             root=store.meta("root") or "",
@@ -47,7 +48,8 @@ def status_of(store: Store) -> IndexStatus:
                 LanguageStatus(language=language, num_files=files, num_chunks=chunks, num_cut_by_lines=by_lines)
                 for language, files, by_lines, chunks in languages
             ),
-            vectors=vectors,
+            vectors={exit_layer: len(matrix.ids) for exit_layer, matrix in found.items()},
+            damaged={exit_layer: matrix.num_damaged for exit_layer, matrix in found.items() if matrix.num_damaged},
             model=store.meta("model"),
             chunker=store.meta("chunker"),
             size_bytes=sum(file.stat().st_size for file in store.folder.iterdir() if file.is_file()),

@@ -22,7 +22,7 @@ from mose.search.location import DATABASE_NAME, make_folder
 from mose.search.records import ChunkTable, IndexStatus, StoredChunk
 from mose.search.schema import TOKENIZER, clear_errors, connect
 from mose.search.table import read_table
-from mose.search.vectors import read_matrix
+from mose.search.vectors import read_entries, read_exit
 
 _CHUNK = """
 SELECT chunks.id, files.path, files.language, first_line, last_line, kind, symbol, signature, context,
@@ -38,6 +38,7 @@ class Store:
         folder: The index folder.
         connection: For the modules that write (`mose.search.writing`).
         read_only: True if nothing can be written through this store.
+        row_sums: Exit -> vector file, and the sums of its rows that were read already (`mose.search.vectors`).
     """
 
     def __init__(self, folder: Path, *, read_only: bool = False) -> None:
@@ -45,6 +46,7 @@ class Store:
         self.path = folder / DATABASE_NAME
         self.read_only = read_only
         self.connection = connect(self.path, read_only=read_only)
+        self.row_sums: dict[int, tuple[str, NDArray[np.uint32]]] = {}
         self._live: tuple[int, NDArray[np.int64]] | None = None
         self._stemmer: sqlite3.Connection | None = None
 
@@ -236,7 +238,7 @@ class Store:
 
     def exits(self) -> dict[int, int]:
         """Exits that have vectors -> their width."""
-        return dict(self.rows("SELECT exit, width FROM exits ORDER BY exit"))
+        return {entry.exit: entry.width for entry in read_entries(self)}
 
     def vector_state(self, exit_layer: int) -> tuple[str, int]:
         """Changes whenever vectors of an exit were added or moved; compare to know whether to read again."""
@@ -244,16 +246,17 @@ class Store:
         return (found[0][0], found[0][1]) if found else ("", 0)
 
     def vector_matrix(self, exit_layer: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-        """Every vector of an exit that belongs to a chunk of today.
+        """Every vector of an exit that belongs to a chunk of today and is as it was written.
 
         Returns:
             Chunk ids [M], their rows [M], and the file as a read-only map [R, W], unit rows. Rows of chunks
             that are gone are in the map and not among the rows.
 
         Raises:
-            CodeIndexError: The vector file belongs to another model.
+            CodeIndexError: The file cannot be read, or is not named as one of ours.
         """
-        return read_matrix(self, exit_layer)
+        found = read_exit(self, exit_layer)
+        return found.ids, found.rows, found.matrix
 
     # ---- status
 

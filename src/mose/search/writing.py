@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mose.errors import CodeIndexError
 from mose.search.preparing import CutChunk, CutFile
 from mose.search.schema import clear_errors
 from mose.search.store import Store
-from mose.search.vectors import HEADER_BYTES, VectorFile, is_member, run_members
+from mose.search.vectors import ExitEntry, VectorFile, is_member, read_entries, read_exit, run_members, sums_of
 from mose.search.wording import both_words, path_words, symbol_words
 
 WASTED_ROWS_ALLOWED = 4096
+MOVED_AT_ONCE = 16_384
 MAX_RUNS = 256
 """Each search that reads a short list adds a run; this many are read at once without being noticed."""
 
@@ -147,7 +150,7 @@ def merge_words(store: Store) -> None:
 def missing_vectors(store: Store, exit_layer: int) -> NDArray[np.int64]:
     """Ids of chunks without a vector at an exit, rising."""
     ids = store.chunk_ids()
-    return ids[~is_member(ids, np.sort(store.vector_matrix(exit_layer)[0]))]
+    return ids[~is_member(ids, np.sort(read_exit(store, exit_layer).ids))]
 
 
 def write_vectors(
@@ -155,103 +158,110 @@ def write_vectors(
 ) -> None:
     """Appends vectors [N, width] of chunks: onto the disk first, then into the index.
 
-    The caller holds the write lock and gives no chunk twice.
+    The caller holds the write lock and gives no chunk twice. Damaged rows are dropped first, with their file.
 
     Raises:
         CodeIndexError: The exit has vectors of another model, or the disk is full.
     """
     if not len(ids):
         return
+    if read_exit(store, exit_layer).num_damaged:
+        _repair_exit(store, exit_layer)
     width = vectors.shape[1]
-    found = store.rows("SELECT file, next_row FROM exits WHERE exit = ?", (exit_layer,))
-    name, next_row = found[0] if found else (f"exit_{exit_layer}.vec", 0)
-    file = VectorFile(store.folder, name, model=model, exit_layer=exit_layer, width=width)
-    if next_row:
-        file.num_rows()  # refuses a file of another model
-    file.write(next_row, vectors)
-    values = (exit_layer, model, width, name, next_row + len(ids))
+    found = [entry for entry in read_entries(store) if entry.exit == exit_layer]
+    fresh = ExitEntry(exit=exit_layer, model=model, width=width, file=f"exit_{exit_layer}.vec", next_row=0)
+    old = found[0] if found else fresh
+    if (old.model, old.width) != (model, width):
+        raise CodeIndexError(
+            f"exit {exit_layer} of the index in {store.folder} has vectors of another model",
+            got=f"{old.model}, {old.width} wide",
+            allowed=f"{model}, {width} wide",
+            remedy="Run `mose index PATH --rebuild`, or name the model that made them.",
+        )
+    VectorFile(store.folder, old.file, width=width).write(old.next_row, vectors)
     with transaction(store):
-        connection = store.connection
-        connection.execute("INSERT OR IGNORE INTO meta VALUES ('model', ?)", (model,))
-        connection.execute("INSERT OR REPLACE INTO exits VALUES (?, ?, ?, ?, ?)", values)
-        connection.execute("INSERT INTO runs VALUES (?, ?, ?)", (exit_layer, next_row, _blob(ids)))
-        runs = store.rows("SELECT first_row, ids FROM runs WHERE exit = ? ORDER BY first_row", (exit_layer,))
+        store.connection.execute("INSERT OR IGNORE INTO meta VALUES ('model', ?)", (model,))
+        _put_entry(store, replace(old, next_row=old.next_row + len(ids)))
+        _put_run(store, exit_layer, old.next_row, ids, sums_of(old, ids, vectors))
+        runs = store.rows("SELECT first_row, ids, sums FROM runs WHERE exit = ? ORDER BY first_row", (exit_layer,))
         if len(runs) > MAX_RUNS:
-            _replace_runs(store, exit_layer, run_members(runs)[0])
+            members = run_members(runs)
+            _drop_runs(store, exit_layer)
+            _put_run(store, exit_layer, 0, members[0], members[2])
 
 
-def _blob(ids: NDArray[np.int64]) -> bytes:
-    return ids.astype("<i8").tobytes()
+def _put_entry(store: Store, entry: ExitEntry) -> None:
+    values = (entry.exit, entry.model, entry.width, entry.file, entry.next_row)
+    store.connection.execute("INSERT OR REPLACE INTO exits VALUES (?, ?, ?, ?, ?)", values)
 
 
-def _replace_runs(store: Store, exit_layer: int, ids: NDArray[np.int64]) -> None:
-    """Inside a transaction: rows 0, 1, ... belong to these chunks."""
+def _put_run(store: Store, exit_layer: int, first_row: int, ids: NDArray[np.int64], sums: NDArray[np.uint32]) -> None:
+    values = (exit_layer, first_row, ids.astype("<i8").tobytes(), sums.astype("<u4").tobytes())
+    store.connection.execute("INSERT INTO runs VALUES (?, ?, ?, ?)", values)
+
+
+def _drop_runs(store: Store, exit_layer: int) -> None:
     store.connection.execute("DELETE FROM runs WHERE exit = ?", (exit_layer,))
-    if len(ids):
-        store.connection.execute("INSERT INTO runs VALUES (?, 0, ?)", (exit_layer, _blob(ids)))
 
 
 def need_repair(store: Store) -> bool:
     """Whether a vector file is shorter than the index believes, or most of it unused."""
     num_chunks = store.rows("SELECT count(*) FROM chunks")[0][0]
-    for width, name, next_row in store.rows("SELECT width, file, next_row FROM exits"):
-        if next_row > 2 * num_chunks + WASTED_ROWS_ALLOWED:
+    for entry in read_entries(store):
+        if entry.next_row > 2 * num_chunks + WASTED_ROWS_ALLOWED:
             return True
         try:
-            if (store.folder / name).stat().st_size < HEADER_BYTES + 4 * width * next_row:
+            if (store.folder / entry.file).stat().st_size < 4 * entry.width * entry.next_row:
                 return True
         except OSError:
             return True
     return False
 
 
+def damaged_rows(store: Store) -> dict[int, int]:
+    """Exit -> rows that are lost or not as they were written; exits that are sound are left out."""
+    damaged = {entry.exit: read_exit(store, entry.exit).num_damaged for entry in read_entries(store)}
+    return {exit_layer: count for exit_layer, count in damaged.items() if count}
+
+
 def repair_vectors(store: Store) -> None:
-    """Forgets rows that a vector file has lost, and moves the rest together where most rows are unused."""
-    for exit_layer, model, width, name, next_row in store.rows("SELECT * FROM exits"):
-        file = VectorFile(store.folder, name, model=model, exit_layer=exit_layer, width=width)
-        num_rows = file.num_rows()
-        if num_rows < next_row:
-            _forget_rows(store, exit_layer, num_rows)
-        ids, rows, matrix = store.vector_matrix(exit_layer)
-        if len(matrix) > 2 * len(ids) + WASTED_ROWS_ALLOWED:
-            _move_rows(store, file, (exit_layer, model, width), ids, matrix, rows)
+    """Drops rows that are lost or damaged, and moves the rest together where most rows are unused.
+
+    The caller holds the write lock.
+    """
+    for entry in read_entries(store):
+        found = read_exit(store, entry.exit)
+        if found.num_damaged or len(found.matrix) > 2 * len(found.ids) + WASTED_ROWS_ALLOWED:
+            _repair_exit(store, entry.exit)
     _remove_strays(store)
 
 
-def _forget_rows(store: Store, exit_layer: int, num_rows: int) -> None:
-    runs = store.rows("SELECT first_row, ids FROM runs WHERE exit = ? ORDER BY first_row", (exit_layer,))
-    ids, rows = run_members(runs)
-    kept = rows < num_rows
+def _repair_exit(store: Store, exit_layer: int) -> None:
+    """Moves the sound rows of an exit to a new file, which takes the place of the old one."""
+    (entry,) = (entry for entry in read_entries(store) if entry.exit == exit_layer)
+    found = read_exit(store, exit_layer)
+    number = int(entry.file.removesuffix(".vec").partition(".")[2] or 0) + 1
+    moved = replace(entry, file=f"exit_{exit_layer}.{number}.vec", next_row=len(found.ids))
+    file = VectorFile(store.folder, moved.file, width=entry.width)
+    sums = [np.empty(0, np.uint32)]
+    for start in range(0, len(found.ids), MOVED_AT_ONCE):
+        part = slice(start, start + MOVED_AT_ONCE)
+        vectors = found.matrix[found.rows[part]]
+        file.write(start, vectors)
+        sums.append(sums_of(moved, found.ids[part], vectors))
     with transaction(store):
-        _replace_runs(store, exit_layer, ids[kept])
-        if kept.any():
-            store.connection.execute("UPDATE exits SET next_row = ? WHERE exit = ?", (num_rows, exit_layer))
+        _drop_runs(store, exit_layer)
+        if len(found.ids):
+            _put_entry(store, moved)
+            _put_run(store, exit_layer, 0, found.ids, np.concatenate(sums))
         else:
             store.connection.execute("DELETE FROM exits WHERE exit = ?", (exit_layer,))
-
-
-def _move_rows(
-    store: Store,
-    old: VectorFile,
-    about: tuple[int, str, int],
-    ids: NDArray[np.int64],
-    matrix: NDArray[np.float32],
-    rows: NDArray[np.int64],
-) -> None:
-    exit_layer, model, width = about
-    number = int(old.path.stem.partition(".")[2] or 0) + 1
-    name = f"exit_{exit_layer}.{number}.vec"
-    new = VectorFile(store.folder, name, model=model, exit_layer=exit_layer, width=width)
-    for start in range(0, max(len(ids), 1), 16_384):
-        new.write(start, matrix[rows[start : start + 16_384]])
-    with transaction(store):
-        _replace_runs(store, exit_layer, ids)
-        store.connection.execute("INSERT OR REPLACE INTO exits VALUES (?, ?, ?, ?, ?)", (*about, name, len(ids)))
+    _remove_strays(store)
 
 
 def _remove_strays(store: Store) -> None:
     """Removes vector files that the index does not name: moved away, or left by a crash."""
-    named: Iterable[str] = {row[0] for row in store.rows("SELECT file FROM exits")}
+    named: Iterable[str] = {entry.file for entry in read_entries(store)}
     for path in store.folder.glob("exit_*.vec"):
         if path.name not in named:
             path.unlink(missing_ok=True)
