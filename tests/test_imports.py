@@ -14,6 +14,8 @@ HEAVY = ("torch", "transformers", "onnx")
 
 ALLOWED = {
     "errors": set(),
+    "processes": set(),
+    "storage": {"errors"},
     "words": set(),
     "framing": set(),
     "strict_toml": {"errors"},
@@ -39,7 +41,18 @@ ALLOWED = {
         "evaluate.adaptive",
     },
     "runtime": {"errors", "tokenizer", "words", "model.settings", "model.folder", "model.shapes"},
-    "search": {"errors", "files", "syntax", "languages", "words", "framing", "tokenizer", "runtime"},
+    "search": {
+        "errors",
+        "processes",
+        "storage",
+        "files",
+        "syntax",
+        "languages",
+        "words",
+        "framing",
+        "tokenizer",
+        "runtime",
+    },
     "evaluate": {
         "errors",
         "config",

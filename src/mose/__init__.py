@@ -6,11 +6,11 @@ Example:
     >>> index.search("parse an ISO date", limit=3)                   # doctest: +SKIP
 """
 
-from __future__ import annotations
+# Imports nothing but what every Python process has loaded already, not even `__future__`: this runs before the current
+# folder leaves `sys.path`.
+import os
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from mose.errors import MoseError
     from mose.runtime.encoder import Encoder
@@ -27,9 +27,14 @@ _HOME = {
     "MoseError": "mose.errors",
 }
 
+# ONNX Runtime 1.29 and later reports its use to its maker, unless it finds this at the moment it is loaded.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
-def __getattr__(name: str) -> Any:
+
+def __getattr__(name: str) -> object:
     """Public names are imported on first use, so that ``import mose`` costs nothing."""
     if name not in _HOME:
         raise AttributeError(f"module 'mose' has no attribute {name!r}")
+    from importlib import import_module
+
     return getattr(import_module(_HOME[name]), name)

@@ -1,5 +1,10 @@
-"""``python -m mose``: the same as the command ``mose``."""
+"""The command ``mose``, also as ``python -m mose``."""
 
-from mose.cli import main
+from mose.processes import begin_command
 
-raise SystemExit(main())
+begin_command()  # before anything else is imported
+
+from mose.cli import main  # noqa: E402
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mose import processes
 from mose.cli.output import ProgressBar, Style, print_json_lines
 from mose.errors import ConfigError
 
@@ -150,23 +151,37 @@ def _print_honest_counts(index: CodeIndex, hits: Sequence[Hit]) -> None:
 def _deepen_in_background(index: CodeIndex, arguments: Arguments) -> None:
     import subprocess
 
+    from mose.runtime.encoder import DEFAULT_MODEL
+    from mose.runtime.model import model_folder
+    from mose.search.location import HOME_VARIABLE, home, unwritable
+    from mose.storage import create_file
+
     log = index.store.folder / "deepen.log"
+    is_default = arguments.model == DEFAULT_MODEL
     command = [
-        sys.executable,
-        "-m",
-        "mose",
+        *processes.python_command("from mose.__main__ import main; raise SystemExit(main())"),
         "index",
         str(index.root),
         "--quiet",
         "--model",
-        str(arguments.model),
+        DEFAULT_MODEL if is_default else str(model_folder(arguments.model).absolute()),
     ]
     if arguments.exit is not None:
         command += ["--exit", str(arguments.exit)]
     if arguments.inside:
         command.append("--inside")
-    with log.open("w") as output:
+    try:
+        output = create_file(log)
+    except OSError as error:
+        raise unwritable(log, error) from error
+    with output:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            command,
+            cwd=processes.ROOT,
+            env={**os.environ, HOME_VARIABLE: str(home())},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
         )
     print(f"Reading the rest in the background (process {process.pid}, log {log}).", file=sys.stderr)

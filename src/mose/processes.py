@@ -1,0 +1,73 @@
+"""How our own processes start, and which programs they start: none that lies in a searched tree.
+
+Whoever stands in a cloned tree has it in reach of every import (``python -m`` and an empty entry of ``PYTHONPATH`` put
+the current folder before the standard library) and of every program by name (an empty entry of ``PATH``).
+"""
+
+# Imports nothing but what every Python process has loaded already, not even `__future__`: this runs before the current
+# folder leaves `sys.path`.
+import os
+import sys
+
+PACKAGES = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+"""The folder this package is imported from."""
+ROOT = os.path.abspath(os.sep)
+"""Working directory of our background processes: a core dump or a relative name must not land in a tree."""
+OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
+"""Read by the libraries of the extras: no model hub is asked, no use is reported."""
+
+
+def begin_command() -> None:
+    """Makes this process, and all that it starts, import nothing from the current folder and ask no hub.
+
+    For a process of our own: it changes ``sys.path`` and ``os.environ``.
+    """
+    sys.path[:] = import_path()
+    os.environ.update(OFFLINE)
+    os.environ["PYTHONSAFEPATH"] = "1"
+    for name in ("PATH", "PYTHONPATH"):
+        if name in os.environ:
+            os.environ[name] = _absolute_entries(os.environ[name])
+
+
+def import_path() -> list[str]:
+    """``sys.path`` without relative entries, and without the current folder ahead of the standard library.
+
+    The folder that this package is imported from stays, wherever it is.
+    """
+    standard = os.path.dirname(os.path.abspath(os.__file__))
+    last = sys.path.index(standard) if standard in sys.path else len(sys.path)
+    kept = []
+    for position, entry in enumerate(sys.path):
+        is_own = os.path.abspath(entry) == PACKAGES
+        if is_own or (os.path.isabs(entry) and (position >= last or not _is_current_folder(entry))):
+            kept.append(PACKAGES if is_own else entry)
+    return kept
+
+
+def python_command(code: str) -> list[str]:
+    """The command of a Python process that imports what this one can, and nothing of its working directory.
+
+    Args:
+        code: What it runs. Further words of the command are its ``sys.argv[1:]``.
+    """
+    return [sys.executable, "-I", "-c", f"import sys; sys.path[:] = {import_path()!r}; {code}"]
+
+
+def find_program(name: str) -> str | None:
+    """The full path of a program on ``PATH``, None if there is none; the current folder does not count."""
+    from shutil import which
+
+    found = which(name, path=_absolute_entries(os.environ.get("PATH", os.defpath)))
+    return found if found is not None and os.path.isabs(found) else None
+
+
+def _absolute_entries(path: str) -> str:
+    return os.pathsep.join(entry for entry in path.split(os.pathsep) if os.path.isabs(entry))
+
+
+def _is_current_folder(entry: str) -> bool:
+    try:
+        return os.path.samefile(entry, os.curdir)
+    except OSError:  # one of them is gone
+        return False

@@ -1,0 +1,83 @@
+"""Nothing leaves the machine: a process that searches for 25 seconds opens no socket of the internet and no file of others."""
+
+import os
+import platform
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SECONDS = 25  # ONNX Runtime's telemetry, where it is on, calls after about ten
+# The kernel kills whoever asks for a socket of the internet: threads of C++ libraries and children included.
+CAGE = """
+import ctypes, platform, struct, sys
+numbers = {"x86_64": (0xC000003E, 41), "aarch64": (0xC00000B7, 198)}  # architecture, socket(2)
+def rule(code, value, yes=0, no=0):
+    return struct.pack("HBBI", code, yes, no, value)
+def cage():
+    architecture, socket = numbers[platform.machine()]
+    load, equal, leave = 0x20, 0x15, 0x06
+    program = b"".join([
+        rule(load, 4), rule(equal, architecture, 1, 0), rule(leave, 0x80000000),
+        rule(load, 0), rule(equal, socket, 0, 4),
+        rule(load, 16), rule(equal, 2, 1, 0), rule(equal, 10, 0, 1),  # AF_INET, AF_INET6
+        rule(leave, 0x80000000), rule(leave, 0x7FFF0000),
+    ])
+    code = ctypes.create_string_buffer(program)
+    filter = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(code)))
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    if prctl(38, 1, 0, 0, 0) or prctl(22, 2, filter, 0, 0):  # no new privileges, then the filter
+        sys.exit(f"no seccomp here: {ctypes.get_errno()}")
+"""
+SEARCHING = """
+import time
+import mose
+from mose.cli import main
+assert main(["search", "parse a date", sys.argv[1], "--deepen"]) == 0
+end = time.monotonic() + float(sys.argv[2])
+with mose.CodeIndex.open(sys.argv[1]) as index:
+    while time.monotonic() < end:
+        assert index.search("open a connection through a proxy", limit=1)
+        time.sleep(0.5)
+"""
+
+
+def run(code, *words, **environment):
+    command = [sys.executable, "-c", code, *map(str, words)]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MOSE_", "XDG_", "ORT_"))}
+    paths = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    return subprocess.run(command, env={**kept, **paths, **environment}, capture_output=True, text=True, timeout=200)
+
+
+def has_cage():
+    if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):
+        return False
+    return run(f"{CAGE}\ncage()").returncode == 0
+
+
+def files_below(folder):
+    return {str(path.relative_to(folder)) for path in Path(folder).rglob("*") if not path.is_dir()}
+
+
+@pytest.mark.skipif(not has_cage(), reason="the kernel lets no process give up sockets here")
+def test_cage_kills_whoever_opens_a_socket_of_the_internet():
+    asked = f"{CAGE}\ncage()\nimport socket\nsocket.socket(socket.AF_UNIX)\nprint('local', flush=True)\n"
+    done = run(f"{asked}socket.socket(socket.AF_INET6)")
+    assert (done.stdout, done.returncode) == ("local\n", -signal.SIGSYS)
+
+
+def test_process_that_searches_for_long_writes_only_its_index_and_opens_no_socket(sample_tree, tmp_path):
+    home, temporary = tmp_path / "home", tmp_path / "temporary"
+    home.mkdir()
+    temporary.mkdir()
+    before = files_below(sample_tree)
+    code = f"{CAGE}\n{'cage()' if has_cage() else ''}\n{SEARCHING}"
+    done = run(code, sample_tree, SECONDS, HOME=str(home), TMPDIR=str(temporary))
+    assert done.returncode == 0, (done.returncode, done.stderr[-2000:])
+    written = files_below(home)
+    assert written and not [path for path in written if not path.startswith(".cache/mose/")], sorted(written)
+    assert "chunks read" in next(home.glob(".cache/mose/trees/*/deepen.log")).read_text()
+    assert not files_below(temporary)
+    assert files_below(sample_tree) == before
