@@ -10,7 +10,7 @@ from index_doubles import WordEncoder, content, fresh_content, many_files, write
 from mose.errors import CodeIndexError
 from mose.search import vectors
 from mose.search.indexer import deepen, refresh
-from mose.search.location import SHARED_NAME, index_folder
+from mose.search.location import index_folder
 from mose.search.lock import writer_lock
 from mose.search.store import Store
 
@@ -110,9 +110,3 @@ def test_disk_that_takes_no_more_is_a_clear_error_in_a_whole_process(tmp_path, l
     with Store.open(index_folder(tree)) as store:
         refresh(store, tree, WordEncoder())
         assert content(store) == fresh_content(tree, tmp_path)
-
-
-def test_shared_vectors_that_are_damaged_say_what_to_delete(store, home):
-    (home / SHARED_NAME).write_bytes(b"rubbish " * 1000)
-    with pytest.raises(CodeIndexError, match=f"Delete .*{SHARED_NAME}"):
-        deepen(store, WordEncoder(), 6)

@@ -214,6 +214,7 @@ class _Work:
         self.store = store
         self.encoder = at_full_width(encoder, exit_layer)
         self.exit_layer = exit_layer
+        self.width = encoder.manifest.widths[exit_layer]
         self.wait = wait
         self.keep = keep
         self.num_reused = self.num_encoded = 0
@@ -249,7 +250,7 @@ def _reuse(work: _Work, shared: SharedVectors, ids: NDArray[np.int64]) -> NDArra
     for start in range(0, len(ids), LOOKUP_WINDOW):
         window = ids[start : start + LOOKUP_WINDOW].tolist()
         keys = work.store.keys(window)
-        found = shared.find(work.exit_layer, keys.values())
+        found = shared.find(work.exit_layer, work.width, keys.values())
         known = [chunk_id for chunk_id in window if keys.get(chunk_id) in found]
         left.extend(chunk_id for chunk_id in window if chunk_id in keys and keys[chunk_id] not in found)
         if known:

@@ -76,7 +76,9 @@ def make_folder(folder: Path) -> None:
         CodeIndexError: The folder cannot be created or written.
     """
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds the texts of all sources
+        for missing in [above for above in reversed(folder.parents) if not above.exists()]:
+            missing.mkdir(mode=0o700, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)  # it holds the texts of all sources
         if folder.name == INSIDE_NAME and not (folder / ".gitignore").exists():
             (folder / ".gitignore").write_text("*\n", encoding="utf-8")
     except OSError as error:

@@ -52,7 +52,7 @@ def _try_lock(path: Path) -> Callable[[], None] | None:
     except ImportError:  # not POSIX
         return _try_file_lock(path)
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise unwritable(path, error) from error
     try:

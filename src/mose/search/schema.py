@@ -60,6 +60,24 @@ CREATE TABLE runs(
 # runs.sums: a checksum of each of these rows (uint32).
 
 
+_NOT_THE_FILE = {
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_NOLFS,
+}  # fmt: skip
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether the bytes of a file are to blame for an error, not the disk, its rights or another process.
+
+    Our statements are fixed and the tables were compared with ours when the file was opened: a statement that does
+    not fit them, a key that is there twice or a text that is not UTF-8 is damage, too.
+    """
+    if isinstance(error, sqlite3.ProgrammingError | sqlite3.InterfaceError):
+        return False  # a mistake of ours
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF not in _NOT_THE_FILE
+
+
 @contextmanager
 def clear_errors(path: Path, rebuild: str = REBUILD) -> Iterator[None]:
     """Turns what SQLite raises about a file into errors that say what to do.

@@ -1,20 +1,29 @@
-"""All vectors a user ever made, by model, exit and content: nothing is embedded twice."""
+"""All vectors a user ever made, by model, exit and content: nothing is embedded twice.
+
+They are a saving of time and nothing else. Whatever is wrong with their file, a search does without it and says so.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mose.errors import CodeIndexError
-from mose.search.location import make_folder
-from mose.search.schema import BUSY_TIMEOUT_MS, clear_errors, identity_of, use_write_ahead_log
+from mose.search.schema import is_damage
+from mose.search.shared_file import inode_of, open_shared, replace_damaged, today, trim
 
-SHARED_APPLICATION_ID = 0x4D6F5356  # "MoSV"
+USE_NOTED_DAYS = 7
+"""A vector that is used again so soon keeps its position in the file: most searches write nothing."""
+_LOOKED_UP_AT_ONCE = 500
+_SUM_BYTES = 4
+_UNIT_TOLERANCE = 0.01
 
 
 class SharedVectors:
@@ -26,78 +35,129 @@ class SharedVectors:
     Args:
         path: The file; made if it is missing.
         model: Identity of the model.
+
+    Attributes:
+        problem: Why the file cannot be used; empty as long as it can.
     """
 
     def __init__(self, path: Path, *, model: str) -> None:
         self.path = path
+        self.problem = ""
         self._model = model
-        if not path.exists():
-            make_folder(path.parent)
-        with self._errors():
-            self._connection = sqlite3.connect(path, isolation_level=None)
-            try:
-                self._prepare()
-            except BaseException:
-                self._connection.close()
-                raise
-
-    def _prepare(self) -> None:
-        connection = self._connection
-        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-        application, _, num_tables = identity_of(connection)
-        if application == num_tables == 0:
-            use_write_ahead_log(connection)
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute(
-                "CREATE TABLE IF NOT EXISTS vectors(model TEXT NOT NULL, exit INTEGER NOT NULL, "
-                "key BLOB NOT NULL, vector BLOB NOT NULL, PRIMARY KEY(model, exit, key)) WITHOUT ROWID"
-            )
-            connection.execute(f"PRAGMA application_id = {SHARED_APPLICATION_ID}")
-            connection.execute("COMMIT")
-        elif application != SHARED_APPLICATION_ID:
-            raise CodeIndexError(f"{self.path} is not a vector store of mose", remedy="Move it away.")
-        connection.execute("PRAGMA synchronous = NORMAL")
-
-    def _errors(self) -> AbstractContextManager[None]:
-        return clear_errors(self.path, rebuild=f"Delete {self.path}: its vectors are only a saving of time.")
+        self._inode = inode_of(path)
+        self._connection: sqlite3.Connection | None = None
+        with self._doing_without():
+            self._connection = open_shared(path)
+            self._inode = inode_of(path)
 
     def close(self) -> None:
         """Closes the file."""
-        self._connection.close()
+        if self._connection is not None:
+            with suppress(sqlite3.Error):
+                self._connection.close()
+            self._connection = None
 
-    def find(self, exit_layer: int, keys: Iterable[bytes]) -> dict[bytes, NDArray[np.float32]]:
-        """Vectors of those keys that are known."""
-        wanted = list(dict.fromkeys(keys))
+    def find(self, exit_layer: int, width: int, keys: Iterable[bytes]) -> dict[bytes, NDArray[np.float32]]:
+        """Vectors [width] of those keys that are known; one that is not as it was written is not."""
+        wanted = {shared_key(self._model, exit_layer, key): key for key in keys}
         found: dict[bytes, NDArray[np.float32]] = {}
-        with self._errors():
-            for start in range(0, len(wanted), 500):
-                part = wanted[start : start + 500]
-                rows = self._connection.execute(
-                    "SELECT key, vector FROM vectors WHERE model = ? AND exit = ? "
-                    f"AND key IN ({','.join('?' * len(part))})",
-                    (self._model, exit_layer, *part),
-                )
-                for key, blob in rows:
-                    found[key] = np.frombuffer(blob, dtype="<f2").astype(np.float32)
+        unsound: list[tuple[int]] = []
+        used_again: list[tuple[int]] = []
+        recent = range(today() - USE_NOTED_DAYS, today() + 1)
+        with self._doing_without():
+            for row_id, key, day, blob in self._rows(list(wanted)):
+                vector = _unpacked(key, blob, width)
+                if vector is None or key not in wanted:
+                    unsound.append((row_id,))
+                    continue
+                found[wanted[key]] = vector
+                if day not in recent:
+                    used_again.append((row_id,))
+            if unsound or used_again:
+                self._note(unsound, used_again)
         return found
 
     def add(self, exit_layer: int, keys: Sequence[bytes], vectors: NDArray[np.float32]) -> None:
         """Keeps vectors [N, width] under their keys; keys that are known already stay as they are."""
-        blobs = [row.tobytes() for row in vectors.astype("<f2")]
-        with self._errors():
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                self._connection.executemany(
-                    "INSERT OR IGNORE INTO vectors VALUES (?, ?, ?, ?)",
-                    [(self._model, exit_layer, key, blob) for key, blob in zip(keys, blobs, strict=True)],
-                )
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+        kept = [shared_key(self._model, exit_layer, key) for key in keys]
+        pairs = zip(kept, vectors.astype("<f2"), strict=True)
+        rows = [(key, today(), _packed(key, vector)) for key, vector in pairs if _is_unit(vector)]
+        with self._doing_without(), self._transaction() as connection:
+            connection.executemany("INSERT OR IGNORE INTO vectors(key, day, vector) VALUES (?, ?, ?)", rows)
+            trim(connection)
+
+    def _rows(self, keys: Sequence[bytes]) -> Iterator[tuple[int, bytes, object, object]]:
+        if self._connection is None:
+            return
+        for start in range(0, len(keys), _LOOKED_UP_AT_ONCE):
+            part = keys[start : start + _LOOKED_UP_AT_ONCE]
+            marks = ",".join("?" * len(part))
+            yield from self._connection.execute(
+                f"SELECT id, key, day, vector FROM vectors WHERE key IN ({marks})", part
+            ).fetchall()
+
+    def _note(self, unsound: Sequence[tuple[int]], used_again: Sequence[tuple[int]]) -> None:
+        with self._transaction() as connection:
+            connection.executemany("DELETE FROM vectors WHERE id = ?", unsound)
+            connection.executemany(
+                f"UPDATE vectors SET id = (SELECT max(id) FROM vectors) + 1, day = {today()} WHERE id = ?", used_again
+            )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        connection = self._connection
+        if connection is None:
+            raise CodeIndexError(self.problem)
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield connection
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+    @contextmanager
+    def _doing_without(self) -> Iterator[None]:
+        """From the first failure on, nothing is found and nothing is kept."""
+        try:
+            yield
+        except (sqlite3.Error, CodeIndexError) as error:
+            if self.problem:
+                return
+            self.problem = error.what if isinstance(error, CodeIndexError) else f"{self.path}: {error}"
+            self.close()
+            if isinstance(error, sqlite3.Error) and is_damage(error) and self._inode:
+                with suppress(CodeIndexError):
+                    replace_damaged(self.path, self._inode)
+
+
+def shared_key(model: str, exit_layer: int, key: bytes) -> bytes:
+    """The key in the file: 16 bytes of model, exit and the content's own key."""
+    return hashlib.blake2b(f"{model} {exit_layer}\0".encode() + key, digest_size=16).digest()
 
 
 def as_kept(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Vectors rounded as `SharedVectors` keeps them."""
     return vectors.astype(np.float16).astype(np.float32)
+
+
+def _packed(key: bytes, vector: NDArray[np.float16]) -> bytes:
+    data = vector.tobytes()
+    return data + zlib.crc32(data, zlib.crc32(key)).to_bytes(_SUM_BYTES, "little")
+
+
+def _unpacked(key: object, blob: object, width: int) -> NDArray[np.float32] | None:
+    """None unless it is what was packed under this key: a unit vector of this width."""
+    if not isinstance(key, bytes) or not isinstance(blob, bytes) or len(blob) != 2 * width + _SUM_BYTES:
+        return None
+    data = blob[:-_SUM_BYTES]
+    if zlib.crc32(data, zlib.crc32(key)).to_bytes(_SUM_BYTES, "little") != blob[-_SUM_BYTES:]:
+        return None
+    vector = np.frombuffer(data, dtype="<f2")
+    return vector.astype(np.float32) if _is_unit(vector) else None
+
+
+def _is_unit(vector: NDArray[np.float16]) -> bool:
+    with np.errstate(invalid="ignore", over="ignore"):
+        return bool(abs(np.linalg.norm(vector.astype(np.float32)) - 1) < _UNIT_TOLERANCE)
