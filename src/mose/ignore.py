@@ -2,37 +2,32 @@
 
 ``walk`` asks for every directory and file on its way down and never enters an ignored directory, so a rule
 is matched against the entry itself and never against what lies below it, exactly as git does it.
-(``pathspec`` matches whole lists of paths, descendants included, which makes ``x/**`` or ``!*/`` come out
-differently in such a walk; importing it also costs more than a whole walk.)
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
-_CLASSES = {
-    "alnum": "a-zA-Z0-9",
-    "alpha": "a-zA-Z",
-    "blank": " \\t",
-    "cntrl": "\\x00-\\x1f\\x7f",
-    "digit": "0-9",
-    "graph": "\\x21-\\x7e",
-    "lower": "a-z",
-    "print": "\\x20-\\x7e",
-    "punct": "!-/:-@\\[-`{-~",
-    "space": " \\t-\\r",
-    "upper": "A-Z",
-    "xdigit": "0-9a-fA-F",
-}
+from mose.wildmatch import byte_by_byte, is_literal, translate
+
+MAX_PATTERN_BYTES = 10_000
+"""Longer lines with wildcards are passed over; a plain name may be as long as it likes."""
+MAX_WILDCARDS_BYTES = 50_000
+"""All the wildcard lines of one file together; what comes after them is passed over but for plain names."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    pattern: re.Pattern[str]
-    by_name: bool  # the pattern has no slash: it is matched against the last part of the path
-    only_directories: bool
+class Rule(NamedTuple):
+    """One line of an ignore file."""
+
+    line_number: int
+    line: str  # as it stands in the file, byte by byte, without spaces at its end
     ignores: bool  # False for a line that begins with "!"
+    only_directories: bool
+    by_name: bool  # no slash in it: it is matched against the last part of the path
+    pattern: str  # byte by byte, without "!" and slashes at either end
 
 
 class IgnoreRules:
@@ -47,69 +42,122 @@ class IgnoreRules:
         (True, False)
         >>> rules.decide("build", is_directory=False) is None
         True
+        >>> rules.find("build", is_directory=True).line_number
+        3
     """
 
-    __slots__ = ("_any_name", "_any_path", "_rules")
+    __slots__ = ("_names", "_paths")
 
     def __init__(self, text: str) -> None:
-        lines = _byte_by_byte(text.removeprefix("\ufeff")).split("\n")
-        self._rules = tuple(rule for line in lines if (rule := _parse(line)) is not None)
-        self._any_name = _alternation([rule for rule in self._rules if rule.by_name])
-        self._any_path = _alternation([rule for rule in self._rules if not rule.by_name])
+        lines = byte_by_byte(text.removeprefix("\ufeff")).split("\n")
+        rules = [rule for number, line in enumerate(lines, 1) if (rule := _parse(line, number)) is not None]
+        self._names = _RuleSet([rule for rule in rules if rule.by_name])
+        self._paths = _RuleSet([rule for rule in rules if not rule.by_name])
 
     def __bool__(self) -> bool:
-        return bool(self._rules)
+        return bool(self._names.rules or self._paths.rules)
 
-    def decide(self, path: str, *, is_directory: bool) -> bool | None:
-        """True if ignored, False if a "!" line keeps it, None if no rule speaks of this entry.
+    def find(self, path: str, *, is_directory: bool) -> Rule | None:
+        """The last rule that matches an entry, None if no rule speaks of it.
 
         Args:
             path: Path relative to the folder of the ignore file, with forward slashes.
             is_directory: True for a directory.
         """
-        path = _byte_by_byte(path)
+        if not path.isascii():
+            path = byte_by_byte(path)
         name = path[path.rfind("/") + 1 :]
-        if not (
-            (self._any_name is not None and self._any_name.match(name))
-            or (self._any_path is not None and self._any_path.match(path))
-        ):
-            return None
-        for rule in reversed(self._rules):  # the last rule that matches wins
-            if rule.only_directories and not is_directory:
-                continue
-            if rule.pattern.match(name if rule.by_name else path):
-                return rule.ignores
+        names, paths = self._names, self._paths
+        by_name = names.find(name, is_directory) if names.may_match(name) else None
+        by_path = paths.find(path, is_directory) if paths.may_match(path) else None
+        return _later(by_name, by_path)
+
+    def decide(self, path: str, *, is_directory: bool) -> bool | None:
+        """True if ignored, False if a "!" line keeps it, None if no rule speaks of this entry; see `find`."""
+        rule = self.find(path, is_directory=is_directory)
+        return None if rule is None else rule.ignores
+
+
+class _RuleSet:
+    """Rules that are matched against the same text, in the order of the file.
+
+    Most texts match none, which is known in one step: plain names are looked up, endings (``*.log``) compared,
+    and all wildcards tried at once.
+    """
+
+    __slots__ = ("_any_wild", "_ending", "_endings", "_literal", "_wild", "may_match", "rules")
+
+    def __init__(self, rules: list[Rule]) -> None:
+        self.rules = rules
+        self._literal: dict[str, list[Rule]] = {}
+        self._ending: dict[str, list[Rule]] = {}
+        self._wild: list[tuple[str, Rule]] = []
+        num_bytes = 0
+        for rule in rules:
+            pattern = rule.pattern
+            if is_literal(pattern):
+                self._literal.setdefault(pattern, []).append(rule)
+            elif rule.by_name and pattern[0] == "*" and is_literal(pattern[1:]):
+                self._ending.setdefault(pattern[1:], []).append(rule)
+            elif len(pattern) <= MAX_PATTERN_BYTES and num_bytes < MAX_WILDCARDS_BYTES:
+                num_bytes += len(pattern)
+                regex = translate(pattern)
+                if regex is not None:
+                    self._wild.append((regex, rule))
+        self._endings = tuple(self._ending)
+        together = "|".join(dict.fromkeys(regex for regex, _ in self._wild))
+        self._any_wild = re.compile(together, re.DOTALL).match if together else None
+        self.may_match = self._build_test()
+
+    def _build_test(self) -> Callable[[str], object]:
+        """Whether any rule matches a text, folders or not: one function, for it is asked of every entry."""
+        literal, endings, any_wild = self._literal, self._endings, self._any_wild
+        if endings and any_wild:
+            return lambda text: text in literal or text.endswith(endings) or any_wild(text)
+        if any_wild:
+            return lambda text: text in literal or any_wild(text)
+        if endings:
+            return lambda text: text in literal or text.endswith(endings)
+        return literal.__contains__
+
+    def find(self, text: str, is_directory: bool) -> Rule | None:
+        last = _last(self._literal.get(text, []), is_directory)
+        if self._endings and text.endswith(self._endings):
+            for start in range(len(text) + 1):
+                last = _later(last, _last(self._ending.get(text[start:], []), is_directory))
+        if self._any_wild is not None and self._any_wild(text):
+            matching = [rule for regex, rule in self._wild if _compile(regex).match(text)]
+            last = _later(last, _last(matching, is_directory))
+        return last
+
+
+@lru_cache(maxsize=20_000)
+def _compile(regex: str) -> re.Pattern[str]:
+    return re.compile(regex, re.DOTALL)
+
+
+def _last(rules: Sequence[Rule], is_directory: bool) -> Rule | None:
+    return next((rule for rule in reversed(rules) if is_directory or not rule.only_directories), None)
+
+
+def _later(one: Rule | None, other: Rule | None) -> Rule | None:
+    if one is None or other is None:
+        return one or other
+    return one if one.line_number > other.line_number else other
+
+
+def _parse(line: str, number: int) -> Rule | None:
+    if line.startswith("#"):
         return None
-
-
-def _byte_by_byte(text: str) -> str:
-    """The UTF-8 bytes of a text as one character each: to git ``?`` and a set are one byte, not one letter."""
-    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("latin-1")
-
-
-def _alternation(rules: list[_Rule]) -> re.Pattern[str] | None:
-    """One pattern that matches if any rule does: most entries match none, and are done in one step."""
-    if not rules:
-        return None
-    return re.compile("|".join(dict.fromkeys(rule.pattern.pattern for rule in rules)), re.DOTALL)
-
-
-def _parse(line: str) -> _Rule | None:
-    line = _strip_end(line.removesuffix("\r"))
-    if not line or line.startswith("#"):
-        return None
-    ignores = not line.startswith("!")
-    pattern = line if ignores else line[1:]
+    line = _strip_end(line.removesuffix("\r").partition("\0")[0])
+    pattern = line.removeprefix("!")
     only_directories = pattern.endswith("/")
-    if only_directories:
-        pattern = pattern[:-1]
+    pattern = pattern.removesuffix("/")
+    by_name = "/" not in pattern
+    pattern = pattern.removeprefix("/")
     if not pattern:
         return None
-    by_name = "/" not in pattern
-    regex = _segment(pattern) if by_name else _path(pattern.removeprefix("/"))
-    if regex is None:
-        return None
-    return _Rule(re.compile(rf"(?:{regex})\Z", re.DOTALL), by_name, only_directories, ignores)
+    return Rule(number, line, line[0] != "!", only_directories, by_name, pattern)
 
 
 def _strip_end(line: str) -> str:
@@ -117,96 +165,3 @@ def _strip_end(line: str) -> str:
     stripped = line.rstrip(" ")
     backslashes = len(stripped) - len(stripped.rstrip("\\"))
     return stripped + " " if backslashes % 2 and len(stripped) < len(line) else stripped
-
-
-def _path(pattern: str) -> str | None:
-    """Regular expression for a pattern with slashes; ``**`` stands for any number of directories."""
-    segments = pattern.split("/")
-    regex = ""
-    for position, segment in enumerate(segments):
-        last = position == len(segments) - 1
-        if segment == "**":
-            regex += ".*" if last else "(?:.*/)?"
-            continue
-        part = _segment(segment)
-        if part is None:
-            return None
-        regex += part if last else part + "/"
-    return regex
-
-
-def _segment(pattern: str) -> str | None:
-    """Regular expression for one part of a path, None if the pattern can match nothing.
-
-    All but the last star take as little as they can and never give it back (an atomic group), which finds
-    the same matches without the exponential search that a row of stars would cost.
-    """
-    pieces = [""]
-    at = 0
-    while at < len(pattern):
-        char = pattern[at]
-        if char == "*":
-            if pieces[-1] or len(pieces) == 1:
-                pieces.append("")
-            at += 1
-        elif char == "?":
-            pieces[-1] += "[^/]"
-            at += 1
-        elif char == "[":
-            bracket = _bracket(pattern, at)
-            if bracket is None:
-                return None
-            piece, at = bracket
-            pieces[-1] += piece
-        else:
-            if char == "\\":
-                at += 1
-                if at == len(pattern):
-                    return None
-            pieces[-1] += re.escape(pattern[at])
-            at += 1
-    first, *rest = pieces
-    if not rest:
-        return first
-    return first + "".join(f"(?>[^/]*?{piece})" for piece in rest[:-1]) + f"[^/]*{rest[-1]}"
-
-
-def _bracket(pattern: str, start: int) -> tuple[str, int] | None:
-    """The character set at ``start`` and where it ends; None if it is not closed or not valid."""
-    at = start + 1
-    negated = pattern[at : at + 1] in ("!", "^")
-    at += negated
-    members: list[str] = []
-    first = True
-    while True:
-        char = pattern[at : at + 1]
-        if char == "" or (char == "]" and not first):
-            break
-        first = False
-        if char == "[" and pattern[at + 1 : at + 2] == ":":
-            end = pattern.find(":]", at + 2)
-            if end < 0 or pattern[at + 2 : end] not in _CLASSES:
-                return None
-            members.append(_CLASSES[pattern[at + 2 : end]])
-            at = end + 2
-            continue
-        low, at = _member(pattern, at)
-        if pattern[at : at + 1] == "-" and pattern[at + 1 : at + 2] not in ("", "]"):
-            high, at = _member(pattern, at + 1)
-            if low and high and low <= high:
-                members.append(f"{re.escape(low)}-{re.escape(high)}")
-        else:
-            members.append(re.escape(low))
-    if at >= len(pattern):
-        return None
-    inside = "".join(members)
-    if negated:
-        return f"[^/{inside}]", at + 1
-    return (f"(?!/)[{inside}]" if inside else r"(?!)"), at + 1
-
-
-def _member(pattern: str, at: int) -> tuple[str, int]:
-    """The character at ``at``, a backslash before it taken away, and the position after it."""
-    if pattern[at] == "\\":
-        at += 1
-    return pattern[at : at + 1], at + 1

@@ -125,12 +125,15 @@ def _add_search(verbs: argparse._SubParsersAction[_Parser]) -> None:
     _add_model(verb)
     verb.add_argument("--width", type=int, metavar="W", help="leading dimensions to compare (default: all)")
     verb.add_argument("--limit", "--top", type=int, default=10, metavar="N", help="hits to show (default: 10)")
-    verb.add_argument("--language", metavar="NAME", help="only this language, e.g. python")
+    verb.add_argument(
+        "--language", action="append", metavar="NAME", help="only this language, e.g. python; may be repeated"
+    )
     verb.add_argument(
         "--path",
         dest="pattern",
+        action="append",
         metavar="GLOB",
-        help="only files that match, as in .gitignore: 'src/', '*.py'",
+        help="only files that match, as in .gitignore: 'src/', '*.py', '!tests/'; may be repeated",
     )
     verb.add_argument("--like", metavar="FILE:LINE", help="code like that at a place, instead of QUERY")
     mode = verb.add_mutually_exclusive_group()

@@ -10,6 +10,8 @@ import re
 from mose.languages.tables import (
     BINARY_EXTENSIONS,
     DATA_EXTENSIONS,
+    LABELS_WITHIN,
+    LANGUAGE_OF_ALIAS,
     LANGUAGE_OF_EXTENSION,
     LANGUAGE_OF_INTERPRETER,
     LANGUAGE_OF_NAME,
@@ -27,10 +29,12 @@ __all__ = [
     "is_generated",
     "is_test",
     "is_vendored",
+    "labels_named",
     "language_of",
     "language_of_shebang",
 ]
 
+_LABELS = frozenset(LANGUAGE_OF_EXTENSION.values()) | frozenset(LANGUAGE_OF_NAME.values())
 _GENERATED_NAMES = word_set(
     """
     package-lock.json npm-shrinkwrap.json yarn.lock pnpm-lock.yaml bun.lock bun.lockb deno.lock poetry.lock
@@ -127,6 +131,19 @@ def language_of_shebang(line: str) -> str | None:
             continue
         return LANGUAGE_OF_INTERPRETER.get(command.rstrip("0123456789.").lower())
     return None
+
+
+def labels_named(name: str) -> frozenset[str]:
+    """Labels that a user means by a name of a language: its label, an alias or an extension, in any case.
+
+    Example:
+        >>> sorted(labels_named("TypeScript")), sorted(labels_named("C++")), sorted(labels_named("py"))
+        (['tsx', 'typescript'], ['cpp'], ['python'])
+    """
+    label = "-".join(name.lower().removeprefix(".").replace("_", " ").split())
+    if label not in _LABELS:
+        label = LANGUAGE_OF_ALIAS.get(label) or LANGUAGE_OF_EXTENSION.get(label) or label
+    return LABELS_WITHIN.get(label) or frozenset({label})
 
 
 def extension_of(path: str) -> str:

@@ -145,6 +145,38 @@ LANGUAGE_OF_INTERPRETER = {
     "julia": "julia",
 }
 
+_ALIASES = {
+    "bash": "shell shell-script shellscript",
+    "c": "ansi-c",
+    "cpp": "c++ cplusplus",
+    "csharp": "c# c-sharp dotnet",
+    "dockerfile": "docker containerfile",
+    "elixir": "phoenix",
+    "fsharp": "f#",
+    "go": "golang",
+    "javascript": "node nodejs ecmascript",
+    "lisp": "common-lisp commonlisp elisp emacs-lisp scheme racket",
+    "make": "makefile gnumake",
+    "matlab": "octave",
+    "objective-c": "objc obj-c objectivec objective-c++ objc++ objective-cpp",
+    "powershell": "pwsh",
+    "protobuf": "protocol-buffers proto3",
+    "python": "python3 python2 cython",
+    "rst": "restructuredtext",
+    "ruby": "rails",
+    "rust": "rustlang",
+    "terraform": "opentofu",
+    "tex": "latex bibtex",
+    "text": "plain plaintext",
+    "tsx": "typescriptreact",
+    "vim": "viml vimscript",
+    "visual-basic": "visualbasic vb.net vba",
+    "yaml": "yml",
+}
+LANGUAGE_OF_ALIAS = {alias: language for language, aliases in _ALIASES.items() for alias in aliases.split()}
+LABELS_WITHIN = {"typescript": frozenset({"typescript", "tsx"})}
+"""What the name of a language means where it is more than the label of that name."""
+
 BINARY_EXTENSIONS = word_set(
     """
     png jpg jpeg gif bmp ico icns webp avif heic tif tiff psd ai eps svgz xcf sketch fig mp3 mp4 m4a m4v wav

@@ -1,42 +1,146 @@
-"""Which chunks may be answers, by language and path."""
+"""Which chunks may be answers, by language and path.
+
+Several languages or paths add up: a file passes if it fits one of them. A pattern that begins with "!" excludes.
+"""
 
 from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mose.errors import ConfigError
+from mose.ignore import IgnoreRules
+from mose.languages import labels_named
 from mose.search.records import ChunkTable
+
+Names = str | Sequence[str] | None
+"""One name, several, or None for no filter."""
+
+_PATTERNS = "patterns as in .gitignore, e.g. 'src/', '*.py', '!tests/'"
+
+
+@dataclass(frozen=True, slots=True)
+class _PathFilter:
+    """One pattern as the user wrote it, and the rule it stands for."""
+
+    written: str
+    excludes: bool
+    rules: IgnoreRules | None  # None: the whole tree
 
 
 def allowed_chunks(
-    table: ChunkTable, base: NDArray[np.bool_] | None, language: str | None, pattern: str | None
+    table: ChunkTable, base: NDArray[np.bool_] | None, language: Names, path: Names, root: Path
 ) -> NDArray[np.bool_] | None:
     """Which chunks [N] pass all filters, None if all do.
 
     Args:
         table: All chunks.
         base: Those allowed already; None for all.
-        language: Only files of this language.
-        pattern: Only files that match, as in ``.gitignore``.
+        language: Only files of these languages.
+        path: Only files that match one of these patterns and none that begins with "!", as in ``.gitignore``;
+            ``./`` and absolute paths of the tree are understood.
+        root: The tree.
 
     Raises:
-        ConfigError: No file has the language, or none matches.
+        ConfigError: A filter cannot be read, or no file passes it.
     """
-    if language is None and pattern is None:
+    filters = [_path_filter(text, root) for text in _listed(path)]
+    names = _listed(language)
+    if not filters and not names:
         return base
-    files = np.ones(len(table.paths), dtype=np.bool_)
-    if language is not None:
-        known = sorted(set(table.languages))
-        if language not in known:
-            raise ConfigError("language", got=language, allowed=", ".join(known) or "none: the index is empty")
-        files &= np.array([own == language for own in table.languages], dtype=np.bool_)
-    if pattern is not None:
-        from pathspec import PathSpec
-
-        spec = PathSpec.from_lines("gitignore", [pattern])
-        files &= np.array([spec.match_file(own) for own in table.paths], dtype=np.bool_)
-        if not files.any():
-            raise ConfigError("path: no indexed file matches", got=pattern, remedy="Patterns are as in .gitignore.")
-    chunks: NDArray[np.bool_] = files[table.file_row]
+    files = _of_languages(table, names)
+    fitting = _matching(table.paths, filters)
+    for written in filters:
+        if not written.excludes and not _matching(table.paths, [written]).any():
+            raise ConfigError("path: no indexed file matches", got=written.written, allowed=_PATTERNS)
+    if not fitting.any():
+        raise ConfigError("path: no indexed file is left", got=" ".join(_listed(path)), allowed=_PATTERNS)
+    if not (files & fitting).any():
+        raise ConfigError(
+            "path and language together leave no indexed file", got=f"{' '.join(_listed(path))} {', '.join(names)}"
+        )
+    chunks: NDArray[np.bool_] = (files & fitting)[table.file_row]
     return chunks if base is None else chunks & base
+
+
+def _listed(names: Names) -> list[str]:
+    if names is None:
+        return []
+    return [names] if isinstance(names, str) else list(names)
+
+
+def _of_languages(table: ChunkTable, names: Sequence[str]) -> NDArray[np.bool_]:
+    if not names:
+        return np.ones(len(table.paths), dtype=np.bool_)
+    known = set(table.languages)
+    wanted: set[str] = set()
+    for name in names:
+        labels = labels_named(name) & known
+        if not labels:
+            raise ConfigError("language", got=name, allowed=", ".join(sorted(known)) or "none: the index is empty")
+        wanted |= labels
+    return np.array([label in wanted for label in table.languages], dtype=np.bool_)
+
+
+def _matching(paths: Sequence[str], filters: Sequence[_PathFilter]) -> NDArray[np.bool_]:
+    """Which files fit one filter that includes, if there is any, and none that excludes."""
+    included = [_matcher(one.rules) for one in filters if not one.excludes]
+    excluded = [_matcher(one.rules) for one in filters if one.excludes]
+    return np.array(
+        [
+            (not included or any(match(path) for match in included)) and not any(match(path) for match in excluded)
+            for path in paths
+        ],
+        dtype=np.bool_,
+    )
+
+
+def _matcher(rules: IgnoreRules | None) -> Callable[[str], bool]:
+    """Whether a rule matches a file or one of its folders."""
+    if rules is None:
+        return lambda _: True
+    folders: dict[str, bool] = {"": False}
+
+    def matches_folder(path: str) -> bool:
+        missing = []  # a loop, for a path may have more folders than Python has frames
+        while path not in folders:
+            missing.append(path)
+            path = path.rpartition("/")[0]
+        matched = folders[path]
+        for folder in reversed(missing):
+            matched = folders[folder] = matched or rules.decide(folder, is_directory=True) is not None
+        return matched
+
+    def matches(path: str) -> bool:
+        return matches_folder(path.rpartition("/")[0]) or rules.decide(path, is_directory=False) is not None
+
+    return matches
+
+
+def _path_filter(written: str, root: Path) -> _PathFilter:
+    pattern = written.strip("\n\r")
+    excludes = pattern.startswith("!")
+    pattern = _inside_tree(pattern.removeprefix("!"), root)
+    if pattern == "/":
+        return _PathFilter(written, excludes, None)
+    rules = IgnoreRules(pattern if pattern[:1] not in ("!", "#") else "\\" + pattern)
+    if not rules or "\n" in pattern or any(part == ".." for part in pattern.split("/")):
+        raise ConfigError("path", got=written, allowed=_PATTERNS)
+    return _PathFilter(written, excludes, rules)
+
+
+def _inside_tree(pattern: str, root: Path) -> str:
+    """A pattern in which ``./`` and an absolute path of the tree are anchored at the root."""
+    if os.sep == "\\":
+        pattern = pattern.replace("\\", "/")
+    if pattern == "." or pattern.startswith("./"):
+        return "/" + pattern[1:].lstrip("/")
+    for top in {root.absolute().as_posix(), root.resolve().as_posix()}:
+        if pattern == top or pattern.startswith(top.rstrip("/") + "/"):
+            return "/" + pattern[len(top) :].lstrip("/")
+    return pattern

@@ -16,7 +16,7 @@ from mose.runtime.encoder import DEFAULT_MODEL, Encoder
 from mose.search.cascade import Asked, CascadeConfig, ExitVectors, gather, short_list, with_deep
 from mose.search.chunks import ChunkerConfig
 from mose.search.deepening import DeepenReport, check_model, deepen, mend_vectors
-from mose.search.filters import allowed_chunks
+from mose.search.filters import Names, allowed_chunks
 from mose.search.hits import Hit, SearchStats, best_places, make_hits
 from mose.search.indexer import RefreshReport, is_outdated, refresh, retire
 from mose.search.intent import Query, read_query
@@ -167,8 +167,8 @@ class CodeIndex:
         *,
         limit: int = 10,
         mode: Mode = "fused",
-        language: str | None = None,
-        path: str | None = None,
+        language: Names = None,
+        path: Names = None,
         budget_s: float = DEFAULT_BUDGET_S,
         per_file: bool = True,
     ) -> list[Hit]:
@@ -178,8 +178,9 @@ class CodeIndex:
             query: What to look for.
             limit: At most this many hits.
             mode: "fused", or words ("lexical") or vectors ("dense") alone.
-            language: Only files of this language.
-            path: Only files that match this pattern (as in ``.gitignore``: ``src/``, ``*.py``).
+            language: Only files of this language, or of one of these.
+            path: Only files that match this pattern, or one of these (as in ``.gitignore``: ``src/``, ``*.py``);
+                a pattern that begins with "!" excludes.
             budget_s: Seconds for computing deep vectors of the short list; 0 for none.
             per_file: Each file once, with its best place; False for every chunk.
 
@@ -205,8 +206,8 @@ class CodeIndex:
         line: int,
         *,
         limit: int = 10,
-        language: str | None = None,
-        path_pattern: str | None = None,
+        language: Names = None,
+        path_pattern: Names = None,
         budget_s: float = DEFAULT_BUDGET_S,
         per_file: bool = True,
     ) -> list[Hit]:
@@ -250,8 +251,8 @@ class CodeIndex:
         self,
         asked: Asked,
         limit: int,
-        language: str | None,
-        pattern: str | None,
+        language: Names,
+        pattern: Names,
         budget_s: float,
         per_file: bool,
         mode: Mode,
@@ -260,7 +261,7 @@ class CodeIndex:
             raise ConfigError("limit", got=limit, allowed="1 or more")
         started = time.perf_counter()
         table = self._fresh_table()
-        asked = replace(asked, allowed=allowed_chunks(table, asked.allowed, language, pattern))
+        asked = replace(asked, allowed=allowed_chunks(table, asked.allowed, language, pattern, self.root))
         weights = {
             "fused": self.weights,
             "lexical": replace(self.weights, dense=0.0, dense_symbol=0.0, dense_shallow=0.0),
