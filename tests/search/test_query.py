@@ -7,6 +7,7 @@ import pytest
 
 from mose import CodeIndex
 from mose.errors import CodeIndexError, ConfigError, ModelError, SourceError
+from mose.search.cascade import CascadeConfig
 from mose.search.writing import set_meta, transaction
 
 
@@ -107,6 +108,22 @@ def test_without_a_budget_nothing_is_read_deeply(index):
     assert index.last_search.num_encoded > 0
     index.search("open a connection")
     assert index.last_search.num_encoded == 0
+
+
+def test_what_was_left_unread_is_counted_however_much_is_known_from_before(tmp_path):
+    """Candidates by vectors have been read before, every one: they say nothing of the short list."""
+    for number in range(40):
+        (tmp_path / f"task{number}.py").write_text(f"def task_{number}():\n    return {number}\n")
+    (tmp_path / "giraffe.md").write_text("the giraffe\n")
+    cascade = CascadeConfig(num_deep=5)
+    with CodeIndex.open(tmp_path) as index:
+        index.cascade = cascade
+        for number in range(0, 40, 4):
+            index.search(f"task_{number}")
+        index.search("giraffe", budget_s=0)
+        stats = index.last_search
+    assert (stats.num_short, stats.num_encoded) == (5, 0)
+    assert stats.num_deep < stats.num_short
 
 
 def test_the_cascade_over_a_small_tree_equals_the_deep_index(sample_tree):

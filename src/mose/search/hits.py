@@ -58,7 +58,7 @@ class SearchStats:
     num_chunks: int
     num_candidates: int
     num_deep: int
-    """Candidates scored at ``exit``."""
+    """Candidates of the short list that were scored at ``exit``."""
     num_encoded: int
     """Of these, how many were computed for this search."""
     num_short: int

@@ -271,9 +271,9 @@ class CodeIndex:
         shallow = self._vectors_at(0, table) if asked.shallow is not None else None
         deep = self._vectors_at(exit_layer, table) if exit_layer else None
         candidates = gather(self.store, table, asked, shallow, deep, self.cascade)
-        num_encoded = num_short = 0
+        num_encoded, short = 0, np.empty(0, np.int64)
         if exit_layer and asked.deep is not None and len(candidates.rows):
-            candidates, num_encoded, num_short = self._read_short_list(
+            candidates, num_encoded, short = self._read_short_list(
                 asked, table, candidates, exit_layer, budget_s, weights
             )
         ranking = rank(asked.query, table, candidates, weights)
@@ -283,9 +283,9 @@ class CodeIndex:
         self.last_search = SearchStats(
             num_chunks=len(table),
             num_candidates=len(candidates.rows),
-            num_deep=int(np.isfinite(candidates.deep).sum()),
+            num_deep=int(np.isfinite(candidates.deep[short]).sum()),
             num_encoded=num_encoded,
-            num_short=num_short,
+            num_short=len(short),
             num_read=(deep.num_known if deep is not None else 0) + num_encoded,
             exit=exit_layer,
             seconds=time.perf_counter() - started,
@@ -300,11 +300,11 @@ class CodeIndex:
         exit_layer: int,
         budget_s: float,
         weights: RankWeights,
-    ) -> tuple[Candidates, int, int]:
-        """Fills in deep cosines of the short list; gives how many were encoded and how long the list is."""
+    ) -> tuple[Candidates, int, NDArray[np.int64]]:
+        """Fills in deep cosines of the short list; gives how many were encoded and which candidates are in it."""
         assert asked.deep is not None
         if np.isfinite(candidates.deep).all():
-            return candidates, 0, len(candidates.rows)
+            return candidates, 0, np.arange(len(candidates.rows))
         places = short_list(asked, table, candidates, self.cascade, weights)
         missing = places[~np.isfinite(candidates.deep[places])]
         if len(missing) and budget_s > 0:
@@ -326,8 +326,8 @@ class CodeIndex:
                         leading = vector[:width]
                         cosines[place] = leading @ asked.deep / max(float(np.linalg.norm(leading)), 1e-9)
             candidates = with_deep(candidates, missing, cosines)
-            return candidates, report.num_encoded, len(places)
-        return candidates, 0, len(places)
+            return candidates, report.num_encoded, places
+        return candidates, 0, places
 
     def _fresh_table(self) -> ChunkTable:
         generation = self.store.generation
