@@ -89,7 +89,7 @@ def content(store: Store, exits: tuple[int, ...] = (0,)) -> dict[str, object]:
         ids, rows, matrix = store.vector_matrix(exit_layer)
         vectors[exit_layer] = {names[i]: matrix[row].tobytes() for i, row in zip(ids.tolist(), rows, strict=True)}
     return {
-        "files": sorted(store.rows("SELECT path, hash, size_bytes, language, cut_by, skipped FROM files")),
+        "files": sorted(store.rows("SELECT path, hash, size_bytes, language, cut_by, trouble, skipped FROM files")),
         "chunks": sorted(
             (*names[chunk.id], chunk.last_line, chunk.kind, chunk.symbol, chunk.signature, chunk.context, chunk.text)
             for chunk in chunks.values()

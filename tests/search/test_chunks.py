@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mose.errors import ConfigError
-from mose.search.chunks import Chunk, ChunkerConfig, cut, cut_by, embedding_text
+from mose.search.chunks import Chunk, ChunkerConfig, cut, cut_text, embedding_text
 from mose.search.sections import sections
 from mose.search.splitting import break_line, split_lines
 from mose.syntax import GRAMMARS, grammars
@@ -230,14 +230,24 @@ def test_headings(language, text, titles):
 
 
 def test_language_without_a_grammar_is_cut_by_lines(monkeypatch):
-    assert cut_by("dart") == "lines"
-    assert cut_by("python") == "tree-sitter"
-    monkeypatch.setitem(grammars._MODULES, "python", ("no_such_wheel", "language"))
+    monkeypatch.setitem(grammars.MODULES, "python", ("no_such_wheel", "language"))
     grammars._load.cache_clear()
-    assert cut_by("python") == "lines"
-    assert [chunk.kind for chunk in cut("def f(): pass\n", "python")] == ["text"]
+    cut = cut_text("def f(): pass\n", "python")
+    assert ([chunk.kind for chunk in cut.chunks], cut.trouble) == (["text"], "")
     monkeypatch.undo()
     grammars._load.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x = 1\n" + "y" * 60_000 + "\n", "}\n" * 50_000, "=>casewhere\n" * 2_000],
+    ids=["line", "brackets", "errors"],
+)
+def test_text_that_cannot_be_parsed_is_cut_by_lines_and_says_why(text):
+    cut = cut_text(text, "c")
+    assert cut.trouble
+    assert {chunk.kind for chunk in cut.chunks} == {"text"}
+    check_cover(text, cut.chunks, ChunkerConfig())
 
 
 def test_sizes_must_be_in_order():

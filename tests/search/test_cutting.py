@@ -1,18 +1,22 @@
 from __future__ import annotations
 
 import os
+import resource
 import sys
 
+import pytest
+import worker_functions
 from index_doubles import SOURCES, WordEncoder, content, write_file, write_tree
 
+from mose import parallel
 from mose.files import SourceFile, WalkLimits, walk
-from mose.search import cutting
+from mose.search import cutting, indexer, preparing
 from mose.search.chunks import ChunkerConfig
 from mose.search.indexer import refresh
 from mose.search.location import index_folder
 from mose.search.preparing import CutTask
 from mose.search.store import Store
-from mose.search.writing import set_meta
+from mose.syntax import grammars, versions
 
 
 def test_workers_cut_as_this_process_does_and_in_order(tmp_path):
@@ -25,49 +29,154 @@ def test_workers_cut_as_this_process_does_and_in_order(tmp_path):
         assert content(one) == content(two)
 
 
-def test_file_that_kills_its_worker_is_left_out_and_counted(tmp_path, monkeypatch):
-    patch = tmp_path / "patch"
-    write_file(
-        patch / "sitecustomize.py",
-        "import os, mose.files\n"
-        "read = mose.files.read_source\n"
-        "def read_source(root, file, limits):\n"
-        "    if file.path == 'killer.py':\n"
-        "        os.kill(os.getpid(), 9)\n"
-        "    return read(root, file, limits)\n"
-        "mose.files.read_source = read_source\n",
-    )
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(patch), *filter(None, sys.path)]))
-    tree = write_tree(tmp_path / "tree", SOURCES | {"killer.py": "x = 1\n", "zebra.py": "y = 1\n"})
-    monkeypatch.setattr(cutting, "GROUP_FILES", 2)
+# Each brings down a process that parses it without limits: by memory, by a stack that overflows, by time.
+BOMBS = {
+    "memory.c": "=>casewhere\n" * 30_000,
+    "stack.java": "{- \n" * 100_000,
+    "time.ex": ("." * 1_900 + "\n") * 470,
+}
+
+
+def test_bombs_are_cut_by_lines_and_harm_no_other_file(tmp_path):
+    tree = write_tree(tmp_path / "tree", SOURCES | BOMBS | {"zebra.py": "def zebra(): pass\n"})
     with Store.open(index_folder(tree)) as store:
-        refresh(store, tree, WordEncoder(), num_workers=1)
-        assert store.status().skipped == {cutting.CRASHED: 1}
-        assert sorted(store.chunk_table().paths) == sorted([*SOURCES, "zebra.py"])
+        refresh(store, tree, WordEncoder())
         assert store.complete
+        status = store.status()
+        assert status.skipped == {}
+        assert sum(status.troubles.values()) == len(BOMBS)
+        assert sorted(name for names in status.trouble_examples.values() for name in names) == sorted(BOMBS)
+        table = store.chunk_table()
+        assert sorted(table.paths) == sorted([*SOURCES, *BOMBS, "zebra.py"])
+        assert "zebra" in table.symbol
+        for name, text in BOMBS.items():
+            chunks = [chunk for chunk in store.chunks(table.ids.tolist()) if chunk.path == name]
+            assert {chunk.kind for chunk in chunks} == {"text"}
+            assert max(chunk.last_line for chunk in chunks) == text.count("\n")
+        assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 1_500_000
+        _changes_nothing(store, tree)
 
 
-def test_after_a_refresh_that_died_files_are_cut_in_a_worker(store, tree, monkeypatch):
-    write_file(tree / "new.py", "x = 1\n")
-    set_meta(store, complete="0")
-    with monkeypatch.context() as patch:
-        patch.setattr(cutting, "cut_file", None)  # of this process
-        assert refresh(store, tree, WordEncoder()).num_added == 1
-    assert store.complete
-    write_file(tree / "newer.py", "x = 1\n")
-    monkeypatch.setattr(cutting, "_Worker", None)
-    assert refresh(store, tree, WordEncoder()).num_added == 1
+def _changes_nothing(store, tree):
+    """Whether a further refresh has nothing to do, so that no worker is started."""
+    generation = store.generation
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(indexer, "cut_files", None)
+        refresh(store, tree, WordEncoder())
+    assert store.generation == generation
+
+
+@pytest.fixture
+def killers(monkeypatch):
+    """Makes workers die of files by their content: killed by somebody else, once or always, or by themselves."""
+    monkeypatch.setattr(cutting, "cut_file", worker_functions.cut_or_die)
+    parallel.stop_idle()
+    yield
+    parallel.stop_idle()
+
+
+def test_file_whose_worker_dies_is_cut_by_lines(tmp_path, killers):
+    tree = write_tree(tmp_path / "tree", SOURCES | {"bad.py": "# ABORT\nx = 1\n", "zebra.py": "y = 1\n"})
+    with Store.open(index_folder(tree)) as store:
+        refresh(store, tree, WordEncoder(), num_workers=2)
+        assert store.status().troubles == {parallel.TOO_LARGE: 1}
+        assert sorted(store.chunk_table().paths) == sorted([*SOURCES, "bad.py", "zebra.py"])
+        _changes_nothing(store, tree)
+
+
+def test_file_that_cannot_be_cut_by_lines_either_is_left_out_with_the_reason(tmp_path, killers):
+    tree = write_tree(tmp_path / "tree", SOURCES | {"bad.py": "# ABORT ALWAYS\n", "worse.py": "# RAISE ALWAYS\n"})
+    with Store.open(index_folder(tree)) as store:
+        refresh(store, tree, WordEncoder())
+        assert store.status().skipped == {parallel.TOO_LARGE: 1, "failed (ValueError)": 1}
+        assert sorted(store.chunk_table().paths) == sorted(SOURCES)
+        _changes_nothing(store, tree)
+
+
+def test_file_whose_worker_was_killed_is_cut_along_its_definitions_in_the_next_run(tmp_path, monkeypatch, killers):
+    tree = write_tree(tmp_path / "tree", SOURCES | {"bad.py": "# KILL\ndef f(): pass\n"})
+    with Store.open(index_folder(tree)) as store:
+        refresh(store, tree, WordEncoder())
+        assert store.status().troubles == {parallel.KILLED: 1}
+        monkeypatch.setattr(cutting, "cut_file", preparing.cut_file)
+        refresh(store, tree, WordEncoder())
+        assert store.status().troubles == {}
+        assert "f" in store.chunk_table().symbol
+        _changes_nothing(store, tree)
+
+
+def test_file_whose_worker_is_killed_in_two_runs_is_not_tried_for_ever(tmp_path, killers):
+    tree = write_tree(tmp_path / "tree", SOURCES | {"bad.py": "# KILL\n", "worse.py": "# KILL ALWAYS\n"})
+    with Store.open(index_folder(tree)) as store:
+        for _ in range(2):
+            refresh(store, tree, WordEncoder())
+            assert store.status().troubles == {parallel.KILLED: 1}
+            assert store.status().skipped == {parallel.KILLED: 1}
+        _changes_nothing(store, tree)
+
+
+def test_where_no_process_can_be_started_files_are_cut_by_lines_until_one_can(tmp_path, monkeypatch):
+    tree = write_tree(tmp_path / "tree", SOURCES)
+    parallel.stop_idle()
+    with Store.open(index_folder(tree)) as store:
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "executable", "/no/such/python")
+            refresh(store, tree, WordEncoder())
+        assert store.status().troubles == {parallel.NO_PROCESS: 3}
+        refresh(store, tree, WordEncoder())
+        assert store.status().troubles == {}
+
+
+DRIFTED = "from tree_sitter_go import language\n"
+
+
+def test_files_are_cut_by_lines_while_a_grammar_does_not_fit_and_heal_when_it_does(tmp_path, monkeypatch):
+    tree = write_tree(tmp_path / "tree", SOURCES)
+    other = write_tree(tmp_path / "other", SOURCES)
+    drift = tmp_path / "drift"
+    write_file(drift / "tree_sitter_python" / "__init__.py", DRIFTED)
+    with Store.open(index_folder(tree)) as store, Store.open(index_folder(other)) as fresh:
+        refresh(store, other, WordEncoder())
+        with monkeypatch.context() as patch:
+            patch.syspath_prepend(drift)
+            _forget_versions()
+            refresh(store, tree, WordEncoder())
+            report = refresh(fresh, other, WordEncoder())
+            for found in (store, fresh):
+                assert found.status().troubles == {grammars.MISFIT: 1}
+                assert "src/dates.py" in found.chunk_table().paths
+            assert len(report.warnings) == 1
+            assert "tree_sitter_python" in report.warnings[0]
+            before = _ids(store, "src/proxy.js")
+            _changes_nothing(store, tree)
+        _forget_versions()
+        assert refresh(store, tree, WordEncoder()).warnings == ()
+        assert store.status().troubles == {}
+        assert "parse_iso_date" in store.chunk_table().symbol
+        assert _ids(store, "src/proxy.js") == before  # other languages are left alone
+    _forget_versions()
+
+
+def _forget_versions():
+    parallel.stop_idle()
+    for function in (versions.parser_of, versions._version, versions._installed):
+        function.cache_clear()
+
+
+def _ids(store, path):
+    return [chunk.id for chunk in store.chunks(store.chunk_ids().tolist()) if chunk.path == path]
 
 
 def test_workers_are_gone_when_their_work_is_broken_off(tmp_path):
     tree = write_tree(tmp_path / "many", {f"f{n}.py": f"x{n} = 1\n" * 200 for n in range(200)})
     tasks = [CutTask(file=file) for file in walk(tree) if isinstance(file, SourceFile)]
+    parallel.stop_idle()
+    before = len(_children())
     cut = cutting.cut_files(tree, tasks, WalkLimits(), ChunkerConfig(), num_workers=2)
     assert next(cut).path == "f0.py"
-    before = _children()
-    assert len(before) >= 2
+    assert len(_children()) == before + 2
     cut.close()
-    assert len(_children()) == len(before) - 2
+    assert len(_children()) == before
 
 
 def _children():

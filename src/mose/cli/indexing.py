@@ -77,6 +77,11 @@ def status(arguments: Arguments) -> int:
     for language in status.languages:
         how = f", {language.num_cut_by_lines:,} cut by lines" if language.num_cut_by_lines else ""
         print(f"  {language.language:<16} {language.num_files:>7,} files {language.num_chunks:>9,} chunks{how}")
+    if status.troubles:
+        print("  cut by lines although there is a grammar")
+        for reason, count in status.troubles.items():
+            examples = ", ".join(status.trouble_examples[reason][:2])
+            print(f"    {reason:<22} {count:>7,}   {examples}")
     if status.skipped:
         print("  left out")
         for reason, count in sorted(status.skipped.items(), key=lambda item: -item[1]):

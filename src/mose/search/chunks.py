@@ -12,12 +12,13 @@ from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import NamedTuple
 
 from mose.errors import ConfigError
 from mose.framing import frame
 from mose.search.sections import SECTION, sections
 from mose.search.splitting import break_line, split_lines
-from mose.syntax import Definition, definitions, has_grammar
+from mose.syntax import Definition, ParsingError, find_definitions
 from mose.syntax.definitions import CONTAINERS
 
 MODULE = "module"
@@ -70,14 +71,11 @@ class Chunk:
     text: str
 
 
-def cut_by(language: str) -> str:
-    """How files of a language are cut: by ``"tree-sitter"`` or by ``"lines"`` (headings included).
+class Cut(NamedTuple):
+    """Chunks of one file, and why they follow no definitions although their language has a grammar ("" if they do)."""
 
-    Example:
-        >>> cut_by("python"), cut_by("markdown")
-        ('tree-sitter', 'lines')
-    """
-    return "tree-sitter" if has_grammar(language) else "lines"
+    chunks: list[Chunk]
+    trouble: str
 
 
 def embedding_frame(chunk: Chunk, path: str) -> tuple[str, str]:
@@ -108,15 +106,31 @@ def cut(text: str, language: str, config: ChunkerConfig | None = None) -> list[C
         language: As in ``SourceFile.language``; cut by lines if it has no grammar.
         config: Sizes; the defaults if None.
     """
-    if not text:
-        return []
+    return cut_text(text, language, config).chunks
+
+
+def cut_text(text: str, language: str, config: ChunkerConfig | None = None) -> Cut:
+    """As `cut`, with what was in the way of it."""
+    try:
+        found = find_definitions(text, language)
+    except ParsingError as error:
+        return cut_by_lines(text, language, config, str(error))
+    lines = _lines(text)
+    if found is None:
+        return Cut(_Cutter(lines, language, sections(lines, language), config).chunks(TEXT), "")
+    return Cut(_Cutter(lines, language, found, config).chunks(MODULE), "")
+
+
+def cut_by_lines(text: str, language: str, config: ChunkerConfig | None, trouble: str) -> Cut:
+    """Chunks of about equal size without a look at what the lines say."""
+    return Cut(_Cutter(_lines(text), language, [], config).chunks(TEXT), trouble)
+
+
+def _lines(text: str) -> list[str]:
     lines = text.split("\n")
     if lines[-1] == "":
         lines.pop()
-    found = definitions(text, language)
-    by_lines = found is None
-    cutter = _Cutter(lines, language, sections(lines, language) if found is None else found, config)
-    return cutter.chunks(TEXT if by_lines else MODULE)
+    return lines
 
 
 @dataclass(slots=True)
@@ -144,6 +158,8 @@ class _Cutter:
         self.named = sorted((item.line, item.name) for item in found if item.kind != SECTION)
 
     def chunks(self, fallback: str) -> list[Chunk]:
+        if not self.lines:
+            return []
         merged = self._merged(self._merged(self._pieces(), self._joins), self._takes_rest)
         return [chunk for piece in merged for chunk in self._finished(piece, fallback)]
 

@@ -18,8 +18,9 @@ import numpy as np
 
 from mose.errors import CodeIndexError
 from mose.files import SourceFile, WalkLimits, walk
+from mose.parallel import FAILURES
 from mose.search.chunks import ChunkerConfig
-from mose.search.cutting import cut_files, worker_count
+from mose.search.cutting import cut_files
 from mose.search.deepening import DeepenReport, TextEncoder, at_full_width, check_model, deepen, fill_exit_0
 from mose.search.location import DATABASE_NAME, index_folder, source_root, unwritable
 from mose.search.lock import LOCK_NAME, writer_lock
@@ -39,6 +40,7 @@ from mose.search.writing import (
     write_skipped,
     write_vectors,
 )
+from mose.syntax import MISFIT, parser_of
 
 __all__ = [
     "DeepenReport",
@@ -68,6 +70,7 @@ class RefreshReport:
     skipped: dict[str, int] = field(default_factory=dict)  # reason -> count
     seconds: float = 0.0
     busy: bool = False  # another process is writing; nothing was changed here
+    warnings: tuple[str, ...] = ()  # what the user should know, a sentence each
 
 
 @dataclass(slots=True)
@@ -77,6 +80,7 @@ class _Plan:
     removed: list[int]
     num_added: int
     num_changed: int = 0  # known once they have been read
+    warnings: dict[str, None] = field(default_factory=dict)  # in order, each once
 
 
 def refresh(
@@ -122,8 +126,6 @@ def refresh(
             return RefreshReport(busy=True, seconds=time.perf_counter() - started)
         check_made_by(store, chunker, encoder)  # another process has perhaps been here
         plan = _plan(store, files)
-        if num_workers is None and store.meta("complete") == "0":  # perhaps a file killed the last process
-            num_workers = max(1, worker_count(plan.tasks))
         was_whole = store.complete and store.meta("model") is not None
         was_whole = was_whole and not need_repair(store) and not damaged_rows(store)
         with transaction(store):
@@ -148,6 +150,7 @@ def refresh(
         num_new_chunks=num_new,
         skipped=skipped_counts(store),
         seconds=time.perf_counter() - started,
+        warnings=tuple(plan.warnings),
     )
 
 
@@ -259,20 +262,26 @@ def _is_up_to_date(store: Store, plan: _Plan, skipped: _SkippedByWalk, encoder: 
 def _plan(store: Store, files: Sequence[SourceFile]) -> _Plan:
     known = {
         row[0]: KnownFile(*row[1:])
-        for row in store.rows("SELECT path, id, size_bytes, modified_ns, doubtful, hash, skipped, language FROM files")
+        for row in store.rows(
+            "SELECT path, id, size_bytes, modified_ns, doubtful, hash, skipped, language, cut_by, trouble FROM files"
+        )
     }
     plan = _Plan(tasks=[], old_ids={}, removed=[], num_added=0)
     for file in files:
         old = known.pop(file.path, None)
+        parser = parser_of(file.language)
         if old is None:
             plan.num_added += 1
-            plan.tasks.append(CutTask(file=file))
-        elif file.language != old.language:
+            plan.tasks.append(CutTask(file=file, parser=parser))
+        elif file.language != old.language or old.cut_by != parser:
             plan.old_ids[file.path] = old.id
-            plan.tasks.append(CutTask(file=file))
+            plan.tasks.append(CutTask(file=file, parser=parser))
+        elif old.doubtful and (old.trouble or old.skipped in FAILURES):
+            plan.old_ids[file.path] = old.id
+            plan.tasks.append(CutTask(file=file, parser=parser, tried_before=True))
         elif old.doubtful or old.modified_ns != file.modified_ns or old.size_bytes != file.size_bytes:
             plan.old_ids[file.path] = old.id
-            plan.tasks.append(CutTask(file=file, known_hash=old.hash, known_skip=old.skipped))
+            plan.tasks.append(CutTask(file=file, parser=parser, known_hash=old.hash, known_skip=old.skipped))
     plan.removed.extend(old.id for old in known.values())
     return plan
 
@@ -286,6 +295,7 @@ def _store_files(
     for start in range(0, len(plan.removed), REMOVED_A_BATCH):
         write_files(store, removed=plan.removed[start : start + REMOVED_A_BATCH], files=[])
     for batch in _batches(cut):
+        plan.warnings.update(dict.fromkeys(_misfit(file) for file in batch if file.trouble == MISFIT))
         replaced = [plan.old_ids[file.path] for file in batch if not file.same and file.path in plan.old_ids]
         ids = write_files(store, removed=replaced, files=batch)
         plan.num_changed += len(replaced)
@@ -298,6 +308,10 @@ def _store_files(
             words = [[*chunk.frame_words.split(), *chunk.text_words.split()] for chunk in chunks]
             write_vectors(store, 0, at_exit_0.identity, np.array(ids), at_exit_0.encode_words(words))
     return num_new
+
+
+def _misfit(file: CutFile) -> str:
+    return f"The installed grammar {file.cut_by} does not fit this version of mose: its files are cut by lines."
 
 
 def _batches(cut: Iterable[CutFile]) -> Iterator[list[CutFile]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mose.files import SourceFile, WalkLimits, read_source
-from mose.search.chunks import Chunk, ChunkerConfig, cut, cut_by, embedding_frame
+from mose.search.chunks import Chunk, ChunkerConfig, Cut, cut_by_lines, cut_text, embedding_frame
 from mose.search.wording import both_words, symbol_words
 
 DOUBTFUL_NS = 2_000_000_000
@@ -38,17 +38,18 @@ class CutChunk(NamedTuple):
 
 
 class CutFile(NamedTuple):
-    """One file read and cut. ``skipped``: why its content is left out; ``same``: it has not changed."""
+    """One file read and cut."""
 
     path: str
     hash: bytes
     size_bytes: int
     modified_ns: int
-    doubtful: bool  # modified so shortly before reading that an equal time stamp proves nothing
+    doubtful: bool  # to be read again next time: modified shortly before reading, or what went wrong may pass
     language: str
-    cut_by: str
-    skipped: str
-    same: bool
+    cut_by: str  # as `mose.syntax.parser_of` says
+    trouble: str  # why it is cut by lines although there is a grammar; empty if it is not
+    skipped: str  # why its content is left out; empty if it is not
+    same: bool  # its content is what the index has
     chunks: list[CutChunk]
 
 
@@ -57,8 +58,11 @@ class CutTask:
     """One file to read, and what the index knows of it, so that equal content is not cut again."""
 
     file: SourceFile
+    parser: str = ""  # as `mose.syntax.parser_of` says
     known_hash: bytes | None = None
     known_skip: str = ""
+    trouble: str = ""  # why it must be cut by lines
+    tried_before: bool = False  # the last run had trouble with it that might have passed
 
 
 def embedding_key(language: str, text: str) -> bytes:
@@ -67,7 +71,7 @@ def embedding_key(language: str, text: str) -> bytes:
     return hashlib.blake2b(data, digest_size=16).digest()
 
 
-def cut_file(root: Path, task: CutTask, limits: WalkLimits, config: ChunkerConfig) -> CutFile:
+def cut_file(task: CutTask, root: Path, limits: WalkLimits, config: ChunkerConfig) -> CutFile:
     """One file read, judged and cut, ready to be stored."""
     file = task.file
     started_ns = time.time_ns()
@@ -77,7 +81,13 @@ def cut_file(root: Path, task: CutTask, limits: WalkLimits, config: ChunkerConfi
     if isinstance(text, str):
         digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
     same = task.known_hash == digest and task.known_skip == skipped
-    chunks: list[Chunk] = [] if same or not isinstance(text, str) else cut(text, file.language, config)
+    cut = Cut([], "")
+    if isinstance(text, str) and not same:
+        cut = (
+            cut_by_lines(text, file.language, config, task.trouble)
+            if task.trouble
+            else cut_text(text, file.language, config)
+        )
     return CutFile(
         path=file.path,
         hash=digest,
@@ -85,10 +95,11 @@ def cut_file(root: Path, task: CutTask, limits: WalkLimits, config: ChunkerConfi
         modified_ns=file.modified_ns,
         doubtful=file.modified_ns > started_ns - DOUBTFUL_NS,
         language=file.language,
-        cut_by=cut_by(file.language),
+        cut_by=task.parser,
+        trouble=cut.trouble,
         skipped=skipped,
         same=same,
-        chunks=[_prepare(chunk, file.path) for chunk in chunks],
+        chunks=[_prepare(chunk, file.path) for chunk in cut.chunks],
     )
 
 

@@ -22,6 +22,8 @@ class KnownFile(NamedTuple):
     hash: bytes
     skipped: str
     language: str
+    cut_by: str
+    trouble: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +83,7 @@ class LanguageStatus:
     language: str
     num_files: int
     num_chunks: int
-    num_cut_by_lines: int  # files that fell back, their language having no grammar or their text no syntax
+    num_cut_by_lines: int  # their language has no grammar, or there was trouble with them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +98,8 @@ class IndexStatus:
     complete: bool  # the last refresh ran to its end
     skipped: dict[str, int]  # reason -> files and folders left out
     skipped_examples: dict[str, tuple[str, ...]]
+    troubles: dict[str, int]  # reason -> files cut by lines although their language has a grammar
+    trouble_examples: dict[str, tuple[str, ...]]
     languages: tuple[LanguageStatus, ...]
     vectors: dict[int, int]  # exit -> chunks that have a vector
     damaged: dict[int, int]  # exit -> vectors that are not as they were written; the next run makes them again

@@ -16,7 +16,7 @@ from mose.errors import CodeIndexError
 from mose.search.location import HOME_VARIABLE
 
 APPLICATION_ID = 0x4D6F5345  # "MoSE"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 BUSY_TIMEOUT_MS = 30_000
 CACHE_KIB = 32_768
 
@@ -30,7 +30,7 @@ CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE files(
     id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, hash BLOB NOT NULL, size_bytes INTEGER NOT NULL,
     modified_ns INTEGER NOT NULL, doubtful INTEGER NOT NULL, language TEXT NOT NULL, cut_by TEXT NOT NULL,
-    skipped TEXT NOT NULL
+    trouble TEXT NOT NULL, skipped TEXT NOT NULL
 );
 CREATE TABLE skipped(reason TEXT PRIMARY KEY, count INTEGER NOT NULL, examples TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE chunks(
@@ -55,6 +55,8 @@ CREATE TABLE runs(
 """
 # chunks: ids are never used twice: neither a vector nor a search in flight can meet another chunk's text.
 # texts: apart from chunks, so that reading every chunk's place does not page through every text.
+# files.cut_by: the grammar and its version, or "lines"; with another one the file is cut again.
+# files.trouble: why it was cut by lines nevertheless ("" if it was not).
 # files.skipped: why its content was left out ("" if indexed); it is not read again.
 # runs: vector rows first_row, first_row + 1, ... of an exit's file belong to these chunk ids (int64);
 # runs.sums: a checksum of each of these rows (uint32).

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from mose.search.store import Store
 
 MAX_EXAMPLES = 5
-_SKIPPED_FOR_CONTENT = """
-SELECT skipped, path FROM (
-    SELECT skipped, path, row_number() OVER (PARTITION BY skipped ORDER BY path) AS place
-    FROM files WHERE skipped != ''
+_EXAMPLES = """
+SELECT {0}, path FROM (
+    SELECT {0}, path, row_number() OVER (PARTITION BY {0} ORDER BY path) AS place
+    FROM files WHERE {0} != ''
 ) WHERE place <= ?
 """
 
@@ -26,10 +26,13 @@ def status_of(store: Store) -> IndexStatus:
         num_chunks = len(store.chunk_ids())
         skipped = skipped_counts(store)
         examples = {reason: json.loads(paths) for reason, paths in store.rows("SELECT reason, examples FROM skipped")}
-        for reason, path in store.rows(_SKIPPED_FOR_CONTENT, (MAX_EXAMPLES,)):
+        for reason, path in store.rows(_EXAMPLES.format("skipped"), (MAX_EXAMPLES,)):
             examples[reason] = [*examples.get(reason, ()), path][:MAX_EXAMPLES]
+        troubled: dict[str, list[str]] = {}
+        for reason, path in store.rows(_EXAMPLES.format("trouble"), (MAX_EXAMPLES,)):
+            troubled.setdefault(reason, []).append(path)
         languages = store.rows(
-            "SELECT language, count(*), sum(cut_by = 'lines'), "
+            "SELECT language, count(*), sum(cut_by = 'lines' OR trouble != ''), "
             "sum((SELECT count(*) FROM chunks WHERE file_id = files.id)) "
             "FROM files WHERE skipped = '' GROUP BY language ORDER BY 2 DESC, 1"
         )
@@ -44,6 +47,12 @@ def status_of(store: Store) -> IndexStatus:
             complete=store.complete,
             skipped=skipped,
             skipped_examples={reason: tuple(paths) for reason, paths in examples.items()},
+            troubles=dict(
+                store.rows(
+                    "SELECT trouble, count(*) FROM files WHERE trouble != '' GROUP BY trouble ORDER BY 2 DESC, 1"
+                )
+            ),
+            trouble_examples={reason: tuple(paths) for reason, paths in troubled.items()},
             languages=tuple(
                 LanguageStatus(language=language, num_files=files, num_chunks=chunks, num_cut_by_lines=by_lines)
                 for language, files, by_lines, chunks in languages

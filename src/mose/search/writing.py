@@ -74,9 +74,9 @@ def write_files(store: Store, *, removed: Sequence[int], files: Sequence[CutFile
                 continue
             changed = True
             cursor = connection.execute(
-                "INSERT INTO files(path, hash, size_bytes, modified_ns, doubtful, language, cut_by, skipped) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (*_stat(file), file.language, file.cut_by, file.skipped),
+                "INSERT INTO files(path, hash, size_bytes, modified_ns, doubtful, language, cut_by, trouble, "
+                "skipped) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (*_stat(file), file.language, file.cut_by, file.trouble, file.skipped),
             )
             next_id = _add_chunks(store, cursor.lastrowid or 0, file, next_id)
         if changed:

@@ -7,7 +7,17 @@ defined on from outside by ``@scope``, its body by ``@body``.
 
 from __future__ import annotations
 
-from mose.syntax.definitions import Definition, definitions
-from mose.syntax.grammars import GRAMMARS, has_grammar
+from mose.syntax.definitions import Definition, definitions, find_definitions
+from mose.syntax.grammars import GRAMMARS, MISFIT, ParsingError, has_grammar
+from mose.syntax.versions import parser_of
 
-__all__ = ["GRAMMARS", "Definition", "definitions", "has_grammar"]
+__all__ = [
+    "GRAMMARS",
+    "MISFIT",
+    "Definition",
+    "ParsingError",
+    "definitions",
+    "find_definitions",
+    "has_grammar",
+    "parser_of",
+]

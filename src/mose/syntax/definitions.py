@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mose.syntax.comments import first_line_with_comments
-from mose.syntax.grammars import grammar_of
+from mose.syntax.grammars import ParsingError, grammar_of
 
 if TYPE_CHECKING:
     from tree_sitter import Node
@@ -64,13 +64,23 @@ def definitions(text: str, language: str) -> list[Definition] | None:
         >>> [found.symbol for found in definitions("class A:\n    def b(self): ...\n", "python")]
         ['A', 'A.b']
     """
+    try:
+        return find_definitions(text, language)
+    except ParsingError:
+        return None
+
+
+def find_definitions(text: str, language: str) -> list[Definition] | None:
+    """As `definitions`, None only if there is no grammar for the language.
+
+    Raises:
+        ParsingError: The text or the grammar does not allow it; the message says why.
+    """
     grammar = grammar_of(language, text)
     if grammar is None:
         return None
     source = text.encode("utf-8", "replace")
     tree = grammar.parse(source)
-    if tree is None:
-        return None
     found: dict[int, _Found] = {}
     for captures in grammar.matches(tree):
         item = _found(captures, source, language)

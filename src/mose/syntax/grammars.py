@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tree_sitter import Node, Parser, Query, Tree
 
-_MODULES = {
+MODULES = {
     "bash": ("tree_sitter_bash", "language"),
     "c": ("tree_sitter_c", "language"),
     "cpp": ("tree_sitter_cpp", "language"),
@@ -35,7 +35,8 @@ _MODULES = {
     "typescript": ("tree_sitter_typescript", "language_typescript"),
     "zig": ("tree_sitter_zig", "language"),
 }
-GRAMMARS = frozenset(_MODULES)
+"""Language -> the module of its grammar, and the function in it."""
+GRAMMARS = frozenset(MODULES)
 """Languages whose definitions are known, if the wheel of their grammar is installed."""
 
 _ASCII_ONLY = frozenset({"bash"})
@@ -54,6 +55,16 @@ _MAX_SUSPECTS = 200_000
 _MAX_OPEN_MATCHES = 4_096
 
 
+LONG_LINES = "has a line that is too long to parse"
+TOO_MUCH_WORK = "takes too long to parse"
+TOO_MANY_ERRORS = "has too many syntax errors"
+MISFIT = "the installed grammar does not fit"
+
+
+class ParsingError(ValueError):
+    """A text that cannot be parsed; the message says why, to follow the name of the file."""
+
+
 @dataclass(frozen=True, slots=True)
 class Grammar:
     """One language's parser and the query that finds its definitions."""
@@ -62,14 +73,17 @@ class Grammar:
     query: Query
     ascii_only: bool = False
 
-    def parse(self, source: bytes) -> Tree | None:
-        """Syntax tree, or None if the input is so odd that parsing takes far more work than source ever does.
+    def parse(self, source: bytes) -> Tree:
+        """Syntax tree.
 
         The bound counts steps of the parser, so the same text gives the same answer on every machine; the
         clock only guards against a hang.
+
+        Raises:
+            ParsingError: The input is so odd that parsing takes far more work than source ever does.
         """
         if len(source) > _MAX_LINE_BYTES and max(map(len, source.split(b"\n"))) > _MAX_LINE_BYTES:
-            return None
+            raise ParsingError(LONG_LINES)
         if self.ascii_only:
             source = source.translate(_LETTERS_BEYOND_ASCII)
         steps_left = _STEPS_AT_LEAST + len(source) // _BYTES_PER_STEP
@@ -91,8 +105,10 @@ class Grammar:
             tree = None
         if tree is None or gave_up:
             self.parser.reset()
-            return None
-        return None if _is_hopeless(tree.root_node) else tree
+            raise ParsingError(TOO_MUCH_WORK)
+        if _is_hopeless(tree.root_node):
+            raise ParsingError(TOO_MANY_ERRORS)
+        return tree
 
     def matches(self, tree: Tree) -> list[dict[str, list[Node]]]:
         """Captures by label for every match in the tree."""
@@ -122,33 +138,44 @@ def _is_hopeless(root: Node) -> bool:
 
 
 def has_grammar(language: str) -> bool:
-    """True if definitions of this language can be found: it is known and its wheel is installed.
+    """True if definitions of this language can be found: it is known, and its wheel is installed and fits.
 
     Example:
         >>> has_grammar("python"), has_grammar("klingon")
         (True, False)
     """
-    return grammar_of(language) is not None
+    return isinstance(_load(language), Grammar)
 
 
 def grammar_of(language: str, text: str = "") -> Grammar | None:
-    """Grammar of a language, None if there is none; a C header that reads like C++ gets the C++ one."""
+    """Grammar of a language, None if there is none; a C header that reads like C++ gets the C++ one.
+
+    Raises:
+        ParsingError: A grammar is installed, and our query for definitions does not fit it.
+    """
     if language == "c" and _CPP_HEADER.search(text):
         language = "cpp"
-    return _load(language)
+    grammar = _load(language)
+    if grammar is MISFIT:
+        raise ParsingError(MISFIT)
+    return grammar if isinstance(grammar, Grammar) else None
 
 
 @cache
-def _load(language: str) -> Grammar | None:
-    found = _MODULES.get(language)
+def _load(language: str) -> Grammar | str | None:
+    """The grammar, `MISFIT`, or None if there is none."""
+    found = MODULES.get(language)
     if found is None:
         return None
     module_name, function = found
     try:
         tree_sitter = importlib.import_module("tree_sitter")
         module = importlib.import_module(module_name)
-        grammar = tree_sitter.Language(getattr(module, function)())
-    except (ImportError, AttributeError, ValueError):  # ValueError: built for another version of the library
+    except ImportError:
         return None
     source = Path(__file__).with_name("queries").joinpath(f"{language}.scm").read_text(encoding="utf-8")
-    return Grammar(tree_sitter.Parser(grammar), tree_sitter.Query(grammar, source), language in _ASCII_ONLY)
+    try:
+        grammar = tree_sitter.Language(getattr(module, function)())
+        return Grammar(tree_sitter.Parser(grammar), tree_sitter.Query(grammar, source), language in _ASCII_ONLY)
+    except (AttributeError, TypeError, ValueError):  # other names of nodes, or built for another tree-sitter
+        return MISFIT

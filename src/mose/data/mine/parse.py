@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from mose.syntax import Definition, definitions
-from mose.syntax.grammars import grammar_of
+from mose.syntax import Definition, find_definitions
+from mose.syntax.grammars import ParsingError, grammar_of
 
 if TYPE_CHECKING:
     from tree_sitter import Language, Query
@@ -59,10 +59,13 @@ def parse_file(text: str, language: str, path: str) -> ParsedFile | None:
         language: As in ``SourceFile.language``.
         path: Goes into the result.
     """
-    found = definitions(text, language)
-    grammar = grammar_of(language, text)
-    tree = grammar.parse(text.encode("utf-8", "replace")) if grammar is not None else None
-    if found is None or grammar is None or tree is None:
+    try:
+        found = find_definitions(text, language)
+        grammar = grammar_of(language, text)
+        if found is None or grammar is None:
+            return None
+        tree = grammar.parse(text.encode("utf-8", "replace"))
+    except ParsingError:
         return None
     from tree_sitter import QueryCursor
 

@@ -12,7 +12,7 @@ from mose.evaluate.repo_search import Place
 from mose.evaluate.repository.prose import summary, why_not
 from mose.evaluate.repository.values import GoldenQuery
 from mose.syntax import Definition
-from mose.syntax.grammars import grammar_of
+from mose.syntax.grammars import ParsingError, grammar_of
 
 if TYPE_CHECKING:
     from tree_sitter import Query
@@ -70,9 +70,12 @@ def documented(
 
 def _doc_strings(text: str, lines: Sequence[str]) -> dict[int, tuple[int, ...]]:
     """First line of a Python function -> lines of its doc string, where nothing else stands on them."""
-    grammar = grammar_of("python")
-    tree = grammar.parse(text.encode("utf-8", "replace")) if grammar is not None else None
-    if tree is None:
+    try:
+        grammar = grammar_of("python")
+        if grammar is None:
+            return {}
+        tree = grammar.parse(text.encode("utf-8", "replace"))
+    except ParsingError:
         return {}
     from tree_sitter import QueryCursor
 

@@ -1,0 +1,56 @@
+"""Which version of which grammar cuts a language, found without loading it: asked before every search."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from functools import cache
+from importlib.machinery import PathFinder
+
+from mose.syntax.grammars import MODULES
+
+BY_LINES = "lines"
+_READ_AS_OTHERS = {"c": ("c", "cpp")}  # see `mose.syntax.grammars.grammar_of`
+_DIST_INFO = re.compile(r"([\w.]+)-([^-]+)\.dist-info")
+
+
+@cache
+def parser_of(language: str) -> str:
+    """Names and versions of all that decides how files of a language are cut, "lines" if no grammar does.
+
+    Example:
+        >>> parser_of("python").split()[0], parser_of("markdown")
+        ('tree_sitter_python', 'lines')
+    """
+    core = _version("tree_sitter")
+    found = []
+    for name in _READ_AS_OTHERS.get(language, (language,)):
+        module = MODULES[name][0] if name in MODULES else ""
+        version = _version(module) if module else ""
+        if version:
+            found.append(f"{module} {version}")
+    if not found or not core:
+        return BY_LINES
+    return f"{', '.join(found)} (tree_sitter {'.'.join(core.split('.')[:2])})"
+
+
+@cache
+def _version(module: str) -> str:
+    """Version of an installed module; of one that came without its metadata, a hash of names and sizes; or ""."""
+    spec = PathFinder.find_spec(module)  # what a worker will find, not what this process may have loaded
+    if spec is None or spec.origin is None:
+        return ""
+    folder = os.path.dirname(spec.origin)
+    version = _installed(os.path.dirname(folder)).get(module)
+    if version is None:
+        files = sorted((entry.name, entry.stat().st_size) for entry in os.scandir(folder) if entry.is_file())
+        version = "0+" + hashlib.blake2b(repr(files).encode(), digest_size=6).hexdigest()
+    return version
+
+
+@cache
+def _installed(folder: str) -> dict[str, str]:
+    """Module -> version of what is installed in a folder; reads its list alone, for `importlib.metadata` is slow."""
+    matches = map(_DIST_INFO.fullmatch, os.listdir(folder))
+    return {match[1].replace("-", "_"): match[2] for match in matches if match}

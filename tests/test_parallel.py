@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from worker_functions import die_once, double, imported, live_or_die, memory_limit, process_id
+
+from mose import parallel
+from mose.parallel import CRASHED, KILLED, NO_PROCESS, TOO_LARGE, TOO_LONG, Failure, Limits, run_each
+from mose.search.preparing import cut_file
+
+QUICK = Limits(memory_bytes=400_000_000, cpu_seconds=0.5, wall_seconds=3.0)
+
+
+@pytest.fixture(autouse=True)
+def _no_process_is_left():
+    parallel.stop_idle()
+    yield
+    parallel.stop_idle()
+
+
+@pytest.mark.parametrize("num_workers", [1, 3])
+def test_answers_come_in_order(num_workers):
+    assert list(run_each(double, range(200), shared=(1,), num_workers=num_workers)) == [2 * n + 1 for n in range(200)]
+    assert list(run_each(double, [])) == []
+
+
+def test_heavy_items_are_not_all_taken_at_once():
+    taken = []
+
+    def items():
+        for number in range(50):
+            taken.append(number)
+            yield number
+
+    answers = run_each(double, items(), weigh=lambda _: parallel.MAX_AHEAD_WEIGHT // 2)
+    assert next(answers) == 0
+    assert len(taken) < 5
+    assert list(answers) == [2 * n for n in range(1, 50)]
+
+
+@pytest.mark.parametrize(
+    ("how", "reason", "may_pass"),
+    [
+        ("kill", KILLED, True),
+        ("abort", TOO_LARGE, False),
+        ("segmentation fault", CRASHED, False),
+        ("exit", CRASHED, False),
+        ("raise", "failed (ValueError)", False),
+        ("loop", TOO_LONG, False),
+        ("eat", TOO_LARGE, False),
+        ("stop", TOO_LONG, True),
+        ("close pipes", CRASHED, None),
+    ],
+)
+def test_an_item_that_goes_wrong_takes_no_other_with_it(how, reason, may_pass):
+    first, failure, *rest = run_each(live_or_die, ["a", how, "b", "c"], limits=QUICK)
+    assert (first, rest) == ("a", ["b", "c"])
+    assert isinstance(failure, Failure)
+    if how == "close pipes":  # killed by us
+        assert failure.reason in (CRASHED, KILLED)
+        return
+    assert (failure.reason, failure.may_pass) == (reason, may_pass)
+    assert failure.detail
+
+
+def test_talk_of_a_function_is_not_taken_for_an_answer():
+    assert list(run_each(live_or_die, ["print", "a"])) == ["print", "a"]
+
+
+def test_item_whose_process_was_killed_by_somebody_else_is_tried_again(tmp_path):
+    marks = [str(tmp_path / f"{number}") for number in range(4)]
+    assert list(run_each(die_once, marks, num_workers=2)) == ["alive"] * 4
+
+
+def test_processes_have_limits_and_leave_no_core_files():
+    assert list(run_each(memory_limit, [0], limits=QUICK)) == [(400_000_000, 0)]
+
+
+def test_processes_that_cut_load_neither_numpy_nor_an_encoder():
+    parallel.start_early(cut_file)
+    assert list(run_each(imported, [0])) == [[]]
+
+
+def test_idle_process_is_used_again_and_ends_with_its_owner():
+    (first,) = run_each(process_id, [0])
+    assert list(run_each(process_id, [0])) == [first]
+    os.kill(first, signal.SIGKILL)
+    (second,) = run_each(process_id, [0])
+    assert second != first
+    code = (
+        "from mose.parallel import run_each, start_early; from mose.search.preparing import embedding_key as f\n"
+        "import mose.parallel; list(run_each(f, ['a'], shared=('b',)))\n"
+        "print(mose.parallel._idle[0]._child.pid)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stderr == ""
+    _ends(int(done.stdout))
+
+
+def _ends(process: int) -> None:
+    for _ in range(200):
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"process {process} is left")
+
+
+def test_caller_that_takes_no_more_answers_leaves_no_process_at_work():
+    answers = run_each(live_or_die, ["a", "loop", "loop"], limits=Limits(cpu_seconds=100))
+    assert next(answers) == "a"
+    start = time.monotonic()
+    answers.close()
+    assert time.monotonic() - start < 20
+    assert not parallel._idle
+
+
+def test_where_no_process_can_be_started_every_item_says_so(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    failures = list(run_each(double, [1, 2]))
+    assert [(failure.reason, failure.may_pass) for failure in failures] == [(NO_PROCESS, True)] * 2
+
+
+def test_fork_does_not_use_the_process_of_its_parent():
+    (first,) = run_each(process_id, [0])
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            (own,) = run_each(process_id, [0])
+            code = 0 if own != first else 1
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert list(run_each(process_id, [0])) == [first]
