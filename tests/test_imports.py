@@ -15,6 +15,8 @@ HEAVY = ("torch", "transformers", "onnx")
 ALLOWED = {
     "errors": set(),
     "processes": set(),
+    "limited": set(),
+    "parallel": {"processes", "limited"},
     "storage": {"errors"},
     "words": set(),
     "framing": set(),
@@ -45,6 +47,7 @@ ALLOWED = {
     "search": {
         "errors",
         "processes",
+        "parallel",
         "storage",
         "files",
         "ignore",

@@ -205,8 +205,7 @@ class _Process:
         import subprocess
 
         self._child = subprocess.Popen(
-            processes.python_command(f"from mose import processes
-from mose.limited import serve; serve({self.module!r})"),
+            processes.python_command(f"from mose.limited import serve; serve({self.module!r})"),
             cwd=processes.ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

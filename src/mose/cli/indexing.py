@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace as Arguments
 
-from mose.cli.output import ProgressBar, print_json_lines
+from mose.cli.output import ProgressBar, print_json_lines, print_warnings
 
 
 def index(arguments: Arguments) -> int:
@@ -27,6 +27,7 @@ def index(arguments: Arguments) -> int:
             progress=progress,
         )
         with index:
+            print_warnings(index)
             refreshed = index.last_refresh
             deepened = index.deepen(budget_s=arguments.budget, progress=progress) if index.encoder.exit else None
             status = index.status()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mose.search.query import CodeIndex
     from mose.search.records import Progress
 
 
@@ -15,6 +16,12 @@ def print_json_lines(rows: Iterable[object]) -> None:
     """One JSON object a line."""
     for row in rows:
         print(json.dumps(row, ensure_ascii=False))
+
+
+def print_warnings(index: CodeIndex) -> None:
+    """What the last refresh has to say, on stderr."""
+    for warning in index.last_refresh.warnings if index.last_refresh is not None else ():
+        print(warning, file=sys.stderr)
 
 
 class Style:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mose import processes
-from mose.cli.output import ProgressBar, Style, print_json_lines
+from mose.cli.output import ProgressBar, Style, print_json_lines, print_warnings
 from mose.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def search(arguments: Arguments) -> int:
             progress=progress,
         )
     with index:
+        print_warnings(index)
         options = {
             "limit": arguments.limit,
             "language": arguments.language,
