@@ -16,16 +16,14 @@ def test_search_shows_place_symbol_score_and_snippet(mose, sample_tree):
     assert code == 0
     assert re.fullmatch(r"0\.\d\d  src/network\.py:1-24  ProxyPool", out.splitlines()[0])
     assert out.splitlines()[1] == "     19  def release(self, connection):"
-    assert re.fullmatch(r"1 of \d+ chunks in \d+\.\d s.*\n", err)
+    assert re.fullmatch(r"1 hit in \d+ chunks, \d+\.\d s.*\n", err)
 
 
 def test_explain_shows_the_parts_and_the_depth(mose, sample_tree):
     _, out, _ = mose("search", "ProxyPool", sample_tree, "--limit", 1, "--explain")
-    line = out.rstrip().splitlines()[-1]
-    assert re.search(
-        r"= \(dense [\d.]+ \+ words [\d.]+ \+ definition [\d.]+ .*\);  read at exit 6, cosine 0\.\d+, bm25",
-        line,
-    )
+    score, similarity = out.rstrip().splitlines()[-2:]
+    assert re.fullmatch(r" {9}score = meaning [\d.]+ \+ words [\d.]+ \+ defines the name [\d.]+ \+ .*", score)
+    assert re.fullmatch(r" {9}similarity of meaning 0\.\d+ \(--exit 6\), of words [\d.]+", similarity)
 
 
 def test_json_is_one_object_a_line_and_nothing_else(mose, sample_tree):
@@ -33,7 +31,9 @@ def test_json_is_one_object_a_line_and_nothing_else(mose, sample_tree):
     rows = [json.loads(line) for line in out.splitlines()]
     assert code == 0
     assert len(rows) == 3
-    assert list(rows[0]) == ["path", "start_line", "end_line", "symbol", "language", "score", "parts"]
+    assert list(rows[0]) == [
+        "root", "path", "absolute_path", "start_line", "end_line", "symbol", "kind", "language", "score", "text", "parts"
+    ]  # fmt: skip
     assert rows[0]["path"] == "src/dates.py"
     assert set(rows[0]["parts"]) == {
         "dense", "lexical", "definition", "path", "symbol", "file", "factor", "exit", "cosine", "bm25"
@@ -70,14 +70,16 @@ def test_index_reads_everything_and_status_says_so(mose, sample_tree, home):
     code, out, _ = mose("index", sample_tree)
     assert code == 0
     assert re.fullmatch(
-        r"6 files, (\d+) chunks \(6 files new, 0 changed, 0 gone\)\nexit 6: \1 chunks read, 0 known from before\n",
+        r"6 files, (\d+) chunks \(6 files new, 0 changed, 0 gone\)\n\1 chunks read by the model \(--exit 6\), 0 known from before\n",
         out,
     )
     code, out, _ = mose("status", sample_tree)
     assert code == 0
     assert ", complete\n" in out
-    assert re.search(r"exit 0 +(\d+) chunks \(100%\)\n  exit 6 +\1 chunks \(100%\)", out)
-    assert re.search(r"markdown +1 files +\d+ chunks, 1 cut by lines", out)
+    assert re.search(
+        r"read +(\d+) chunks \(100%\) for searches with --exit 0\n  read +\1 chunks \(100%\) for .* --exit 6", out
+    )
+    assert re.search(r"markdown +1 files +\d+ chunks, 1 files cut by length", out)
     state = json.loads(mose("status", sample_tree, "--json")[1])
     assert (state["num_files"], state["complete"]) == (6, True)
     assert list(home.iterdir()), "the index lies in the user's home"
@@ -109,7 +111,7 @@ def test_where_and_inside_and_forget(mose, sample_tree, home):
 
 def test_status_without_an_index_says_what_to_run(mose, sample_tree):
     code, out, err = mose("status", sample_tree)
-    assert (code, out) == (1, "")
+    assert (code, out) == (2, "")
     assert re.fullmatch(r"CodeIndexError: there is no index .*\n  Run `mose index .*`\.\n", err)
 
 
@@ -117,15 +119,15 @@ def test_status_without_an_index_says_what_to_run(mose, sample_tree):
     ("words", "code", "message"),
     [
         (["serch", "x"], 2, "mose: there is no command 'serch'. Did you mean `mose search`?\n"),
-        (["search"], 1, "ConfigError: there is no query.\n  Say what to look for"),
-        (["search", " "], 1, "ConfigError: the query is empty.\n"),
-        (["search", "x", "nowhere"], 1, "SourceError: there is no folder nowhere.\n"),
-        (["search", "x", "--budget", "soon"], 2, "'soon' is no time: write 3s, 500ms or 2m"),
-        (["search", "x", "--exit", "5"], 1, "got 5, allowed: 0, 2, 3, 4, 6.\n"),
+        (["search"], 2, "ConfigError: there is no query.\n  Say what to look for"),
+        (["search", " "], 2, "ConfigError: the query is empty.\n"),
+        (["search", "x", "nowhere"], 2, "SourceError: there is no folder nowhere.\n"),
+        (["search", "x", "--budget", "soon"], 2, "'soon' is not a time: write 3s, 500ms or 2m"),
+        (["search", "x", "--exit", "5"], 2, "got 5, allowed: 0, 2, 3, 4, 6.\n"),
         (["search", "x", "--lexical", "--dense"], 2, "not allowed with argument"),
-        (["search", "--like", "README.md"], 1, "ConfigError: --like: got 'README.md', allowed: FILE:LINE"),
-        (["search", "x", "--model", "nowhere"], 1, "ModelError: "),
-        (["info", "nowhere"], 1, "ModelError: "),
+        (["search", "--like", "README.md"], 2, "ConfigError: --like: got 'README.md', allowed: FILE:LINE"),
+        (["search", "x", "--model", "nowhere"], 2, "ModelError: "),
+        (["info", "nowhere"], 2, "ModelError: "),
         ([], 2, "COMMAND"),
     ],
 )
@@ -185,13 +187,13 @@ def test_convert_cut_and_info_make_a_smaller_ladder(mose, tmp_path):
     rows = [json.loads(line) for line in mose("info", tmp_path / "short", "--json")[1].splitlines()]
     assert [(row["exit_layer"], row["layers"]) for row in rows] == [(2, 2)]
     code, _, err = mose("cut", tmp_path / "short", "--exit", 4, tmp_path / "none")
-    assert code == 1
+    assert code == 2
     assert "exit 4" in err
 
 
 def test_finetune_says_which_config_is_missing(mose, tmp_path):
     code, _, err = mose("finetune", "retrieval", "--config", tmp_path / "none.toml")
-    assert code == 1
+    assert code == 2
     assert "none.toml" in err
 
 

@@ -13,10 +13,11 @@ ROOT = Path(mose.__file__).parent
 HEAVY = ("torch", "transformers", "onnx")
 
 ALLOWED = {
-    "errors": set(),
     "processes": set(),
     "limited": set(),
     "parallel": {"processes", "limited"},
+    "escaping": set(),
+    "errors": {"escaping"},
     "storage": {"errors"},
     "words": set(),
     "framing": set(),

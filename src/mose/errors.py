@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from mose.escaping import escape
+
 
 class MoseError(Exception):
     """Anything a user can put right. The command line prints it without a traceback.
@@ -21,13 +23,13 @@ class MoseError(Exception):
         super().__init__(self._message())
 
     def _message(self) -> str:
-        message = self.what if self.got is None else f"{self.what}: got {self.got!r}"
+        message = escape(self.what) if self.got is None else f"{escape(self.what)}: got {self.got!r}"
         if self.allowed is not None:
-            message += f", allowed: {self.allowed}"
+            message += f", allowed: {escape(self.allowed)}"
         if not message.endswith((".", "!", "?")):
             message += "."
         if self.remedy is not None:
-            message += f"\n  {self.remedy}"
+            message += "".join(f"\n  {escape(line)}" for line in self.remedy.split("\n"))
         return message
 
     def __reduce__(self) -> tuple[object, ...]:

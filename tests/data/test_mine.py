@@ -420,5 +420,5 @@ def test_the_command_explains_a_bad_manifest(tmp_path, capsys):
     (tmp_path / "mine.toml").write_text(
         '[[packages]]\nname = "ruby-sinatra"\nregistry = "debian"\nversion = "1"\nlicense = "MIT"\nlanguages = ["ruby"]'
     )
-    assert cli.main(["pairs", "mine", str(tmp_path / "mine.toml"), "--out", str(tmp_path / "out")]) == 1
+    assert cli.main(["pairs", "mine", str(tmp_path / "mine.toml"), "--out", str(tmp_path / "out")]) == 2
     assert "ruby-sinatra belongs to a held-out benchmark (sinatra)" in capsys.readouterr().err

@@ -366,7 +366,7 @@ def test_a_tree_that_says_nothing_is_an_error_that_says_why(tmp_path):
     with pytest.raises(DataError) as error:
         run.golden_set(tmp_path)
     assert str(error.value).startswith(
-        f"nothing in {tmp_path} makes a query:\n  docs: no function has documentation\n"
+        f"nothing in {tmp_path} makes a query.\n  docs: no function has documentation\n"
         "  history: there is no git history\n  tests: there are no tests"
     )
 
@@ -411,15 +411,15 @@ def saved(repository, tmp_path):
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["nowhere"], 1, "SourceError: there is no folder nowhere."),
-        (["README.md"], 1, "SourceError: README.md is not a folder"),
-        ([".", "--exit", "5"], 1, "ConfigError: --exit: got 5, allowed: 0, 2, 3, 4, 6."),
-        ([".", "--queries", "0"], 1, "ConfigError: --queries: got 0, allowed: 1 or more."),
-        ([".", "--budget-tokens", "0"], 1, "ConfigError: --budget-tokens: got 0, allowed: 1 or more."),
-        ([".", "--check", "none.json"], 1, "DataError: there is no baseline none.json."),
-        ([".", "--save", "none/b.json"], 1, "DataError: there is no folder none."),
+        (["nowhere"], 2, "SourceError: there is no folder nowhere."),
+        (["README.md"], 2, "SourceError: README.md is not a folder"),
+        ([".", "--exit", "5"], 2, "ConfigError: --exit: got 5, allowed: 0, 2, 3, 4, 6."),
+        ([".", "--queries", "0"], 2, "ConfigError: --queries: got 0, allowed: 1 or more."),
+        ([".", "--budget-tokens", "0"], 2, "ConfigError: --budget-tokens: got 0, allowed: 1 or more."),
+        ([".", "--check", "none.json"], 2, "DataError: there is no baseline none.json."),
+        ([".", "--save", "none/b.json"], 2, "DataError: there is no folder none."),
         ([".", "--save", "a.json", "--check", "a.json"], 2, "not allowed with argument"),
-        ([".", "--model", "nowhere"], 1, "ModelError: "),
+        ([".", "--model", "nowhere"], 2, "ModelError: "),
     ],
 )
 def test_wrong_use_says_what_and_what_to_do(mose, repository, monkeypatch, words, code, message):

@@ -1,7 +1,9 @@
 """The lines of a hit that are shown."""
 
+import pytest
+
 from mose.search.hits import Hit, Parts
-from mose.search.snippet import MAX_COLUMNS, snippet
+from mose.search.snippet import snippet, split_at_matches
 
 TEXT = """
     def proxy_manager_for(self, proxy):
@@ -40,13 +42,18 @@ def test_the_beginning_is_shown_unless_another_place_says_clearly_more():
     ]
 
 
-def test_words_of_the_query_are_marked_in_all_their_forms():
-    lines = snippet(hit("open_connections(url)  # reopen"), "open a connection", mark=lambda word: f"<{word}>")
-    assert lines == [(1, "<open>_<connections>(url)  # reopen")]
+def test_words_of_the_query_are_found_in_all_their_forms():
+    pieces = split_at_matches("open_connections(url)  # reopen", "open a connection")
+    assert pieces == [("open", True), ("_", False), ("connections", True), ("(url)  # reopen", False)]
+    assert split_at_matches("", "x") == []
+    assert split_at_matches("as it is", "") == [("as it is", False)]
 
 
-def test_long_lines_are_clipped():
-    assert len(snippet(hit("x" * 5000), "y")[0][1]) == MAX_COLUMNS
+@pytest.mark.parametrize("odd", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029", "\r"])
+def test_lines_end_where_editors_end_them(odd):
+    text = f"# a{odd}b\n{odd}\ndef compute(total):\r\n    return total\n"
+    assert [number for number, line in snippet(hit(text), "compute") if "def compute" in line] == [3]
+    assert snippet(hit(text), "compute")[2:] == [(3, "def compute(total):"), (4, "    return total")]
 
 
 def test_an_empty_query_shows_the_first_lines():

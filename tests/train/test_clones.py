@@ -520,7 +520,7 @@ def test_whole_command(make: Make, tmp_path: Path, capsys: pytest.CaptureFixture
     assert out.strip() == str(tmp_path / "run" / "model")
     assert json.loads(err.splitlines()[0])["event"] == "start"
     assert "seed = 3" in (tmp_path / "run" / "config.toml").read_text()
-    assert cli.main(["finetune", "clones", "--config", str(file), "--set", "data.folder=/nowhere"]) == 1
+    assert cli.main(["finetune", "clones", "--config", str(file), "--set", "data.folder=/nowhere"]) == 2
     assert capsys.readouterr().err.startswith("DataError: no pair file /nowhere")
 
 

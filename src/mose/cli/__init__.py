@@ -1,37 +1,27 @@
 """The command line: arguments in, one call, text or JSON out.
 
-Data goes to stdout, talk to stderr. Exit codes: 0 done, 1 an error of ours, 2 wrong usage, 130 interrupted.
+Answers go to standard output, talk to standard error (`mose.cli.terminal`); `EXIT_STATUS` says what comes back.
 Whatever a verb needs is imported inside it, so that ``mose --help`` is instant.
 """
 
 from __future__ import annotations
 
 import argparse
-import difflib
-import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import NoReturn
 
 from mose import __version__
-from mose.cli import eval_arguments, eval_repo_arguments, pairs_arguments
+from mose.cli import eval_arguments, eval_repo_arguments, pairs_arguments, terminal
+from mose.cli.parser import Parser, as_meant, count, exits, seconds
 from mose.errors import MoseError
 
-
-class _Parser(argparse.ArgumentParser):
-    """argparse, with the nearest verb named when one is misspelt."""
-
-    def error(self, message: str) -> NoReturn:
-        for action in self._actions:
-            if isinstance(action, argparse._SubParsersAction) and "invalid choice" in message:
-                asked = message.split("'")[1]
-                near = difflib.get_close_matches(asked, action.choices, n=1)
-                hint = f" Did you mean `{self.prog} {near[0]}`?" if near else ""
-                verbs = ", ".join(action.choices)
-                self.exit(2, f"{self.prog}: there is no command {asked!r}.{hint}\n  Commands: {verbs}\n")
-        self.exit(2, f"{self.format_usage()}{self.prog}: {message}\n  `{self.prog} --help` shows an example.\n")
+EXIT_STATUS = """exit status:
+  0    found, or done
+  1    nothing found; with `eval-repo --check`, search has become worse
+  2    an error, or wrong usage
+  130  interrupted"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,21 +31,35 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; those of the process if None.
 
     Returns:
-        The exit code.
+        The exit status, as `EXIT_STATUS` explains it.
     """
-    parser = _build_parser()
-    arguments = parser.parse_args(argv)
     try:
-        return _function(arguments.run)(arguments)
+        status = _run(sys.argv[1:] if argv is None else argv)
+        terminal.flush()
+        return status
     except MoseError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nInterrupted. What was done is kept; the same command goes on from there.", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader of a pipe has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        terminal.say_error(error)
+    except terminal.ReaderGoneError:
         return 0
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        terminal.say(f"mose: {where}{error.strerror or error}")
+    except KeyboardInterrupt:
+        terminal.say()
+        terminal.say("Interrupted. What was done is kept; the same command goes on from there.")
+        return 130
+    return 2
+
+
+def _run(argv: Sequence[str]) -> int:
+    parser = _build_parser()
+    if not argv:
+        terminal.say_lines(parser.format_help())
+        return 2
+    arguments, extra = parser.parse_known_args(as_meant(argv, parser.verbs()))
+    if extra:
+        arguments.parser.refuse(extra, arguments)
+    return _function(arguments.run)(arguments)
 
 
 def _function(name: str) -> Callable[[argparse.Namespace], int]:
@@ -64,14 +68,14 @@ def _function(name: str) -> Callable[[argparse.Namespace], int]:
     return getattr(import_module(f"mose.cli.{module}"), function)  # type: ignore[no-any-return]
 
 
-def _build_parser() -> _Parser:
-    parser = _Parser(
+def _build_parser() -> Parser:
+    parser = Parser(
         prog="mose",
         description="Search source code by meaning, offline, with an encoder that can stop at any depth.",
-        epilog='example:\n  mose search "parse an ISO date" .',
+        epilog=f'example:\n  mose search "parse an ISO date" .\n\n{EXIT_STATUS}',
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"mose {__version__}")
+    parser.add_argument("-V", "--version", action="version", version=f"mose {__version__}")
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_search(verbs)
     _add_index(verbs)
@@ -85,7 +89,7 @@ def _build_parser() -> _Parser:
     return parser
 
 
-def _verb(verbs: argparse._SubParsersAction[_Parser], name: str, run: str, help: str, example: str) -> _Parser:
+def _verb(verbs: argparse._SubParsersAction[Parser], name: str, run: str, help: str, example: str) -> Parser:
     verb = verbs.add_parser(
         name,
         help=help,
@@ -93,11 +97,11 @@ def _verb(verbs: argparse._SubParsersAction[_Parser], name: str, run: str, help:
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    verb.set_defaults(run=run)
+    verb.set_defaults(run=run, parser=verb)
     return verb
 
 
-def _add_place(verb: _Parser) -> None:
+def _add_place(verb: Parser) -> None:
     verb.add_argument("path", nargs="?", default=".", metavar="PATH", help="source tree (default: this folder)")
     verb.add_argument(
         "--inside",
@@ -107,12 +111,12 @@ def _add_place(verb: _Parser) -> None:
     )
 
 
-def _add_model(verb: _Parser) -> None:
+def _add_model(verb: Parser) -> None:
     verb.add_argument("--model", default="small", help='a shipped model or a runtime folder (default: "small")')
     verb.add_argument("--exit", type=int, metavar="K", help="depth of the model to use (default: the deepest)")
 
 
-def _add_search(verbs: argparse._SubParsersAction[_Parser]) -> None:
+def _add_search(verbs: argparse._SubParsersAction[Parser]) -> None:
     verb = _verb(
         verbs,
         "search",
@@ -124,7 +128,7 @@ def _add_search(verbs: argparse._SubParsersAction[_Parser]) -> None:
     _add_place(verb)
     _add_model(verb)
     verb.add_argument("--width", type=int, metavar="W", help="leading dimensions to compare (default: all)")
-    verb.add_argument("--limit", "--top", type=int, default=10, metavar="N", help="hits to show (default: 10)")
+    verb.add_argument("--limit", "--top", type=count, default=10, metavar="N", help="hits to show (default: 10)")
     verb.add_argument(
         "--language", action="append", metavar="NAME", help="only this language, e.g. python; may be repeated"
     )
@@ -141,7 +145,7 @@ def _add_search(verbs: argparse._SubParsersAction[_Parser]) -> None:
     mode.add_argument("--dense", dest="mode", action="store_const", const="dense", help="vectors alone")
     verb.add_argument(
         "--budget",
-        type=_seconds,
+        type=seconds,
         default=2.0,
         metavar="TIME",
         help="for deep vectors, e.g. 3s, 500ms (default: 2s)",
@@ -151,9 +155,11 @@ def _add_search(verbs: argparse._SubParsersAction[_Parser]) -> None:
     verb.add_argument("--no-update", action="store_true", help="answer from the index as it is")
     verb.add_argument("--explain", action="store_true", help="show the parts of each score")
     verb.add_argument("--json", action="store_true", help="one JSON object a line")
+    verb.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="styles (default: auto)")
+    verb.add_argument("--quiet", action="store_true", help="no progress")
 
 
-def _add_index(verbs: argparse._SubParsersAction[_Parser]) -> None:
+def _add_index(verbs: argparse._SubParsersAction[Parser]) -> None:
     verb = _verb(
         verbs,
         "index",
@@ -163,25 +169,25 @@ def _add_index(verbs: argparse._SubParsersAction[_Parser]) -> None:
     )
     _add_place(verb)
     _add_model(verb)
-    verb.add_argument("--budget", type=_seconds, metavar="TIME", help="stop after this long (default: no limit)")
+    verb.add_argument("--budget", type=seconds, metavar="TIME", help="stop after this long (default: no limit)")
     verb.add_argument("--rebuild", action="store_true", help="start the index anew")
     verb.add_argument("--where", action="store_true", help="print where the index is kept, and do nothing")
     verb.add_argument("--quiet", action="store_true", help="no progress")
     verb.add_argument("--json", action="store_true", help="print what was done as a JSON object")
 
 
-def _add_status(verbs: argparse._SubParsersAction[_Parser]) -> None:
+def _add_status(verbs: argparse._SubParsersAction[Parser]) -> None:
     verb = _verb(verbs, "status", "indexing.status", "show what the index of a source tree holds", "mose status .")
     _add_place(verb)
     verb.add_argument("--json", action="store_true", help="print it as a JSON object")
 
 
-def _add_forget(verbs: argparse._SubParsersAction[_Parser]) -> None:
+def _add_forget(verbs: argparse._SubParsersAction[Parser]) -> None:
     verb = _verb(verbs, "forget", "indexing.forget", "delete the index of a source tree", "mose forget path/to/tree")
     _add_place(verb)
 
 
-def _add_model_verbs(verbs: argparse._SubParsersAction[_Parser]) -> None:
+def _add_model_verbs(verbs: argparse._SubParsersAction[Parser]) -> None:
     verb = _verb(
         verbs,
         "info",
@@ -204,7 +210,7 @@ def _add_model_verbs(verbs: argparse._SubParsersAction[_Parser]) -> None:
     )
     verb.add_argument("source", type=Path, metavar="SOURCE", help="folder with config.json and safetensors weights")
     verb.add_argument("out", type=Path, metavar="OUT", help="folder to write")
-    verb.add_argument("--exits", type=_exits, required=True, metavar="K,K,...", help="exits of the ladder")
+    verb.add_argument("--exits", type=exits, required=True, metavar="K,K,...", help="exits of the ladder")
     verb.add_argument("--max-tokens", type=int, metavar="N", help="tokens of a text that are read (default: as before)")
     verb.add_argument(
         "--split-identifiers",
@@ -242,7 +248,7 @@ def _add_model_verbs(verbs: argparse._SubParsersAction[_Parser]) -> None:
     verb.add_argument("--dtype", choices=("int8", "float32"), default="int8", help="of the weights (default: int8)")
 
 
-def _add_finetune(verbs: argparse._SubParsersAction[_Parser]) -> None:
+def _add_finetune(verbs: argparse._SubParsersAction[Parser]) -> None:
     verb = _verb(
         verbs,
         "finetune",
@@ -257,23 +263,3 @@ def _add_finetune(verbs: argparse._SubParsersAction[_Parser]) -> None:
     verb.add_argument(
         "--set", dest="changes", action="append", default=[], metavar="KEY=VALUE", help="put over the file's value"
     )
-
-
-def _seconds(text: str) -> float:
-    for unit, size in (("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0), ("", 1.0)):
-        if text.endswith(unit):
-            try:
-                value = float(text[: len(text) - len(unit)]) * size
-            except ValueError:
-                break
-            if value >= 0:
-                return value
-            break
-    raise argparse.ArgumentTypeError(f"{text!r} is no time: write 3s, 500ms or 2m")
-
-
-def _exits(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(sorted({int(part) for part in text.split(",")}))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of exits: write 0,2,3,4,6") from None

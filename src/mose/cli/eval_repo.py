@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import Namespace as Arguments
 from typing import TYPE_CHECKING
 
-from mose.cli.output import ProgressBar, print_json_lines
+from mose.cli.output import ProgressBar
+from mose.cli.terminal import say, show, show_json
 from mose.errors import DataError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def eval_repo(arguments: Arguments) -> int:
     baseline = load_baseline(arguments.check) if arguments.check is not None else None
     if arguments.save is not None and not arguments.save.absolute().parent.is_dir():
         raise DataError(f"there is no folder {arguments.save.parent}", remedy="Make it first, or save elsewhere.")
-    with ProgressBar(quiet=False) as progress:
+    with ProgressBar(quiet=arguments.quiet) as progress:
         report = evaluate_tree(
             arguments.path,
             model=arguments.model,
@@ -43,20 +43,19 @@ def eval_repo(arguments: Arguments) -> int:
     if arguments.save is not None:
         save_baseline(report, arguments.save)
     if arguments.json:
-        print_json_lines([_as_dict(report, checked)])
+        show_json([_as_dict(report, checked)])
     else:
         _print_report(report)
         if checked is not None:
             _print_check(checked)
     if arguments.save is not None:
-        print(f"Saved {arguments.save}.", file=sys.stderr)
+        say(f"Saved {arguments.save}.")
     if checked is None:
         return 0
     for worse in checked.regressions:
-        print(
+        say(
             f"Regression: NDCG@10 of {worse.system} fell from {worse.before:.3f} to {worse.now:.3f}"
-            f" (by {worse.before - worse.now:.3f}; 95 % interval {-worse.high:.3f} to {-worse.low:.3f}).",
-            file=sys.stderr,
+            f" (by {worse.before - worse.now:.3f}; 95 % interval {-worse.high:.3f} to {-worse.low:.3f})."
         )
     return 1 if checked.regressions else 0
 
@@ -65,15 +64,16 @@ def _list_queries(arguments: Arguments) -> int:
     from mose.evaluate.repository.golden import explain
     from mose.evaluate.repository.run import golden_set
 
-    with ProgressBar(quiet=False) as progress:
+    with ProgressBar(quiet=arguments.quiet) as progress:
         _, golden = golden_set(arguments.path, num_queries=arguments.queries, seed=arguments.seed, progress=progress)
     if arguments.json:
-        print_json_lines(_query_as_dict(query) for query in golden.queries)
+        show_json(_query_as_dict(query) for query in golden.queries)
     else:
         for query in golden.queries:
-            print(f"{query.kind:8} {query.text}\n         {', '.join(map(_place, query.targets))}")
+            show(f"{query.kind:8} {query.text}")
+            show(f"         {', '.join(map(_place, query.targets))}")
     for kind, report in golden.reports.items():
-        print(f"{kind}: {explain(report)}", file=sys.stderr)
+        say(f"{kind}: {explain(report)}")
     return 0
 
 
@@ -89,28 +89,28 @@ def _print_report(report: TreeReport) -> None:
     from mose.evaluate.repository.golden import explain
     from mose.evaluate.repository.summary import blocks
 
-    print(f"{report.root.name}: {report.num_files:,} files, {report.num_chunks:,} chunks; model {report.model}")
+    show(f"{report.root.name}: {report.num_files:,} files, {report.num_chunks:,} chunks; model {report.model}")
     for kind, of_kind in report.golden.reports.items():
         num_asked = sum(query.kind == kind for query in report.golden.queries)
-        print(f"  {kind:8} {num_asked:>4} queries; {explain(of_kind)}")
+        show(f"  {kind:8} {num_asked:>4} queries; {explain(of_kind)}")
     tokens = f"in {report.budget_tokens:,} tokens"
     for block in blocks(report):
-        print(f"\n{f'{block.name}, {block.num_queries:,} queries':24} NDCG@10  95 % interval   Recall@10  {tokens}")
+        show()
+        show(f"{f'{block.name}, {block.num_queries:,} queries':24} NDCG@10  95 % interval   Recall@10  {tokens}")
         for row in block.rows:
             interval = f"{row.low:.3f} to {row.high:.3f}"
             in_tokens = f"{row.recall_in_tokens:{len(tokens)}.3f}"
-            print(f"  {row.system:22} {row.ndcg:7.3f}  {interval:14} {row.recall:10.3f}  {in_tokens}")
+            show(f"  {row.system:22} {row.ndcg:7.3f}  {interval:14} {row.recall:10.3f}  {in_tokens}")
 
 
 def _print_check(checked: Check) -> None:
     gone = f"; {checked.num_gone:,} are gone" if checked.num_gone else ""
     model = "" if checked.same_model else "; by another model"
-    print(
-        f"\n{f'{checked.num_shared:,} queries as before':24}  before      now  difference, 95 % interval{gone}{model}"
-    )
+    show()
+    show(f"{f'{checked.num_shared:,} queries as before':24}  before      now  difference, 95 % interval{gone}{model}")
     for row in checked.differences:
         verdict = "  worse" if row.is_regression else ""
-        print(
+        show(
             f"  {row.system:22} {row.before:7.3f}  {row.now:7.3f}"
             f"  {row.now - row.before:+10.3f}, {row.low:+.3f} to {row.high:+.3f}{verdict}"
         )

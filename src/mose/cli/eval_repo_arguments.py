@@ -53,4 +53,5 @@ def add(verbs: Any, new_verb: Callable[..., argparse.ArgumentParser]) -> None:
         help="ask the queries of a saved run again; exit code 1 if NDCG@10 fell beyond noise",
     )
     verb.add_argument("--list", action="store_true", help="print the queries and their answers, and measure nothing")
+    verb.add_argument("--quiet", action="store_true", help="no progress")
     verb.add_argument("--json", action="store_true", help="print one JSON object (with --list, one a query)")

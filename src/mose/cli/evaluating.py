@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from argparse import Namespace as Arguments
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mose.cli.output import ProgressBar, need_packages, print_json_lines
+from mose.cli.output import ProgressBar, need_packages
+from mose.cli.terminal import say, show, show_json, show_lines
 from mose.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -52,9 +52,9 @@ def evaluate(arguments: Arguments) -> int:
     )
     _check_writable(arguments.out)
     with ProgressBar(quiet=arguments.quiet) as tell:
-        result = run(request, tell=tell, say=lambda line: print(line, file=sys.stderr))
+        result = run(request, tell=tell, say=say)
     path = result.write(arguments.out / "results")
-    print(f"Wrote {path}.", file=sys.stderr)
+    say(f"Wrote {path}.")
     return _show(result, arguments)
 
 
@@ -65,10 +65,10 @@ def _show(result: Result, arguments: Arguments) -> int:
 
     page = write_report(result, arguments.out)[0]
     if arguments.json:
-        print_json_lines({**asdict(score), "per_query": None} for score in result.scores)
+        show_json({**asdict(score), "per_query": None} for score in result.scores)
     else:
-        print(render(summary_table(result)))
-    print(f"Wrote {page}.", file=sys.stderr)
+        show_lines(render(summary_table(result)))
+    say(f"Wrote {page}.")
     return 0
 
 
@@ -80,9 +80,9 @@ def _compare(first: Path, second: Path, *, as_json: bool) -> int:
     before, after = Result.read(first), Result.read(second)
     changes = compare(before, after)
     if as_json:
-        print_json_lines(asdict(change) for change in changes)
+        show_json(asdict(change) for change in changes)
     else:
-        print(render(change_table(changes, str(first), str(second))))
+        show_lines(render(change_table(changes, str(first), str(second))))
     return 0
 
 
@@ -90,7 +90,7 @@ def _list(data: Path) -> int:
     from mose.evaluate.tasks import task_names
 
     for name in task_names(data):
-        print(name)
+        show(name)
     return 0
 
 

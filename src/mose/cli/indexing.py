@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from argparse import Namespace as Arguments
 
-from mose.cli.output import ProgressBar, print_json_lines, print_warnings
+from mose.cli.output import ProgressBar, say_warnings
+from mose.cli.terminal import show, show_json
 
 
 def index(arguments: Arguments) -> int:
@@ -14,7 +15,7 @@ def index(arguments: Arguments) -> int:
     from mose.search.query import CodeIndex
 
     if arguments.where:
-        print(index_folder(arguments.path, inside=arguments.inside))
+        show(str(index_folder(arguments.path, inside=arguments.inside)))
         return 0
     if arguments.rebuild:
         forget(arguments.path)
@@ -27,13 +28,13 @@ def index(arguments: Arguments) -> int:
             progress=progress,
         )
         with index:
-            print_warnings(index)
+            say_warnings(index)
             refreshed = index.last_refresh
             deepened = index.deepen(budget_s=arguments.budget, progress=progress) if index.encoder.exit else None
             status = index.status()
     assert refreshed is not None
     if arguments.json:
-        print_json_lines([{
+        show_json([{
             "root": str(index.root), "files": status.num_files, "chunks": status.num_chunks,
             "added": refreshed.num_added, "changed": refreshed.num_changed, "removed": refreshed.num_removed,
             "skipped": status.skipped, "exit": index.encoder.exit,
@@ -41,14 +42,14 @@ def index(arguments: Arguments) -> int:
             "left": deepened.num_left if deepened else 0,
         }])  # fmt: skip
         return 0
-    print(
+    show(
         f"{status.num_files:,} files, {status.num_chunks:,} chunks"
         f" ({refreshed.num_added:,} files new, {refreshed.num_changed:,} changed, {refreshed.num_removed:,} gone)"
     )
     if deepened is not None:
         left = f", {deepened.num_left:,} left: run it again" if deepened.num_left else ""
-        print(
-            f"exit {index.encoder.exit}: {deepened.num_encoded:,} chunks read,"
+        show(
+            f"{deepened.num_encoded:,} chunks read by the model (--exit {index.encoder.exit}),"
             f" {deepened.num_reused:,} known from before{left}"
         )
     return 0
@@ -64,30 +65,34 @@ def status(arguments: Arguments) -> int:
     if arguments.json:
         from dataclasses import asdict
 
-        print_json_lines([{**asdict(status), "folder": str(status.folder)}])
+        show_json([{**asdict(status), "folder": str(status.folder)}])
         return 0
     state = "complete" if status.complete else f"unfinished, {status.num_pending_files:,} files to go"
-    print(f"{status.root}\n  index     {status.folder} ({status.size_bytes / 1e6:.1f} MB), {state}")
-    print(f"  content   {status.num_files:,} files, {status.num_chunks:,} chunks")
+    show(status.root)
+    show(f"  index     {status.folder} ({status.size_bytes / 1e6:.1f} MB), {state}")
+    show(f"  content   {status.num_files:,} files, {status.num_chunks:,} chunks")
     for exit_layer, count in sorted(status.vectors.items()):
         share = count / max(status.num_chunks, 1)
         damaged = status.damaged.get(exit_layer, 0)
         mended = f", {damaged:,} vectors were damaged and will be made again" if damaged else ""
-        print(f"  exit {exit_layer:<4} {count:,} chunks ({share:.0%}){mended}")
-    print(f"  model     {status.model or 'none yet'}")
+        show(f"  read      {count:,} chunks ({share:.0%}) for searches with --exit {exit_layer}{mended}")
     for language in status.languages:
-        how = f", {language.num_cut_by_lines:,} cut by lines" if language.num_cut_by_lines else ""
-        print(f"  {language.language:<16} {language.num_files:>7,} files {language.num_chunks:>9,} chunks{how}")
+        how = (
+            f", {language.num_cut_by_lines:,} files cut by length, not by definition"
+            if language.num_cut_by_lines
+            else ""
+        )
+        show(f"  {language.language:<16} {language.num_files:>7,} files {language.num_chunks:>9,} chunks{how}")
     if status.troubles:
-        print("  cut by lines although there is a grammar")
+        show("  cut by length although the language is known")
         for reason, count in status.troubles.items():
             examples = ", ".join(status.trouble_examples[reason][:2])
-            print(f"    {reason:<22} {count:>7,}   {examples}")
+            show(f"    {reason:<22} {count:>7,}   {examples}")
     if status.skipped:
-        print("  left out")
+        show("  left out")
         for reason, count in sorted(status.skipped.items(), key=lambda item: -item[1]):
             examples = ", ".join(status.skipped_examples.get(reason, ())[:2])
-            print(f"    {reason:<22} {count:>7,}   {examples}")
+            show(f"    {reason:<22} {count:>7,}   {examples}")
     return 0
 
 
@@ -96,5 +101,8 @@ def forget(arguments: Arguments) -> int:
     from mose.search import indexer
 
     folders = indexer.forget(arguments.path)
-    print("\n".join(f"Deleted {folder}." for folder in folders) or "There was no index.")
+    for folder in folders:
+        show(f"Deleted {folder}.")
+    if not folders:
+        show("There was no index.")
     return 0

@@ -5,7 +5,8 @@ from __future__ import annotations
 from argparse import Namespace as Arguments
 from pathlib import Path
 
-from mose.cli.output import need_packages, print_json_lines
+from mose.cli.output import need_packages
+from mose.cli.terminal import show, show_json
 
 
 def info(arguments: Arguments) -> int:
@@ -28,12 +29,12 @@ def info(arguments: Arguments) -> int:
     if arguments.json:
         from dataclasses import asdict
 
-        print_json_lines(asdict(row) for row in found.exits)
+        show_json(asdict(row) for row in found.exits)
         return 0
-    print(f"{found.parameters:,} parameters, {found.size_bytes:,} bytes; FLOPs for texts of {found.length} tokens")
-    print(f"{'exit':>4} {'layers':>6} {'width':>6} {'parameters':>14} {'bytes':>14} {'MFLOPs/token':>13}")
+    show(f"{found.parameters:,} parameters, {found.size_bytes:,} bytes; FLOPs for texts of {found.length} tokens")
+    show(f"{'exit':>4} {'layers':>6} {'width':>6} {'parameters':>14} {'bytes':>14} {'MFLOPs/token':>13}")
     for row in found.exits:
-        print(
+        show(
             f"{row.exit_layer:>4} {row.layers:>6} {row.width:>6} {row.parameters:>14,} {row.size_bytes:>14,}"
             f" {row.flops_per_token / 1e6:>13.2f}"
         )
@@ -53,7 +54,7 @@ def convert(arguments: Arguments) -> int:
         split_identifiers=arguments.split_identifiers,
         table_share=arguments.table_share,
     )
-    print(f"Wrote {arguments.out}.")
+    show(f"Wrote {arguments.out}.")
     return 0
 
 
@@ -62,7 +63,7 @@ def cut(arguments: Arguments) -> int:
     from mose.model import cut as model_cut
 
     model_cut.cut(arguments.model, arguments.exit, arguments.out)
-    print(f"Wrote {arguments.out}.")
+    show(f"Wrote {arguments.out}.")
     return 0
 
 
@@ -72,5 +73,5 @@ def export(arguments: Arguments) -> int:
     from mose.runtime import export as model_export
 
     model_export.export(arguments.model, arguments.out, dtype=arguments.dtype)
-    print(f"Wrote {arguments.out}.")
+    show(f"Wrote {arguments.out}.")
     return 0

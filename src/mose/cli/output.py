@@ -1,56 +1,33 @@
-"""What a terminal shows: progress, styles, JSON lines. Data on stdout, talk on stderr."""
+"""Progress of long work, and packages that a verb needs."""
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from mose.cli.terminal import is_terminal, say
+from mose.escaping import escape
 
 if TYPE_CHECKING:
     from mose.search.query import CodeIndex
     from mose.search.records import Progress
 
-
-def print_json_lines(rows: Iterable[object]) -> None:
-    """One JSON object a line."""
-    for row in rows:
-        print(json.dumps(row, ensure_ascii=False))
+STAGES = {"walk": "finding files", "cut": "reading files", "words": "sorting words"}
 
 
-def print_warnings(index: CodeIndex) -> None:
-    """What the last refresh has to say, on stderr."""
+def say_warnings(index: CodeIndex) -> None:
+    """What the last refresh has to say."""
     for warning in index.last_refresh.warnings if index.last_refresh is not None else ():
-        print(warning, file=sys.stderr)
-
-
-class Style:
-    """ANSI styles, or nothing where output is not a terminal."""
-
-    def __init__(self, enabled: bool) -> None:
-        self.enabled = enabled
-
-    def _wrap(self, text: str, code: str) -> str:
-        return f"\x1b[{code}m{text}\x1b[0m" if self.enabled else text
-
-    def bold(self, text: str) -> str:
-        """For what is looked for first."""
-        return self._wrap(text, "1")
-
-    def dim(self, text: str) -> str:
-        """For what is seldom looked at."""
-        return self._wrap(text, "2")
-
-    def mark(self, text: str) -> str:
-        """For words of the query."""
-        return self._wrap(text, "1;33")
+        say(warning)
 
 
 class ProgressBar:
-    """Progress of long work on stderr, one bar a stage. Shown after half a second, so that short work is silent."""
+    """Progress of long work on a terminal, one bar a stage. Shown after half a second, so that short work is silent."""
 
     def __init__(self, *, quiet: bool) -> None:
         self.quiet = quiet
+        self.draws = not quiet and is_terminal(sys.stderr)
         self.bar: object | None = None
         self.stage = ""
 
@@ -66,10 +43,11 @@ class ProgressBar:
             self.bar = None
 
     def _tell(self, progress: Progress) -> None:
-        if self.quiet:
-            return
         if progress.stage == "wait":
-            print("Waiting for another process that is writing this index.", file=sys.stderr)
+            if not self.quiet:
+                say("Waiting for another process that is writing this index.")
+            return
+        if not self.draws:
             return
         if progress.stage != self.stage:
             self._close()
@@ -78,7 +56,7 @@ class ProgressBar:
             self.stage = progress.stage
             self.bar = tqdm(
                 total=progress.total or None,
-                desc=self.stage,
+                desc=escape(_name_of(self.stage)),
                 delay=0.5,
                 leave=False,
                 file=sys.stderr,
@@ -88,6 +66,10 @@ class ProgressBar:
         bar = self.bar
         bar.total = progress.total or None  # type: ignore[union-attr]
         bar.update(progress.done - bar.n)  # type: ignore[union-attr]
+
+
+def _name_of(stage: str) -> str:
+    return "reading closely" if stage.startswith("exit ") else STAGES.get(stage, stage)
 
 
 def need_packages(verb: str, *names: str, extra: str = "train") -> None:

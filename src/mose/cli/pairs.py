@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace as Arguments
 
 from mose.cli.output import ProgressBar, need_packages
+from mose.cli.terminal import show, show_json
 
 
 def mine(arguments: Arguments) -> int:
@@ -26,15 +26,15 @@ def mine(arguments: Arguments) -> int:
             tell=lambda stage, done, total: tell(Progress(stage=stage, done=done, total=total)),
         )
     if arguments.json:
-        print(json.dumps({name: summary[name] for name in ("totals", "dropped", "missing", "files")}))
+        show_json([{name: summary[name] for name in ("totals", "dropped", "missing", "files")}])
         return 0
     for split, counts in summary["totals"].items():
-        print(f"{split}: {counts['rows']} rows")
+        show(f"{split}: {counts['rows']} rows")
         for field in ("kinds", "languages"):
-            print(f"  {field}: " + ", ".join(f"{name} {count}" for name, count in counts[field].items()))
-    print("left out: " + ", ".join(f"{reason} {count}" for reason, count in summary["dropped"].items()))
+            show(f"  {field}: " + ", ".join(f"{name} {count}" for name, count in counts[field].items()))
+    show("left out: " + ", ".join(f"{reason} {count}" for reason, count in summary["dropped"].items()))
     for label, reason in summary["missing"].items():
-        print(f"missing: {label}: {reason}")
+        show(f"missing: {label}: {reason}")
     return 0
 
 
@@ -61,8 +61,8 @@ def negatives(arguments: Arguments) -> int:
             tell=lambda stage, done, total: tell(Progress(stage=stage, done=done, total=total)),
         )
     if arguments.json:
-        print(json.dumps({"file": str(arguments.out), **counts}))
+        show_json([{"file": str(arguments.out), **counts}])
         return 0
-    print(f"{arguments.out}: {counts['rows']} rows, {counts['with_negatives']} of them with hard negatives")
-    print("Train with them: name the file in a source, and set data.hard_negatives.")
+    show(f"{arguments.out}: {counts['rows']} rows, {counts['with_negatives']} of them with hard negatives")
+    show("Train with them: name the file in a source, and set data.hard_negatives.")
     return 0

@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mose import processes
-from mose.cli.output import ProgressBar, Style, print_json_lines, print_warnings
-from mose.errors import ConfigError
+from mose.cli.hits import hit_as_dict, show_hits
+from mose.cli.output import ProgressBar, say_warnings
+from mose.cli.parser import quoted
+from mose.cli.terminal import flush, say, show_json, takes_color
+from mose.errors import ConfigError, SourceError
 
 if TYPE_CHECKING:
     from mose.search.hits import Hit
@@ -23,7 +26,8 @@ def search(arguments: Arguments) -> int:
     from mose.search.query import CodeIndex
 
     query = _query_of(arguments)
-    with ProgressBar(quiet=arguments.json and not sys.stderr.isatty()) as progress:
+    _need_tree(arguments)
+    with ProgressBar(quiet=arguments.quiet) as progress:
         index = CodeIndex.open(
             arguments.path,
             model=arguments.model,
@@ -34,7 +38,7 @@ def search(arguments: Arguments) -> int:
             progress=progress,
         )
     with index:
-        print_warnings(index)
+        say_warnings(index)
         options = {
             "limit": arguments.limit,
             "language": arguments.language,
@@ -47,13 +51,16 @@ def search(arguments: Arguments) -> int:
         else:
             hits = index.search(query, mode=arguments.mode or "fused", path=arguments.pattern, **options)
         if arguments.json:
-            print_json_lines(_hit_as_dict(hit) for hit in hits)
+            show_json(hit_as_dict(hit, index.root) for hit in hits)
         else:
-            _print_hits(hits, query, explain=arguments.explain)
-        _print_honest_counts(index, hits)
+            show_hits(hits, query, explain=arguments.explain, color=takes_color(arguments.color))
+        flush()  # before the talk about it
+        if not hits:
+            say("Nothing found.")
+        _say_what_it_rests_on(index, hits)
         if arguments.deepen:
             _deepen_in_background(index, arguments)
-    return 0
+    return 0 if hits else 1
 
 
 def _query_of(arguments: Arguments) -> str:
@@ -70,6 +77,16 @@ def _query_of(arguments: Arguments) -> str:
     return str(arguments.query)
 
 
+def _need_tree(arguments: Arguments) -> None:
+    """Raise `SourceError` if PATH is nothing that exists, with the query in quotes if it looks like part of it."""
+    if arguments.like is None and not os.path.lexists(os.path.expanduser(arguments.path)) and "/" not in arguments.path:
+        raise SourceError(
+            f"there is no folder {arguments.path}",
+            remedy="If it belongs to the query, put both in quotes: "
+            f"mose search {quoted(f'{arguments.query} {arguments.path}', always=True)}",
+        )
+
+
 def _place_of(text: str, root: Path) -> tuple[str, int]:
     """FILE:LINE as a path relative to the tree, and a line; the file may be named from here or from the tree."""
     file, _, line = text.rpartition(":")
@@ -81,72 +98,25 @@ def _place_of(text: str, root: Path) -> tuple[str, int]:
     return Path(file).as_posix(), int(line)
 
 
-def _print_hits(hits: Sequence[Hit], query: str, *, explain: bool) -> None:
-    from mose.search.snippet import snippet
-
-    if not hits:
-        print("Nothing found.", file=sys.stderr)
-        return
-    style = Style(sys.stdout.isatty() and "NO_COLOR" not in os.environ)
-    places = [f"{hit.path}:{hit.start_line}-{hit.end_line}" for hit in hits]
-    width = min(max(map(len, places)), 60)
-    for place, hit in zip(places, hits, strict=True):
-        print(f"{style.dim(f'{hit.score:.2f}')}  {style.bold(place.ljust(width))}  {hit.symbol}".rstrip())
-        for number, line in snippet(hit, query, mark=style.mark):
-            print(f"{style.dim(f'{number:>7}')}  {line}".rstrip())
-        if explain:
-            print(style.dim(f"         {_explain(hit)}"))
-        print()
-
-
-def _explain(hit: Hit) -> str:
-    parts = hit.parts
-    named = [
-        ("dense", parts.dense), ("words", parts.lexical), ("definition", parts.definition), ("path", parts.path),
-        ("symbol", parts.symbol), ("file", parts.file),
-    ]  # fmt: skip
-    total = " + ".join(f"{name} {value:.3f}" for name, value in named if value > 0.0005)
-    factor = "" if parts.factor == 1.0 else f" x {parts.factor:.2f} for its place"
-    depth = "not read by the model" if parts.exit is None else f"read at exit {parts.exit}, cosine {parts.cosine:.3f}"
-    return f"= ({total or '0'}){factor};  {depth}, bm25 {parts.bm25:.2f}"
-
-
-def _hit_as_dict(hit: Hit) -> dict[str, object]:
-    from dataclasses import asdict
-
-    parts = {name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(hit.parts).items()}
-    return {
-        "path": hit.path,
-        "start_line": hit.start_line,
-        "end_line": hit.end_line,
-        "symbol": hit.symbol,
-        "language": hit.language,
-        "score": round(hit.score, 4),
-        "parts": parts,
-    }
-
-
-def _print_honest_counts(index: CodeIndex, hits: Sequence[Hit]) -> None:
-    """What the answer rests on, on stderr."""
+def _say_what_it_rests_on(index: CodeIndex, hits: Sequence[Hit]) -> None:
+    """How much was looked at, and what the user can do to have more looked at."""
     stats, report = index.last_search, index.last_refresh
     if stats is None:
         return
-    notes = [f"{len(hits)} of {stats.num_chunks:,} chunks in {stats.seconds:.1f} s"]
-    if stats.exit:
-        if stats.num_deep == 0:
-            notes.append("read at exit 0")
-        elif stats.num_read < stats.num_chunks:
-            notes.append(f"{stats.num_deep} candidates read at exit {stats.exit} ({stats.num_encoded} just now)")
-            notes.append("`mose index` reads all of them")
-        if stats.num_deep < stats.num_short:
-            notes.append(f"the time allowed ended {stats.num_short - stats.num_deep} candidates early: see --budget")
-    print("; ".join(notes), file=sys.stderr)
+    notes = [f"{_counted(len(hits), 'hit')} in {_counted(stats.num_chunks, 'chunk')}, {stats.seconds:.1f} s"]
+    if stats.exit and stats.num_read < stats.num_chunks:
+        notes.append(f"{stats.num_deep:,} read closely, {stats.num_encoded:,} of them just now")
+        notes.append("`mose index` reads all, once")
+    if stats.exit and stats.num_deep < stats.num_short:
+        notes.append(f"time was up before {stats.num_short - stats.num_deep:,} more: allow it with --budget")
+    say("; ".join(notes))
     if report is not None and report.busy:
-        status = index.status()
-        print(
-            f"Another process is indexing this tree: this answer is from the {status.num_files:,} files that are in.",
-            file=sys.stderr,
-        )
+        num_files = index.status().num_files
+        say(f"Another process is indexing this tree: this answer is from the {num_files:,} files that are in.")
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def _deepen_in_background(index: CodeIndex, arguments: Arguments) -> None:
@@ -160,7 +130,7 @@ def _deepen_in_background(index: CodeIndex, arguments: Arguments) -> None:
     log = index.store.folder / "deepen.log"
     is_default = arguments.model == DEFAULT_MODEL
     command = [
-        *processes.python_command("from mose.__main__ import main; raise SystemExit(main())"),
+        *processes.python_command("from mose.__main__ import main; main()"),
         "index",
         str(index.root),
         "--quiet",
@@ -185,4 +155,4 @@ def _deepen_in_background(index: CodeIndex, arguments: Arguments) -> None:
             stderr=output,
             start_new_session=True,
         )
-    print(f"Reading the rest in the background (process {process.pid}, log {log}).", file=sys.stderr)
+    say(f"Reading the rest in the background (process {process.pid}, log {log}).")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import Namespace as Arguments
 
 from mose.cli.output import need_packages
+from mose.cli.terminal import say, show
 
 
 def finetune(arguments: Arguments) -> int:
@@ -18,7 +18,7 @@ def finetune(arguments: Arguments) -> int:
     folder = run(
         arguments.config,
         overrides=retrieval.parse_overrides(arguments.changes),
-        tell=lambda line: print(line, file=sys.stderr),
+        tell=say,
     )
-    print(folder)
+    show(str(folder))
     return 0

@@ -45,6 +45,8 @@ class Hit:
     start_line: int
     end_line: int
     symbol: str
+    kind: str = ""
+    """What the lines are, e.g. "function" or "class"; "text" where they follow no definition."""
     language: str
     score: float
     text: str
@@ -123,6 +125,7 @@ def make_hits(
                     start_line=chunk.first_line,
                     end_line=chunk.last_line,
                     symbol=chunk.symbol,
+                    kind=chunk.kind,
                     language=chunk.language,
                     score=float(ranking.score[place]),
                     text=chunk.text,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mose.search.intent import read_query
@@ -14,20 +13,21 @@ if TYPE_CHECKING:
     from mose.search.hits import Hit
 
 _WORD = re.compile(r"[^\W_]+")
-MAX_COLUMNS = 110
 
 
-def snippet(hit: Hit, query: str, *, num_lines: int = 5, mark: Callable[[str], str] = str) -> list[tuple[int, str]]:
+def snippet(hit: Hit, query: str, *, num_lines: int = 5) -> list[tuple[int, str]]:
     """Numbered lines of the hit where the query's words are thickest; its first lines if none occurs.
+
+    Lines end where editors end them: at a line feed, nowhere else. They come as they are in the source, without the
+    indentation that all have.
 
     Args:
         hit: The hit.
         query: What was asked, "" for none.
         num_lines: At most this many lines.
-        mark: Applied to words that stand for a word of the query.
     """
-    words = read_query(query).words if query.strip() else ()
-    lines = hit.text.splitlines()
+    words = _words_of(query)
+    lines = [line.removesuffix("\r") for line in hit.text.split("\n")]
     weights = [_num_related(line, words) for line in lines]
     first = next((place for place, line in enumerate(lines) if line.strip()), 0)
     start = first
@@ -40,28 +40,32 @@ def snippet(hit: Hit, query: str, *, num_lines: int = 5, mark: Callable[[str], s
     shown = lines[start : start + num_lines]
     while shown and not shown[-1].strip():
         shown.pop()
-    indent = min((len(line) - len(line.lstrip()) for line in shown if line.strip()), default=0)
-    return [
-        (hit.start_line + start + place, _marked(_clipped(line[indent:].expandtabs(4)), words, mark))
-        for place, line in enumerate(shown)
-    ]
+    indent = min((len(line) - len(line.lstrip(" \t")) for line in shown if line.strip()), default=0)
+    return [(hit.start_line + start + place, line[indent:]) for place, line in enumerate(shown)]
+
+
+def split_at_matches(line: str, query: str) -> list[tuple[str, bool]]:
+    """The line in pieces, and whether each stands for a word of the query.
+
+    Example:
+        >>> split_at_matches("open_connections(url)", "a connection")
+        [('open_', False), ('connections', True), ('(url)', False)]
+    """
+    words = _words_of(query)
+    pieces: list[tuple[str, bool]] = []
+    end = 0
+    for match in _WORD.finditer(line) if words else ():
+        if any(related(word, part) for part in split_words(match[0]) for word in words):
+            pieces += [(line[end : match.start()], False), (match[0], True)]
+            end = match.end()
+    pieces.append((line[end:], False))
+    return [piece for piece in pieces if piece[0]]
+
+
+def _words_of(query: str) -> tuple[str, ...]:
+    return read_query(query).words if query.strip() else ()
 
 
 def _num_related(line: str, words: tuple[str, ...]) -> int:
     found = set(split_words(line))
     return sum(any(related(word, other) for other in found) for word in words)
-
-
-def _clipped(line: str) -> str:
-    return line if len(line) <= MAX_COLUMNS else line[: MAX_COLUMNS - 1] + "\N{HORIZONTAL ELLIPSIS}"
-
-
-def _marked(line: str, words: tuple[str, ...], mark: Callable[[str], str]) -> str:
-    if not words:
-        return line
-    return _WORD.sub(
-        lambda match: (
-            mark(match[0]) if any(related(word, part) for part in split_words(match[0]) for word in words) else match[0]
-        ),
-        line,
-    )

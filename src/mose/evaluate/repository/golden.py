@@ -70,10 +70,10 @@ def build(
         )
     golden = GoldenSet(queries=tuple(queries), reports=reports)
     if not any(report.num_usable for report in reports.values()):
-        why = "\n  ".join(f"{kind}: {explain(report)}" for kind, report in reports.items())
+        why = "\n".join(f"{kind}: {explain(report)}" for kind, report in reports.items())
         raise DataError(
-            f"nothing in {root} makes a query:\n  {why}",
-            remedy="Name a tree with documented functions, a git history or tests; "
+            f"nothing in {root} makes a query",
+            remedy=f"{why}\nName a tree with documented functions, a git history or tests; "
             "`mose status PATH` shows which files are read.",
         )
     return golden

@@ -1,0 +1,94 @@
+"""Hits as text or JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mose.cli.terminal import Styled, bold, clip, columns, dim, marked, show, width_of
+
+if TYPE_CHECKING:
+    from mose.search.hits import Hit
+
+NUMBER_COLUMNS = 9
+MAX_PLACE_COLUMNS = 60
+MIN_SYMBOL_COLUMNS = 8
+
+
+def show_hits(hits: Sequence[Hit], query: str, *, explain: bool, color: bool) -> None:
+    """Writes the place, the score and a few lines of each hit.
+
+    Args:
+        hits: Best first.
+        query: What was asked; its words are marked.
+        explain: Add why each hit has its rank.
+        color: Whether styles are shown.
+    """
+    from mose.search.snippet import snippet, split_at_matches
+
+    width = columns()
+    places = [f"{hit.path}:{hit.start_line}-{hit.end_line}" for hit in hits]
+    aligned = min(max(map(width_of, places), default=0), MAX_PLACE_COLUMNS, width // 2)
+    for place, hit in zip(places, hits, strict=True):
+        show(
+            dim(f"{hit.score:.2f}"),
+            "  ",
+            bold(place),
+            _symbol(hit.symbol, width_of(place), aligned, width),
+            color=color,
+        )
+        for number, line in snippet(hit, query):
+            pieces = split_at_matches(clip(line, width - NUMBER_COLUMNS).rstrip(), query)
+            words: list[str | Styled] = [marked(piece) if matches else piece for piece, matches in pieces]
+            show(dim(f"{number:>{NUMBER_COLUMNS - 2}}"), *(["  "] if words else []), *words, color=color)
+        for reason in _explain(hit) if explain else ():
+            show(" " * NUMBER_COLUMNS, dim(reason), color=color)
+        show()
+
+
+def _symbol(symbol: str, place_columns: int, aligned: int, width: int) -> str:
+    """The name that is defined there, as much of it as fits on the line."""
+    gap = max(aligned - place_columns, 0) + 2
+    room = width - len("0.00  ") - place_columns - gap
+    return " " * gap + clip(symbol, room) if symbol and room >= MIN_SYMBOL_COLUMNS else ""
+
+
+def _explain(hit: Hit) -> list[str]:
+    parts = hit.parts
+    named = {
+        "meaning": parts.dense,
+        "words": parts.lexical,
+        "defines the name": parts.definition,
+        "file name": parts.path,
+        "name of the definition": parts.symbol,
+        "rest of the file": parts.file,
+    }
+    total = " + ".join(f"{name} {value:.3f}" for name, value in named.items() if value > 0.0005) or "0"
+    if parts.factor != 1.0:
+        total = f"({total}) x {parts.factor:.2f}, as a test, copy, generated file, re-export or prose"
+    if parts.cosine is None:
+        read = "not compared by meaning"
+    else:
+        read = f"similarity of meaning {parts.cosine:.3f} (--exit {parts.exit})"
+    return [f"score = {total}", f"{read}, of words {parts.bm25:.2f}"]
+
+
+def hit_as_dict(hit: Hit, root: Path) -> dict[str, object]:
+    """A hit with everything that an editor or agent needs to show or open it."""
+    from dataclasses import asdict
+
+    parts = {name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(hit.parts).items()}
+    return {
+        "root": str(root),
+        "path": hit.path,
+        "absolute_path": str(root / hit.path),
+        "start_line": hit.start_line,
+        "end_line": hit.end_line,
+        "symbol": hit.symbol,
+        "kind": hit.kind,
+        "language": hit.language,
+        "score": round(hit.score, 4),
+        "text": hit.text,
+        "parts": parts,
+    }

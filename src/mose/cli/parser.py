@@ -1,0 +1,126 @@
+"""Arguments as people type them: what is misspelt is answered with the nearest, what is meant is done."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from mose.cli.terminal import flush, say, show
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse that knows near misses, and writes as everything else does."""
+
+    def error(self, message: str) -> NoReturn:
+        """Says what is wrong with the arguments, and stops."""
+        if "invalid choice" in message and (verbs := self.verbs()):
+            self.refuse_verb(message.split("'")[1], verbs)
+        for line in self.format_usage().rstrip().split("\n"):
+            say(line)
+        say(f"{self.prog}: {message}")
+        say(f"  `{self.prog} --help` shows an example.")
+        raise SystemExit(2)
+
+    def verbs(self) -> list[str]:
+        """The verbs below this one."""
+        return [
+            verb
+            for action in self._actions
+            if isinstance(action, argparse._SubParsersAction)
+            for verb in action.choices
+        ]
+
+    def refuse_verb(self, asked: str, verbs: Sequence[str]) -> NoReturn:
+        """Names the nearest verb, and stops."""
+        near = difflib.get_close_matches(asked, verbs, n=1)
+        say(
+            f"{self.prog}: there is no command {asked!r}." + (f" Did you mean `{self.prog} {near[0]}`?" if near else "")
+        )
+        if "search" in verbs and not near:
+            say(f"  To search for it: {self.prog} search {quoted(asked)}")
+        say(f"  Commands: {', '.join(verbs)}")
+        raise SystemExit(2)
+
+    def refuse(self, extra: Sequence[str], given: argparse.Namespace) -> NoReturn:
+        """Says what to do about arguments that the verb does not know, and stops."""
+        if extra[0].startswith("-"):
+            option = extra[0].partition("=")[0]
+            near = difflib.get_close_matches(option, self._option_string_actions, n=1)
+            say(f"{self.prog}: there is no option {option}." + (f" Did you mean {near[0]}?" if near else ""))
+            say(f"  `{self.prog} --help` lists all. A query that begins with - goes behind --.")
+        elif isinstance(getattr(given, "query", None), str):
+            words = [given.query, given.path, *extra]
+            say(f"{self.prog}: the query is one argument, and these are {len(words)}: {' '.join(words)}")
+            tree = f" {quoted(words.pop())}" if Path(words[-1]).exists() else ""
+            say(f"  Put the query in quotes: {self.prog} {quoted(' '.join(words), always=True)}{tree}")
+        else:
+            say(f"{self.prog}: too many arguments: {' '.join(extra)}")
+            say(f"  `{self.prog} --help` shows an example.")
+        raise SystemExit(2)
+
+    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
+        for line in message.rstrip("\n").split("\n"):
+            if file is sys.stderr:
+                say(line)
+            else:
+                show(line)
+        if file is not sys.stderr:
+            flush()
+
+
+def quoted(text: str, *, always: bool = False) -> str:
+    """The text as a shell takes it for one word."""
+    import shlex
+
+    return f'"{text}"' if (always or " " in text) and not set(text) & set('"\\$`!') else shlex.quote(text)
+
+
+def as_meant(argv: Sequence[str], verbs: Sequence[str]) -> list[str]:
+    """The arguments with ``help VERB`` and a bare quoted query put into their usual form."""
+    words = list(argv)
+    if words[:1] == ["help"]:
+        return [*words[1:], "--help"]
+    if words and words[0] not in verbs and not words[0].startswith("-") and len(words[0].split()) > 1:
+        return ["search", *words]
+    return words
+
+
+def seconds(text: str) -> float:
+    """A time such as ``3s``, ``500ms`` or ``2m``."""
+    for unit, size in (("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0), ("", 1.0)):
+        if text.endswith(unit):
+            try:
+                value = float(text[: len(text) - len(unit)]) * size
+            except ValueError:
+                break
+            if value >= 0 and math.isfinite(value):
+                return value
+            break
+    raise argparse.ArgumentTypeError(f"{text!r} is not a time: write 3s, 500ms or 2m")
+
+
+def count(text: str) -> int:
+    """A number from 1 up."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 up")
+    return value
+
+
+def exits(text: str) -> tuple[int, ...]:
+    """Exits with commas between."""
+    try:
+        return tuple(sorted({int(part) for part in text.split(",")}))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of exits: write 0,2,3,4,6") from None

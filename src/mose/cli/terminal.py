@@ -1,0 +1,206 @@
+"""The only way to a terminal or pipe: answers go to standard output, talk to standard error.
+
+Every text is taken for foreign and escaped here (`mose.escaping`); styles are added afterwards. One call writes
+one line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import unicodedata
+import warnings
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from io import TextIOWrapper
+from typing import TextIO
+
+from mose.errors import MoseError
+from mose.escaping import escape, escape_json
+
+PIPE_COLUMNS = 119
+"""Width of a line where nobody says how wide the screen is."""
+MIN_COLUMNS = 20
+ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
+
+
+class OutputError(MoseError):
+    """An answer that cannot be written where it was to go."""
+
+
+class ReaderGoneError(Exception):
+    """The reader of a pipe has had enough; no error of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Styled:
+    """A text and how to show it where there are colours."""
+
+    text: str
+    code: str
+
+
+def bold(text: str) -> Styled:
+    """For what is looked for first."""
+    return Styled(text, "1")
+
+
+def dim(text: str) -> Styled:
+    """For what is seldom looked at."""
+    return Styled(text, "2")
+
+
+def marked(text: str) -> Styled:
+    """For words of the query."""
+    return Styled(text, "1;33")
+
+
+def show(*parts: str | Styled, color: bool = False) -> None:
+    """Writes one line of the answer.
+
+    Args:
+        parts: What stands on the line.
+        color: Whether styles are shown.
+
+    Raises:
+        OutputError: The line cannot be written.
+        ReaderGoneError: Nobody reads it.
+    """
+    _write_answer("".join(_rendered(part, color) for part in parts) + "\n")
+
+
+def show_lines(text: str) -> None:
+    """Writes several lines of the answer."""
+    for line in text.split("\n"):
+        show(line)
+
+
+def show_json(rows: Iterable[object]) -> None:
+    """Writes one JSON object a line."""
+    ascii_only = not (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "").startswith("utf8")
+    for row in rows:
+        _write_answer(escape_json(json.dumps(row, ensure_ascii=ascii_only)) + "\n")
+
+
+def say(text: str = "") -> None:
+    """Writes one line of talk; a standard error that is closed or full is no reason to stop."""
+    if sys.stderr is None:
+        return
+    try:
+        sys.stderr.write(escape(text) + "\n")
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        _mute(sys.stderr)
+
+
+def say_lines(text: str) -> None:
+    """Writes several lines of talk."""
+    for line in text.rstrip("\n").split("\n"):
+        say(line)
+
+
+def say_error(error: MoseError) -> None:
+    """Writes an error with its kind and what to do."""
+    say_lines(f"{type(error).__name__}: {error}")
+
+
+def prepare() -> None:
+    """Lets every character through: one that the encoding lacks is shown as an escape."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # of libraries, for their developers
+
+
+def flush() -> None:
+    """Brings the answer to its reader now, while an error can still be told.
+
+    Raises:
+        OutputError: It cannot be written.
+        ReaderGoneError: Nobody reads it.
+    """
+    _write_answer("")
+
+
+def takes_color(choice: str) -> bool:
+    """Whether styles are shown on standard output.
+
+    Args:
+        choice: "always", "never", or "auto": on a terminal that is not dumb, unless ``NO_COLOR`` is set.
+    """
+    if choice != "auto":
+        return choice == "always"
+    return is_terminal(sys.stdout) and not os.environ.get("NO_COLOR")
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """True for a terminal that can move its cursor and change its colours."""
+    try:
+        return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
+    except ValueError:  # closed
+        return False
+
+
+def columns() -> int:
+    """Columns of the screen that the answer goes to."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return PIPE_COLUMNS
+    return max(shutil.get_terminal_size().columns, MIN_COLUMNS)
+
+
+def width_of(text: str) -> int:
+    """Columns that a text takes once it is escaped."""
+    return sum(_width(character) for character in escape(text))
+
+
+def clip(text: str, width: int) -> str:
+    """The text on one line of at most so many columns, with an ellipsis where it was longer."""
+    line = escape(text).expandtabs(4)
+    taken = kept = 0  # columns so far, and characters that leave room for the ellipsis
+    for place, character in enumerate(line):
+        taken += _width(character)
+        if taken < width:
+            kept = place + 1
+        elif taken > width:
+            return line[:kept] + ELLIPSIS
+    return line
+
+
+def _width(character: str) -> int:
+    if unicodedata.combining(character) or "\ufe00" <= character <= "\ufe0f":
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def _rendered(part: str | Styled, color: bool) -> str:
+    if isinstance(part, str):
+        return escape(part)
+    text = escape(part.text)
+    return f"\x1b[{part.code}m{text}\x1b[0m" if color and text else text
+
+
+def _write_answer(text: str) -> None:
+    if sys.stdout is None:
+        raise OutputError("the answer cannot be written: standard output is closed")
+    try:
+        sys.stdout.write(text)
+        if not text:
+            sys.stdout.flush()
+    except BrokenPipeError as error:
+        _mute(sys.stdout)
+        raise ReaderGoneError from error
+    except OSError as error:
+        _mute(sys.stdout)
+        raise OutputError(f"the answer cannot be written: {error.strerror or error}") from error
+
+
+def _mute(stream: TextIO) -> None:
+    """Sends what is still in a stream's buffer nowhere, so that leaving does not fail on it again."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
