@@ -29,10 +29,11 @@ ALLOWED = {
     "files": {"errors", "ignore", "languages"},
     "syntax": {"errors", "languages"},
     "tokenizer": {"errors", "words"},
-    "data": {"errors", "config", "files", "syntax", "languages", "tokenizer", "words", "framing"},
-    "model": {"errors", "config", "tokenizer", "words"},
+    "data": {"errors", "storage", "config", "files", "syntax", "languages", "tokenizer", "words", "framing"},
+    "model": {"errors", "storage", "config", "tokenizer", "words"},
     "train": {
         "errors",
+        "storage",
         "config",
         "strict_toml",
         "tokenizer",
@@ -44,7 +45,7 @@ ALLOWED = {
         "evaluate.decisions",
         "evaluate.adaptive",
     },
-    "runtime": {"errors", "tokenizer", "words", "model.settings", "model.folder", "model.shapes"},
+    "runtime": {"errors", "storage", "tokenizer", "words", "model.settings", "model.folder", "model.shapes"},
     "search": {
         "errors",
         "processes",
@@ -61,6 +62,7 @@ ALLOWED = {
     },
     "evaluate": {
         "errors",
+        "storage",
         "config",
         "words",
         "languages",

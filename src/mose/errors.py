@@ -59,6 +59,10 @@ class ModelError(MoseError):
     """A model folder that is missing, incomplete, damaged or not the one expected."""
 
 
+class OutputError(MoseError):
+    """A file or folder that cannot be written, or that is not ours to replace."""
+
+
 class SourceError(MoseError):
     """A source tree or file that cannot be read as asked."""
 

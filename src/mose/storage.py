@@ -2,16 +2,173 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import secrets
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from mose.errors import OutputError
 
-def create_file(path: Path) -> BinaryIO:
-    """A new empty file, readable by its owner alone; whatever had that name is removed, a link is not followed.
+INVENTORY_NAME = ".mose-folder.json"
+"""Names and sizes of all files of a folder that `new_folder` wrote: the proof that it may be replaced."""
+_EXCHANGE = 2  # RENAME_EXCHANGE of renameat2(2)
+_HERE = -100  # AT_FDCWD
+
+
+def create_file(path: Path, mode: int = 0o600) -> BinaryIO:
+    """A new empty file; whatever had that name is removed, a link is not followed.
+
+    Args:
+        path: The file.
+        mode: Its permissions, before the umask.
 
     Raises:
         OSError: It cannot be created.
     """
     path.unlink(missing_ok=True)
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600), "wb")
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode), "wb")
+
+
+@contextlib.contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """A file that appears under its name, or replaces the one there, once the block has ended well.
+
+    Raises:
+        OSError: It cannot be written; what was there still is.
+    """
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with create_file(part, 0o666) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def new_folder(out: str | Path) -> Iterator[Path]:
+    """A temporary sibling of ``out`` that takes its place once the block has ended well.
+
+    A folder that this function wrote is replaced, as long as nothing was added, removed or resized in it since.
+    Anything else stays. Killed at any moment, ``out`` is the old folder or the new one; see also `recover`.
+
+    Raises:
+        OutputError: ``out`` is something else, or cannot be written.
+    """
+    out = Path(os.path.realpath(out))  # of a link, what it points to: the new folder lies beside it
+    recover(out)
+    require_replaceable(out)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        part = out.with_name(f".{out.name}.{secrets.token_hex(4)}.part")
+        part.mkdir()
+    except OSError as error:
+        raise OutputError(f"{out} cannot be written: {error.strerror}", remedy="Name another folder.") from error
+    try:
+        yield part
+        _write_inventory(part)
+        _put_in_place(part, out)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def require_replaceable(out: Path) -> None:
+    """Raise `OutputError` unless `new_folder` may write ``out``: it is missing, empty, or was written by it."""
+    if not os.path.lexists(out) or (out.is_dir() and not any(out.iterdir())) or is_own_folder(out):
+        return
+    raise OutputError(
+        f"{out} exists and is not a folder that mose wrote, or was changed since",
+        remedy="Name another folder, or delete this one first.",
+    )
+
+
+def is_own_folder(folder: Path) -> bool:
+    """True if a folder is what `new_folder` wrote: the same files in the same sizes, and nothing else."""
+    try:
+        listed = json.loads((folder / INVENTORY_NAME).read_text(encoding="utf-8"))["files"]
+        return not folder.is_symlink() and isinstance(listed, dict) and listed == _files(folder)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
+def recover(out: Path) -> None:
+    """Gives a folder its name back if a writer was killed between two renames.
+
+    That can be only where the system cannot exchange two folders in one step: Linux can, on most file systems.
+    """
+    old = _retired(out)
+    if old.is_dir() and not os.path.lexists(out) and is_own_folder(old):
+        old.rename(out)
+
+
+def require_writable_folder(folder: Path, *, marks: tuple[str, ...]) -> None:
+    """Raise `OutputError` unless files may be put into a folder: it is missing, empty, or holds one of ``marks``."""
+    if not os.path.lexists(folder) or any((folder / mark).exists() for mark in marks):
+        return
+    if not folder.is_dir() or any(folder.iterdir()):
+        allowed = f"a new folder, an empty one, or one that holds {' or '.join(marks)}"
+        raise OutputError("folder to write", got=str(folder), allowed=allowed, remedy="Name another folder.")
+
+
+def _files(folder: Path) -> dict[str, int]:
+    """Relative path -> size of every file below a folder; links and empty folders are entries of no size."""
+    sizes: dict[str, int] = {}
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            sizes[name] = -1
+        elif path.is_file():
+            sizes[name] = path.stat().st_size
+        elif not any(path.iterdir()):
+            sizes[name] = -1
+    sizes.pop(INVENTORY_NAME, None)
+    return sizes
+
+
+def _write_inventory(folder: Path) -> None:
+    text = json.dumps({"format": 1, "files": _files(folder)}, indent=1, sort_keys=True)
+    (folder / INVENTORY_NAME).write_text(text + "\n", encoding="utf-8")
+    folder.chmod(0o755)
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+
+
+def _put_in_place(part: Path, out: Path) -> None:
+    """Puts ``part`` where ``out`` is, and removes what was there."""
+    require_replaceable(out)
+    if not is_own_folder(out):  # nothing there, or nothing in it
+        if out.is_dir():
+            out.rmdir()
+        part.rename(out)
+        return
+    if _exchange(part, out):
+        return  # the old one has the temporary name now, and goes with it
+    old = _retired(out)
+    if is_own_folder(old):
+        shutil.rmtree(old)
+    out.rename(old)
+    part.rename(out)
+    shutil.rmtree(old)
+
+
+def _retired(out: Path) -> Path:
+    return out.with_name(f".{out.name}.old")
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Swaps two folders in one step; False where the system cannot."""
+    import ctypes
+
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):  # not Linux, or an old C library
+        return False
+    return bool(rename(_HERE, os.fsencode(first), _HERE, os.fsencode(second), _EXCHANGE) == 0)

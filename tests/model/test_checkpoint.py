@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mose.errors import ModelError
+from mose.errors import ModelError, OutputError
 from mose.model.batch import TextBatch, text_batch
 from mose.model.checkpoint import load_model, save_model
 from mose.model.encoder import MoseModel
@@ -31,7 +31,14 @@ def test_saved_model_is_read_back_bit_for_bit(model: MoseModel, model_folder: Pa
 
 def test_folder_holds_config_weights_tokenizer_card_and_licences(model_folder: Path) -> None:
     names = sorted(file.name for file in model_folder.iterdir())
-    assert names == ["LICENSE-words", "README.md", "config.json", "model.safetensors", "tokenizer.json"]
+    assert names == [
+        ".mose-folder.json",
+        "LICENSE-words",
+        "README.md",
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+    ]
     assert sorted(model_folder.parent.iterdir()) == [model_folder]  # no temporary sibling is left
 
 
@@ -119,8 +126,9 @@ def test_saving_over_a_model_replaces_it(model: MoseModel, model_folder: Path, t
 
 
 def test_saving_over_something_else_is_refused(model: MoseModel, model_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(ModelError, match="exists and is not a model folder"):
+    with pytest.raises(OutputError, match="is not a folder that mose wrote"):
         save_model(model, tmp_path, companions=model_folder)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
-from mose.errors import ConfigError, ModelError
+from mose.errors import ConfigError, ModelError, OutputError
 from mose.runtime.encoder import Encoder
 from mose.runtime.export import export
 from mose.runtime.manifest import Manifest
@@ -165,7 +165,7 @@ def test_export_replaces_an_older_model_and_leaves_no_trace(checkpoint, tmp_path
 
 def test_export_does_not_replace_a_foreign_folder(checkpoint, tmp_path):
     (tmp_path / "thesis.txt").write_text("ten years of work")
-    with pytest.raises(ModelError, match="not a runtime folder"):
+    with pytest.raises(OutputError, match="not a folder that mose wrote"):
         export(checkpoint(), tmp_path)
     assert (tmp_path / "thesis.txt").exists()
 

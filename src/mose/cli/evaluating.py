@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from mose.cli.output import ProgressBar, need_packages
 from mose.cli.terminal import say, show, show_json, show_lines
 from mose.errors import ConfigError, DataError
+from mose.storage import require_writable_folder
 
 if TYPE_CHECKING:
     from mose.evaluate.result import Result
@@ -106,6 +107,7 @@ def _data(arguments: Arguments) -> Path:
 
 def _check_writable(out: Path) -> None:
     """Says so before the work, not after it."""
+    require_writable_folder(out, marks=("results", "report.md"))
     try:
         out.mkdir(parents=True, exist_ok=True)
         probe = out / ".mose-eval"

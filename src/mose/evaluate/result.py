@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import tempfile
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -17,6 +15,7 @@ from numpy.typing import NDArray
 
 from mose.errors import DataError
 from mose.evaluate.peers.card import Card
+from mose.storage import new_file
 
 FORMAT = 1
 
@@ -188,10 +187,8 @@ class Result:
         path = folder / f"{self.model.card.name}-{self.identity}.json"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".part", delete=False, encoding="utf8") as file:
-                json.dump({"format": FORMAT, **values}, file, indent=1)
-            Path(file.name).chmod(0o644)
-            os.replace(file.name, path)
+            with new_file(path) as file:
+                file.write(json.dumps({"format": FORMAT, **values}, indent=1).encode())
         except OSError as error:
             raise DataError(f"{folder} cannot be written: {error}", remedy="Name another folder with --out.") from error
         return path

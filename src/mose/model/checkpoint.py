@@ -11,9 +11,10 @@ from safetensors.torch import save_file
 from mose.errors import ModelError
 from mose.model.config import MoseConfig
 from mose.model.encoder import MoseModel
-from mose.model.folder import WEIGHTS_FILE, check_tensors, copy_companions, read_header, staged, write_config
+from mose.model.folder import WEIGHTS_FILE, check_tensors, copy_companions, read_header, write_config
 from mose.model.settings import ModelSettings
 from mose.model.shapes import tensor_shapes
+from mose.storage import new_folder
 
 
 def save_model(model: MoseModel, out: str | Path, *, companions: str | Path, card: str | None = None) -> None:
@@ -21,17 +22,18 @@ def save_model(model: MoseModel, out: str | Path, *, companions: str | Path, car
 
     Args:
         model: Its weights are written as they are, in their own dtype.
-        out: The folder; an older model folder there is replaced.
+        out: The folder; a folder that mose wrote is replaced.
         companions: Folder to copy ``tokenizer.json``, ``README.md``, licences and notices from.
         card: Text of ``README.md``; copied from ``companions`` if None.
 
     Raises:
-        ModelError: ``out`` exists and is not a model folder, or ``companions`` has no tokenizer.
+        ModelError: ``companions`` has no tokenizer.
+        OutputError: ``out`` is not a folder that mose wrote.
     """
     companions = Path(companions)
     if not (companions / "tokenizer.json").is_file():
         raise ModelError(f"{companions / 'tokenizer.json'} is missing")
-    with staged(out) as folder:
+    with new_folder(out) as folder:
         write_model(model, folder, card=card)
         copy_companions(companions, folder)
 

@@ -22,9 +22,10 @@ from torch.nn import functional
 from mose.errors import ModelError
 from mose.model.checkpoint import load_model, write_model
 from mose.model.encoder import MoseModel
-from mose.model.folder import copy_companions, staged
+from mose.model.folder import copy_companions
 from mose.model.heads import pool
 from mose.model.pair_batch import PairBatch
+from mose.storage import new_folder
 
 WEIGHTS_FILE = "classifier.safetensors"
 SETTINGS_FILE = "classifier.json"
@@ -163,9 +164,9 @@ def save_classifier(classifier: PairClassifier, settings: PairSettings, out: Pat
     """Writes a model folder with the classifier beside the ladder; complete or not at all.
 
     Raises:
-        ModelError: ``out`` exists and is not a model folder.
+        OutputError: ``out`` is not a folder that mose wrote.
     """
-    with staged(out) as folder:
+    with new_folder(out) as folder:
         write_model(classifier.model, folder)
         tensors = {name: tensor.detach().cpu() for name, tensor in classifier.classifiers.state_dict().items()}
         save_file(tensors, folder / WEIGHTS_FILE)

@@ -17,10 +17,11 @@ from mose.errors import ConfigError, ModelError
 from mose.model.checkpoint import write_model
 from mose.model.config import MoseConfig
 from mose.model.encoder import MoseModel
-from mose.model.folder import check_tensors, read_header, staged
+from mose.model.folder import check_tensors, read_header
 from mose.model.settings import ModelSettings
 from mose.model.shapes import tensor_shapes
 from mose.model.table import TableRecipe, fill_table
+from mose.storage import new_folder
 from mose.tokenizer import CodeTokenizer
 
 _FAMILIES = ("bert", "roberta", "xlm-roberta")
@@ -118,7 +119,7 @@ def convert_bert(
     model = MoseModel(MoseConfig.from_settings(settings))
     model.train(False)
     model.load_state_dict(tensors, strict=False)
-    with staged(out) as folder:
+    with new_folder(out) as folder:
         _write_tokenizer(source, folder / "tokenizer.json")
         for licence in map(Path, licences):
             name = licence.name if licence.name.startswith("LICENSE") else f"LICENSE-{licence.name}"

@@ -13,11 +13,11 @@ from mose.model.folder import (
     check_tensors,
     copy_companions,
     read_header,
-    staged,
     write_config,
 )
 from mose.model.settings import ModelSettings
 from mose.model.shapes import tensor_shapes
+from mose.storage import new_folder
 
 _ALIGNMENT = 8
 _PIECE_BYTES = 16_000_000
@@ -29,10 +29,11 @@ def cut(model: str | Path, exit_layer: int, out: str | Path) -> None:
     Args:
         model: A model folder.
         exit_layer: The new last exit.
-        out: Folder for the cut model; an older model folder there is replaced.
+        out: Folder for the cut model; a folder that mose wrote is replaced.
 
     Raises:
-        ModelError: The model is damaged, has no such exit, or ``out`` is something else than a model folder.
+        ModelError: The model is damaged or has no such exit.
+        OutputError: ``out`` is not a folder that mose wrote.
 
     Example:
         >>> cut("runs/small", 3, "runs/small-3")                      # doctest: +SKIP
@@ -43,7 +44,7 @@ def cut(model: str | Path, exit_layer: int, out: str | Path) -> None:
     tensors = read_header(weights)
     check_tensors({name: tensor.shape for name, tensor in tensors.items()}, settings, where=str(weights))
     shorter = settings.cut_after(exit_layer, where=str(weights))
-    with staged(out) as folder:
+    with new_folder(out) as folder:
         write_config(folder, shorter)
         kept = {name: tensors[name] for name in tensor_shapes(shorter)}
         _copy_tensors(weights, kept, folder / WEIGHTS_FILE)

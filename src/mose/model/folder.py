@@ -1,14 +1,11 @@
-"""Model folders on disk: written beside their place and renamed, read without torch."""
+"""Model folders on disk, read without torch."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import shutil
 import struct
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,37 +85,6 @@ def write_config(folder: Path, settings: ModelSettings) -> None:
     """Writes ``config.json``."""
     values = {"model_type": "mose", "architectures": ["MoseModel"], **settings.to_json()}
     (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-
-
-@contextlib.contextmanager
-def staged(out: str | Path) -> Iterator[Path]:
-    """A temporary sibling of ``out`` that takes its place once the block has ended well.
-
-    An older model folder at ``out`` is replaced; nothing else is.
-
-    Raises:
-        ModelError: ``out`` exists and is not a model folder.
-    """
-    out = Path(out)
-    if out.exists() and not (out / "config.json").is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise ModelError(f"{out} exists and is not a model folder", remedy="Name another folder.")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
-    try:
-        yield staging
-        staging.chmod(0o755)
-        for file in staging.iterdir():
-            with file.open("rb") as stream:
-                os.fsync(stream.fileno())
-        if out.exists():
-            retired = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".old", dir=out.parent))
-            out.rename(retired / "model")
-            staging.rename(out)
-            shutil.rmtree(retired)
-        else:
-            staging.rename(out)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def copy_companions(source: Path, target: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mose.errors import ConfigError, ModelError
+from mose.storage import recover
 from mose.tokenizer import TokenizerSettings
 
 _CHOICES = {
@@ -250,6 +251,7 @@ class ModelSettings:
             ModelError: No such folder, or no model in it.
             ConfigError: A key is unknown, missing, or contradicts another.
         """
+        recover(Path(folder))
         file = Path(folder) / "config.json"
         if not file.is_file():
             raise ModelError(f"{folder} is not a model folder: it has no config.json")

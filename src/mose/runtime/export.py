@@ -6,7 +6,6 @@ Works from ``config.json`` and ``model.safetensors`` with numpy; torch is not ne
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +19,6 @@ from mose.runtime.calibrate import input_moments, own_sources
 from mose.runtime.graph import WEIGHTS_NAME, GraphWriter, WeightsFile, require_onnx
 from mose.runtime.manifest import (
     ALL_EXITS_NAME,
-    MANIFEST_NAME,
     TABLE_NAME,
     TOKENIZER_NAME,
     Manifest,
@@ -30,6 +28,7 @@ from mose.runtime.manifest import (
 from mose.runtime.matrices import Dtype, Precision
 from mose.runtime.quantize import quantize_rows
 from mose.runtime.tensors import TensorFile
+from mose.storage import new_folder
 from mose.tokenizer import CodeTokenizer
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ def export(
 
     Args:
         checkpoint_folder: Folder with ``config.json``, ``model.safetensors`` and ``tokenizer.json``.
-        out_folder: Folder to write. An older runtime folder there is replaced.
+        out_folder: Folder to write. A folder that mose wrote is replaced.
         dtype: "float32", or "int8" for about a quarter of the size and more speed.
         exits: Exits to export; all of the checkpoint's if None. Blocks above the deepest are left out.
         name: Name in the manifest; the name of ``out_folder`` if None.
@@ -68,7 +67,8 @@ def export(
         The manifest that was written.
 
     Raises:
-        ModelError: The checkpoint is missing, damaged, or lacks an exit; ``out_folder`` holds something else.
+        ModelError: The checkpoint is missing, damaged, or lacks an exit.
+        OutputError: ``out_folder`` is not a folder that mose wrote.
         ConfigError: An unknown ``dtype``.
         MissingExtraError: The package ``onnx`` is not installed.
 
@@ -84,11 +84,7 @@ def export(
     checkpoint, out = Path(checkpoint_folder), Path(out_folder)
     settings = ModelSettings.read(checkpoint)
     wanted = settings.wanted_exits(None if exits is None else tuple(exits), None)
-    if out.exists() and not (out / MANIFEST_NAME).is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise ModelError(f"{out} exists and is not a runtime folder", remedy="Name another folder.")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
-    try:
+    with new_folder(out) as staging:
         tensors = TensorFile(checkpoint / "model.safetensors")
         check_tensors({name: tensors[name].shape for name in tensors}, settings, where=str(tensors.path))
         _copy_companions(checkpoint, staging)
@@ -120,9 +116,8 @@ def export(
             settings=settings.to_json(),
         )
         manifest.write(staging)
-        _swap(staging, out)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        for path in staging.iterdir():
+            path.chmod(0o644)
     return manifest
 
 
@@ -170,17 +165,3 @@ def _copy_companions(checkpoint: Path, folder: Path) -> None:
     for path in sorted(checkpoint.iterdir()):
         if path.is_file() and (path.name == TOKENIZER_NAME or path.name.startswith(_COMPANIONS)):
             shutil.copyfile(path, folder / path.name)
-
-
-def _swap(staging: Path, out: Path) -> None:
-    """Put ``staging`` in the place of ``out``."""
-    staging.chmod(0o755)
-    for path in staging.iterdir():
-        path.chmod(0o644)
-    if not out.exists():
-        staging.rename(out)
-        return
-    retired = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".old", dir=out.parent))
-    out.rename(retired / "model")
-    staging.rename(out)
-    shutil.rmtree(retired)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mose.errors import ModelError
+from mose.storage import recover
 from mose.tokenizer import TokenizerSettings
 
 MANIFEST_NAME = "mose.json"
@@ -158,6 +159,7 @@ def _decides_vectors(name: str) -> bool:
 
 
 def _read_json(folder: Path) -> dict[str, Any]:
+    recover(folder)
     if not folder.is_dir():
         raise ModelError(f"{folder} is not a folder", remedy='Name a model folder, or "small".')
     path = folder / MANIFEST_NAME

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import lzma
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from mose.data.pairs import Row, key_of, read_rows
 from mose.errors import require
 from mose.model.checkpoint import load_model
+from mose.storage import new_file
 from mose.tokenizer import CodeTokenizer
 from mose.train.inputs import Side
 from mose.train.validate import encode_side
@@ -164,6 +164,5 @@ def _write(out: Path, rows: Sequence[Row], found: dict[int, list[str]]) -> None:
         known = {"func": row.name, "path": row.path, "negatives": found[number]}
         lines.append(json.dumps({**values, **known}, ensure_ascii=False))
     data = ("\n".join(lines) + "\n").encode()
-    part = out.with_name(f".{out.name}.part")
-    part.write_bytes(lzma.compress(data) if out.suffix == ".xz" else data)
-    os.replace(part, out)
+    with new_file(out) as file:
+        file.write(lzma.compress(data) if out.suffix == ".xz" else data)

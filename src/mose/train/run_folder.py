@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mose.config import ClonesConfig, FinetuneConfig, write_toml
 from mose.model.encoder import MoseModel
+from mose.storage import require_replaceable, require_writable_folder
 from mose.train.distributed import World
 from mose.train.loop import Batches, Learner, Log, Progress, Validate, fit
 from mose.train.optim import build_optimizer, load_optimizer_tensors, optimizer_tensors
@@ -57,11 +58,14 @@ class RunFolder:
 
     Raises:
         ConfigError: The folder holds a run with other settings.
+        OutputError: It holds something else than a run, or a ``best/`` that mose did not write.
         ModelError: Its newest checkpoint is damaged.
     """
 
     def __init__(self, config: FinetuneConfig | ClonesConfig, world: World, tell: Callable[[str], None] | None) -> None:
         self.path = Path(config.run.folder)
+        require_writable_folder(self.path, marks=("log.jsonl", "checkpoints"))
+        require_replaceable(self.path / "best")
         self._config = config
         self._world = world
         checkpoints = complete_checkpoints(self.path / "checkpoints")

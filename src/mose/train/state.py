@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from torch import Tensor
 from mose.errors import ModelError
 from mose.model.checkpoint import load_model, save_model
 from mose.model.encoder import MoseModel
+from mose.storage import is_own_folder, new_folder
 from mose.train.loop import Progress
 
 
@@ -47,20 +46,14 @@ def save_state(
     """
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"step_{progress.step:06d}"
-    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=folder))
-    save_model(model, staging / "model", companions=companions)
-    save_file(dict(tensors), staging / "training.safetensors")
-    values = {"progress": dataclasses.asdict(progress), "batches": batches}
-    with (staging / "training.json").open("w", encoding="utf8") as file:
-        json.dump(values, file)
-        file.flush()
-        os.fsync(file.fileno())
-    staging.chmod(0o755)
-    if target.exists():
-        shutil.rmtree(target)
-    staging.rename(target)
+    with new_folder(target) as staging:
+        save_model(model, staging / "model", companions=companions)
+        save_file(dict(tensors), staging / "training.safetensors")
+        values = {"progress": dataclasses.asdict(progress), "batches": batches}
+        (staging / "training.json").write_text(json.dumps(values), encoding="utf8")
     for old in complete_checkpoints(folder)[:-keep]:
-        shutil.rmtree(old)
+        if is_own_folder(old):
+            shutil.rmtree(old)
     for part in folder.glob(".step_*.part"):
         shutil.rmtree(part)
     return target

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import lzma
-import os
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -25,11 +24,13 @@ from mose.data.mine.manifest import MineConfig, Package
 from mose.data.mine.package import Part, count_rows, mine_package, part_path, read_part, write_part
 from mose.data.mine.select import Evaluation, distinct, within_language_share
 from mose.errors import DataError, SourceError
+from mose.storage import new_file, require_writable_folder
 
 Tell = Callable[[str, int, int], None]
 """Told the stage, how much of it is done, and how much there is."""
 
 SPLITS = ("train", "valid")
+MANIFEST_NAME = "manifest.json"
 
 
 def mine(
@@ -59,9 +60,11 @@ def mine(
     Raises:
         SourceError: A package cannot be fetched or read.
         DataError: An evaluation file is faulty, or no row is left.
+        OutputError: ``out`` holds something else.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "manifest.json").unlink(missing_ok=True)
+    require_writable_folder(out, marks=("parts",))
+    (out / "parts").mkdir(parents=True, exist_ok=True)
+    (out / MANIFEST_NAME).unlink(missing_ok=True)
     folders, missing = _fetch_all(config, out, sources, skip_missing, tell)
     _mine_all(config, out, folders, workers, tell)
     packages = [package for package in config.packages if package.label not in missing]
@@ -78,9 +81,8 @@ def mine(
     summary["missing"] = missing
     summary["excluded_near"] = [{"file": path.name, "sha256": _digest(path)} for path in exclude_near]
     summary["files"] = files
-    temporary = out / ".manifest.json"
-    temporary.write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf8")
-    os.replace(temporary, out / "manifest.json")
+    with new_file(out / MANIFEST_NAME) as file:
+        file.write((json.dumps(summary, indent=1, ensure_ascii=False) + "\n").encode())
     return summary
 
 
@@ -173,11 +175,9 @@ def _row(package: Package, row: Mined) -> dict[str, str]:
 
 
 def _write_rows(path: Path, rows: list[dict[str, str]]) -> dict[str, Any]:
-    temporary = path.with_name("." + path.name)
-    with lzma.open(temporary, "wt", encoding="utf8", preset=2) as file:
+    with new_file(path) as target, lzma.open(target, "w", preset=2) as file:
         for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-    os.replace(temporary, path)
+            file.write((json.dumps(row, ensure_ascii=False) + "\n").encode())
     return {"file": path.name, "rows": len(rows), "sha256": _digest(path)}
 
 

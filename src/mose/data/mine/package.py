@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import re
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ from mose.data.mine.manifest import MineConfig, Package, held_out_name
 from mose.data.mine.parse import parse_file
 from mose.data.mine.select import distinct, within_caps
 from mose.files import Skipped, read_source, walk
+from mose.storage import new_file
 
 _VERSION = 1
 """Raised whenever the same files would give other rows."""
@@ -106,12 +106,10 @@ def part_path(folder: Path, package: Package, config: MineConfig) -> Path:
 
 
 def write_part(path: Path, part: Part) -> None:
-    """Kept under a temporary name first, so that a part that is there is complete."""
+    """Writes a part, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with gzip.open(temporary, "wt", encoding="utf8", compresslevel=3) as file:
+    with new_file(path) as target, gzip.open(target, "wt", encoding="utf8", compresslevel=3) as file:
         json.dump(asdict(part), file, ensure_ascii=False)
-    os.replace(temporary, path)
 
 
 def read_part(path: Path) -> Part:

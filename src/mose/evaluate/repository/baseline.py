@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from mose.errors import DataError
 from mose.evaluate.repository.golden import fingerprint
 from mose.evaluate.repository.measure import METRICS
 from mose.evaluate.repository.values import KINDS
+from mose.storage import new_file
 
 if TYPE_CHECKING:
     from mose.evaluate.repository.run import TreeReport
@@ -77,12 +77,10 @@ def save_baseline(report: TreeReport, path: Path) -> None:
         "metrics": METRICS,
         "queries": queries,
     }
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        temporary.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        with new_file(path) as file:
+            file.write((json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode())
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise DataError(f"{path} cannot be written: {error.strerror}", remedy="Name a file elsewhere.") from error
 
 

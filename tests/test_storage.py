@@ -1,0 +1,181 @@
+"""Folders that are replaced are ours, and a kill leaves the old one or the new one under its name."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mose import storage
+from mose.errors import OutputError
+
+FILES = {"config.json": "{}", "sub/weights.bin": "1234", "mose.json": "{}"}
+
+
+def write(out, text="one"):
+    with storage.new_folder(out) as folder:
+        (folder / "sub").mkdir()
+        for name in FILES:
+            (folder / name).write_text(f"{name} {text}")
+
+
+def snapshot(root):
+    return {str(path): path.read_bytes() for path in sorted(Path(root).rglob("*")) if path.is_file()}
+
+
+@pytest.fixture(params=["exchange", "two renames"])
+def renaming(request, monkeypatch):
+    if request.param == "two renames":
+        monkeypatch.setattr(storage, "_exchange", lambda first, second: False)
+    elif sys.platform != "linux":
+        pytest.skip("only Linux exchanges folders")
+    return request.param
+
+
+def test_own_folder_is_replaced_and_nothing_is_left_beside_it(tmp_path, renaming):
+    out = tmp_path / "out"
+    for text in ("one", "two", "three"):
+        write(out, text)
+        assert (out / "sub" / "weights.bin").read_text() == f"sub/weights.bin {text}"
+        assert list(tmp_path.iterdir()) == [out]
+
+
+def add_git(out):
+    (out / ".git").mkdir()
+    (out / ".git" / "HEAD").write_text("ref: refs/heads/main")
+
+
+CHANGES = {
+    "a file more": lambda out: (out / "notes.txt").write_text("mine"),
+    "a file less": lambda out: (out / "mose.json").unlink(),
+    "a file edited": lambda out: (out / "config.json").write_text("edited by hand"),
+    "a repository": add_git,
+    "an empty folder": lambda out: (out / "empty").mkdir(),
+    "a link": lambda out: (out / "link").symlink_to("config.json"),
+    "a file that became a link": lambda out: ((out / "mose.json").unlink(), (out / "mose.json").symlink_to("x")),
+    "no inventory": lambda out: (out / storage.INVENTORY_NAME).unlink(),
+    "another inventory": lambda out: (out / storage.INVENTORY_NAME).write_text("[" * 100_000),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_folder_that_was_changed_is_not_replaced(change, tmp_path):
+    out = tmp_path / "out"
+    write(out)
+    CHANGES[change](out)
+    before = snapshot(tmp_path)
+    with pytest.raises(OutputError, match="not a folder that mose wrote"):
+        write(out, "two")
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize("verb", ["cut", "convert", "export"])
+def test_project_with_a_config_is_never_deleted(verb, tmp_path, mose):
+    project = tmp_path / "project"
+    for name in ("config.json", "mose.json", "tokenizer.json", "model.safetensors", "src/main.py", ".git/HEAD"):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text('{"model_type": "mose"}')
+    before = snapshot(tmp_path)
+    small = Path(__file__).parents[1] / "checkpoints" / "small"
+    options = {"cut": ["--exit", "3"], "convert": ["--exits", "0,2"], "export": []}[verb]
+    source = small if verb != "convert" else tmp_path / "none"
+    code, _, err = mose(verb, source, project, *options)
+    assert code == 1
+    assert "Traceback" not in err
+    assert snapshot(tmp_path) == before
+
+
+def test_change_while_the_new_folder_is_made_is_seen(tmp_path):
+    out = tmp_path / "out"
+    write(out)
+    with pytest.raises(OutputError), storage.new_folder(out) as folder:
+        (folder / "config.json").write_text("new")
+        (out / "notes.txt").write_text("mine")
+    assert (out / "notes.txt").read_text() == "mine"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_folder_behind_a_link_is_replaced_where_it_lies(tmp_path):
+    write(tmp_path / "real" / "out")
+    (tmp_path / "link").symlink_to(tmp_path / "real" / "out")
+    write(tmp_path / "link", "two")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "out" / "config.json").read_text() == "config.json two"
+
+
+def test_failure_leaves_the_old_folder_alone(tmp_path, renaming):
+    out = tmp_path / "out"
+    write(out)
+    before = snapshot(tmp_path)
+    with pytest.raises(OSError, match="full"), storage.new_folder(out) as folder:
+        (folder / "config.json").write_text("half")
+        raise OSError("full")
+    assert snapshot(tmp_path) == before
+
+
+def test_run_goes_into_its_own_folder_alone(tmp_path):
+    storage.require_writable_folder(tmp_path, marks=("log.jsonl",))
+    (tmp_path / "config.toml").write_text("[project]")
+    with pytest.raises(OutputError, match=r"one that holds log\.jsonl"):
+        storage.require_writable_folder(tmp_path, marks=("log.jsonl",))
+    (tmp_path / "log.jsonl").touch()
+    storage.require_writable_folder(tmp_path, marks=("log.jsonl",))
+
+
+def test_file_is_new_whole_and_not_written_through_a_link(tmp_path):
+    precious, path = tmp_path / "precious", tmp_path / "file"
+    precious.write_text("mine")
+    path.symlink_to(precious)
+    with storage.new_file(path) as file:
+        file.write(b"new")
+    assert (precious.read_text(), path.read_text(), path.is_symlink()) == ("mine", "new", False)
+    with pytest.raises(OSError, match="full"), storage.new_file(path) as file:
+        file.write(b"half")
+        raise OSError("full")
+    assert path.read_text() == "new"
+    assert sorted(tmp_path.iterdir()) == [path, precious]
+
+
+WRITER = """
+import itertools, sys
+from pathlib import Path
+from mose import storage
+if sys.argv[2] == "two renames":
+    storage._exchange = lambda first, second: False
+print("ready", flush=True)
+for number in itertools.count():
+    with storage.new_folder(sys.argv[1]) as folder:
+        for name in range(5):
+            (folder / str(name)).write_text(str(number))
+    (Path(sys.argv[1]).parent / "count").write_text(str(number))
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kills")
+@pytest.mark.parametrize("way", ["exchange", "two renames"])
+def test_killed_at_any_moment_leaves_one_whole_folder_under_the_name(way, tmp_path):
+    out = tmp_path / "out"
+    luck = random.Random(3)
+    num_bare = 0
+    for _ in range(40):
+        command = [sys.executable, "-c", WRITER, str(out), way]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as child:
+            assert child.stdout is not None
+            assert child.stdout.readline() == b"ready\n"
+            time.sleep(luck.random() * 0.05)
+            child.kill()
+        if (tmp_path / "count").exists():
+            num_bare += not out.exists()
+            storage.recover(out)
+            assert storage.is_own_folder(out)
+            assert len({path.read_text() for path in out.iterdir() if path.name.isdigit()}) == 1
+            assert len(json.loads((out / storage.INVENTORY_NAME).read_text())["files"]) == 5
+    assert (tmp_path / "count").exists()
+    if way == "exchange" and sys.platform == "linux":
+        assert num_bare == 0
