@@ -85,7 +85,7 @@ def test_project_with_a_config_is_never_deleted(verb, tmp_path, mose):
     options = {"cut": ["--exit", "3"], "convert": ["--exits", "0,2"], "export": []}[verb]
     source = small if verb != "convert" else tmp_path / "none"
     code, _, err = mose(verb, source, project, *options)
-    assert code == 1
+    assert code == 2
     assert "Traceback" not in err
     assert snapshot(tmp_path) == before
 
