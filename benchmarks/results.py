@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import platform
-import subprocess
 import time
 from importlib import metadata
 from pathlib import Path
+
+from mose import git
 
 FOLDER = Path(__file__).parent / "results"
 PACKAGES = ("mose", "numpy", "onnxruntime", "tokenizers", "torch", "transformers", "sentence-transformers")
@@ -16,14 +17,11 @@ PACKAGES = ("mose", "numpy", "onnxruntime", "tokenizers", "torch", "transformers
 
 def commit() -> str:
     """Short hash of the working tree's commit, with "+" if there are uncommitted changes."""
-    here = Path(__file__).parent
-
-    def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=here, capture_output=True, text=True).stdout.strip()
-
-    return (git("rev-parse", "--short=12", "HEAD") or "uncommitted") + (
-        "+" if git("status", "--porcelain", "--untracked-files=no", "--", "../src") else ""
-    )
+    sources = Path(__file__).parents[1] / "src"
+    repository = git.find_repository(sources)
+    if repository is None:
+        return "uncommitted"
+    return repository.commit[:12] + ("+" if git.is_changed(repository, sources) else "")
 
 
 def with_interval(mean: float, low: float, high: float) -> str:

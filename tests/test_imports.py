@@ -14,6 +14,7 @@ HEAVY = ("torch", "transformers", "onnx")
 
 ALLOWED = {
     "processes": set(),
+    "git": {"processes"},
     "limited": set(),
     "parallel": {"processes", "limited"},
     "escaping": set(),
@@ -62,6 +63,8 @@ ALLOWED = {
     },
     "evaluate": {
         "errors",
+        "processes",
+        "git",
         "storage",
         "config",
         "words",

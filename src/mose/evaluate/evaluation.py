@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
+from mose import git
 from mose.errors import ConfigError, MissingExtraError, ModelError
 from mose.evaluate import cost, differences
 from mose.evaluate.embedding import Tell
@@ -148,17 +148,10 @@ def load_model(name_or_folder: str, *, threads: int | None = None) -> RuntimeLad
 
 def code_identity() -> str:
     """Short commit of this code, with "+" if it was changed since; the version where there is no repository."""
-    here = Path(__file__).parent
-
-    def git(*words: str) -> str:
-        done = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=False)
-        return done.stdout.strip() if done.returncode == 0 else ""
-
-    try:
-        if git("ls-files", "--", __file__):
-            return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "-uno", ".") else "")
-    except OSError:  # no git
-        pass
+    here = Path(__file__)
+    repository = git.find_repository(here.parent)
+    if repository is not None and git.is_tracked(repository, here):
+        return repository.commit[:12] + ("+" if git.is_changed(repository, here.parent) else "")
     return metadata.version("mose")
 
 

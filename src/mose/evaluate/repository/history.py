@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mose import languages
+from mose import git, languages
 from mose.evaluate.repo_search import Place
 from mose.evaluate.repository.values import GoldenQuery, has_few_words
+from mose.processes import find_program
 
 MAX_COMMITS = 2_000
 """Newest commits that are looked at: older ones speak of code that has changed since."""
@@ -21,6 +19,8 @@ MAX_FILES = 5
 """A commit that changes more says too little of each."""
 
 _COMMIT = "\x01"
+_FORM = ("--no-merges", "--name-status", "-z", f"--format={_COMMIT}%s", "--no-color", "--no-ext-diff", "--no-textconv",
+         "--no-show-signature")  # fmt: skip
 _SETTINGS = frozenset({"json", "yaml", "toml", "ini", "xml"})
 _REVERT = re.compile(r'(?i)^(?:revert|reapply|back(?:ed)?[ -]?out|roll(?:ed)?[ -]?back|undo)\b[:\s]*"?(.*?)"?$')
 _UNFINISHED = re.compile(r"(?i)^(?:merge[ds]?\b|pull request\b|fixup!|squash!|amend!|wip\b)")
@@ -77,21 +77,29 @@ class TreeState:
 
 def tree_state(root: Path) -> TreeState:
     """The commit that a tree stands at, and whether tracked files of it have been changed since."""
-    commit = _git(root, "rev-parse", "--verify", "HEAD")
-    if commit is None:
+    repository = git.find_repository(root)
+    if repository is None:
         return TreeState(commit="", is_dirty=False)
-    changes = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".")
-    return TreeState(commit=commit.strip(), is_dirty=bool(changes and changes.strip()))
+    return TreeState(commit=repository.commit, is_dirty=git.is_changed(repository, root))
 
 
 def read_commits(root: Path, max_commits: int = MAX_COMMITS) -> Sequence[Commit] | str:
     """The newest commits that changed the tree, merges left out; or why there are none."""
-    form = ("--no-merges", "--relative", "--name-status", "--find-renames", "-z", f"--format={_COMMIT}%s", "--no-color")
-    output = _git(root, "log", *form, f"--max-count={max_commits}", "--", ".")
-    if output is None:
-        return "there is no git history" if shutil.which("git") else "there is no git on this machine"
-    commits = [_commit(entry) for entry in output.split(_COMMIT)[1:]]
-    return commits or "no commit changed a file of this folder"
+    if find_program("git") is None:
+        return "there is no git on this machine"
+    repository = git.find_repository(root)
+    if repository is None:
+        return "there is no git history"
+    folder = git.relative_to_top(repository, root)
+    relative = f"--relative={folder}/" if folder else "--no-relative"
+    form = (*_FORM, relative, f"--max-count={max_commits}")
+    # Whoever has cloned without file contents has them for no comparison: then only whole files that move are renamed.
+    for renames in ("--find-renames", "--find-renames=100%"):
+        output = git.run_git(repository, "log", *form, renames, "--", folder or ".")
+        if output is not None:
+            entries = output.decode("utf-8", "replace").split(_COMMIT)[1:]
+            return [_commit(entry) for entry in entries] or "no commit changed a file of this folder"
+    return "the git history cannot be read"
 
 
 def _commit(entry: str) -> Commit:
@@ -107,17 +115,6 @@ def _commit(entry: str) -> Commit:
         if path:
             paths.append(path)
     return Commit(subject=subject.strip(), paths=tuple(paths))
-
-
-def _git(root: Path, *words: str) -> str | None:
-    """What git prints, None if it fails or is not there."""
-    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
-    command = ["git", "-c", "core.quotePath=off", "-c", "core.fsmonitor=false", "-C", str(root), *words]
-    try:
-        done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, env=environment, check=False)
-    except OSError:
-        return None
-    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None
 
 
 def from_history(commits: Sequence[Commit], known: Collection[str], dropped: Counter[str]) -> Iterator[GoldenQuery]:
