@@ -108,8 +108,9 @@ def test_bfloat16_on_a_cpu_changes_the_arithmetic_and_not_the_outcome(make: Make
         {"start__dropout": 0.2},
         {"loss__queue": 20, "loss__queue_momentum": 0.9, "batch__gradient_cache": True, "batch__mixed": True},
         {"batch__neighbours": 4, "start__freeze_embeddings": False, "optimizer__embedding_rate": 1e-3},
+        {"batch__workers": 2, "loss__mask_answers": True},
     ],
-    ids=["dropout", "queue, cache, mixed", "neighbours, embeddings"],
+    ids=["dropout", "queue, cache, mixed", "neighbours, embeddings", "workers, masked answers"],
 )
 def test_six_steps_equal_three_and_three(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object]

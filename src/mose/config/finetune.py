@@ -5,6 +5,7 @@ A sentence stands under each field. Contradictions are refused when the object i
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -126,12 +127,16 @@ class BatchConfig:
     """Tokens of a code, longer ones are cut."""
     mini_batch_tokens: int = 8192
     """Padded tokens run through the encoder at once."""
+    workers: int = 0
+    """Processes that make and tokenise batches ahead of the step, each with an order of its own through the data.
+    0 makes them between the steps: enough for a CPU, a fraction of what a GPU takes."""
     gradient_cache: bool = False
     """Keep activations of one mini-batch only and run each forward pass twice (exact)."""
 
     def __post_init__(self) -> None:
         require(self.pairs >= 2, "batch.pairs", self.pairs, "2 or more")
         require(1 <= self.neighbours <= self.pairs, "batch.neighbours", self.neighbours, "1 to batch.pairs")
+        require(self.workers >= 0, "batch.workers", self.workers, "0 or more")
         for key in ("text_tokens", "code_tokens"):
             require(getattr(self, key) >= 8, f"batch.{key}", getattr(self, key), "8 or more")
         longest = max(self.text_tokens, self.code_tokens)
@@ -163,6 +168,9 @@ class LossConfig:
     """Weight of 1 - cosine between each exit's vectors and those of the deepest (detached)."""
     aligned: float = 0.0
     """Weight of contrastive terms between the query at one exit and the code at another."""
+    mask_answers: bool = False
+    """Leave out the negatives that the start model's deepest exit puts above the row's own code: among like rows most
+    of them answer the query too. Costs one more forward pass."""
     widths: tuple[int, ...] = ()
     """Leading dimensions that get a contrastive term of their own at every exit."""
     width_weight: float = 1.0
@@ -260,7 +268,10 @@ class RunConfig:
     folder: str
     """Folder for the log, the checkpoints and the finished model; a run found there is continued."""
     steps: int
-    """Optimizer steps in all."""
+    """Optimizer steps in all; an upper bound where ``minutes`` is set."""
+    minutes: float = 0.0
+    """Minutes of training after which the run ends, its schedule stretched to them: for a machine that is lent for a
+    while. Not reproducible, and for one process. 0 counts steps alone."""
     seed: int = 0
     """Fixes batches, dropout and renaming."""
     checkpoint_minutes: float = 5.0
@@ -283,6 +294,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         require(self.steps >= 1, "run.steps", self.steps, "1 or more")
+        require(0 <= self.minutes < math.inf, "run.minutes", self.minutes, "0 or more")
         require(self.keep_checkpoints >= 1, "run.keep_checkpoints", self.keep_checkpoints, "1 or more")
 
 

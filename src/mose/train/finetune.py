@@ -21,7 +21,7 @@ import torch
 
 from mose.config import FinetuneConfig, read_toml
 from mose.data.batches import PairBatches
-from mose.data.sources import open_sources
+from mose.data.sources import Source, open_sources
 from mose.errors import ConfigError, MoseError
 from mose.model.checkpoint import save_model
 from mose.tokenizer import CodeTokenizer
@@ -30,6 +30,7 @@ from mose.train.distributed import World, merge, share_first, wait_for_all
 from mose.train.fit_heads import fit_heads
 from mose.train.learner import RetrievalLearner
 from mose.train.loop import Progress, Validate, mean_by_exit
+from mose.train.prefetch import Prefetched
 from mose.train.prepare import (
     announce,
     autocast,
@@ -78,18 +79,13 @@ def _run(config: FinetuneConfig, device: torch.device, world: World, tell: Calla
     tasks = load_tasks(config.validation, config.data, seed=seed, skip_missing=config.data.skip_missing)
     folder = RunFolder(config, world, tell)
     log = folder.log
-    batches = PairBatches(
-        sources,
-        pairs=config.batch.pairs,
-        seed=seed,
-        mixed=mixed,
-        vectors=code_vectors(config, sources),
-        neighbours=config.batch.neighbours,
-    )
+    streams = _streams(config, sources)
     model = start_model(config) if folder.state is None else folder.state.model
     tokenizer = CodeTokenizer.load(config.start.folder)
     torch.nn.Module.to(model, device)
-    learner = RetrievalLearner(model, tokenizer, config, world=world, device=device)
+    reference = start_model(config).to(device) if config.loss.mask_answers else None
+    learner = RetrievalLearner(model, tokenizer, config, world=world, device=device, reference=reference)
+    batches = Prefetched(streams, learner.prepare) if config.batch.workers else streams[0]
     validate = _validator(tasks, learner, tokenizer, world)
     folder.begin()
     if folder.state is None:
@@ -106,7 +102,11 @@ def _run(config: FinetuneConfig, device: torch.device, world: World, tell: Calla
     def write(out: Path, progress: Progress) -> None:
         save_model(model, out, companions=config.start.folder, card=model_card(config, progress))
 
-    progress = folder.train(learner, batches, validate=validate, write=write)
+    try:
+        progress = folder.train(learner, batches, validate=validate, write=write)
+    finally:
+        if isinstance(batches, Prefetched):
+            batches.close()
     if world.is_first:
         if config.run.rotate_heads:
             texts = fitting_texts(config, sources, tokenizer, config.run.rotate_heads)
@@ -115,6 +115,22 @@ def _run(config: FinetuneConfig, device: torch.device, world: World, tell: Calla
         write(folder.path / "model", progress)
     wait_for_all(world)
     return folder.path / "model"
+
+
+def _streams(config: FinetuneConfig, sources: Sequence[Source]) -> list[PairBatches]:
+    """A walk through the data for each process that makes batches; one for this process if there are none."""
+    vectors = code_vectors(config, list(sources))
+    return [
+        PairBatches(
+            sources,
+            pairs=config.batch.pairs,
+            seed=config.run.seed + 7919 * number,
+            mixed=config.batch.mixed,
+            vectors=vectors,
+            neighbours=config.batch.neighbours,
+        )
+        for number in range(max(config.batch.workers, 1))
+    ]
 
 
 def _validator(

@@ -8,9 +8,14 @@ from dataclasses import dataclass
 import torch
 
 from mose.config import BatchConfig
-from mose.data.pairs import Pair
+from mose.data.batches import PairBatch
+from mose.data.pairs import Pair, key_of
 from mose.model.batch import TextBatch, length_groups, padded
 from mose.tokenizer import CodeTokenizer, Kind
+from mose.train.distributed import World
+
+NUM_KEYS = 3
+"""Keys of a pair: group, query, code."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,3 +143,63 @@ def step_inputs(
         back=in_text_order(query_order + [len(pairs) + row for row in code_order]),
         code_back=in_text_order(code_order),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepBatch:
+    """One step, ready for the encoder: what a process of its own may prepare."""
+
+    step: int
+    source: str
+    """Name of the source, "mixed" if there are several."""
+    num_pairs: int
+    """Over all processes."""
+    inputs: StepInputs
+    """This process's share."""
+    keys: torch.Tensor
+    """Hashes of every pair, [num_pairs, NUM_KEYS]."""
+    extra_keys: torch.Tensor
+    """Hashes of the hard negatives of all processes, [E, NUM_KEYS]."""
+
+    def __len__(self) -> int:
+        return self.num_pairs
+
+
+def prepare_step(
+    batch: PairBatch, tokenizer: CodeTokenizer, settings: BatchConfig, world: World, *, words: bool
+) -> StepBatch:
+    """Tokenises this process's share of one batch.
+
+    Args:
+        batch: The whole batch, the same on every process.
+        tokenizer: The model's.
+        settings: Lengths and budget.
+        world: This process's place.
+        words: True if exit 0 is wanted.
+    """
+    rows = len(batch.pairs) // world.size
+    mine = batch.pairs[world.rank * rows :][:rows]
+    every = [(code, pair.language) for pair in batch.pairs for code in pair.negatives]
+    # Each process encodes as many hard negatives as the others, for ``gather`` needs equal parts.
+    share = len(every) // world.size
+    negatives = every[world.rank * share :][:share]
+    return StepBatch(
+        step=batch.step,
+        source=batch.source,
+        num_pairs=len(batch.pairs),
+        inputs=step_inputs(mine, negatives, tokenizer, settings, words=words),
+        keys=key_matrix(batch.pairs),
+        extra_keys=negative_keys([code for code, _ in every[: share * world.size]]),
+    )
+
+
+def key_matrix(pairs: Sequence[Pair]) -> torch.Tensor:
+    """Hashes of each pair [B, NUM_KEYS], int64; -1 fills what is absent."""
+    rows = [sorted(pair.keys)[:NUM_KEYS] for pair in pairs]
+    return torch.tensor([row + [-1] * (NUM_KEYS - len(row)) for row in rows], dtype=torch.int64)
+
+
+def negative_keys(codes: Sequence[str]) -> torch.Tensor:
+    """Hash of each code [E, NUM_KEYS], filled with -1: a hard negative that answers another row is none there."""
+    rows = [[key_of(code)] + [-1] * (NUM_KEYS - 1) for code in codes]
+    return torch.tensor(rows, dtype=torch.int64).reshape(len(rows), NUM_KEYS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -13,32 +13,17 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mose.config import FinetuneConfig
 from mose.data.batches import PairBatch
-from mose.data.pairs import Pair, key_of
 from mose.errors import ConfigError
 from mose.model.batch import TextBatch
 from mose.model.encoder import MoseModel
 from mose.tokenizer import CodeTokenizer
 from mose.train.distributed import World, gather
 from mose.train.grad_cache import Loss, cached_backward, plain_backward
-from mose.train.inputs import StepInputs, step_inputs
+from mose.train.inputs import NUM_KEYS, StepBatch, StepInputs, prepare_step
 from mose.train.losses import shared_keys
 from mose.train.multi_exit import Sides, exit_weights, multi_exit_loss
 from mose.train.prepare import autocast, freeze_parts
 from mose.train.queue import NegativeQueue
-
-_KEYS = 3
-
-
-def key_matrix(pairs: Sequence[Pair]) -> Tensor:
-    """Hashes of each pair [B, 3], int64; -1 fills what is absent."""
-    rows = [sorted(pair.keys)[:_KEYS] for pair in pairs]
-    return torch.tensor([row + [-1] * (_KEYS - len(row)) for row in rows], dtype=torch.int64)
-
-
-def negative_keys(codes: Sequence[str]) -> Tensor:
-    """Hash of each code [E, 3], filled with -1: a hard negative that answers another row is none there."""
-    rows = [[key_of(code)] + [-1] * (_KEYS - 1) for code in codes]
-    return torch.tensor(rows, dtype=torch.int64).reshape(len(rows), _KEYS)
 
 
 class RetrievalLearner:
@@ -50,6 +35,7 @@ class RetrievalLearner:
         config: All settings.
         world: This process's place.
         device: Where the model is.
+        reference: Says which negatives are likely answers, where ``loss.mask_answers`` asks for it; stays as it is.
     """
 
     def __init__(
@@ -60,7 +46,10 @@ class RetrievalLearner:
         *,
         world: World,
         device: torch.device,
+        reference: MoseModel | None = None,
     ) -> None:
+        if config.run.minutes and world.size > 1:
+            raise ConfigError("run.minutes", got=config.run.minutes, allowed="0 with several processes")
         if config.batch.pairs % world.size:
             raise ConfigError("batch.pairs", got=config.batch.pairs, allowed=f"a multiple of {world.size} processes")
         self.model = model
@@ -87,8 +76,11 @@ class RetrievalLearner:
         self.queue: NegativeQueue | None = None
         if config.loss.queue:
             size, momentum = config.loss.queue, config.loss.queue_momentum
-            self.queue = NegativeQueue(model, size=size, momentum=momentum, num_keys=_KEYS, device=device)
+            self.queue = NegativeQueue(model, size=size, momentum=momentum, num_keys=NUM_KEYS, device=device)
         self._late: tuple[dict[int, Tensor], Tensor] | None = None
+        self._reference = reference if config.loss.mask_answers else None
+        if self._reference is not None:
+            self._reference.requires_grad_(False).train(False)
 
     def named_trained(self) -> list[tuple[str, nn.Parameter]]:
         """Name and parameter of whatever is trained, in a fixed order."""
@@ -100,10 +92,10 @@ class RetrievalLearner:
         return [parameter for _, parameter in self.named_trained()]
 
     def scale(self) -> Tensor:
-        """Factor on the cosines."""
-        return self.log_scale.exp().clamp(max=self._config.loss.scale_limit)
+        """Factor on the cosines; ``after_step`` keeps it below its limit, where a clamp here would end its gradient."""
+        return self.log_scale.exp()
 
-    def backward(self, batch: PairBatch) -> dict[str, float]:
+    def backward(self, batch: PairBatch | StepBatch) -> dict[str, float]:
         """Adds the gradients of this process's share of one batch; the loss's terms."""
         self.model.train()
         # Seeded by step, so that a resumed run, on any process, drops what the uninterrupted one dropped.
@@ -114,7 +106,7 @@ class RetrievalLearner:
         return {**{name: float(term) for name, term in terms.items()}, "scale": float(self.scale().detach())}
 
     @torch.no_grad()
-    def check(self, batch: PairBatch) -> dict[str, float]:
+    def check(self, batch: PairBatch | StepBatch) -> dict[str, float]:
         """The loss's terms without gradients."""
         self.model.train(False)
         inputs, loss = self._prepare(batch)
@@ -163,22 +155,24 @@ class RetrievalLearner:
         """On a CPU plain attention: its backward pass takes a fraction of the fused one's time."""
         return sdpa_kernel(SDPBackend.MATH) if self._device.type == "cpu" else contextlib.nullcontext()
 
-    def _prepare(self, batch: PairBatch) -> tuple[list[TextBatch], Loss]:
-        """Mini-batches of this process's share, and the loss over the vectors of all of them."""
-        rows = len(batch.pairs) // self._world.size
-        first = self._world.rank * rows
-        mine = batch.pairs[first : first + rows]
-        every = [(code, pair.language) for pair in batch.pairs for code in pair.negatives]
-        # Each process encodes as many hard negatives as the others, for ``gather`` needs equal parts.
-        share = len(every) // self._world.size
-        negatives = every[self._world.rank * share :][:share]
+    def prepare(self, batch: PairBatch) -> StepBatch:
+        """This process's share of a batch, tokenised."""
         words = self.model.settings.reads_words(self.used_exits)
-        inputs = step_inputs(mine, negatives, self._tokenizer, self._config.batch, words=words)
+        return prepare_step(batch, self._tokenizer, self._config.batch, self._world, words=words)
+
+    def _prepare(self, batch: PairBatch | StepBatch) -> tuple[list[TextBatch], Loss]:
+        """Mini-batches of this process's share, and the loss over the vectors of all of them."""
+        step = batch if isinstance(batch, StepBatch) else self.prepare(batch)
+        inputs = step.inputs
+        rows = len(step) // self._world.size
+        first = self._world.rank * rows
         back = inputs.back.to(self._device)
-        keys = key_matrix(batch.pairs).to(self._device)
-        extra_keys = negative_keys([code for code, _ in every[: share * self._world.size]]).to(self._device)
+        keys = step.keys.to(self._device)
+        extra_keys = step.extra_keys.to(self._device)
         if self.queue is not None:
             extra_keys = torch.cat([extra_keys, self.queue.keys])
+        shared_BN = shared_keys(keys[first : first + rows], keys)
+        to_code_BN, to_query_BN = self._likely_answers(inputs, back, rows, first)
 
         def loss(vectors: dict[int, Tensor]) -> dict[str, Tensor]:
             ordered = {one: vectors_RD[back] for one, vectors_RD in vectors.items()}
@@ -191,7 +185,8 @@ class RetrievalLearner:
                 all_query={one: gather(vectors_BD, self._world) for one, vectors_BD in query.items()},
                 all_code={one: gather(vectors_BD, self._world) for one, vectors_BD in code.items()},
                 first_row=first,
-                shared_BN=shared_keys(keys[first : first + rows], keys),
+                shared_BN=shared_BN if to_code_BN is None else shared_BN | to_code_BN,
+                shared_query_BN=shared_BN if to_query_BN is None else shared_BN | to_query_BN,
                 extra_code=self._extra(extra) if len(extra_keys) else None,
                 shared_BE=shared_keys(keys[first : first + rows], extra_keys),
             )
@@ -200,6 +195,25 @@ class RetrievalLearner:
             return multi_exit_loss(sides, scale=self.scale(), weights=self.weights, config=self._config.loss)
 
         return inputs.queries + inputs.codes, loss
+
+    @torch.no_grad()
+    def _likely_answers(
+        self, inputs: StepInputs, back: Tensor, rows: int, first: int
+    ) -> tuple[Tensor, Tensor] | tuple[None, None]:
+        """True where the reference puts a code above the query's own: rows are queries, then rows are codes."""
+        if self._reference is None:
+            return None, None
+        deepest = self._reference.settings.exits[-1]
+        with self._precision():
+            encoded = [
+                self._reference.embed(one.to(self._device), exits=(deepest,))[deepest]
+                for one in inputs.queries + inputs.codes
+            ]
+        ordered = torch.cat(encoded)[back]
+        all_query, all_code = (gather(part, self._world) for part in (ordered[:rows], ordered[rows : 2 * rows]))
+        cosines_NN = all_query @ all_code.T
+        above_NN = cosines_NN > cosines_NN.diagonal()[:, None]
+        return above_NN[first : first + rows], above_NN.T[first : first + rows]
 
     def _extra(self, negatives: dict[int, Tensor]) -> dict[int, Tensor]:
         """Hard negatives of all processes, then the queue."""

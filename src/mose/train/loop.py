@@ -64,12 +64,18 @@ class Schedule:
     """Numbers that steer the loop; see ``RunConfig`` and ``OptimizerConfig`` for their meaning."""
 
     steps: int
+    minutes: float = 0.0
     warmup: int
     final_share: float
     clip: float
     validate_every: int
     checkpoint_seconds: float
     log_every: int = 1
+
+    def position(self, progress: Progress) -> float:
+        """How far the run is, in steps: those done, or where its time puts it if that is farther on."""
+        by_time = progress.seconds / (60 * self.minutes) * self.steps if self.minutes else 0.0
+        return max(float(progress.step), by_time)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -145,7 +151,7 @@ def fit(
     log: Log,
     world: World,
 ) -> Progress:
-    """Train from ``progress.step`` to ``schedule.steps``.
+    """Train from ``progress.step`` to ``schedule.steps``, or until ``schedule.minutes`` are over.
 
     Args:
         learner: Computes gradients.
@@ -167,11 +173,11 @@ def fit(
     """
     last_save = perf_counter()
     with _Interrupt() as interrupt:
-        while progress.step < schedule.steps:
+        while (position := schedule.position(progress)) < schedule.steps:
             start = perf_counter()
             batch = next(batches)
             share = learning_rate_share(
-                progress.step, steps=schedule.steps, warmup=schedule.warmup, final_share=schedule.final_share
+                position, steps=schedule.steps, warmup=schedule.warmup, final_share=schedule.final_share
             )
             terms = _step(learner, batch, optimizer, schedule, share, progress.step, world)
             elapsed = perf_counter() - start
@@ -179,7 +185,7 @@ def fit(
             progress.seconds += elapsed
             progress.seen += len(batch)
             if progress.step % schedule.log_every == 0:
-                remaining = progress.seconds / progress.step * (schedule.steps - progress.step)
+                remaining = progress.seconds * (schedule.steps / schedule.position(progress) - 1)
                 log.write(
                     event="step",
                     step=progress.step,
@@ -189,9 +195,9 @@ def fit(
                     **{name: round(term, 4) for name, term in terms.items()},
                     seconds=round(elapsed, 2),
                     per_second=round(len(batch) / elapsed, 1),
-                    remaining_seconds=round(remaining),
+                    remaining_seconds=max(0, round(remaining)),
                 )
-            ended = progress.step == schedule.steps
+            ended = schedule.position(progress) >= schedule.steps
             due = schedule.validate_every and progress.step % schedule.validate_every == 0
             if (ended or due) and _validate(validate, progress, log) and not ended:
                 save(progress, "best")

@@ -38,6 +38,7 @@ def contrastive_loss(
     *,
     scale: float | Tensor,
     shared_BN: Tensor | None = None,
+    shared_query_BN: Tensor | None = None,
     all_query_ND: Tensor | None = None,
     all_code_ND: Tensor | None = None,
     first_row: int = 0,
@@ -55,6 +56,7 @@ def contrastive_loss(
         code_BD: Vectors of the codes that answer them.
         scale: Factor on the cosines (inverse temperature).
         shared_BN: True where row and column must not repel each other; a pair's own column is kept.
+        shared_query_BN: The same with codes as rows and queries as columns; ``shared_BN`` if None.
         all_query_ND: Queries of all processes, ``query_BD`` if None.
         all_code_ND: Codes of all processes, ``code_BD`` if None.
         first_row: Column of this process's first pair.
@@ -70,10 +72,10 @@ def contrastive_loss(
     to_query = _precise(code_BD) @ _precise(all_query_ND).T * scale
     target_B = first_row + torch.arange(len(query_BD), device=query_BD.device)
     if shared_BN is not None:
-        own_BN = functional.one_hot(target_B, shared_BN.shape[1]).bool()
-        apart = shared_BN & ~own_BN
-        to_code = to_code.masked_fill(apart, float("-inf"))
-        to_query = to_query.masked_fill(apart, float("-inf"))
+        other_BN = ~functional.one_hot(target_B, shared_BN.shape[1]).bool()
+        to_code = to_code.masked_fill(shared_BN & other_BN, float("-inf"))
+        shared_query_BN = shared_BN if shared_query_BN is None else shared_query_BN
+        to_query = to_query.masked_fill(shared_query_BN & other_BN, float("-inf"))
     if extra_code_ED is not None and len(extra_code_ED):
         extra = _precise(query_BD) @ _precise(extra_code_ED).T * scale
         if shared_BE is not None:

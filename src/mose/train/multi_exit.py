@@ -31,6 +31,9 @@ class Sides:
     all_code: Vectors
     first_row: int = 0
     shared_BN: Tensor | None = None  # noqa: N815
+    """True where a query and a code must not repel each other; rows are this process's queries."""
+    shared_query_BN: Tensor | None = None  # noqa: N815
+    """The same with this process's codes as rows and queries as columns; ``shared_BN`` if None."""
     extra_code: Vectors | None = None
     shared_BE: Tensor | None = None  # noqa: N815
 
@@ -104,6 +107,7 @@ def _contrast(sides: Sides, query_exit: int, code_exit: int, scale: Tensor, *, w
         cut(sides.code[code_exit]),
         scale=scale,
         shared_BN=sides.shared_BN,
+        shared_query_BN=sides.shared_query_BN,
         all_query_ND=cut(sides.all_query[query_exit]),
         all_code_ND=cut(sides.all_code[code_exit]),
         first_row=sides.first_row,

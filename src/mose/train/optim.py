@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mose.config import OptimizerConfig
 
 
-def learning_rate_share(step: int, *, steps: int, warmup: int, final_share: float) -> float:
+def learning_rate_share(step: float, *, steps: int, warmup: int, final_share: float) -> float:
     """Learning rate of a step (from 0), relative to the peak: linear up, then linear down.
 
     Example:

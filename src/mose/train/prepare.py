@@ -29,7 +29,7 @@ from mose.train.distributed import World, join_world, leave_world
 from mose.train.inputs import mini_batches, sides_of
 from mose.train.loop import Batches, Checked, Log, Schedule, Validate, mean_by_exit, require_finite
 
-_MAY_CHANGE = ("steps", "checkpoint_minutes", "keep_checkpoints", "log_every", "threads", "device", "folder")
+_MAY_CHANGE = ("steps", "minutes", "checkpoint_minutes", "keep_checkpoints", "log_every", "threads", "device", "folder")
 _TEXTS_AT_ONCE = 512
 
 
@@ -244,6 +244,7 @@ def schedule_of(config: FinetuneConfig | ClonesConfig) -> Schedule:
     """The numbers that steer the loop."""
     return Schedule(
         steps=config.run.steps,
+        minutes=config.run.minutes,
         warmup=max(1, round(config.run.steps * config.optimizer.warmup_share)),
         final_share=config.optimizer.final_share,
         clip=config.optimizer.clip,
