@@ -237,7 +237,8 @@ def filters(rng: random.Random, work: Path) -> None:
         place = rng.choice(
             ["src/dates.py", "nowhere.py", "", ":", str(_tree() / "src/dates.py"), "src/../src/dates.py"]
         )
-        words += [f"--like={place}:{rng.choice(['1', '0', '-1', '9' * 30, 'x', '\uff13', ''])}", str(_tree())]
+        line = rng.choice(["1", "0", "-1", "9" * 30, "x", "\uff13", ""])
+        words += [f"--like={place}:{line}", str(_tree())]
     else:
         words += ["date", str(_tree())]
     command(rng, words)
