@@ -31,6 +31,8 @@ from mose.train.loop import Batches, Checked, Log, Schedule, Validate, mean_by_e
 
 _MAY_CHANGE = ("steps", "minutes", "checkpoint_minutes", "keep_checkpoints", "log_every", "threads", "device", "folder")
 _TEXTS_AT_ONCE = 512
+_FITTING_PAIRS = 64
+"""Pairs of one source at once, of which even a small source has enough."""
 
 
 def start_model(config: FinetuneConfig | ClonesConfig) -> MoseModel:
@@ -172,7 +174,7 @@ def fitting_texts(
     config: FinetuneConfig, sources: list[Source], tokenizer: CodeTokenizer, count: int
 ) -> Iterator[TextBatch]:
     """Mini-batches of queries and codes of the training data, about ``count`` texts in all."""
-    batches = PairBatches(sources, pairs=config.batch.pairs, seed=config.run.seed + 2)
+    batches = PairBatches(sources, pairs=min(config.batch.pairs, _FITTING_PAIRS), seed=config.run.seed + 2)
     left = count
     while left > 0:
         for side in sides_of(
