@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from mose import cli
+from mose.data.mine import archives
 from mose.data.mine import fetch as fetching
 from mose.data.mine.build import mine
 from mose.data.mine.extract import Mined
@@ -338,7 +339,7 @@ def test_archives_cannot_write_outside_their_folder(tmp_path):
         link = tarfile.TarInfo("package/link.js")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         archive.addfile(link)
-    fetching._unpack_all(tmp_path / "download", tmp_path / "files")
+    archives.unpack(tmp_path / "download" / "a.tgz", tmp_path / "files")
     assert not (tmp_path / "outside.js").exists()
     assert not (tmp_path / "files" / "package" / "link.js").exists()
     assert (tmp_path / "files" / "package" / "inside.js").read_text() == "x;"

@@ -11,15 +11,15 @@ from mose.cli.terminal import show, show_json
 def mine(arguments: Arguments) -> int:
     """``mose pairs mine``: pairs from the source of named packages."""
     from mose.data.mine.build import mine as mine_pairs
-    from mose.data.mine.fetch import default_sources
     from mose.data.mine.manifest import read_manifest
+    from mose.search.location import home
     from mose.search.records import Progress
 
     with ProgressBar(quiet=arguments.quiet) as tell:
         summary = mine_pairs(
             read_manifest(arguments.manifest),
             arguments.out,
-            sources=arguments.sources or default_sources(),
+            sources=arguments.sources or home() / "sources",
             exclude_near=tuple(arguments.exclude_near),
             skip_missing=arguments.skip_missing,
             workers=arguments.workers,

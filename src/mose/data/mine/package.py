@@ -99,7 +99,8 @@ def _path_fault(path: str, language: str, package: Package) -> str:
 def part_path(folder: Path, package: Package, config: MineConfig) -> Path:
     """Where the part of a package is kept; another pin, another setting or another version gives another name."""
     settings = {name: value for name, value in asdict(config).items() if name != "packages"}
-    words = json.dumps([_VERSION, asdict(package), settings], sort_keys=True)
+    pinned = {name: value for name, value in asdict(package).items() if name != "sha256"}
+    words = json.dumps([_VERSION, pinned, settings], sort_keys=True)
     key = blake2b(words.encode(), digest_size=6).hexdigest()
     name = re.sub(r"[^\w.+-]+", "_", f"{package.registry}-{package.name}-{package.version}")
     return folder / f"{name}-{key}.json.gz"

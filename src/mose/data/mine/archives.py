@@ -1,0 +1,147 @@
+"""Archives of packages, unpacked as what they are: files of strangers.
+
+Only regular files come out, only inside the folder, only so many and so large; links, devices and names that another
+program could take for an option or a control sequence are left out.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import re
+import shutil
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import IO, Any
+
+from mose.errors import SourceError
+
+MAX_FILES = 100_000
+MAX_BYTES = 1_000_000_000
+_PIECE_BYTES = 1 << 16
+_HEADER_BYTES = 1 << 20
+"""A tar header that is read in one piece is no larger."""
+_ODD = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff:\\]")
+_OPENERS: dict[bytes, Callable[[Path], Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ": lzma.open,
+}
+_DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError,
+           ValueError, NotImplementedError, RuntimeError)  # fmt: skip
+
+_Member = tuple[str, int, Callable[[], IO[bytes] | None]]
+"""Name, size, and how to open it; None for what is not a regular file."""
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpacks a zip or tar archive into a folder.
+
+    Raises:
+        SourceError: The archive is damaged, or holds too much.
+    """
+    try:
+        members = _zip_members(archive) if zipfile.is_zipfile(archive) else _tar_members(archive)
+        num_bytes = 0
+        for num_files, (name, size, open_member) in enumerate(members, 1):
+            num_bytes += size
+            _require(archive, "files", num_files, MAX_FILES)
+            _require(archive, "bytes", num_bytes, MAX_BYTES)
+            parts = safe_parts(name)
+            source = open_member() if parts and size >= 0 else None
+            if source is not None:
+                with source:
+                    _write(source, folder.joinpath(*parts))
+    except SourceError:
+        raise
+    except _DAMAGE as error:
+        remedy = "Correct the pin in the manifest, or pass --skip-missing."
+        raise SourceError(f"the archive {archive.name} is damaged ({error})", remedy=remedy) from error
+
+
+def safe_parts(name: str) -> tuple[str, ...]:
+    """The parts of a member's name; empty if no file should have it.
+
+    Example:
+        >>> safe_parts("package/lib/index.js"), safe_parts("../x"), safe_parts("a/-rf"), safe_parts("/etc/passwd")
+        (('package', 'lib', 'index.js'), (), (), ())
+    """
+    parts = tuple(part for part in name.removeprefix("./").split("/"))
+    for part in parts:
+        if part in ("", ".", "..") or part.startswith("-") or _ODD.search(part) or len(part.encode()) > 255:
+            return ()
+    return parts
+
+
+def hash_of(archive: Path) -> str:
+    """SHA-256 of a file."""
+    digest = sha256()
+    with archive.open("rb") as file:
+        while piece := file.read(_PIECE_BYTES):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _write(source: IO[bytes], target: Path) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("wb") as file:
+            shutil.copyfileobj(source, file, _PIECE_BYTES)
+    except (NotADirectoryError, FileExistsError, IsADirectoryError):
+        return  # a name that is a file and a folder: the first one stays
+
+
+def _require(archive: Path, what: str, got: int, most: int) -> None:
+    if got > most:
+        what = f"{what} in the archive {archive.name}"
+        raise SourceError(what, got=got, allowed=f"at most {most:,}", remedy="Leave the package out.")
+
+
+def _zip_members(archive: Path) -> Iterator[_Member]:
+    with zipfile.ZipFile(archive) as opened:
+        for info in opened.infolist():
+            yield info.filename, info.file_size, partial(_open_in_zip, opened, info)
+
+
+def _tar_members(archive: Path) -> Iterator[_Member]:
+    with archive.open("rb") as file:
+        magic = file.read(6)
+    openers = [opener for start, opener in _OPENERS.items() if magic.startswith(start)]
+    with openers[0](archive) if openers else archive.open("rb") as plain:
+        bounded: Any = _Bounded(plain, archive)
+        with tarfile.open(fileobj=bounded, mode="r:") as opened:
+            for member in opened:
+                yield member.name, member.size, partial(_open_in_tar, opened, member)
+
+
+def _open_in_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> IO[bytes] | None:
+    return None if info.is_dir() else archive.open(info)
+
+
+def _open_in_tar(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes] | None:
+    return archive.extractfile(member) if member.isreg() else None
+
+
+class _Bounded:
+    """A file that gives so many bytes in all, and a header's worth at once."""
+
+    def __init__(self, file: IO[bytes], archive: Path) -> None:
+        self._file = file
+        self._archive = archive
+        self.tell = file.tell
+
+    def read(self, size: int) -> bytes:
+        _require(self._archive, "bytes in one header", size, _HEADER_BYTES)
+        _require(self._archive, "bytes", self._file.tell() + size, MAX_BYTES + MAX_FILES * tarfile.BLOCKSIZE)
+        return self._file.read(max(size, 0))
+
+    def seek(self, position: int) -> int:
+        _require(self._archive, "bytes", position, MAX_BYTES + MAX_FILES * tarfile.BLOCKSIZE)
+        return self._file.seek(position)
