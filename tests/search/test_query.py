@@ -96,8 +96,9 @@ def test_widths_are_leading_dimensions(sample_tree):
         leading = matrix[rows][:, :64] / np.linalg.norm(matrix[rows][:, :64], axis=1, keepdims=True)
         expected = dict(zip(ids.tolist(), (leading @ query).tolist(), strict=True))
         hit = narrow.search("open a proxy")[0]
-        chunk = narrow.store.find_chunk(hit.path, hit.start_line)
-        assert hit.parts.cosine == pytest.approx(expected[chunk.id], abs=1e-4)
+        table = narrow.store.chunk_table()
+        chunk_id = int(table.ids[table.row_at(hit.path, hit.start_line)])
+        assert hit.parts.cosine == pytest.approx(expected[chunk_id], abs=1e-4)
 
 
 def test_without_a_budget_nothing_is_read_deeply(index):

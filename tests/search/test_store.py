@@ -57,15 +57,16 @@ def test_rows_of_finds_ids_and_tells_unknown_ones(store):
     assert table.rows_of(asked).tolist() == [len(table) - 1, -1, 0, -1]
 
 
-def test_find_chunk_gives_the_smallest_around_a_line(store):
+def test_row_at_gives_the_smallest_chunk_around_a_line(store):
     lines = SOURCES["src/dates.py"].split("\n")
     line = 1 + next(number for number, text in enumerate(lines) if "map(int" in text)
-    chunk = store.find_chunk("src/dates.py", line)
+    table = store.chunk_table()
+    chunk = store.chunk(table.ids[table.row_at("src/dates.py", line)])
     assert chunk is not None
     assert chunk.first_line <= line <= chunk.last_line
     assert "map(int" in chunk.text
-    assert store.find_chunk("src/dates.py", 5000) is None
-    assert store.find_chunk("src/none.py", 1) is None
+    assert table.row_at("src/dates.py", 5000) is None
+    assert table.row_at("src/none.py", 1) is None
 
 
 def test_texts_leave_out_what_is_gone(store):

@@ -114,7 +114,7 @@ def deepen(
     """
     started = time.perf_counter()
     check_model(store, encoder)
-    if ids is None and damaged_rows(store):
+    if ids is None and need_mending(store, encoder):
         mend_vectors(store, encoder, wait=wait)
     work = _Work(store, encoder, exit_layer, wait=wait, keep=ids is not None)
     missing = missing_vectors(store, exit_layer)
@@ -173,6 +173,12 @@ def fill_exit_0(store: Store, encoder: TextEncoder) -> None:
         chunks = store.chunks(ids)
         vectors = table.encode([encoder_text(chunk) for chunk in chunks], kind="code")
         write_vectors(store, 0, encoder.identity, np.array([chunk.id for chunk in chunks]), vectors)
+
+
+def need_mending(store: Store, encoder: TextEncoder) -> bool:
+    """Whether vectors are damaged, or those of exit 0, which every chunk has, are not all there."""
+    lacks_exit_0 = 0 in encoder.exits and store.complete and len(missing_vectors(store, 0)) > 0
+    return lacks_exit_0 or bool(damaged_rows(store))
 
 
 def mend_vectors(store: Store, encoder: TextEncoder, *, wait: bool) -> bool:

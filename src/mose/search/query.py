@@ -23,6 +23,7 @@ from mose.search.intent import Query, read_query
 from mose.search.location import index_folder, source_root
 from mose.search.rank import Candidates, RankWeights, rank
 from mose.search.records import ChunkTable, IndexStatus, ProgressCallback, StoredChunk
+from mose.search.schema import damaged
 from mose.search.store import Store
 
 Mode = Literal["fused", "lexical", "dense"]
@@ -225,17 +226,17 @@ class CodeIndex:
         Raises:
             SourceError: The index has no such place.
         """
-        chunk = self.store.find_chunk(path, line)
-        if chunk is None:
+        table = self._fresh_table()
+        row = table.row_at(path, line)
+        chunks = [] if row is None else self._chunks(table, np.array([row]))
+        if not chunks:
             raise SourceError(
                 f"the index of {self.root} has no line {line} of {path}",
                 remedy="Name the file relative to the tree, as hits do, and a line that it has.",
             )
-        table = self._fresh_table()
+        chunk = chunks[0]
         allowed = np.ones(len(table), dtype=np.bool_)
-        row = int(table.rows_of(np.array([chunk.id]))[0])
-        if row >= 0:
-            allowed[row] = False
+        allowed[row] = False
         words = read_query(chunk.text)
         asked = Asked(
             query=replace(words, words=(), names=(), terms=self._telling(words), is_name=False, is_symbol=False),
@@ -278,7 +279,7 @@ class CodeIndex:
             )
         ranking = rank(asked.query, table, candidates, weights)
         places = best_places(table, candidates, ranking, limit=limit, per_file=per_file)
-        chunks = self.store.chunks(table.ids[candidates.rows[places]].tolist())
+        chunks = self._chunks(table, candidates.rows[places])
         hits = make_hits(chunks, table, candidates, ranking, places, exit_layer)
         self.last_search = SearchStats(
             num_chunks=len(table),
@@ -329,6 +330,13 @@ class CodeIndex:
             return candidates, report.num_encoded, places
         return candidates, 0, places
 
+    def _chunks(self, table: ChunkTable, rows: NDArray[np.int64]) -> list[StoredChunk]:
+        """The chunks of rows of a table; those that a writer has just removed are left out."""
+        chunks = self.store.chunks(table.ids[rows].tolist())
+        if len(chunks) < len(rows) and self.store.generation == table.generation:
+            raise damaged(self.store.path, "chunks have lost their text")
+        return chunks
+
     def _fresh_table(self) -> ChunkTable:
         generation = self.store.generation
         if self._table is None or self._table.generation != generation:
@@ -340,7 +348,9 @@ class CodeIndex:
         known = self._vectors.get(exit_layer)
         if known is None or known.state != self.store.vector_state(exit_layer):
             known = ExitVectors(self.store, table, exit_layer)
-            if known.num_damaged and not self.store.read_only and mend_vectors(self.store, self.encoder, wait=False):
+            lacking = exit_layer == 0 and known.num_known < len(table) and self.store.complete
+            if (lacking or known.num_damaged) and not self.store.read_only:
+                mend_vectors(self.store, self.encoder, wait=False)
                 known = ExitVectors(self.store, table, exit_layer)
             self._vectors[exit_layer] = known
         return known

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -44,6 +45,11 @@ class StoredChunk:
     key: bytes
 
 
+def chunk_sum(*values: object) -> int:
+    """The checksum that is kept with a chunk: of its id, place, names, text and key, in this order."""
+    return zlib.crc32(repr(values).encode("utf-8", "surrogatepass"))
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ChunkTable:
     """The place of every chunk, N of them in M files, in order of their ids."""
@@ -66,6 +72,14 @@ class ChunkTable:
     def defines(self) -> list[tuple[str, ...]]:
         """Every name that each chunk defines, [N]."""
         return [tuple(names.split("\n")) if names else () for names in self.defined]
+
+    def row_at(self, path: str, line: int) -> int | None:
+        """The row of the smallest chunk of a file that holds a line (counted from 1)."""
+        if path not in self.paths:
+            return None
+        in_file = self.file_row == self.paths.index(path)
+        rows = np.flatnonzero(in_file & (self.first_line <= line) & (self.last_line >= line))
+        return int(min(rows, key=lambda row: self.last_line[row] - self.first_line[row])) if len(rows) else None
 
     def rows_of(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Rows of chunk ids in this table, -1 for ids that it does not have."""

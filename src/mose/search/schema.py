@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mose.errors import CodeIndexError
+from mose.errors import CodeIndexError, DamagedIndexError
 from mose.search.location import HOME_VARIABLE
 
 APPLICATION_ID = 0x4D6F5345  # "MoSE"
@@ -40,7 +40,7 @@ CREATE TABLE chunks(
 CREATE INDEX chunks_of_file ON chunks(file_id);
 CREATE TABLE texts(
     id INTEGER PRIMARY KEY, key BLOB NOT NULL, signature TEXT NOT NULL, context TEXT NOT NULL,
-    text TEXT NOT NULL
+    text TEXT NOT NULL, sum INTEGER NOT NULL
 );
 CREATE VIRTUAL TABLE words USING fts5(body, symbol, path, content='', tokenize="{TOKENIZER}");
 CREATE VIRTUAL TABLE vocabulary USING fts5vocab(words, row);
@@ -55,6 +55,7 @@ CREATE TABLE runs(
 """
 # chunks: ids are never used twice: neither a vector nor a search in flight can meet another chunk's text.
 # texts: apart from chunks, so that reading every chunk's place does not page through every text.
+# texts.sum: a checksum of everything that is stored of the chunk (`mose.search.records.chunk_sum`).
 # files.cut_by: the grammar and its version, or "lines"; with another one the file is cut again.
 # files.trouble: why it was cut by lines nevertheless ("" if it was not).
 # files.skipped: why its content was left out ("" if indexed); it is not read again.
@@ -69,7 +70,7 @@ _NOT_THE_FILE = {
 }  # fmt: skip
 
 
-def is_damage(error: sqlite3.Error) -> bool:
+def is_damage(error: sqlite3.Error | UnicodeDecodeError) -> bool:
     """Whether the bytes of a file are to blame for an error, not the disk, its rights or another process.
 
     Our statements are fixed and the tables were compared with ours when the file was opened: a statement that does
@@ -78,6 +79,24 @@ def is_damage(error: sqlite3.Error) -> bool:
     if isinstance(error, sqlite3.ProgrammingError | sqlite3.InterfaceError):
         return False  # a mistake of ours
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF not in _NOT_THE_FILE
+
+
+def damaged(path: Path, why: object, rebuild: str = REBUILD) -> DamagedIndexError:
+    """The error for an index that does not hold what was written."""
+    return DamagedIndexError(f"{path} is damaged ({str(why).splitlines()[0][:200]})", remedy=rebuild)
+
+
+@contextmanager
+def stored_values(path: Path) -> Iterator[None]:
+    """Around code that only takes apart what an index gave.
+
+    Raises:
+        DamagedIndexError: In place of what a value of a wrong type or size raises.
+    """
+    try:
+        yield
+    except (TypeError, ValueError, AttributeError, OverflowError, LookupError) as error:
+        raise damaged(path, error or type(error).__name__) from error
 
 
 @contextmanager
@@ -93,6 +112,8 @@ def clear_errors(path: Path, rebuild: str = REBUILD) -> Iterator[None]:
     """
     try:
         yield
+    except UnicodeDecodeError as error:  # from the words in which SQLite reports damage
+        raise damaged(path, error.reason, rebuild) from error
     except sqlite3.Error as error:
         message = str(error).lower()
         if "full" in message:
@@ -103,8 +124,8 @@ def clear_errors(path: Path, rebuild: str = REBUILD) -> Iterator[None]:
             what, remedy = "is locked by another process", "Wait until that process ends, then try again."
         elif "disk i/o error" in message:
             what, remedy = "cannot be read or written", f"Check the disk, or set {HOME_VARIABLE}. {rebuild}"
-        elif type(error) is sqlite3.DatabaseError or "no such table" in message or "fts5: corrupt" in message:
-            what, remedy = f"is damaged ({error})", rebuild
+        elif is_damage(error):
+            raise damaged(path, error, rebuild) from error
         else:
             raise  # a mistake of ours
         raise CodeIndexError(f"{path}: {what}", remedy=remedy) from error

@@ -122,12 +122,12 @@ class SharedVectors:
         """From the first failure on, nothing is found and nothing is kept."""
         try:
             yield
-        except (sqlite3.Error, CodeIndexError) as error:
+        except (sqlite3.Error, UnicodeDecodeError, CodeIndexError) as error:
             if self.problem:
                 return
             self.problem = error.what if isinstance(error, CodeIndexError) else f"{self.path}: {error}"
             self.close()
-            if isinstance(error, sqlite3.Error) and is_damage(error) and self._inode:
+            if not isinstance(error, CodeIndexError) and is_damage(error):
                 with suppress(CodeIndexError):
                     replace_damaged(self.path, self._inode)
 

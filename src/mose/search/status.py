@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from mose.search.records import IndexStatus, LanguageStatus
+from mose.search.schema import stored_values
 from mose.search.vectors import read_exit
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ SELECT {0}, path FROM (
 
 def status_of(store: Store) -> IndexStatus:
     """What an index holds, and how much of the tree that is."""
-    with store.snapshot():
+    with store.snapshot(), stored_values(store.path):
         num_chunks = len(store.chunk_ids())
         skipped = skipped_counts(store)
         examples = {reason: json.loads(paths) for reason, paths in store.rows("SELECT reason, examples FROM skipped")}

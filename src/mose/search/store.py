@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 
 from mose.errors import CodeIndexError
 from mose.search.location import DATABASE_NAME, make_folder
-from mose.search.records import ChunkTable, IndexStatus, StoredChunk
-from mose.search.schema import TOKENIZER, clear_errors, connect
+from mose.search.records import ChunkTable, IndexStatus, StoredChunk, chunk_sum
+from mose.search.schema import TOKENIZER, clear_errors, connect, damaged, stored_values
 from mose.search.table import read_table
 from mose.search.vectors import read_entries, read_exit
 
 _CHUNK = """
 SELECT chunks.id, files.path, files.language, first_line, last_line, kind, symbol, signature, context,
-    defines, text, key
+    defines, text, key, sum
 FROM chunks JOIN files ON files.id = file_id JOIN texts ON texts.id = chunks.id
 """
 
@@ -122,7 +122,8 @@ class Store:
     @property
     def generation(self) -> int:
         """Rises with every change of files and chunks (not of vectors)."""
-        return int(self.meta("generation") or 0)
+        with stored_values(self.path):
+            return int(self.meta("generation") or 0)
 
     @property
     def complete(self) -> bool:
@@ -168,17 +169,33 @@ class Store:
         """Chunks in the order of their ids as given; those that are gone are left out."""
         wanted = [int(chunk_id) for chunk_id in ids]
         found = self.rows(f"{_CHUNK} WHERE chunks.id IN (SELECT value FROM json_each(?))", (json.dumps(wanted),))
-        by_id = {row[0]: _stored(row) for row in found}
+        by_id = {row[0]: self._stored(row) for row in found}
         return [by_id[chunk_id] for chunk_id in wanted if chunk_id in by_id]
 
-    def find_chunk(self, path: str, line: int) -> StoredChunk | None:
-        """The smallest chunk of a file that holds a line (counted from 1)."""
-        found = self.rows(
-            f"{_CHUNK} WHERE files.path = ? AND first_line <= ? AND last_line >= ? "
-            "ORDER BY last_line - first_line, chunks.id LIMIT 1",
-            (path, line, line),
+    def _stored(self, row: Sequence[Any]) -> StoredChunk:
+        """The chunk of a row, as it was written.
+
+        Raises:
+            DamagedIndexError: It is not.
+        """
+        *values, check = row
+        if chunk_sum(*values) != check:
+            raise damaged(self.path, f"a chunk of {values[1]!r} is not as it was written")
+        chunk_id, path, language, first_line, last_line, kind, symbol, signature, context, defines, text, key = values
+        return StoredChunk(
+            id=chunk_id,
+            path=path,
+            language=language,
+            first_line=first_line,
+            last_line=last_line,
+            kind=kind,
+            symbol=symbol,
+            signature=signature,
+            context=context,
+            defines=tuple(defines.split("\n")) if defines else (),
+            text=text,
+            key=key,
         )
-        return _stored(found[0]) if found else None
 
     # ---- words
 
@@ -199,15 +216,20 @@ class Store:
             CodeIndexError: ``match`` is not valid FTS5 syntax, or the index cannot be read.
         """
         body, symbol, path = (float(weight) for weight in column_weights)
-        try:
-            found = self.rows(
-                "SELECT rowid, rank FROM words WHERE words MATCH ? AND rank MATCH ? ORDER BY rank LIMIT ?",
-                (match, f"bm25({body}, {symbol}, {path})", limit),
-            )
-        except sqlite3.OperationalError as error:
-            raise CodeIndexError(f"{match!r} is not a query of words ({error})") from error
-        ids = np.array([row[0] for row in found], dtype=np.int64)
-        return ids, -np.array([row[1] for row in found], dtype=np.float32)
+        sql = "SELECT rowid, rank FROM words WHERE words MATCH ? AND rank MATCH ? ORDER BY rank LIMIT ?"
+        with clear_errors(self.path):
+            try:
+                found = self.connection.execute(sql, (match, f"bm25({body}, {symbol}, {path})", limit)).fetchall()
+            except sqlite3.OperationalError as error:
+                if not any(word in str(error) for word in ("syntax error", "unterminated", "no such column")):
+                    raise
+                raise CodeIndexError(f"{match!r} is not a query of words ({error})") from error
+        with stored_values(self.path):
+            ids = np.array([row[0] for row in found], dtype=np.int64)
+            scores = -np.array([row[1] for row in found], dtype=np.float32)
+        if not np.isfinite(scores).all():
+            raise damaged(self.path, "its word index counts what cannot be")
+        return ids, scores
 
     def document_frequencies(self, terms: Iterable[str]) -> dict[str, int]:
         """How many chunks hold each word, inflected forms counted together as the index does.
@@ -265,21 +287,3 @@ class Store:
         from mose.search.status import status_of
 
         return status_of(self)
-
-
-def _stored(row: Sequence[Any]) -> StoredChunk:
-    chunk_id, path, language, first_line, last_line, kind, symbol, signature, context, defines, text, key = row
-    return StoredChunk(
-        id=chunk_id,
-        path=path,
-        language=language,
-        first_line=first_line,
-        last_line=last_line,
-        kind=kind,
-        symbol=symbol,
-        signature=signature,
-        context=context,
-        defines=tuple(defines.split("\n")) if defines else (),
-        text=text,
-        key=key,
-    )

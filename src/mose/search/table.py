@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mose.search.records import ChunkTable
+from mose.search.schema import damaged, stored_values
+from mose.search.vectors import is_member
 
 if TYPE_CHECKING:
     from mose.search.store import Store
@@ -25,10 +27,21 @@ def read_table(store: Store) -> ChunkTable:
         numbers, names = _columns(store)
     file_ids, paths, languages = zip(*files, strict=True) if files else ((), (), ())
     ids, owners, first_line, last_line = numbers
+    known = np.array(file_ids, dtype=np.int64)
+    possible = (
+        (np.diff(ids, prepend=0) > 0).all()
+        and is_member(owners, known).all()
+        and (first_line >= 1).all()
+        and (last_line >= first_line).all()
+        and (last_line <= np.iinfo(np.int32).max).all()
+        and all(isinstance(name, str) for name in (*paths, *languages))
+    )
+    if not possible:
+        raise damaged(store.path, "it names chunks that cannot be")
     return ChunkTable(
         generation=generation,
         ids=ids,
-        file_row=np.searchsorted(np.array(file_ids, dtype=np.int64), owners).astype(np.int32),
+        file_row=np.searchsorted(known, owners).astype(np.int32),
         first_line=first_line.astype(np.int32),
         last_line=last_line.astype(np.int32),
         kind=names[0],
@@ -48,9 +61,13 @@ def _columns(store: Store) -> tuple[list[NDArray[np.int64]], list[list[str]]]:
     found = store.rows(f"SELECT {joined} FROM (SELECT * FROM chunks ORDER BY id)")[0]
     if found[0] is None:
         return [np.empty(0, np.int64) for _ in _NUMBERS], [[] for _ in _NAMES]
-    numbers = [np.fromstring(column, dtype=np.int64, sep=",") for column in found[: len(_NUMBERS)]]
-    names = [column.split(_SEPARATOR) for column in found[len(_NUMBERS) :]]
-    if all(len(column) == len(numbers[0]) for column in names):
+    with stored_values(store.path):
+        numbers = [np.fromstring(column, dtype=np.int64, sep=",") for column in found[: len(_NUMBERS)]]
+        names = [column.split(_SEPARATOR) for column in found[len(_NUMBERS) :]]
+    num_chunks = store.rows("SELECT count(*) FROM chunks")[0][0]
+    if any(len(column) != num_chunks for column in numbers):
+        raise damaged(store.path, "it names chunks that cannot be")
+    if all(len(column) == num_chunks for column in names):
         return numbers, names
     return numbers, _names_one_by_one(store)
 
@@ -58,4 +75,6 @@ def _columns(store: Store) -> tuple[list[NDArray[np.int64]], list[list[str]]]:
 def _names_one_by_one(store: Store) -> list[list[str]]:
     """For sources whose names hold the separator itself."""
     rows: list[Any] = store.rows(f"SELECT {', '.join(_NAMES)} FROM chunks ORDER BY id")
+    if not all(isinstance(name, str) for row in rows for name in row):
+        raise damaged(store.path, "it names chunks that cannot be")
     return [list(column) for column in zip(*rows, strict=True)]

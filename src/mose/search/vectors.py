@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from mose.errors import DamagedIndexError
 from mose.search.location import unwritable
-from mose.search.schema import REBUILD
+from mose.search.schema import REBUILD, damaged
 
 if TYPE_CHECKING:
     from mose.search.store import Store
@@ -138,7 +138,7 @@ def read_entries(store: Store) -> list[ExitEntry]:
             and 0 <= next_row <= _MAX_ROWS
         )
         if not sound:
-            raise DamagedIndexError(f"{store.path} is damaged: it describes its vectors as {row}", remedy=REBUILD)
+            raise damaged(store.path, f"it describes vectors as {row}")
         entries.append(ExitEntry(exit=exit_layer, model=model, width=width, file=file, next_row=next_row))
     return entries
 

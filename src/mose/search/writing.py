@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 
 from mose.errors import CodeIndexError
 from mose.search.preparing import CutChunk, CutFile
-from mose.search.schema import clear_errors
+from mose.search.records import chunk_sum
+from mose.search.schema import clear_errors, damaged, stored_values
 from mose.search.store import Store
 from mose.search.vectors import ExitEntry, VectorFile, is_member, read_entries, read_exit, run_members, sums_of
 from mose.search.wording import both_words, path_words, symbol_words
 
 WASTED_ROWS_ALLOWED = 4096
 MOVED_AT_ONCE = 16_384
+MAX_ID = 1 << 53
 MAX_RUNS = 256
 """Each search that reads a short list adds a run; this many are read at once without being noticed."""
 
@@ -62,8 +64,7 @@ def write_files(store: Store, *, removed: Sequence[int], files: Sequence[CutFile
     connection = store.connection
     with transaction(store):
         _remove_files(store, removed)
-        row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'chunks'").fetchone()
-        next_id = first_id = 1 if row is None else row[0] + 1
+        next_id = first_id = _last_id(store) + 1
         changed = bool(removed)
         for file in files:
             if file.same:
@@ -85,6 +86,15 @@ def write_files(store: Store, *, removed: Sequence[int], files: Sequence[CutFile
     return list(range(first_id, next_id))
 
 
+def _last_id(store: Store) -> int:
+    """The largest id that a chunk ever had."""
+    found = store.rows("SELECT seq FROM sqlite_sequence WHERE name = 'chunks'")
+    last = found[0][0] if found else 0
+    if not isinstance(last, int) or not 0 <= last <= MAX_ID:
+        raise damaged(store.path, f"its last chunk is {last!r}")
+    return last
+
+
 def _stat(file: CutFile) -> tuple[str, bytes, int, int, bool]:
     return file.path, file.hash, file.size_bytes, file.modified_ns, file.doubtful
 
@@ -97,10 +107,13 @@ def _add_chunks(store: Store, file_id: int, file: CutFile, next_id: int) -> int:
     words: list[tuple[object, ...]] = []
     for chunk_id, chunk in zip(ids, file.chunks, strict=True):
         places.append((chunk_id, file_id, chunk.first_line, chunk.last_line, chunk.kind, chunk.symbol, chunk.defines))
-        texts.append((chunk_id, chunk.key, chunk.signature, chunk.context, chunk.text))
+        place = (file.path, file.language, chunk.first_line, chunk.last_line, chunk.kind, chunk.symbol)
+        content = (chunk.signature, chunk.context, chunk.defines, chunk.text, chunk.key)
+        check = chunk_sum(chunk_id, *place, *content)
+        texts.append((chunk_id, chunk.key, chunk.signature, chunk.context, chunk.text, check))
         words.append((chunk_id, body_of(chunk), chunk.symbol_words, path))
     store.connection.executemany("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?)", places)
-    store.connection.executemany("INSERT INTO texts VALUES (?, ?, ?, ?, ?)", texts)
+    store.connection.executemany("INSERT INTO texts VALUES (?, ?, ?, ?, ?, ?)", texts)
     store.connection.executemany("INSERT INTO words(rowid, body, symbol, path) VALUES (?, ?, ?, ?)", words)
     return ids.stop
 
@@ -119,9 +132,11 @@ def _remove_files(store: Store, file_ids: Sequence[int]) -> None:
             "JOIN files ON files.id = file_id WHERE file_id = ?",
             (file_id,),
         ).fetchall()
-        words = []
-        for chunk_id, text, symbol, defines, path in rows:
-            words.append((chunk_id, " ".join(both_words(text)), symbol_words(symbol, defines), path_words(path)))
+        with stored_values(store.path):
+            words = [
+                (chunk_id, " ".join(both_words(text)), symbol_words(symbol, defines), path_words(path))
+                for chunk_id, text, symbol, defines, path in rows
+            ]
         connection.executemany(
             "INSERT INTO words(words, rowid, body, symbol, path) VALUES ('delete', ?, ?, ?, ?)", words
         )
@@ -181,6 +196,8 @@ def write_vectors(
     VectorFile(store.folder, old.file, width=width).write(old.next_row, vectors)
     with transaction(store):
         store.connection.execute("INSERT OR IGNORE INTO meta VALUES ('model', ?)", (model,))
+        if not found:
+            _drop_runs(store, exit_layer)  # there are none, unless damage has taken their entry
         _put_entry(store, replace(old, next_row=old.next_row + len(ids)))
         _put_run(store, exit_layer, old.next_row, ids, sums_of(old, ids, vectors))
         runs = store.rows("SELECT first_row, ids, sums FROM runs WHERE exit = ? ORDER BY first_row", (exit_layer,))
