@@ -343,15 +343,6 @@ def test_order_is_that_of_the_paths(tmp_path):
     assert len(paths) == 6
 
 
-def test_script_without_extension_is_known_by_its_first_line(tmp_path):
-    make(tmp_path, {"run": "#!/usr/bin/env python3\nprint(1)\n", "notes": "#!/usr/bin/env python3\n"})
-    (tmp_path / "run").chmod(0o755)
-    assert {item.path: item.language for item in walk(tmp_path) if isinstance(item, SourceFile)} == {
-        "run": "python",
-        "notes": "text",
-    }
-
-
 def test_walk_stays_fast(tmp_path):
     """A guard against a slip of an order of magnitude; the measured figure belongs to the benchmarks."""
     for folder in range(40):

@@ -22,18 +22,33 @@ def _sort_key(entry: os.DirEntry[str]) -> str:
         return entry.name
 
 
+def identity_of(folder: str) -> tuple[int, int] | None:
+    """Device and number of a folder, None if it is not there: another folder under the same name differs."""
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino) if stat.S_ISDIR(status.st_mode) else None
+
+
 def inside(path: str, top: str) -> bool:
     """True if a resolved path is ``top`` or lies below it."""
     return path == top or path.startswith(top.rstrip(os.sep) + os.sep)
 
 
-def read_regular(path: str, limit: int) -> bytes:
-    """At most ``limit`` bytes of a regular file; follows no link at the end of ``path``, waits on no pipe.
+def read_regular(path: str, limit: int, *, follow: bool = False) -> bytes:
+    """At most ``limit`` bytes of a regular file; waits on no pipe.
+
+    Args:
+        path: The file.
+        limit: Bytes to read at most.
+        follow: Follow a link at the end of ``path``: only for files of the user's own.
 
     Raises:
         OSError: Not a regular file, or it cannot be opened or read.
     """
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    flags |= 0 if follow else getattr(os, "O_NOFOLLOW", 0)
     descriptor = os.open(path, flags)
     with open(descriptor, "rb", buffering=0) as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):

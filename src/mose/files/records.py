@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from mose.errors import SourceError
 
@@ -24,10 +25,14 @@ LINK_LOOP = "link loop"
 LINK_BROKEN = "broken link"
 SPECIAL = "not a regular file"
 ODD_NAME = "odd name"
+WORKTREE = "linked worktree of the same repository"
+TOO_DEEP = "path too long"
+TRANSIENT = frozenset({UNREADABLE})
+"""Reasons that may have passed by the next time."""
 
 REASONS = (
     *(IGNORED, HIDDEN, CACHE, DEPENDENCIES, BINARY, DATA, GENERATED, MINIFIED, OVERSIZED, EMPTY, UNREADABLE),
-    *(LINK, LINK_OUTSIDE, LINK_LOOP, LINK_BROKEN, SPECIAL, ODD_NAME),
+    *(LINK, LINK_OUTSIDE, LINK_LOOP, LINK_BROKEN, SPECIAL, ODD_NAME, WORKTREE, TOO_DEEP),
 )
 """Every reason that ``Skipped`` may carry."""
 
@@ -42,14 +47,15 @@ class Skipped:
     reason: str  # one of ``REASONS``
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceFile:
-    """One file worth reading."""
+class SourceFile(NamedTuple):
+    """One file worth reading. A tuple: a walk makes one for every file before every search."""
 
     path: str  # relative to the root, with forward slashes
     size_bytes: int
     modified_ns: int
-    language: str  # "python", ...; "text" if the name says nothing
+    language: str  # by its name; "text" if that says nothing
+    changed_ns: int = 0  # of its content, name or rights; no program can set it back (on Windows: of its making)
+    inode: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +80,7 @@ def is_odd(name: str) -> bool:
         >>> is_odd("a\nb.py"), is_odd("naïve.py")
         (True, False)
     """
-    return _ODD.search(name) is not None
+    return not name.isprintable() and _ODD.search(name) is not None
 
 
 def printable(path: str) -> str:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mose import languages
 from mose.errors import SourceError
-from mose.files.disk import link_reason, list_folder, read_regular
+from mose.files.disk import identity_of, link_reason, list_folder
 from mose.files.folders import folder_reason, marked_reason
 from mose.files.records import (
     BINARY,
+    CACHE,
     DATA,
     EMPTY,
     GENERATED,
@@ -23,78 +25,59 @@ from mose.files.records import (
     ODD_NAME,
     OVERSIZED,
     SPECIAL,
+    TOO_DEEP,
     UNREADABLE,
+    WORKTREE,
     Skipped,
     SourceFile,
     WalkLimits,
     is_odd,
     printable,
 )
-from mose.ignore import IgnoreRules
+from mose.files.rules import UNDECIDED, Decision, Scope, scope_above
 
 _HIDDEN_FILES_SKIPPED = re.compile(
     r"\.env(\..*)?$|\.DS_Store$|\.netrc$|\.pgpass$|\.npmrc$|\.coverage(\..*)?$|\.#.*|.*\.swp$"
 )
-_IGNORE_FILES = (".gitignore", ".moseignore")
-_MAX_RULE_BYTES = 1_000_000
+_63_BITS = 2**63 - 1  # what a database takes; time stamps and numbers of files are only compared
+
+Entry = os.DirEntry[str]
 
 
 def walk(root: Path, limits: WalkLimits | None = None) -> Iterator[SourceFile | Skipped]:
     """Files below ``root`` and what was left out, sorted by path.
 
     ``root`` itself is always entered, whatever its name and whatever the rules above it say. ``.moseignore``
-    outranks ``.gitignore`` and ``.git/info/exclude``, and its "!" lines also bring back hidden folders,
-    dependencies, data and files with the names of generated ones.
+    outranks the rules of git (``.gitignore``, ``.git/info/exclude``, the user's own for all repositories), and its
+    "!" lines also bring back hidden folders, dependencies, data and files with the names of generated ones. What git
+    tracks is read although a rule of git ignores it or its folder is hidden. A repository inside the tree has its
+    own rules; linked worktrees of the tree's own repository are left out.
 
     Args:
         root: An existing folder.
         limits: Sizes; the defaults if None.
 
     Raises:
-        SourceError: ``root`` does not exist, is not a folder, or cannot be listed.
+        SourceError: ``root`` does not exist, is not a folder, or cannot be listed; or, in the end, it has been moved
+            or removed meanwhile, so that what was found may not be all.
     """
     if not root.exists():
         raise SourceError(f"{root} does not exist", remedy="Name an existing folder.")
     if not root.is_dir():
         raise SourceError(f"{root} is not a folder", remedy=f"Name its folder: {root.parent}")
     top = os.path.realpath(root)
+    identity = identity_of(top)
     try:
         entries = list_folder(top)
     except OSError as error:
         raise SourceError(f"{root} cannot be listed: {error.strerror}") from error
-    return _walk(top, entries, limits or WalkLimits())
+    return _walk(top, identity, entries, limits or WalkLimits())
 
 
-@dataclass(frozen=True, slots=True)
-class _Placed:
-    """Rules and how a path of the tree looks from their folder: ``lead + path[cut:]``."""
-
-    rules: IgnoreRules
-    cut: int = 0  # the folder is this deep inside the tree
-    lead: str = ""  # the tree is this deep inside the folder
-
-
-@dataclass(frozen=True, slots=True)
-class _Scope:
-    """Ignore files that apply in a directory, deepest first."""
-
-    git: tuple[_Placed, ...]
-    mose: tuple[_Placed, ...]
-
-    def decide(self, path: str, is_directory: bool) -> tuple[bool, bool]:
-        """Whether an entry is ignored, and whether ``.moseignore`` asks for it by a "!" line."""
-        for of_mose, ranked in ((True, self.mose), (False, self.git)):
-            for placed in ranked:
-                seen = placed.lead + path[placed.cut :]
-                decision = placed.rules.decide(seen, is_directory=is_directory)
-                if decision is not None:
-                    return decision, of_mose and not decision
-        return False, False
-
-
-def _walk(top: str, entries: list[os.DirEntry[str]], limits: WalkLimits) -> Iterator[SourceFile | Skipped]:
-    scope = _Scope(_rules_above(top), ())
-    stack = [_Directory("", scope, entries).visit(top, limits)]
+def _walk(
+    top: str, identity: tuple[int, int] | None, entries: list[os.DirEntry[str]], limits: WalkLimits
+) -> Iterator[SourceFile | Skipped]:
+    stack = [_Directory("", scope_above(top), top, entries).visit(top, limits)]
     while stack:
         for item in stack[-1]:
             if isinstance(item, _Directory):
@@ -103,121 +86,111 @@ def _walk(top: str, entries: list[os.DirEntry[str]], limits: WalkLimits) -> Iter
             yield item
         else:
             stack.pop()
+    if identity is None or identity_of(top) != identity:
+        raise moved_away(top)
+
+
+def moved_away(root: str | Path) -> SourceError:
+    """The error for a tree that is not where it was when its reading began."""
+    return SourceError(
+        f"{root} was moved or removed while it was read",
+        remedy="What is known of it is kept. Try again when it is back.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class _Directory:
     prefix: str  # "" or "a/b/"
-    scope: _Scope
+    above: Scope
+    path: str
     entries: list[os.DirEntry[str]]
 
     def visit(self, top: str, limits: WalkLimits) -> Iterator[SourceFile | Skipped | _Directory]:
         prefix = self.prefix
-        scope = _with_rules_here(self.scope, prefix, self.entries)
-        has_rules = bool(scope.git or scope.mose)
+        scope = self.above.entered(self.path, prefix, [entry.name for entry in self.entries])
+        has_rules = scope.has_rules
         for entry in self.entries:
             name = entry.name
             path = prefix + name
-            is_directory = False
             if is_odd(name):
                 yield Skipped(path=printable(path), reason=ODD_NAME)
                 continue
+            is_directory = False
             try:
-                is_link = entry.is_symlink()
-                is_directory = not is_link and entry.is_dir(follow_symlinks=False)
-                ignored, kept = scope.decide(path, is_directory) if has_rules else (False, False)
-                if is_directory:
-                    reason = folder_reason(name, ignored=ignored, kept=kept)
-                    below = [] if reason else list_folder(entry.path)
-                    reason = reason or (None if kept else marked_reason(name, below))
-                    if reason:
-                        yield Skipped(path=path + "/", reason=reason)
-                    else:
-                        yield _Directory(path + "/", scope, below)
+                is_directory = entry.is_dir(follow_symlinks=False)
+                decision = scope.decide(path, is_directory=is_directory) if has_rules else UNDECIDED
+                if not is_directory:
+                    yield judge_file(entry, path, scope, decision, limits, top)
                     continue
-                if ignored:
-                    yield Skipped(path=path, reason=IGNORED)
-                elif is_link:
-                    yield Skipped(path=path, reason=link_reason(entry.path, top))
+                below, reason, scope_below = judge_folder(entry, path, scope, decision)
+                if reason:
+                    yield Skipped(path=path + "/", reason=reason)
                 else:
-                    yield _judge_file(entry, path, limits, kept=kept)
-            except OSError:
-                yield Skipped(path=path + "/" * is_directory, reason=UNREADABLE)
+                    yield _Directory(path + "/", scope_below, entry.path, below)
+            except OSError as error:
+                reason = TOO_DEEP if error.errno == errno.ENAMETOOLONG else UNREADABLE
+                yield Skipped(path=path + "/" * is_directory, reason=reason)
 
 
-def _judge_file(entry: os.DirEntry[str], path: str, limits: WalkLimits, *, kept: bool) -> SourceFile | Skipped:
-    status = entry.stat(follow_symlinks=False)
+def judge_folder(
+    entry: Entry, path: str, scope: Scope, decision: Decision
+) -> tuple[list[os.DirEntry[str]], str | None, Scope]:
+    """Entries of a folder, why it is not entered (None if it is), and the scope that it is entered with.
+
+    Raises:
+        OSError: It cannot be listed.
+    """
+    only_tracked = decision.only_tracked
+    reason = folder_reason(entry.name, ignored=decision.ignored, kept=decision.kept)
+    if reason == HIDDEN and scope.is_tracked(path, is_directory=True):
+        reason, only_tracked = None, True
+    if reason:
+        return [], reason, scope
+    below = list_folder(entry.path)
+    if not decision.kept:
+        reason = marked_reason(entry.name, below)
+    if reason is None and any(inner.name == ".git" for inner in below) and scope.shares_repository(entry.path):
+        reason = WORKTREE
+    return below, reason, replace(scope, only_tracked=True) if only_tracked and not scope.only_tracked else scope
+
+
+def judge_file(
+    entry: Entry, path: str, scope: Scope, decision: Decision, limits: WalkLimits, top: str
+) -> SourceFile | Skipped:
+    """A file worth reading, or why it is not, by everything but its content.
+
+    Raises:
+        OSError: Its status cannot be read.
+    """
     name = entry.name
-    reason = None
+    if name == ".git":
+        return Skipped(path=path, reason=CACHE)
+    if decision.ignored:
+        return Skipped(path=path, reason=IGNORED)
+    if entry.is_symlink():
+        return Skipped(path=path, reason=link_reason(entry.path, top))
+    status = entry.stat(follow_symlinks=False)
+    reason = _reason_of_name(name, kept=decision.kept)
+    if reason == HIDDEN and scope.is_tracked(path, is_directory=False):
+        reason = None
     if not stat.S_ISREG(status.st_mode):
         reason = SPECIAL
-    elif languages.is_binary(name):
-        reason = BINARY
-    elif not kept and name.startswith(".") and _HIDDEN_FILES_SKIPPED.match(name):
-        reason = HIDDEN
-    elif not kept and languages.is_generated(name):
-        reason = GENERATED
-    elif not kept and languages.is_data(name):
-        reason = DATA
-    elif status.st_size == 0:
-        reason = EMPTY
-    elif status.st_size > limits.max_file_bytes:
-        reason = OVERSIZED
+    elif reason is None and not 0 < status.st_size <= limits.max_file_bytes:
+        reason = OVERSIZED if status.st_size else EMPTY
     if reason is not None:
         return Skipped(path=path, reason=reason)
+    modified_ns, changed_ns, inode = status.st_mtime_ns, status.st_ctime_ns, status.st_ino
     language = languages.language_of(name)
-    if language == languages.TEXT and status.st_mode & 0o111 and "." not in name:
-        language = _script_language(entry.path) or language
-    return SourceFile(path=path, size_bytes=status.st_size, modified_ns=status.st_mtime_ns, language=language)
+    return SourceFile(path, status.st_size, modified_ns & _63_BITS, language, changed_ns & _63_BITS, inode & _63_BITS)
 
 
-def _script_language(path: str) -> str | None:
-    line = read_regular(path, 128).partition(b"\n")[0]
-    return languages.language_of_shebang(line.decode("utf-8", "replace"))
-
-
-def _with_rules_here(scope: _Scope, prefix: str, entries: list[os.DirEntry[str]]) -> _Scope:
-    for entry in entries:
-        if entry.name in _IGNORE_FILES:
-            rules = _read_rules(entry.path)
-            if rules and entry.name == ".gitignore":
-                scope = _Scope((_Placed(rules, cut=len(prefix)), *scope.git), scope.mose)
-            elif rules:
-                scope = _Scope(scope.git, (_Placed(rules, cut=len(prefix)), *scope.mose))
-    return scope
-
-
-def _rules_above(top: str) -> tuple[_Placed, ...]:
-    """Rules of the repository that the tree is, or is a part of; none if they ignore the tree itself."""
-    folder, lead = top, ""
-    folders = [(folder, lead)]
-    while not os.path.lexists(os.path.join(folder, ".git")):
-        folder, name = os.path.split(folder)
-        if not name:
-            return ()  # not in a repository
-        lead = f"{name}/{lead}"
-        folders.append((folder, lead))
-    found = []
-    for folder, lead in folders:
-        names = [".gitignore"] if lead else []  # the tree's own is read on the way down
-        if folder == folders[-1][0]:
-            names.append(os.path.join(".git", "info", "exclude"))
-        for name in names:
-            rules = _read_rules(os.path.join(folder, name))
-            if rules:
-                found.append(_Placed(rules, lead=lead))
-    parts = folders[-1][1].split("/")[:-1]
-    for depth in range(len(parts)):
-        for placed in found:
-            inside_folder = "/".join(parts[: depth + 1])[len(folders[-1][1]) - len(placed.lead) :]
-            if inside_folder and placed.rules.decide(inside_folder, is_directory=True):
-                return ()
-    return tuple(found)
-
-
-def _read_rules(path: str) -> IgnoreRules | None:
-    """Rules of a regular file; None (no rules) if there is no such file or it cannot be read."""
-    try:
-        return IgnoreRules(read_regular(path, _MAX_RULE_BYTES).decode("utf-8", "surrogateescape"))
-    except OSError:
+def _reason_of_name(name: str, *, kept: bool) -> str | None:
+    if languages.is_binary(name):
+        return BINARY
+    if kept:
         return None
+    if name.startswith(".") and _HIDDEN_FILES_SKIPPED.match(name):
+        return HIDDEN
+    if languages.is_generated(name):
+        return GENERATED
+    return DATA if languages.is_data(name) else None

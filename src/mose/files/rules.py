@@ -1,0 +1,174 @@
+"""Which ignore rules apply in a folder of a tree, and what they say of an entry."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import NamedTuple
+
+from mose.files.disk import read_regular
+from mose.files.repository import Repository, repository_at, user_excludes
+from mose.files.tracked import TrackedFiles, tracked_files
+from mose.ignore import IgnoreRules, Rule
+
+GIT_RULES = ".gitignore"
+MOSE_RULES = ".moseignore"
+_MAX_RULE_BYTES = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Rules and how a path of the tree looks from their folder: ``lead + path[cut:]``."""
+
+    rules: IgnoreRules
+    source: str  # the file they stand in: relative to the tree, absolute if it lies outside
+    cut: int = 0  # the folder is this deep inside the tree
+    lead: str = ""  # the tree is this deep inside the folder
+
+
+class Decision(NamedTuple):
+    """What the rules say of one entry."""
+
+    ignored: bool
+    kept: bool = False  # ``.moseignore`` asks for it by a "!" line
+    source: str = ""  # the file whose line decides; empty if none does
+    rule: Rule | None = None
+    only_tracked: bool = False  # below this folder only what git tracks is read
+
+
+UNDECIDED = Decision(False)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Rules that apply in a folder, deepest first, and the repository that it belongs to."""
+
+    git: tuple[Placed, ...] = ()
+    mose: tuple[Placed, ...] = ()
+    repository: Repository | None = None
+    cut: int = 0  # the top of the repository is this deep inside the tree
+    lead: str = ""  # the tree is this deep inside the repository
+    only_tracked: bool = False  # the folder is left out itself, and entered for what git tracks in it
+
+    @property
+    def has_rules(self) -> bool:
+        """Whether anything here can leave an entry out."""
+        return bool(self.git or self.mose or self.only_tracked)
+
+    def decide(self, path: str, *, is_directory: bool) -> Decision:
+        """What the rules say of an entry. Git tracks some that its rules ignore: those are not left out."""
+        for placed in self.mose:
+            rule = placed.rules.find(placed.lead + path[placed.cut :], is_directory=is_directory)
+            if rule is not None:
+                return Decision(rule.ignores, not rule.ignores, placed.source, rule)
+        if self.only_tracked:
+            tracked = self.is_tracked(path, is_directory=is_directory)
+            return Decision(not tracked, only_tracked=tracked and is_directory)
+        for placed in self.git:
+            rule = placed.rules.find(placed.lead + path[placed.cut :], is_directory=is_directory)
+            if rule is not None:
+                tracked = rule.ignores and self.is_tracked(path, is_directory=is_directory)
+                return Decision(rule.ignores and not tracked, False, placed.source, rule, tracked and is_directory)
+        return UNDECIDED
+
+    def is_tracked(self, path: str, *, is_directory: bool) -> bool:
+        """Whether git tracks a file, or any file below a directory."""
+        if self.repository is None:
+            return False
+        tracked: TrackedFiles = tracked_files(self.repository.own_folder)
+        seen = self.lead + path[self.cut :]
+        return tracked.has_below(seen) if is_directory else tracked.has(seen)
+
+    def entered(self, directory: str, prefix: str, names: Iterable[str]) -> Scope:
+        """The scope inside a folder.
+
+        Args:
+            directory: The folder itself.
+            prefix: Its path in the tree, with a slash at the end; "" for the tree.
+            names: Its entries.
+        """
+        scope = self
+        for name in names:
+            if name == ".git" and prefix:
+                repository = repository_at(directory)
+                if repository is not None:
+                    outer = _rules_of_repository(repository, cut=len(prefix))
+                    scope = replace(
+                        scope, git=outer, repository=repository, cut=len(prefix), lead="", only_tracked=False
+                    )
+            elif name in (GIT_RULES, MOSE_RULES):
+                rules = read_rules(os.path.join(directory, name))
+                if rules:
+                    placed = Placed(rules, prefix + name, cut=len(prefix))
+                    if name == GIT_RULES:
+                        scope = replace(scope, git=(placed, *scope.git))
+                    else:
+                        scope = replace(scope, mose=(placed, *scope.mose))
+        return scope
+
+    def shares_repository(self, directory: str) -> bool:
+        """True for a folder that is another working tree of the same repository."""
+        if self.repository is None:
+            return False
+        other = repository_at(directory)
+        return other is not None and _real(other.common_folder) == _real(self.repository.common_folder)
+
+
+def _real(path: str) -> str:
+    return os.path.realpath(path)
+
+
+def scope_above(top: str) -> Scope:
+    """Rules of the repository that a tree is, or is a part of; no rules if they ignore the tree itself."""
+    folders, lead = [(top, "")], ""
+    while not os.path.lexists(os.path.join(folders[-1][0], ".git")):
+        parent, name = os.path.split(folders[-1][0])
+        if not name:
+            return Scope()  # not in a repository
+        lead = f"{name}/{lead}"
+        folders.append((parent, lead))
+    repository = repository_at(folders[-1][0])
+    if repository is None:
+        return Scope()
+    found = []
+    for folder, below in folders[1:]:  # the tree's own are read on the way down
+        path = os.path.join(folder, GIT_RULES)
+        rules = read_rules(path)
+        if rules:
+            found.append(Placed(rules, path, lead=below))
+    found.extend(_rules_of_repository(repository, lead=lead))
+    scope = Scope(tuple(found), (), repository, lead=lead)
+    return Scope(repository=repository, lead=lead) if _ignores_tree(found, lead) else scope
+
+
+def _ignores_tree(found: Iterable[Placed], lead: str) -> bool:
+    parts = lead.split("/")[:-1]
+    for depth in range(len(parts)):
+        for placed in found:
+            seen = "/".join(parts[: depth + 1])[len(lead) - len(placed.lead) :]
+            if seen and placed.rules.decide(seen, is_directory=True):
+                return True
+    return False
+
+
+def _rules_of_repository(repository: Repository, *, cut: int = 0, lead: str = "") -> tuple[Placed, ...]:
+    """What applies in all of a repository: its own excludes outrank those of the user."""
+    exclude = os.path.join(repository.common_folder, "info", "exclude")
+    of_user = user_excludes()
+    read = [(exclude, read_rules(exclude)), (of_user or "", read_rules(of_user, follow=True) if of_user else None)]
+    return tuple(Placed(rules, source, cut, lead) for source, rules in read if rules)
+
+
+def read_rules(path: str, *, follow: bool = False) -> IgnoreRules | None:
+    """Rules of a regular file; None (no rules) if there is no such file or it cannot be read."""
+    try:
+        return _parsed(read_regular(path, _MAX_RULE_BYTES, follow=follow))
+    except OSError:
+        return None
+
+
+@lru_cache(maxsize=256)
+def _parsed(content: bytes) -> IgnoreRules:
+    return IgnoreRules(content.decode("utf-8", "surrogateescape"))
