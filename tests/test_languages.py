@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from mose.languages import (
@@ -11,9 +13,13 @@ from mose.languages import (
     is_generated,
     is_test,
     is_vendored,
+    label_of,
+    labels_named,
     language_of,
-    language_of_shebang,
+    may_be,
 )
+from mose.languages.content import LABELS, by_content, of_shebang
+from mose.languages.tables import LANGUAGE_OF_EXTENSION
 
 
 @pytest.mark.parametrize(
@@ -52,7 +58,7 @@ def test_language_by_name(path, language):
     ],
 )
 def test_language_by_first_line(line, language):
-    assert language_of_shebang(line) == language
+    assert of_shebang(line) == language
 
 
 @pytest.mark.parametrize(
@@ -90,3 +96,82 @@ def test_other_kinds_of_paths():
     assert is_documentation("README.rst")
     assert not is_documentation("src/docs.py")
     assert is_binary("a/b.WOFF2")
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "language"),
+    [
+        ("a.m", '#import "Player.h"\n@implementation Player\n@end\n', "objective-c"),
+        ("a.m", "// Copyright\n#include <stdio.h>\nint main() {}\n", "objective-c"),
+        ("a.m", "% mean\nfunction y = f(x)\ny = x;\n", "matlab"),
+        ("a.m", "x = 1\n", "matlab"),
+        ("a.m", ":- module hello.\n", "mercury"),
+        ("a.mm", "x\n", "objective-c"),
+        ("a.h", "#ifndef A\nint f(void);\n#endif\n", "c"),
+        ("a.h", "/*\n * using the class of things\n class of things\n */\nstruct a { int b; };\n", "c"),
+        ("a.h", "#pragma once\n#include <vector>\nnamespace a {\nint f();\n}\n", "cpp"),
+        ("a.h", "class Socket final : public Base {\npublic:\n  int fd;\n};\n", "cpp"),
+        ("a.h", "std::string name();\n", "cpp"),
+        ("a.h", "#import <Foundation/Foundation.h>\n@interface A : NSObject\n@end\n", "objective-c"),
+        ("a.h", "/**\n * @class Foo\n * @interface Bar\n */\nint f(void);\n", "c"),
+        ("a.inc", "<?php\nfunction f() {}\n", "php"),
+        ("a.inc", "#define A 1\nstatic int x = 1;\n", "c"),
+        ("a.inc", 'SUMMARY = "x"\nSRC_URI:append = " file://a"\ninherit cmake\n', "bitbake"),
+        ("a.inc", "%macro push_all 0\n  push eax\n%endmacro\n", "assembly"),
+        ("a.pl", "#!/usr/bin/perl\nuse strict;\n", "perl"),
+        ("a.pl", ":- use_module(library(lists)).\nparent(tom, bob).\n", "prolog"),
+        ("a.pl", "ancestor(X, Y) :- parent(X, Y).\n", "prolog"),
+        ("a.pro", "QT += core gui\nTARGET = app\n", "qmake"),
+        ("a.pro", "a(X) :- b(X).\n", "prolog"),
+        ("a.pro", "pro plot_it, x\nend\n", "idl"),
+        ("a.cl", "__kernel void add(__global float *a) {}\n", "opencl"),
+        ("a.cl", ";; x\n(defun f (x) x)\n", "lisp"),
+        ("a.v", "module counter(input clk);\nendmodule\n", "verilog"),
+        ("a.v", "Require Import Arith.\nTheorem t : 1 = 1.\n", "coq"),
+        ("a.v", "module main\n\nfn main() {\n}\n", "v"),
+        ("a.t", "use Test::More;\nok(1);\n", "perl"),
+        ("a.t", "Set up:\n\n  $ hg init\n", "cram"),
+        ("a.d", "main.o: main.c a.h\n", "make"),
+        ("a.d", "import std.stdio;\nvoid main() {}\n", "d"),
+        ("a.r", "x <- c(1, 2)\n", "r"),
+        ("a.R", "f <- function(x) x\n", "r"),
+        ("a.ts", '<?xml version="1.0"?>\n<TS></TS>\n', "xml"),
+        ("a.ts", "export const a = 1;\n", "typescript"),
+        ("a.fs", "#version 330\nvoid main() {}\n", "glsl"),
+        ("a.fs", "module A\nlet x = 1\n", "fsharp"),
+        ("a.pp", "class nginx {\n}\n", "puppet"),
+        ("a.pp", "unit Main;\ninterface\n", "pascal"),
+        ("a.cls", "\\NeedsTeXFormat{LaTeX2e}\n", "tex"),
+        ("run", "#!/usr/bin/env python3\n", "python"),
+        ("run.cgi", "#!/usr/bin/perl\n", "perl"),
+        ("notes.txt", "#!/bin/sh\n", "text"),
+        ("notes", "Shopping\n", "text"),
+        ("a.py", "#import <x.h>\n@end\n", "python"),
+    ],
+)
+def test_content_decides_where_the_name_leaves_a_choice(path, text, language):
+    assert label_of(path, text) == language
+    assert may_be(path, language_of(path), language)
+
+
+@pytest.mark.parametrize("ending", sorted({path.split(".")[1] for path in ["a.m", "a.h", "a.inc", "a.pl", "a.pro"]}))
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n" * 60_000, " " * 60_000, "@class" + " " * 60_000, "class" + " a" * 30_000, "class " + "a" * 60_000,
+        "do_" + "a" * 60_000, "A" + ":b" * 30_000, "a.o" * 20_000, "unit " + "a" * 60_000, "a(" * 30_000, "\t\n" * 30_000,
+        "using " * 10_000, "namespace " + "a::" * 20_000, "; " * 30_000 + "x",
+    ],
+)  # fmt: skip
+def test_text_made_to_hang_is_labelled_soon(ending, text):
+    start = time.process_time()
+    for other in {ending, "d", "pp", "v", "t", "cl", "fs", "sc", "cls"}:
+        by_content(other, text)
+    assert time.process_time() - start < 5.0  # a guard against hanging
+
+
+def test_names_of_languages_reach_every_label():
+    labels = {*LANGUAGE_OF_EXTENSION.values(), *LABELS}
+    assert all(label in labels_named(label.upper()) for label in labels)
+    assert labels_named("Objective-C") == labels_named("objc") == labels_named("Objective C") == {"objective-c"}
+    assert labels_named("no such language") == {"no-such-language"}

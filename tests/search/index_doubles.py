@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from mose.search.indexer import deepen, refresh
+from mose.search.preparing import DOUBTFUL_NS
 from mose.search.store import Store
 from mose.words import split_words
 
@@ -54,10 +55,16 @@ class WordEncoder:
 
 
 def write_tree(root: Path, files: dict[str, str]) -> Path:
-    """Files with an old time stamp, so that they count as settled."""
+    """Files that count as settled: written longer ago than a file system may stamp two changes alike."""
     for name, text in files.items():
         write_file(root / name, text)
+    wait_until_settled()
     return root
+
+
+def wait_until_settled() -> None:
+    """Wait until a change to a file would show in its stamps."""
+    time.sleep(2 * DOUBTFUL_NS / 1e9)
 
 
 def write_file(path: Path, text: str, *, age_s: float = 100.0) -> None:

@@ -6,7 +6,17 @@ Nothing outside the tree is read: links are reported, never followed.
 from __future__ import annotations
 
 from mose.files.reading import read_source
-from mose.files.records import REASONS, Skipped, SourceFile, WalkLimits
-from mose.files.walking import walk
+from mose.files.records import REASONS, TRANSIENT, UNREADABLE, Skipped, SourceFile, WalkLimits
+from mose.files.walking import moved_away, walk
 
-__all__ = ["REASONS", "Skipped", "SourceFile", "WalkLimits", "read_source", "walk"]
+__all__ = [
+    "REASONS",
+    "TRANSIENT",
+    "UNREADABLE",
+    "Skipped",
+    "SourceFile",
+    "WalkLimits",
+    "moved_away",
+    "read_source",
+    "walk",
+]

@@ -1,19 +1,20 @@
 """What a path says about a file: its language, and whether it is a test, vendored, generated or prose.
 
-Only names are looked at here, so everything is cheap enough to run on every hit of a search.
+Nearly everything looks at names only, and is cheap enough to run on every hit of a search; what the text says
+of the language is asked once, when a file is read (`label_of`).
 """
 
 from __future__ import annotations
 
 import re
 
+from mose.languages import content
 from mose.languages.tables import (
     BINARY_EXTENSIONS,
     DATA_EXTENSIONS,
     LABELS_WITHIN,
     LANGUAGE_OF_ALIAS,
     LANGUAGE_OF_EXTENSION,
-    LANGUAGE_OF_INTERPRETER,
     LANGUAGE_OF_NAME,
     TEXT,
     word_set,
@@ -29,12 +30,13 @@ __all__ = [
     "is_generated",
     "is_test",
     "is_vendored",
+    "label_of",
     "labels_named",
     "language_of",
-    "language_of_shebang",
+    "may_be",
 ]
 
-_LABELS = frozenset(LANGUAGE_OF_EXTENSION.values()) | frozenset(LANGUAGE_OF_NAME.values())
+_LABELS = frozenset(LANGUAGE_OF_EXTENSION.values()) | frozenset(LANGUAGE_OF_NAME.values()) | content.LABELS
 _GENERATED_NAMES = word_set(
     """
     package-lock.json npm-shrinkwrap.json yarn.lock pnpm-lock.yaml bun.lock bun.lockb deno.lock poetry.lock
@@ -116,21 +118,29 @@ def language_of(path: str) -> str:
     return found or TEXT
 
 
-def language_of_shebang(line: str) -> str | None:
-    """Language named by the first line of a script, None if there is none.
+def label_of(path: str, text: str) -> str:
+    r"""Language of a file by its name and, where the name leaves a choice, by its text.
 
     Example:
-        >>> language_of_shebang("#!/usr/bin/env -S python3 -u")
+        >>> label_of("a.m", "#import <Foundation/Foundation.h>\n"), label_of("a.m", "function y = f(x)\n")
+        ('objective-c', 'matlab')
+        >>> label_of("bin/run", "#!/usr/bin/env python3\n")
         'python'
     """
-    if not line.startswith("#!"):
-        return None
-    for word in line[2:].split():
-        command = word.rpartition("/")[2]
-        if command == "env" or word.startswith("-") or "=" in word:
-            continue
-        return LANGUAGE_OF_INTERPRETER.get(command.rstrip("0123456789.").lower())
-    return None
+    by_name, ending = language_of(path), extension_of(path)
+    if by_name == TEXT and ending not in LANGUAGE_OF_EXTENSION:
+        return content.of_shebang(text[:200].partition("\n")[0]) or by_name
+    return content.by_content(ending, text) or by_name
+
+
+def may_be(path: str, by_name: str, label: str) -> bool:
+    """Whether a file with such a name may have got a label from its content.
+
+    Example:
+        >>> may_be("a.m", "matlab", "objective-c"), may_be("a.py", "python", "objective-c")
+        (True, False)
+    """
+    return label == by_name or label in content.candidates(extension_of(path))
 
 
 def labels_named(name: str) -> frozenset[str]:

@@ -15,6 +15,7 @@ from mose.files import WalkLimits
 from mose.parallel import NO_PROCESS, Failure, run_each, start_early
 from mose.search.chunks import ChunkerConfig
 from mose.search.preparing import CutFile, CutTask, cut_file
+from mose.syntax import parser_of
 
 ONE_WORKER_BYTES = 1_500_000
 """Less than this is cut sooner than a second worker starts."""
@@ -88,9 +89,11 @@ def _cut_by_lines(task: CutTask, failure: Failure, shared: tuple[Path, WalkLimit
             hash=b"",
             size_bytes=task.file.size_bytes,
             modified_ns=task.file.modified_ns,
+            changed_ns=task.file.changed_ns,
+            inode=task.file.inode,
             doubtful=False,
             language=task.file.language,
-            cut_by=task.parser,
+            cut_by=parser_of(task.file.language),
             trouble="",
             skipped=cut.reason,
             same=False,

@@ -8,16 +8,19 @@ first. Both can be killed at any point: what was committed stays, the rest is do
 from __future__ import annotations
 
 import hashlib
+import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from mose.errors import CodeIndexError
-from mose.files import SourceFile, WalkLimits, walk
+from mose.errors import CodeIndexError, SourceError
+from mose.files import TRANSIENT, SourceFile, WalkLimits, moved_away, walk
+from mose.files.disk import identity_of
+from mose.languages import may_be
 from mose.parallel import FAILURES
 from mose.search.chunks import ChunkerConfig
 from mose.search.cutting import cut_files
@@ -117,19 +120,21 @@ def refresh(
     root = source_root(root)
     chunker, limits = chunker or ChunkerConfig(), limits or WalkLimits()
     check_made_by(store, chunker, encoder)
-    files, skipped = _walk(root, limits, tell)
-    plan = _plan(store, files)
-    if _is_up_to_date(store, plan, skipped, encoder):
+    place = identity_of(str(root))
+    found = _walk(root, limits, tell)
+    _refuse_empty_mount(store, root, found, place)
+    plan = _plan(store, root, found)
+    if _is_up_to_date(store, plan, found.skipped, encoder):
         return RefreshReport(skipped=skipped_counts(store), seconds=time.perf_counter() - started)
     with writer_lock(store.folder, wait=wait, on_wait=lambda: tell(Progress("wait", 0, 0))) as mine:
         if not mine:
             return RefreshReport(busy=True, seconds=time.perf_counter() - started)
         check_made_by(store, chunker, encoder)  # another process has perhaps been here
-        plan = _plan(store, files)
+        plan = _plan(store, root, found)
         was_whole = store.complete and store.meta("model") is not None
         was_whole = was_whole and not need_repair(store) and not damaged_rows(store)
         with transaction(store):
-            set_meta(store, root=str(root), chunker=made_by(chunker))
+            set_meta(store, root=str(root), chunker=made_by(chunker), place=repr(place))
             set_meta(store, complete="0", pending=str(len(plan.tasks)))
             if encoder is not None:
                 set_meta(store, model=encoder.identity, model_name=model_name)
@@ -137,11 +142,13 @@ def refresh(
             repair_vectors(store)
         cut = cut_files(root, plan.tasks, limits, chunker, num_workers=num_workers)
         num_new = _store_files(store, cut, plan, encoder, tell)
-        write_skipped(store, skipped)
+        write_skipped(store, found.skipped)
         if not was_whole and encoder is not None and 0 in encoder.exits:
             fill_exit_0(store, encoder)
         if num_new > MERGE_ABOVE_CHUNKS:
             merge_words(store)
+        if place is None or identity_of(str(root)) != place:  # what could not be read is perhaps only elsewhere now
+            raise moved_away(root)
         set_meta(store, complete="1", pending="0", refreshed_at=repr(time.time()))
     return RefreshReport(
         num_added=plan.num_added,
@@ -152,6 +159,17 @@ def refresh(
         seconds=time.perf_counter() - started,
         warnings=tuple(plan.warnings),
     )
+
+
+def _refuse_empty_mount(store: Store, root: Path, found: _Found, place: tuple[int, int] | None) -> None:
+    """Raise `SourceError` if everything is gone and the folder is another than last time."""
+    if found.files or found.skipped or store.meta("place") in (None, repr(place)):
+        return
+    if store.rows("SELECT 1 FROM files LIMIT 1"):
+        raise SourceError(
+            f"{root} is empty, and another folder than the one that was indexed: perhaps it is not mounted",
+            remedy=f"Mount it, or run `mose forget {root}` if all of it is really gone.",
+        )
 
 
 def made_by(chunker: ChunkerConfig) -> str:
@@ -234,20 +252,30 @@ def _remove(folder: Path) -> None:
 _SkippedByWalk = dict[str, tuple[int, list[str]]]  # reason -> count, examples
 
 
-def _walk(root: Path, limits: WalkLimits, tell: ProgressCallback) -> tuple[list[SourceFile], _SkippedByWalk]:
-    files: list[SourceFile] = []
-    skipped: _SkippedByWalk = {}
-    for found in walk(root, limits):
-        if isinstance(found, SourceFile):
-            files.append(found)
-            if len(files) % 1000 == 0:
-                tell(Progress("walk", len(files), 0))
-        else:
-            count, examples = skipped.get(found.reason, (0, []))
-            if len(examples) < MAX_EXAMPLES:
-                examples.append(found.path)
-            skipped[found.reason] = (count + 1, examples)
-    return files, skipped
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a walk has found."""
+
+    files: list[SourceFile]
+    skipped: _SkippedByWalk
+    unreadable: set[str]  # folders, with a slash at the end, and files of which nothing is known today
+
+
+def _walk(root: Path, limits: WalkLimits, tell: ProgressCallback) -> _Found:
+    found = _Found([], {}, set())
+    for item in walk(root, limits):
+        if isinstance(item, SourceFile):
+            found.files.append(item)
+            if len(found.files) % 1000 == 0:
+                tell(Progress("walk", len(found.files), 0))
+            continue
+        count, examples = found.skipped.get(item.reason, (0, []))
+        if len(examples) < MAX_EXAMPLES:
+            examples.append(item.path)
+        found.skipped[item.reason] = (count + 1, examples)
+        if item.reason in TRANSIENT:
+            found.unreadable.add(item.path)
+    return found
 
 
 def _is_up_to_date(store: Store, plan: _Plan, skipped: _SkippedByWalk, encoder: TextEncoder | None) -> bool:
@@ -259,31 +287,55 @@ def _is_up_to_date(store: Store, plan: _Plan, skipped: _SkippedByWalk, encoder: 
     return known == {reason: count for reason, (count, _) in skipped.items()}
 
 
-def _plan(store: Store, files: Sequence[SourceFile]) -> _Plan:
-    known = {
-        row[0]: KnownFile(*row[1:])
-        for row in store.rows(
-            "SELECT path, id, size_bytes, modified_ns, doubtful, hash, skipped, language, cut_by, trouble FROM files"
-        )
-    }
+_KNOWN_FILES = """
+SELECT path, id, size_bytes, modified_ns, changed_ns, inode, doubtful, hash, skipped, language, cut_by, trouble
+FROM files
+"""
+
+
+def _plan(store: Store, root: Path, found: _Found) -> _Plan:
+    known = {row[0]: KnownFile(*row[1:]) for row in store.rows(_KNOWN_FILES)}
     plan = _Plan(tasks=[], old_ids={}, removed=[], num_added=0)
-    for file in files:
+    for file in found.files:
         old = known.pop(file.path, None)
-        parser = parser_of(file.language)
         if old is None:
             plan.num_added += 1
-            plan.tasks.append(CutTask(file=file, parser=parser))
-        elif file.language != old.language or old.cut_by != parser:
+            plan.tasks.append(CutTask(file=file))
+            continue
+        task = _task(root, file, old)
+        if task is not None:
             plan.old_ids[file.path] = old.id
-            plan.tasks.append(CutTask(file=file, parser=parser))
-        elif old.doubtful and (old.trouble or old.skipped in FAILURES):
-            plan.old_ids[file.path] = old.id
-            plan.tasks.append(CutTask(file=file, parser=parser, tried_before=True))
-        elif old.doubtful or old.modified_ns != file.modified_ns or old.size_bytes != file.size_bytes:
-            plan.old_ids[file.path] = old.id
-            plan.tasks.append(CutTask(file=file, parser=parser, known_hash=old.hash, known_skip=old.skipped))
-    plan.removed.extend(old.id for old in known.values())
+            plan.tasks.append(task)
+    plan.removed.extend(old.id for path, old in known.items() if not _may_be_there(path, found.unreadable))
     return plan
+
+
+def _task(root: Path, file: SourceFile, old: KnownFile) -> CutTask | None:
+    """What is to be done with a file that the index knows, None if nothing."""
+    if not may_be(file.path, file.language, old.language) or old.cut_by != parser_of(old.language):
+        return CutTask(file=file)
+    if old.doubtful and (old.trouble or old.skipped in FAILURES):
+        return CutTask(file=file, tried_before=True)
+    stamps = (old.size_bytes, old.modified_ns, old.changed_ns, old.inode)
+    is_as_before = stamps == (file.size_bytes, file.modified_ns, file.changed_ns, file.inode)
+    if is_as_before and old.skipped in TRANSIENT:
+        is_as_before = not _is_readable(root / file.path)
+    elif old.doubtful:
+        is_as_before = False
+    if is_as_before:
+        return None
+    return CutTask(file=file, known_hash=old.hash, known_language=old.language, known_skip=old.skipped)
+
+
+def _is_readable(path: Path) -> bool:
+    return os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
+def _may_be_there(path: str, unreadable: Collection[str]) -> bool:
+    """Whether a file was perhaps not found only because it, or a folder above it, could not be read."""
+    return bool(unreadable) and (
+        path in unreadable or any(path[: place + 1] in unreadable for place, char in enumerate(path) if char == "/")
+    )
 
 
 def _store_files(

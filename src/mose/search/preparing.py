@@ -6,17 +6,23 @@ Imports neither numpy nor the encoder, so that workers start quickly and stay sm
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from mose.files import SourceFile, WalkLimits, read_source
+from mose.files import TRANSIENT, SourceFile, WalkLimits, read_source
+from mose.languages import label_of
 from mose.search.chunks import Chunk, ChunkerConfig, Cut, cut_by_lines, cut_text, embedding_frame
 from mose.search.wording import both_words, symbol_words
+from mose.syntax import parser_of
 
-DOUBTFUL_NS = 2_000_000_000
-"""File systems may stamp two changes within this time alike."""
+DOUBTFUL_NS = 50_000_000
+"""A file system with fine time stamps may stamp two changes within this time alike."""
+DOUBTFUL_COARSE_NS = 2_000_000_000
+"""And one that stamps whole milliseconds or seconds, two within this time."""
+_COARSE_NS = 1_000_000
 
 
 class CutChunk(NamedTuple):
@@ -44,12 +50,14 @@ class CutFile(NamedTuple):
     hash: bytes
     size_bytes: int
     modified_ns: int
-    doubtful: bool  # to be read again next time: modified shortly before reading, or what went wrong may pass
+    changed_ns: int
+    inode: int
+    doubtful: bool  # to be read again next time: changed shortly before reading, or what went wrong may pass
     language: str
-    cut_by: str  # as `mose.syntax.parser_of` says
+    cut_by: str  # as `mose.syntax.parser_of` says of the language
     trouble: str  # why it is cut by lines although there is a grammar; empty if it is not
-    skipped: str  # why its content is left out; empty if it is not
-    same: bool  # its content is what the index has
+    skipped: str  # why its content is left out, or why what is known of it is not read anew; empty if neither
+    same: bool  # what the index has stays
     chunks: list[CutChunk]
 
 
@@ -58,8 +66,8 @@ class CutTask:
     """One file to read, and what the index knows of it, so that equal content is not cut again."""
 
     file: SourceFile
-    parser: str = ""  # as `mose.syntax.parser_of` says
     known_hash: bytes | None = None
+    known_language: str = ""
     known_skip: str = ""
     trouble: str = ""  # why it must be cut by lines
     tried_before: bool = False  # the last run had trouble with it that might have passed
@@ -76,31 +84,43 @@ def cut_file(task: CutTask, root: Path, limits: WalkLimits, config: ChunkerConfi
     file = task.file
     started_ns = time.time_ns()
     text = read_source(root, file, limits)
-    skipped = "" if isinstance(text, str) else text.reason
-    digest = b""
+    language, skipped, digest = file.language, "", b""
     if isinstance(text, str):
+        language = label_of(file.path, text)
         digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-    same = task.known_hash == digest and task.known_skip == skipped
+        same = task.known_hash == digest and (task.known_skip == "" or task.known_skip in TRANSIENT)
+    else:
+        skipped = text.reason
+        same = bool(task.known_hash) if skipped in TRANSIENT else task.known_hash == b"" and task.known_skip == skipped
+    if same:
+        language, digest = task.known_language, task.known_hash or b""
     cut = Cut([], "")
     if isinstance(text, str) and not same:
-        cut = (
-            cut_by_lines(text, file.language, config, task.trouble)
-            if task.trouble
-            else cut_text(text, file.language, config)
-        )
+        cut = cut_by_lines(text, language, config, task.trouble) if task.trouble else cut_text(text, language, config)
     return CutFile(
         path=file.path,
         hash=digest,
         size_bytes=file.size_bytes,
         modified_ns=file.modified_ns,
-        doubtful=file.modified_ns > started_ns - DOUBTFUL_NS,
-        language=file.language,
-        cut_by=task.parser,
+        changed_ns=file.changed_ns,
+        inode=file.inode,
+        doubtful=is_doubtful(file, started_ns),
+        language=language,
+        cut_by=parser_of(language),
         trouble=cut.trouble,
         skipped=skipped,
         same=same,
         chunks=[_prepare(chunk, file.path) for chunk in cut.chunks],
     )
+
+
+def is_doubtful(file: SourceFile, read_ns: int) -> bool:
+    """Whether a file may change after it was read and look as before: the rule that git calls racy.
+
+    What counts is when the file system last stamped a change, which no program can set back.
+    """
+    moment = file.changed_ns if os.name == "posix" else file.modified_ns  # elsewhere: when the file was made
+    return moment > read_ns - (DOUBTFUL_NS if moment % _COARSE_NS else DOUBTFUL_COARSE_NS)
 
 
 def _prepare(chunk: Chunk, path: str) -> CutChunk:

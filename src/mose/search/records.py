@@ -19,6 +19,8 @@ class KnownFile(NamedTuple):
     id: int
     size_bytes: int
     modified_ns: int
+    changed_ns: int
+    inode: int
     doubtful: bool
     hash: bytes
     skipped: str

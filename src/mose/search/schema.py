@@ -16,7 +16,7 @@ from mose.errors import CodeIndexError, DamagedIndexError
 from mose.search.location import HOME_VARIABLE
 
 APPLICATION_ID = 0x4D6F5345  # "MoSE"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 BUSY_TIMEOUT_MS = 30_000
 CACHE_KIB = 32_768
 
@@ -29,8 +29,8 @@ TABLES = f"""
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE files(
     id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, hash BLOB NOT NULL, size_bytes INTEGER NOT NULL,
-    modified_ns INTEGER NOT NULL, doubtful INTEGER NOT NULL, language TEXT NOT NULL, cut_by TEXT NOT NULL,
-    trouble TEXT NOT NULL, skipped TEXT NOT NULL
+    modified_ns INTEGER NOT NULL, changed_ns INTEGER NOT NULL, inode INTEGER NOT NULL, doubtful INTEGER NOT NULL,
+    language TEXT NOT NULL, cut_by TEXT NOT NULL, trouble TEXT NOT NULL, skipped TEXT NOT NULL
 );
 CREATE TABLE skipped(reason TEXT PRIMARY KEY, count INTEGER NOT NULL, examples TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE chunks(
@@ -58,7 +58,10 @@ CREATE TABLE runs(
 # texts.sum: a checksum of everything that is stored of the chunk (`mose.search.records.chunk_sum`).
 # files.cut_by: the grammar and its version, or "lines"; with another one the file is cut again.
 # files.trouble: why it was cut by lines nevertheless ("" if it was not).
-# files.skipped: why its content was left out ("" if indexed); it is not read again.
+# files.changed_ns, files.inode: what cannot be set back when a file is replaced by one of equal size and time.
+# files.doubtful: changed so shortly before it was read that equal stamps prove nothing.
+# files.skipped: why its content was left out ("" if indexed); it is not read again unless the reason may have passed.
+# A file with chunks that could not be read again later keeps them, and says so here.
 # runs: vector rows first_row, first_row + 1, ... of an exit's file belong to these chunk ids (int64);
 # runs.sums: a checksum of each of these rows (uint32).
 

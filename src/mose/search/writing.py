@@ -69,15 +69,16 @@ def write_files(store: Store, *, removed: Sequence[int], files: Sequence[CutFile
         for file in files:
             if file.same:
                 connection.execute(
-                    "UPDATE files SET modified_ns = ?, size_bytes = ?, doubtful = ? WHERE path = ?",
-                    (file.modified_ns, file.size_bytes, file.doubtful, file.path),
+                    "UPDATE files SET size_bytes = ?, modified_ns = ?, changed_ns = ?, inode = ?, doubtful = ?, "
+                    "skipped = ? WHERE path = ?",
+                    (*_stamps(file), file.skipped, file.path),
                 )
                 continue
             changed = True
             cursor = connection.execute(
-                "INSERT INTO files(path, hash, size_bytes, modified_ns, doubtful, language, cut_by, trouble, "
-                "skipped) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (*_stat(file), file.language, file.cut_by, file.trouble, file.skipped),
+                "INSERT INTO files(path, hash, size_bytes, modified_ns, changed_ns, inode, doubtful, language, cut_by, "
+                "trouble, skipped) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (file.path, file.hash, *_stamps(file), file.language, file.cut_by, file.trouble, file.skipped),
             )
             next_id = _add_chunks(store, cursor.lastrowid or 0, file, next_id)
         if changed:
@@ -95,8 +96,8 @@ def _last_id(store: Store) -> int:
     return last
 
 
-def _stat(file: CutFile) -> tuple[str, bytes, int, int, bool]:
-    return file.path, file.hash, file.size_bytes, file.modified_ns, file.doubtful
+def _stamps(file: CutFile) -> tuple[int, int, int, int, bool]:
+    return file.size_bytes, file.modified_ns, file.changed_ns, file.inode, file.doubtful
 
 
 def _add_chunks(store: Store, file_id: int, file: CutFile, next_id: int) -> int:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import re
 import time
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from mose.languages.content import is_cpp
 
 if TYPE_CHECKING:
     from tree_sitter import Node, Parser, Query, Tree
@@ -44,7 +45,6 @@ _ASCII_ONLY = frozenset({"bash"})
 (tree-sitter-bash 0.25.1). They see a letter for every byte of such a character; positions stay."""
 
 _LETTERS_BEYOND_ASCII = bytes(byte if byte < 0x80 else ord("x") for byte in range(256))
-_CPP_HEADER = re.compile(r"^\s*(?:class\s+\w+|namespace\b|template\s*<|using\s+\w+|public:|private:)", re.MULTILINE)
 _READ_BYTES = 65_536
 _STEPS_AT_LEAST = 2_000
 _BYTES_PER_STEP = 20  # ordinary source takes one step of the parser for about 200 bytes
@@ -153,7 +153,7 @@ def grammar_of(language: str, text: str = "") -> Grammar | None:
     Raises:
         ParsingError: A grammar is installed, and our query for definitions does not fit it.
     """
-    if language == "c" and _CPP_HEADER.search(text):
+    if language == "c" and is_cpp(text):
         language = "cpp"
     grammar = _load(language)
     if grammar is MISFIT:

@@ -130,16 +130,19 @@ def _read_files(
         if progress is not None:
             progress(Progress("golden set", number, len(files)))
         text = read_source(root, file)
-        found = definitions(text, file.language) if isinstance(text, str) else None
-        if found is None or not isinstance(text, str):
+        if not isinstance(text, str):
+            continue
+        language = languages.label_of(file.path, text)
+        found = definitions(text, language)
+        if found is None:
             continue
         if languages.is_test(file.path):
-            tests.extend(read_tests(file.path, text, file.language, found))
+            tests.extend(read_tests(file.path, text, language, found))
             continue
         if _is_aside(file.path):
             continue
         known.add(file.path, found)
-        docs.extend(documented(file.path, text, file.language, found, dropped))
+        docs.extend(documented(file.path, text, language, found, dropped))
     return tests
 
 
