@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mose import __version__
 from mose.cli import eval_arguments, eval_repo_arguments, pairs_arguments, terminal
-from mose.cli.parser import Parser, as_meant, count, exits, seconds
+from mose.cli.parser import Parser, as_meant, count, exits, seconds, size
 from mose.errors import MoseError
 
 EXIT_STATUS = """exit status:
@@ -111,6 +111,15 @@ def _add_place(verb: Parser) -> None:
     )
 
 
+def _add_max_file_size(verb: Parser) -> None:
+    verb.add_argument(
+        "--max-file-size",
+        type=size,
+        metavar="SIZE",
+        help="read files up to this size, from now on, e.g. 5MB (default: as before, at first 1MB)",
+    )
+
+
 def _add_model(verb: Parser) -> None:
     verb.add_argument("--model", default="small", help='a shipped model or a runtime folder (default: "small")')
     verb.add_argument("--exit", type=int, metavar="K", help="depth of the model to use (default: the deepest)")
@@ -150,6 +159,7 @@ def _add_search(verbs: argparse._SubParsersAction[Parser]) -> None:
         metavar="TIME",
         help="for deep vectors, e.g. 3s, 500ms (default: 2s)",
     )
+    _add_max_file_size(verb)
     verb.add_argument("--deepen", action="store_true", help="read the rest of the tree deeply in the background")
     verb.add_argument("--all-places", action="store_true", help="show a file as often as it has good places")
     verb.add_argument("--no-update", action="store_true", help="answer from the index as it is")
@@ -170,6 +180,7 @@ def _add_index(verbs: argparse._SubParsersAction[Parser]) -> None:
     _add_place(verb)
     _add_model(verb)
     verb.add_argument("--budget", type=seconds, metavar="TIME", help="stop after this long (default: no limit)")
+    _add_max_file_size(verb)
     verb.add_argument("--rebuild", action="store_true", help="start the index anew")
     verb.add_argument("--where", action="store_true", help="print where the index is kept, and do nothing")
     verb.add_argument("--quiet", action="store_true", help="no progress")
@@ -179,6 +190,7 @@ def _add_index(verbs: argparse._SubParsersAction[Parser]) -> None:
 def _add_status(verbs: argparse._SubParsersAction[Parser]) -> None:
     verb = _verb(verbs, "status", "indexing.status", "show what the index of a source tree holds", "mose status .")
     _add_place(verb)
+    verb.add_argument("--why", metavar="FILE", help="say whether one file is read or left out, and by which rule")
     verb.add_argument("--json", action="store_true", help="print it as a JSON object")
 
 

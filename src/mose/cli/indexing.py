@@ -25,6 +25,7 @@ def index(arguments: Arguments) -> int:
             model=arguments.model,
             exit=arguments.exit,
             inside=arguments.inside,
+            max_file_bytes=arguments.max_file_size,
             progress=progress,
         )
         with index:
@@ -60,6 +61,8 @@ def status(arguments: Arguments) -> int:
     from mose.search.location import index_folder
     from mose.search.store import Store
 
+    if arguments.why is not None:
+        return _why(arguments)
     with Store.open_to_read(index_folder(arguments.path, inside=arguments.inside)) as store:
         status = store.status()
     if arguments.json:
@@ -94,6 +97,33 @@ def status(arguments: Arguments) -> int:
             examples = ", ".join(status.skipped_examples.get(reason, ())[:2])
             show(f"    {reason:<22} {count:>7,}   {examples}")
     return 0
+
+
+def _why(arguments: Arguments) -> int:
+    """Says of one file whether it is read, and whether the index has it; 1 if it is left out."""
+    from mose.errors import CodeIndexError
+    from mose.files import explain
+    from mose.search.location import index_folder, source_root
+    from mose.search.status import file_status, limits_of
+    from mose.search.store import Store
+
+    root, limits, known = source_root(arguments.path), None, None
+    try:
+        with Store.open_to_read(index_folder(arguments.path, inside=arguments.inside)) as store:
+            limits = limits_of(store)
+            found = explain(root, arguments.why, limits)
+            known = file_status(store, found.path)
+    except CodeIndexError:  # none yet, or none that can be read: the file can be judged even so
+        found = explain(root, arguments.why, limits)
+    if arguments.json:
+        from dataclasses import asdict
+
+        show_json([{**asdict(found), "index": known}])
+        return 1 if found.reason else 0
+    what = f"left out, {found.reason}" if found.reason else f"read{f' as {found.language}' if found.language else ''}"
+    show(f"{found.path}: {what}{f' ({found.detail})' if found.detail else ''}")
+    show(f"  the index has {known or 'nothing of it'}")
+    return 1 if found.reason else 0
 
 
 def forget(arguments: Arguments) -> int:

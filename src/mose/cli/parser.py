@@ -124,3 +124,23 @@ def exits(text: str) -> tuple[int, ...]:
         return tuple(sorted({int(part) for part in text.split(",")}))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of exits: write 0,2,3,4,6") from None
+
+
+def size(text: str) -> int:
+    """Bytes of a text such as 5MB.
+
+    Example:
+        >>> size("500KB"), size("2mb"), size("100")
+        (500000, 2000000, 100)
+    """
+    for unit, factor in (("KB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000), ("B", 1), ("", 1)):
+        number = text.upper().removesuffix(unit).strip()
+        if (
+            text.upper().endswith(unit)
+            and number.isascii()
+            and number.isdigit()
+            and 0 < len(number) < 13
+            and int(number)
+        ):
+            return int(number) * factor
+    raise argparse.ArgumentTypeError(f"{text!r} is not a size: write 5MB, 500KB or 2000000")

@@ -35,6 +35,7 @@ def search(arguments: Arguments) -> int:
             width=arguments.width,
             inside=arguments.inside,
             update=not arguments.no_update,
+            max_file_bytes=arguments.max_file_size,
             progress=progress,
         )
     with index:
@@ -58,6 +59,7 @@ def search(arguments: Arguments) -> int:
         if not hits:
             say("Nothing found.")
         _say_what_it_rests_on(index, hits)
+        _say_what_is_too_large(index, query)
         if arguments.deepen:
             _deepen_in_background(index, arguments)
     return 0 if hits else 1
@@ -113,6 +115,15 @@ def _say_what_it_rests_on(index: CodeIndex, hits: Sequence[Hit]) -> None:
     if report is not None and report.busy:
         num_files = index.status().num_files
         say(f"Another process is indexing this tree: this answer is from the {num_files:,} files that are in.")
+
+
+def _say_what_is_too_large(index: CodeIndex, query: str) -> None:
+    """Files that were left out for their size although they hold the words."""
+    from mose.search.oversized import oversized_with
+
+    paths = oversized_with(index.store, index.root, query)
+    if paths:
+        say(f"Too large to be read, and the words are in it: {', '.join(paths)}. See --max-file-size.")
 
 
 def _counted(number: int, noun: str) -> str:

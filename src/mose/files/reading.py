@@ -35,14 +35,9 @@ def read_source(root: Path, file: SourceFile, limits: WalkLimits | None = None) 
         limits: Sizes; the defaults if None.
     """
     limits = limits or WalkLimits()
-    top = os.path.realpath(root)
-    path = os.path.join(top, *file.path.split("/"))
-    try:
-        if not inside(os.path.realpath(os.path.dirname(path)), top):
-            return Skipped(path=printable(file.path), reason=LINK_OUTSIDE)
-        data = read_regular(path, limits.max_file_bytes + 1)
-    except (OSError, ValueError):  # ValueError: a path that no file can have
-        return Skipped(path=printable(file.path), reason=UNREADABLE)
+    data = read_bytes(root, file.path, limits.max_file_bytes + 1)
+    if isinstance(data, Skipped):
+        return data
     text = content.decode(data)
     longest_allowed = limits.max_line_chars * (10 if languages.is_documentation(file.path) else 1)
     reason = None
@@ -59,3 +54,15 @@ def read_source(root: Path, file: SourceFile, limits: WalkLimits | None = None) 
     if text is None or reason is not None:
         return Skipped(path=printable(file.path), reason=reason or BINARY)
     return text.replace("\r\n", "\n") if "\n" in text else text.replace("\r", "\n")
+
+
+def read_bytes(root: Path, name: str, limit: int) -> bytes | Skipped:
+    """At most ``limit`` bytes of a file of the tree, or why it cannot be read; no link leads out of the tree."""
+    top = os.path.realpath(root)
+    path = os.path.join(top, *name.split("/"))
+    try:
+        if not inside(os.path.realpath(os.path.dirname(path)), top):
+            return Skipped(path=printable(name), reason=LINK_OUTSIDE)
+        return read_regular(path, limit)
+    except (OSError, ValueError):  # ValueError: a path that no file can have
+        return Skipped(path=printable(name), reason=UNREADABLE)

@@ -128,8 +128,12 @@ class _Directory:
                 else:
                     yield _Directory(path + "/", scope_below, entry.path, below)
             except OSError as error:
-                reason = TOO_DEEP if error.errno == errno.ENAMETOOLONG else UNREADABLE
-                yield Skipped(path=path + "/" * is_directory, reason=reason)
+                yield Skipped(path=path + "/" * is_directory, reason=reason_of_error(error))
+
+
+def reason_of_error(error: OSError) -> str:
+    """Why a file or folder is left out that could not be looked at."""
+    return TOO_DEEP if error.errno == errno.ENAMETOOLONG else UNREADABLE
 
 
 def judge_folder(

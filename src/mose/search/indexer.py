@@ -20,6 +20,7 @@ import numpy as np
 from mose.errors import CodeIndexError, SourceError
 from mose.files import TRANSIENT, SourceFile, WalkLimits, moved_away, walk
 from mose.files.disk import identity_of
+from mose.files.records import OVERSIZED
 from mose.languages import may_be
 from mose.parallel import FAILURES
 from mose.search.chunks import ChunkerConfig
@@ -29,7 +30,7 @@ from mose.search.location import DATABASE_NAME, index_folder, source_root, unwri
 from mose.search.lock import LOCK_NAME, writer_lock
 from mose.search.preparing import CutFile, CutTask
 from mose.search.records import KnownFile, Progress, ProgressCallback
-from mose.search.status import MAX_EXAMPLES, skipped_counts
+from mose.search.status import MAX_EXAMPLES, limits_of, skipped_counts
 from mose.search.store import Store
 from mose.search.wording import fingerprint
 from mose.search.writing import (
@@ -105,7 +106,7 @@ def refresh(
         root: The source tree.
         encoder: Gives the vectors of exit 0, if it has that exit; None for words alone.
         chunker: How to cut; an index keeps to the settings it was made with.
-        limits: Which files are too large.
+        limits: Which files are too large, from now on; None for what the index was told before.
         progress: Called with how far the work is.
         wait: Wait while another process writes; False to leave the index as it is then (``busy``).
         num_workers: See `mose.search.cutting.cut_files`.
@@ -118,13 +119,13 @@ def refresh(
     started = time.perf_counter()
     tell = progress or _silent
     root = source_root(root)
-    chunker, limits = chunker or ChunkerConfig(), limits or WalkLimits()
+    chunker, told, limits = chunker or ChunkerConfig(), limits, limits or limits_of(store)
     check_made_by(store, chunker, encoder)
     place = identity_of(str(root))
     found = _walk(root, limits, tell)
     _refuse_empty_mount(store, root, found, place)
     plan = _plan(store, root, found)
-    if _is_up_to_date(store, plan, found.skipped, encoder):
+    if limits == limits_of(store) and _is_up_to_date(store, plan, found.skipped, encoder):
         return RefreshReport(skipped=skipped_counts(store), seconds=time.perf_counter() - started)
     with writer_lock(store.folder, wait=wait, on_wait=lambda: tell(Progress("wait", 0, 0))) as mine:
         if not mine:
@@ -138,6 +139,8 @@ def refresh(
             set_meta(store, complete="0", pending=str(len(plan.tasks)))
             if encoder is not None:
                 set_meta(store, model=encoder.identity, model_name=model_name)
+            if told is not None:
+                set_meta(store, max_file_bytes=str(told.max_file_bytes))
         if not was_whole:
             repair_vectors(store)
         cut = cut_files(root, plan.tasks, limits, chunker, num_workers=num_workers)
@@ -312,6 +315,8 @@ def _plan(store: Store, root: Path, found: _Found) -> _Plan:
 
 def _task(root: Path, file: SourceFile, old: KnownFile) -> CutTask | None:
     """What is to be done with a file that the index knows, None if nothing."""
+    if old.skipped == OVERSIZED:  # the limit may be another now, and the walk found that the file keeps to it
+        return CutTask(file=file)
     if not may_be(file.path, file.language, old.language) or old.cut_by != parser_of(old.language):
         return CutTask(file=file)
     if old.doubtful and (old.trouble or old.skipped in FAILURES):

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mose.errors import ConfigError, SourceError
+from mose.files import WalkLimits
 from mose.runtime.encoder import DEFAULT_MODEL, Encoder
 from mose.search.cascade import Asked, CascadeConfig, ExitVectors, gather, short_list, with_deep
 from mose.search.chunks import ChunkerConfig
@@ -72,6 +73,7 @@ class CodeIndex:
         update: bool = True,
         progress: ProgressCallback | None = None,
         chunker: ChunkerConfig | None = None,
+        max_file_bytes: int | None = None,
     ) -> CodeIndex:
         """The index of a source tree, made or brought up to date first.
 
@@ -86,6 +88,7 @@ class CodeIndex:
             update: False to answer from the index as it is, and to fail if there is none.
             progress: Called with how far the work is.
             chunker: How to cut; needed only to make an index that differs from the default.
+            max_file_bytes: Read files up to this size, from now on; as the index was last told if None.
 
         Raises:
             SourceError: ``path`` is not a folder.
@@ -103,7 +106,7 @@ class CodeIndex:
         index = cls(root, store, encoder, model_name="" if model == DEFAULT_MODEL else str(model))
         try:
             if update:
-                index.refresh(progress=progress, chunker=chunker)
+                index.refresh(progress=progress, chunker=chunker, max_file_bytes=max_file_bytes)
             else:
                 check_model(index.store, index.encoder)
         except BaseException:
@@ -126,7 +129,11 @@ class CodeIndex:
     # ---- keeping up
 
     def refresh(
-        self, *, progress: ProgressCallback | None = None, chunker: ChunkerConfig | None = None
+        self,
+        *,
+        progress: ProgressCallback | None = None,
+        chunker: ChunkerConfig | None = None,
+        max_file_bytes: int | None = None,
     ) -> RefreshReport:
         """Brings the index up to date with the tree; only what has changed is read.
 
@@ -140,6 +147,7 @@ class CodeIndex:
             progress=progress,
             wait=not has_chunks,
             chunker=chunker,
+            limits=None if max_file_bytes is None else WalkLimits(max_file_bytes=max_file_bytes),
             model_name=self._model_name,
         )
         self.last_refresh = report

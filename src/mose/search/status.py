@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from mose.files import WalkLimits
 from mose.search.records import IndexStatus, LanguageStatus
 from mose.search.schema import stored_values
 from mose.search.vectors import read_exit
@@ -75,3 +76,25 @@ def skipped_counts(store: Store) -> dict[str, int]:
         "GROUP BY reason ORDER BY 2 DESC, 1"
     )
     return dict(counts)
+
+
+def limits_of(store: Store) -> WalkLimits:
+    """Which files are too large for an index: as it was last told."""
+    told = store.meta("max_file_bytes") or ""
+    return WalkLimits(max_file_bytes=int(told)) if told.isascii() and told.isdigit() and int(told) else WalkLimits()
+
+
+def file_status(store: Store, path: str) -> str | None:
+    """What an index has of one file, in words; None if nothing."""
+    rows = store.rows(
+        "SELECT language, skipped, trouble, (SELECT count(*) FROM chunks WHERE file_id = files.id) "
+        "FROM files WHERE path = ?",
+        (path,),
+    )
+    if not rows:
+        return None
+    language, skipped, trouble, num_chunks = rows[0]
+    parts = [f"{num_chunks:,} chunks of it as {language}"] if num_chunks or not skipped else []
+    parts += [f"a note that it is left out: {skipped}"] if skipped else []
+    parts += [f"cut by length: {trouble}"] if trouble else []
+    return ", ".join(parts)
