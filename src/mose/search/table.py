@@ -14,6 +14,11 @@ from mose.search.vectors import is_member
 if TYPE_CHECKING:
     from mose.search.store import Store
 
+_FILES = """
+SELECT id, path, language FROM files
+WHERE skipped = '' OR EXISTS (SELECT 1 FROM chunks WHERE file_id = files.id) ORDER BY id
+"""
+# A file that can no longer be read keeps its chunks, and says in ``skipped`` that it is not read anew.
 _NUMBERS = ("id", "file_id", "first_line", "last_line")
 _NAMES = ("kind", "symbol", "defines")
 _SEPARATOR = "\x1f"
@@ -23,7 +28,7 @@ def read_table(store: Store) -> ChunkTable:
     """The place of every chunk, in one snapshot."""
     with store.snapshot():
         generation = store.generation
-        files = store.rows("SELECT id, path, language FROM files WHERE skipped = '' ORDER BY id")
+        files = store.rows(_FILES)
         numbers, names = _columns(store)
     file_ids, paths, languages = zip(*files, strict=True) if files else ((), (), ())
     ids, owners, first_line, last_line = numbers
