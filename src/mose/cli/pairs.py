@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace as Arguments
+from typing import Any
 
 from mose.cli.output import ProgressBar, need_packages
 from mose.cli.terminal import show, show_json
@@ -65,4 +66,42 @@ def negatives(arguments: Arguments) -> int:
         return 0
     show(f"{arguments.out}: {counts['rows']} rows, {counts['with_negatives']} of them with hard negatives")
     show("Train with them: name the file in a source, and set data.hard_negatives.")
+    return 0
+
+
+def ask(arguments: Arguments) -> int:
+    """``mose pairs ask``: requests for questions about the code of pairs, or the answers to them checked."""
+    from mose.data.translate.asking import questions
+
+    return _write(arguments, questions)
+
+
+def translate(arguments: Arguments) -> int:
+    """``mose pairs translate``: requests for translations of the code of pairs, or the answers to them checked."""
+    from mose.data.translate.asking import translations
+
+    return _write(arguments, translations)
+
+
+def _write(arguments: Arguments, choose: Any) -> int:
+    from mose.data.translate.answers import ACCEPTED, REJECTED, read_answers
+    from mose.data.translate.asking import REQUESTS, write_requests
+
+    if arguments.answers:
+        counts: dict[str, Any] = read_answers(arguments.out, arguments.answers)
+        files = [ACCEPTED, REJECTED]
+    else:
+        counts = {
+            "requests": write_requests(
+                arguments.pairs, arguments.out, choose, without=frozenset(arguments.without), most=arguments.most
+            )
+        }
+        files = [REQUESTS]
+    if arguments.json:
+        show_json([counts])
+        return 0
+    for name, value in counts.items():
+        told = ", ".join(f"{key} {count}" for key, count in value.items()) if isinstance(value, dict) else value
+        show(f"{name}: {told}")
+    show("written: " + ", ".join(str(arguments.out / name) for name in files))
     return 0

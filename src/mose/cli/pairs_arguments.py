@@ -79,6 +79,32 @@ def add(verbs: Any, new_verb: Callable[..., argparse.ArgumentParser]) -> None:
     )
     verb.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
     _add_output(verb)
+    for name, what in (("ask", "questions about the code of pairs"), ("translate", "translations of their code")):
+        verb = new_verb(
+            actions,
+            name,
+            f"pairs.{name}",
+            f"let a language model write {what}: write the requests, check the answers",
+            f"mose pairs {name} mined/train.jsonl.xz --out {name}/ && ... && "
+            f"mose pairs {name} --out {name}/ --answers part-*.jsonl.xz",
+        )
+        verb.add_argument("pairs", type=Path, nargs="*", metavar="PAIRS", help="files written by mose pairs mine")
+        verb.add_argument(
+            "--out", type=Path, required=True, metavar="FOLDER", help="folder of requests and checked answers"
+        )
+        verb.add_argument(
+            "--answers",
+            type=Path,
+            nargs="+",
+            default=[],
+            metavar="FILE",
+            help="check these answers (OpenAI batch results, .jsonl or .jsonl.xz) to the requests of FOLDER",
+        )
+        verb.add_argument(
+            "--without", nargs="+", default=[], metavar="SOURCE", help="leave out rows of these sources (pypi:rich)"
+        )
+        verb.add_argument("--most", type=int, metavar="N", help="write at most N requests")
+        _add_output(verb)
 
 
 def _add_output(verb: argparse.ArgumentParser) -> None:

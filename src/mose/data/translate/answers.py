@@ -1,0 +1,140 @@
+"""From a model's answers to pairs: each is checked; what fails is kept with its reason.
+
+In: ``rows.jsonl.xz`` and answers in OpenAI's batch format. Out: ``accepted.jsonl.xz``, pairs ready for training,
+``rejected.jsonl.xz``, and counts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mose.data.pairs import read_objects
+from mose.data.translate.asking import ROWS, write_lines
+from mose.data.translate.checks import MIN_COMMON, common_words, fenced, question_fault, translation_fault
+from mose.data.translate.prompts import PROMPTS, Prompt
+from mose.errors import DataError
+
+ACCEPTED = "accepted.jsonl.xz"
+REJECTED = "rejected.jsonl.xz"
+
+_LABEL = re.compile(r"^\W*(\w+)\W*?:\s*(.*)$")
+
+
+def read_answers(out: Path, files: Sequence[Path], *, least_common: int = MIN_COMMON) -> dict[str, Any]:
+    """Checks all answers to the requests of a folder, and writes what is accepted and what is not.
+
+    Args:
+        out: Folder with ``rows.jsonl.xz``.
+        files: Answers; the first one for a request counts.
+        least_common: A word is plain if so many descriptions of the rows use it.
+
+    Returns:
+        Counts: requests, answers, accepted by task and language, rejected by task and reason.
+
+    Raises:
+        DataError: The folder has no rows, or an answer is not in OpenAI's batch format.
+    """
+    rows = {value["id"]: value for _, value in read_objects(out / ROWS)}
+    common = common_words((row["query"] for row in rows.values() if row["kind"] != "name"), least_common)
+    accepted: list[dict[str, Any]] = []
+    rejected: list[dict[str, Any]] = []
+    seen: set[str] = set()
+    num_foreign = 0
+    for path in files:
+        for number, value in read_objects(path):
+            row = rows.get(str(value.get("custom_id")))
+            if row is None or row["id"] in seen:
+                num_foreign += row is None
+                continue
+            answer, finish, model = _content(value, path, number)
+            seen.add(row["id"])
+            checked = _translated(row, answer, finish) if row["task"] == "translate" else _asked(row, answer, common)
+            for pair, reason in checked:
+                pair["writer"] = model
+                (rejected if reason else accepted).append(pair | ({"reason": reason} if reason else {}))
+    write_lines(out / REJECTED, rejected)
+    write_lines(out / ACCEPTED, accepted)
+    return {
+        "requests": len(rows),
+        "answers": len(seen),
+        "foreign": num_foreign,
+        "accepted": dict(Counter(f"{pair['kind']} {pair['language']}" for pair in accepted).most_common()),
+        "rejected": dict(Counter(f"{pair['kind']}: {pair['reason']}" for pair in rejected).most_common()),
+    }
+
+
+def _content(value: dict[str, Any], path: Path, number: int) -> tuple[str, str, str]:
+    """Text, reason of its end, and model; an answer that failed on the server is empty."""
+    if value.get("error"):
+        return "", "error", ""
+    try:
+        body = value["response"]["body"]
+        choice = body["choices"][0]
+        return str(choice["message"]["content"]), str(choice.get("finish_reason")), str(body.get("model", ""))
+    except (KeyError, IndexError, TypeError) as error:
+        raise DataError(f"{path}, line {number} is not an answer in OpenAI's batch format") from error
+
+
+def labelled_lines(answer: str, labels: Sequence[str]) -> dict[str, str]:
+    r"""Text behind each label; the first line of a label counts.
+
+    Example:
+        >>> labelled_lines("search: sort a list\n**where**: where is it sorted?\nother: no", ("search", "where"))
+        {'search': 'sort a list', 'where': 'where is it sorted?'}
+    """
+    found: dict[str, str] = {}
+    for line in answer.splitlines():
+        match = _LABEL.match(line.strip())
+        if match and match[1].lower() in labels:
+            found.setdefault(match[1].lower(), match[2].strip().strip("*\"'").strip())
+    return found
+
+
+def _examples(prompt: Prompt) -> frozenset[str]:
+    answers = [content for role, content in prompt.head if role == "assistant"]
+    return frozenset(text for answer in answers for text in labelled_lines(answer, prompt.labels).values())
+
+
+def _pair(row: dict[str, Any], kind: str, query: str, code: str, language: str) -> dict[str, Any]:
+    kept: dict[str, Any] = {
+        name: row[name] for name in ("group", "source", "path", "license", "prompt", "id") if name in row
+    }
+    return {"query": query, "code": code, "language": language, "kind": kind, **kept}
+
+
+def _asked(row: dict[str, Any], answer: str, common: frozenset[str]) -> list[tuple[dict[str, Any], str]]:
+    prompt = PROMPTS[row["task"]]
+    lines = labelled_lines(answer, prompt.labels)
+    name = str(row["group"]).rpartition(":")[2].rpartition(".")[2]
+    result = []
+    said: set[str] = set()
+    for label in prompt.labels:
+        question = lines.get(label, "")
+        reason = "no line of this kind"
+        if question:
+            reason = question_fault(
+                question,
+                code=row["code"],
+                name=name,
+                common=common,
+                about=row["query"] if row["kind"] != "name" else "",
+                examples=_examples(prompt),
+            )
+        folded = " ".join(re.findall(r"[a-z]+", question.lower()))
+        if not reason and folded in said:
+            reason = "says the same twice"
+        said.add(folded)
+        result.append((_pair(row, f"{row['task']}-{label}", question, row["code"], row["language"]), reason))
+    return result
+
+
+def _translated(row: dict[str, Any], answer: str, finish: str) -> list[tuple[dict[str, Any], str]]:
+    code = fenced(answer)
+    reason = "cut off" if finish == "length" else ""
+    reason = reason or translation_fault(code, code=row["code"], language=row["language"], target=row["target"])
+    pair = _pair(row, "translation", row["query"], code if not reason else answer, row["target"])
+    return [(pair | {"from": row["language"]}, reason)]

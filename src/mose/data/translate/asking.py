@@ -1,0 +1,175 @@
+"""From pair files to requests: which rows are asked about, in which order, in OpenAI's batch format.
+
+In: mined pairs. Out: ``requests.jsonl.xz``, one request a line, and ``rows.jsonl.xz``, the rows that they are about,
+by the same id. Any beginning of the file holds every kind and language in like numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import lzma
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from mose.data.mine.extract import draw
+from mose.data.pairs import key_of, read_objects, text_of
+from mose.data.translate.prompts import (
+    FILE,
+    FUNCTION,
+    SPOKEN_NAMES,
+    TARGETS,
+    TRANSLATE,
+    Prompt,
+    shown_code,
+    translation_order,
+)
+from mose.errors import DataError
+from mose.storage import new_file
+
+REQUESTS = "requests.jsonl.xz"
+ROWS = "rows.jsonl.xz"
+
+_QUESTION_CHARS = (150, 1_200)
+_OUTLINE_CHARS = 1_100
+_TRANSLATION_CHARS = (120, 800)
+_MIN_LINES = 4
+_NOT_BY_ITSELF = ("self.", "this.", "super", "@", "#ifdef", "#if ", "$this")
+
+_NEAR = {"c": ("c", "cpp"), "cpp": ("c", "cpp"), "typescript": ("javascript",)}
+"""Languages in which the same text would often do for a translation; without an entry: the language itself."""
+
+Row = dict[str, Any]
+
+
+def write_requests(
+    files: Sequence[Path],
+    out: Path,
+    choose: Callable[[Iterable[Row]], list[tuple[Prompt, str, Row]]],
+    *,
+    without: frozenset[str] = frozenset(),
+    most: int | None = None,
+) -> dict[str, int]:
+    """Writes the requests about the rows of pair files.
+
+    Args:
+        files: Mined pairs.
+        out: Folder to write.
+        choose: ``questions`` or ``translations``.
+        without: Sources whose rows are left out, as in the field ``source``.
+        most: Write the first so many only.
+
+    Returns:
+        Number of requests by task and language.
+
+    Raises:
+        DataError: A file is missing or faulty, or no row is left.
+    """
+    rows = (
+        value
+        for path in files
+        for number, value in read_objects(path)
+        if value.get("source") not in without and text_of(value, "code", path, number)
+    )
+    chosen = choose(rows)[:most]
+    if not chosen:
+        raise DataError("no row can be asked about", remedy="Give files written by mose pairs mine.")
+    out.mkdir(parents=True, exist_ok=True)
+    requests, about = [], []
+    counts: Counter[str] = Counter()
+    known: set[str] = set()
+    for prompt, turn, row in chosen:
+        id_ = f"{prompt.name}-{blake2b(turn.encode('utf8', 'replace'), digest_size=8).hexdigest()}"
+        if id_ in known:
+            continue
+        known.add(id_)
+        requests.append(as_request(id_, prompt, turn))
+        about.append({"id": id_, "task": prompt.task, "prompt": prompt.name, **row})
+        counts[f"{prompt.task} {row['language']}"] += 1
+    write_lines(out / ROWS, about)
+    write_lines(out / REQUESTS, requests)
+    return dict(sorted(counts.items()))
+
+
+def as_request(id_: str, prompt: Prompt, turn: str) -> dict[str, Any]:
+    """One line of OpenAI's batch format; the server fills in the model."""
+    messages = [{"role": role, "content": content} for role, content in (*prompt.head, ("user", turn))]
+    body = {"messages": messages, "max_tokens": prompt.max_tokens, "temperature": prompt.temperature}
+    return {"custom_id": id_, "method": "POST", "url": "/v1/chat/completions", "body": body}
+
+
+def questions(rows: Iterable[Row]) -> list[tuple[Prompt, str, Row]]:
+    """Requests for questions about functions and files; every fifth is about a file."""
+    functions: dict[int, Row] = {}
+    files: dict[str, Row] = {}
+    for row in rows:
+        code = row["code"]
+        if row.get("language") not in SPOKEN_NAMES:
+            continue
+        if row.get("kind") == "file":
+            files.setdefault(row["group"], row)
+        elif row.get("kind") in ("doc", "name") and _is_between(code, _QUESTION_CHARS):
+            key = key_of(str(row.get("group") or code))
+            if key not in functions or row["kind"] == "doc":
+                functions[key] = row
+    asked = []
+    for row in functions.values():
+        # Half of the functions are shown with their documentation, which helps the model and tempts it to repeat it.
+        about = row["query"] if row["kind"] == "doc" and draw(row["group"], "about") < 0.5 else ""
+        asked.append((FUNCTION, shown_code(row["path"], row["language"], row["code"], about), row | {"about": about}))
+    outlines = []
+    for row in files.values():
+        outline = row["code"][:_OUTLINE_CHARS].rsplit("\n", 1)[0]
+        turn = shown_code(row["path"], row["language"], outline, row["query"])
+        outlines.append((FILE, turn, row | {"about": row["query"]}))
+    return merged([in_turns(asked), in_turns(outlines)], [4, 1])
+
+
+def translations(rows: Iterable[Row]) -> list[tuple[Prompt, str, Row]]:
+    """Requests for translations of documented functions that stand by themselves; targets in equal numbers."""
+    asked = []
+    for row in rows:
+        code, language = row["code"], str(row.get("language"))
+        symbol = str(row.get("group", "")).rpartition(":")[2]
+        if row.get("kind") != "doc" or language not in SPOKEN_NAMES or not _is_between(code, _TRANSLATION_CHARS):
+            continue
+        if "." in symbol or any(sign in code for sign in _NOT_BY_ITSELF):
+            continue
+        others = [target for target in TARGETS if target not in _NEAR.get(language, (language,))]
+        target = others[int(draw(row["group"], "target") * len(others))]
+        asked.append((TRANSLATE, translation_order(language, target, code), row | {"target": target}))
+    return in_turns(asked)
+
+
+def _is_between(code: str, limits: tuple[int, int]) -> bool:
+    return limits[0] <= len(code) <= limits[1] and code.count("\n") + 1 >= _MIN_LINES
+
+
+def in_turns(asked: list[tuple[Prompt, str, Row]]) -> list[tuple[Prompt, str, Row]]:
+    """One of each language after the other, until all are used up; within a language by lot."""
+    by_language: dict[str, list[tuple[Prompt, str, Row]]] = defaultdict(list)
+    for item in sorted(asked, key=lambda item: draw(item[1])):
+        by_language[item[2]["language"]].append(item)
+    places = [
+        (position, language, item) for language, items in by_language.items() for position, item in enumerate(items)
+    ]
+    return [item for _, _, item in sorted(places, key=lambda place: place[:2])]
+
+
+def merged(lists: list[list[tuple[Prompt, str, Row]]], shares: list[int]) -> list[tuple[Prompt, str, Row]]:
+    """The lists in one, so many of each in turn, until all are used up."""
+    places = [
+        ((position + 0.5) / share, number, item)
+        for number, (items, share) in enumerate(zip(lists, shares, strict=True))
+        for position, item in enumerate(items)
+    ]
+    return [item for _, _, item in sorted(places, key=lambda place: place[:2])]
+
+
+def write_lines(path: Path, values: Iterable[dict[str, Any]]) -> None:
+    """Objects as compressed JSON lines; the file is there when it is complete."""
+    with new_file(path) as target, lzma.open(target, "wt", encoding="utf8", preset=2) as file:
+        for value in values:
+            file.write(json.dumps(value, ensure_ascii=False) + "\n")

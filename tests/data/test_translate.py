@@ -1,0 +1,282 @@
+"""Questions and translations by a model: what is asked, in which order, and which answers are taken."""
+
+import json
+import lzma
+from collections import Counter
+
+import pytest
+
+from mose.cli import main
+from mose.data.translate.answers import labelled_lines, read_answers
+from mose.data.translate.asking import questions, translations, write_lines, write_requests
+from mose.data.translate.checks import common_words, fenced, question_fault, syntax_fault, translation_fault
+from mose.data.translate.prompts import FUNCTION, PROMPTS, TARGETS
+from mose.errors import DataError
+
+CODE = """\
+def merge_overlapping(spans):
+    spans = sorted(spans)
+    merged = [spans[0]]
+    for first, last in spans[1:]:
+        if first <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
+        else:
+            merged.append((first, last))
+    return merged"""
+
+
+def row(number, language="python", kind="doc", code=CODE, source="pypi:spans"):
+    return {
+        "query": "Joins spans that touch each other into longer ones",
+        "code": code.replace("merge_overlapping", f"merge_overlapping_{number}"),
+        "language": language,
+        "kind": kind,
+        "group": f"spans/src/spans/{language}.py:merge_overlapping_{number}",
+        "source": source,
+        "path": f"src/spans/{language}.py",
+        "license": "MIT",
+    }
+
+
+def lines(path):
+    with lzma.open(path, "rt", encoding="utf8") as file:
+        return [json.loads(line) for line in file]
+
+
+def answer(id_, content, finish="stop"):
+    choice = {"message": {"role": "assistant", "content": content}, "finish_reason": finish}
+    return {"custom_id": id_, "response": {"status_code": 200, "body": {"model": "tiny", "choices": [choice]}}}
+
+
+COMMON = common_words(["join the ranges that overlap in a list of calls where is it how wrong result"], least=1)
+
+
+@pytest.mark.parametrize(
+    ("question", "reason"),
+    [
+        ("join ranges that overlap in a list", ""),
+        ("where is `merged` the result", "reads like code"),
+        ("where is max() of the calls", "reads like code"),
+        ("where does spanList join the calls", "reads like code"),
+        ("how does merge overlapping join the calls", "says the name"),
+        ("where are spans put in the list", "says a rare identifier"),
+        ("I'm sorry, but that is not in the list", "refusal"),
+        ("join it", "too short"),
+        ("how does the function join the ranges", "speaks of the code"),
+        ("joins spans that touch each other into longer ones", "says a rare identifier"),
+        ("join the ranges " * 20, "too long"),
+        ("где находится список перекрывающихся диапазонов join the list", "not English"),
+        ("repeat a failed download with growing pauses", "repeats an example"),
+    ],
+)
+def test_question_is_refused_for_its_fault(question, reason):
+    examples = frozenset(
+        text
+        for role, content in FUNCTION.head
+        if role == "assistant"
+        for text in labelled_lines(content, FUNCTION.labels).values()
+    )
+    found = question_fault(question, code=CODE, name="merge_overlapping", common=COMMON, about="", examples=examples)
+    assert found == reason
+
+
+def test_question_may_not_repeat_the_documentation():
+    about = "Join the ranges that overlap."
+    assert (
+        question_fault(
+            "join the ranges that overlap", code="", name="", common=COMMON, about=about, examples=frozenset()
+        )
+        == "repeats the documentation"
+    )
+
+
+RUST = """\
+fn merge_overlapping(mut spans: Vec<(i64, i64)>) -> Vec<(i64, i64)> {
+    spans.sort();
+    let mut merged = vec![spans[0]];
+    for &(first, last) in &spans[1..] {
+        let end = merged.len() - 1;
+        if first <= merged[end].1 {
+            merged[end].1 = merged[end].1.max(last);
+        } else {
+            merged.push((first, last));
+        }
+    }
+    merged
+}"""
+
+
+@pytest.mark.parametrize(
+    ("translated", "target", "reason"),
+    [
+        (RUST, "rust", ""),
+        (RUST, "go", "does not parse"),
+        (RUST[:-3], "rust", "does not parse"),
+        (CODE, "python", "echo"),
+        ("fn a() {}", "rust", "far shorter or longer"),
+        (RUST + "\n// " + "x" * 3000, "rust", "far shorter or longer"),
+        (RUST.replace("spans.sort();", "// TODO: sort"), "rust", "left something out"),
+        (RUST.replace("spans.sort();", "// I'm sorry, I cannot sort"), "rust", "refusal"),
+        ("", "rust", "no fenced code"),
+        ("let a = 1;\n" * 30, "javascript", "defines nothing"),
+    ],
+)
+def test_translation_is_refused_for_its_fault(translated, target, reason):
+    assert translation_fault(translated, code=CODE, language="python", target=target) == reason
+
+
+SAMPLES = {
+    "c": "int twice(int a) { return 2 * a; }",
+    "cpp": "#include <vector>\nint size(const std::vector<int>& a) { return a.size(); }",
+    "go": "func twice(a int) int { return 2 * a }",
+    "java": "public static int twice(int a) { return 2 * a; }",
+    "javascript": "const twice = (a) => 2 * a;",
+    "php": "function twice(int $a): int { return 2 * $a; }",
+    "python": "def twice(a):\n    return 2 * a",
+    "ruby": "def twice(a)\n  2 * a\nend",
+    "rust": "fn twice(a: i32) -> i32 { 2 * a }",
+}
+
+
+def test_every_target_language_has_a_sample():
+    assert set(SAMPLES) == set(TARGETS)
+
+
+@pytest.mark.parametrize("language", sorted(SAMPLES))
+def test_a_lone_function_parses_in_its_language(language):
+    assert syntax_fault(SAMPLES[language], language) == ""
+    assert syntax_fault(SAMPLES[language].replace("(", "(("), language) == "does not parse"
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("```c++\nint a;\n```", "int a;"),
+        ("```\nint a;\n```\nand\n```\nint b;\n```", ""),
+        ("int a;", ""),
+        ("```c\nint a;", ""),
+    ],
+)
+def test_only_one_closed_fence_counts(text, code):
+    assert fenced(text) == code
+
+
+def test_any_beginning_of_the_questions_is_balanced():
+    rows = [row(number, language) for language, count in (("python", 40), ("go", 9)) for number in range(count)]
+    rows += [row(number, kind="file") | {"group": f"spans/{number}:"} for number in range(20)]
+    asked = questions(rows)
+    assert Counter(prompt.task for prompt, _, _ in asked[:20]) == {"function": 16, "file": 4}
+    functions = [found["language"] for prompt, _, found in asked if prompt.task == "function"]
+    assert Counter(functions[:18]) == {"python": 9, "go": 9}
+    assert len(asked) == 69
+
+
+def test_a_function_is_asked_about_once():
+    asked = questions([row(1, kind="name"), row(1, kind="doc"), row(1, kind="name")])
+    assert [found["kind"] for _, _, found in asked] == ["doc"]
+
+
+def test_translations_go_to_other_languages_in_like_numbers():
+    asked = translations([row(number) for number in range(800)])
+    counts = Counter(found["target"] for _, _, found in asked)
+    assert set(counts) == set(TARGETS) - {"python"}
+    assert min(counts.values()) > 60
+
+
+def test_methods_are_not_translated():
+    method = row(1) | {"group": "spans/a.py:Spans.merge"}
+    assert translations([method, row(2, code=CODE.replace("sorted(spans)", "self.spans"))]) == []
+
+
+def test_requests_are_the_same_every_time_and_leave_sources_out(tmp_path):
+    write_lines(tmp_path / "mined.jsonl.xz", [row(1), row(2, source="pypi:django"), row(3), row(3)])
+    for name in ("a", "b"):
+        write_requests([tmp_path / "mined.jsonl.xz"], tmp_path / name, questions, without=frozenset({"pypi:django"}))
+    assert lines(tmp_path / "a/requests.jsonl.xz") == lines(tmp_path / "b/requests.jsonl.xz")
+    assert {found["source"] for found in lines(tmp_path / "a/rows.jsonl.xz")} == {"pypi:spans"}
+    ids = [request["custom_id"] for request in lines(tmp_path / "a/requests.jsonl.xz")]
+    assert len(ids) == len(set(ids)) == 2
+    assert all(id_.startswith(FUNCTION.name) for id_ in ids)
+
+
+def test_the_same_code_twice_is_one_request(tmp_path):
+    write_lines(tmp_path / "mined.jsonl.xz", [row(1), row(1)])
+    assert sum(write_requests([tmp_path / "mined.jsonl.xz"], tmp_path, translations).values()) == 1
+    assert len(lines(tmp_path / "rows.jsonl.xz")) == 1
+
+
+def test_prompts_with_other_words_have_another_name():
+    names = {prompt.name for prompt in PROMPTS.values()}
+    assert len(names) == len(PROMPTS)
+
+
+def test_answers_become_pairs_or_keep_their_reason(tmp_path):
+    write_lines(tmp_path / "mined.jsonl.xz", [row(number) for number in range(3)])
+    write_requests([tmp_path / "mined.jsonl.xz"], tmp_path, questions)
+    ids = [request["custom_id"] for request in lines(tmp_path / "requests.jsonl.xz")]
+    good = "search: join ranges that overlap\nwhere: where is it decided that two ranges belong together\n"
+    answers = [
+        answer(ids[0], good + "problem: some ranges come back twice"),
+        answer(ids[0], "search: a second answer to the same request"),
+        answer(ids[1], good + "problem: where is it decided that two ranges belong together"),
+        answer(ids[2], "```python\nprint(1)\n```"),
+        answer("stranger", "search: nothing"),
+    ]
+    write_lines(tmp_path / "answers.jsonl.xz", answers)
+    counts = read_answers(tmp_path, [tmp_path / "answers.jsonl.xz"], least_common=1)
+    assert counts == {
+        "requests": 3,
+        "answers": 3,
+        "foreign": 1,
+        "accepted": {"function-search python": 2, "function-where python": 2, "function-problem python": 1},
+        "rejected": {
+            "function-problem: says the same twice": 1,
+            "function-search: no line of this kind": 1,
+            "function-where: no line of this kind": 1,
+            "function-problem: no line of this kind": 1,
+        },
+    }
+    taken = lines(tmp_path / "accepted.jsonl.xz")
+    assert taken[0]["query"] == "join ranges that overlap"
+    assert taken[0]["license"] == "MIT"
+    assert taken[0]["writer"] == "tiny"
+
+
+def test_translated_code_keeps_the_group_of_its_source(tmp_path):
+    write_lines(tmp_path / "mined.jsonl.xz", [row(number) for number in range(40)])
+    write_requests([tmp_path / "mined.jsonl.xz"], tmp_path, translations)
+    to_rust = [found for found in lines(tmp_path / "rows.jsonl.xz") if found["target"] == "rust"]
+    answers = [
+        answer(to_rust[0]["id"], f"```rust\n{RUST}\n```"),
+        answer(to_rust[1]["id"], f"```rust\n{RUST}", "length"),
+    ]
+    write_lines(tmp_path / "answers.jsonl.xz", answers)
+    read_answers(tmp_path, [tmp_path / "answers.jsonl.xz"])
+    [taken] = lines(tmp_path / "accepted.jsonl.xz")
+    assert (taken["language"], taken["from"], taken["code"], taken["group"]) == (
+        "rust",
+        "python",
+        RUST,
+        to_rust[0]["group"],
+    )
+    assert [found["reason"] for found in lines(tmp_path / "rejected.jsonl.xz")] == ["cut off"]
+
+
+def test_an_answer_that_is_no_batch_result_is_named(tmp_path):
+    write_lines(tmp_path / "mined.jsonl.xz", [row(1)])
+    write_requests([tmp_path / "mined.jsonl.xz"], tmp_path, questions)
+    id_ = lines(tmp_path / "rows.jsonl.xz")[0]["id"]
+    write_lines(tmp_path / "answers.jsonl.xz", [{"custom_id": id_, "response": None}])
+    with pytest.raises(DataError, match=r"answers.jsonl.xz, line 1 is not an answer"):
+        read_answers(tmp_path, [tmp_path / "answers.jsonl.xz"])
+
+
+def test_command_writes_requests_and_reads_answers(tmp_path, capsys):
+    write_lines(tmp_path / "mined.jsonl.xz", [row(number) for number in range(3)])
+    out = str(tmp_path / "asked")
+    assert main(["pairs", "ask", str(tmp_path / "mined.jsonl.xz"), "--out", out, "--most", "2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"requests": {"function python": 2}}
+    id_ = lines(tmp_path / "asked/rows.jsonl.xz")[0]["id"]
+    write_lines(tmp_path / "answers.jsonl.xz", [answer(id_, "search: join ranges that overlap")])
+    assert main(["pairs", "ask", "--out", out, "--answers", str(tmp_path / "answers.jsonl.xz")]) == 0
+    assert "answers: 1" in capsys.readouterr().out
