@@ -170,6 +170,6 @@ def merged(lists: list[list[tuple[Prompt, str, Row]]], shares: list[int]) -> lis
 
 def write_lines(path: Path, values: Iterable[dict[str, Any]]) -> None:
     """Objects as compressed JSON lines; the file is there when it is complete."""
-    with new_file(path) as target, lzma.open(target, "wt", encoding="utf8", preset=2) as file:
+    with new_file(path) as target, lzma.open(target, "w", preset=2) as file:
         for value in values:
-            file.write(json.dumps(value, ensure_ascii=False) + "\n")
+            file.write((json.dumps(value, ensure_ascii=False) + "\n").encode("utf8", "replace"))
