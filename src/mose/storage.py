@@ -11,12 +11,31 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from mose.errors import OutputError
+from mose.errors import ConfigError, OutputError
 
+HOME_VARIABLE = "MOSE_HOME"
 INVENTORY_NAME = ".mose-folder.json"
 """Names and sizes of all files of a folder that `new_folder` wrote: the proof that it may be replaced."""
 _EXCHANGE = 2  # RENAME_EXCHANGE of renameat2(2)
 _HERE = -100  # AT_FDCWD
+
+
+def home() -> Path:
+    """The user's folder for all that is kept: ``MOSE_HOME`` if set, else the user's cache folder.
+
+    Raises:
+        ConfigError: The user has no home folder, as in a container, and none is set.
+    """
+    chosen = os.environ.get(HOME_VARIABLE)
+    try:
+        if chosen:
+            return Path(chosen).expanduser().absolute()
+        from platformdirs import user_cache_path
+
+        return user_cache_path("mose", appauthor=False)
+    except RuntimeError as error:
+        remedy = f"Set {HOME_VARIABLE} to a folder that you can write."
+        raise ConfigError("there is no home folder to keep indexes in", got=chosen, remedy=remedy) from error
 
 
 def create_file(path: Path, mode: int = 0o600) -> BinaryIO:

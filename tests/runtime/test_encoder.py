@@ -17,6 +17,7 @@ from mose.errors import ConfigError, ModelError
 from mose.runtime import batching
 from mose.runtime.encoder import Encoder
 from mose.runtime.export import export
+from mose.runtime.session import Session
 
 from .conftest import TEXTS
 
@@ -257,8 +258,10 @@ def test_changed_byte_is_found_by_verify(copied):
 def test_damaged_graph_is_named(copied):
     size = (copied / "exit_4.onnx").stat().st_size
     (copied / "exit_4.onnx").write_bytes(b"\xff" * size)
-    with pytest.raises(ModelError, match=r"cannot open .*exit_4\.onnx"):
+    with pytest.raises(ModelError, match=r"exit_4\.onnx does not match"):
         Encoder.load(copied).encode(["x"])
+    with pytest.raises(ModelError, match=r"cannot open .*exit_4\.onnx"):
+        Session(copied / "exit_4.onnx")
 
 
 def change_manifest(folder, **changes):

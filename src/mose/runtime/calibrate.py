@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mose.runtime.blocks import EncoderWriter
-from mose.runtime.graph import WEIGHTS_NAME, GraphWriter, WeightsFile
+from mose.runtime.graph import GraphWriter, WeightsFile
+from mose.runtime.manifest import WEIGHTS_NAME
 from mose.runtime.matrices import Precision
 from mose.runtime.session import Session
 from mose.runtime.tensors import TensorFile

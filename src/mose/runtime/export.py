@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from mose.errors import ConfigError, ModelError
 from mose.runtime.blocks import EncoderWriter
 from mose.runtime.calibrate import input_moments, own_sources
-from mose.runtime.graph import WEIGHTS_NAME, GraphWriter, WeightsFile, require_onnx
+from mose.runtime.graph import GraphWriter, WeightsFile, require_onnx
 from mose.runtime.manifest import (
     ALL_EXITS_NAME,
     TABLE_NAME,
     TOKENIZER_NAME,
+    WEIGHTS_NAME,
     Manifest,
     exit_file,
     hash_file,

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mose.errors import MissingExtraError
+from mose.runtime.manifest import WEIGHTS_NAME
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
 
-WEIGHTS_NAME = "weights.bin"
 MICROSOFT = "com.microsoft"
 """Domain of ONNX Runtime's own fused operators."""
 _OPSET = 17

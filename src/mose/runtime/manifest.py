@@ -18,6 +18,7 @@ MANIFEST_NAME = "mose.json"
 TABLE_NAME = "exit_0.safetensors"
 ALL_EXITS_NAME = "all_exits.onnx"
 TOKENIZER_NAME = "tokenizer.json"
+WEIGHTS_NAME = "weights.bin"
 FORMAT_VERSION = 3
 """Changes with the files, and with what is computed of them: 2 counts words of exit 0 by their root, 3 can give
 exit 0 a share in the others."""
@@ -88,7 +89,7 @@ class Manifest:
         try:
             manifest = cls._from_values(values, where=str(folder / MANIFEST_NAME))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ModelError(f"{folder / MANIFEST_NAME} is damaged ({error!r})", remedy=_AGAIN) from error
+            raise ModelError(f"{folder / MANIFEST_NAME} is damaged ({error!r})", remedy=AGAIN) from error
         manifest._check_sizes(folder)
         return manifest
 
@@ -125,16 +126,16 @@ class Manifest:
         for name, entry in self.files.items():
             if hash_file(folder / name).sha256 != entry.sha256:
                 what = f"{folder / name} does not match its SHA-256 in {MANIFEST_NAME}"
-                raise ModelError(what, remedy=_AGAIN)
+                raise ModelError(what, remedy=AGAIN)
 
     def _check_sizes(self, folder: Path) -> None:
         for name, entry in self.files.items():
             try:
                 size = (folder / name).stat().st_size
             except FileNotFoundError as error:
-                raise ModelError(f"{folder / name} is missing", remedy=_AGAIN) from error
+                raise ModelError(f"{folder / name} is missing", remedy=AGAIN) from error
             if size != entry.size:
-                raise ModelError(f"size of {folder / name}", got=size, allowed=f"{entry.size} bytes", remedy=_AGAIN)
+                raise ModelError(f"size of {folder / name}", got=size, allowed=f"{entry.size} bytes", remedy=AGAIN)
 
 
 def hash_file(path: Path) -> FileEntry:
@@ -151,7 +152,7 @@ def exit_file(exit_layer: int) -> str:
     return TABLE_NAME if exit_layer == 0 else f"exit_{exit_layer}.onnx"
 
 
-_AGAIN = "Install, copy or export the model again."
+AGAIN = "Install, copy or export the model again."
 
 
 def _decides_vectors(name: str) -> bool:
@@ -169,11 +170,11 @@ def _read_json(folder: Path) -> dict[str, Any]:
                 f"{folder} holds a checkpoint for training, not a model to run",
                 remedy=f"Export it first: mose export {folder} OUT",
             )
-        raise ModelError(f"{folder} has no {MANIFEST_NAME}", remedy=_AGAIN)
+        raise ModelError(f"{folder} has no {MANIFEST_NAME}", remedy=AGAIN)
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ModelError(f"{path} is damaged ({error})", remedy=_AGAIN) from error
+        raise ModelError(f"{path} is damaged ({error})", remedy=AGAIN) from error
     if not isinstance(values, dict):
-        raise ModelError(f"{path} is damaged (no JSON object)", remedy=_AGAIN)
+        raise ModelError(f"{path} is damaged (no JSON object)", remedy=AGAIN)
     return values

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from mose.errors import ConfigError, ModelError
 from mose.runtime import batching
-from mose.runtime.manifest import MANIFEST_NAME, Manifest, exit_file
+from mose.runtime.integrity import require_intact
+from mose.runtime.manifest import MANIFEST_NAME, TOKENIZER_NAME, WEIGHTS_NAME, Manifest, exit_file
 from mose.runtime.table import TokenTable, join
 from mose.tokenizer import CodeTokenizer, Kind
 
@@ -72,6 +73,7 @@ class RuntimeModel:
 
         with self._lock:
             if graph not in self._sessions:
+                self._require_intact(graph, WEIGHTS_NAME)
                 self._sessions[graph] = Session(self.folder / graph)
             return self._sessions[graph]
 
@@ -79,6 +81,7 @@ class RuntimeModel:
         """The model's tokenizer."""
         with self._lock:
             if self._tokenizer is None:
+                self._require_intact(TOKENIZER_NAME)
                 self._tokenizer = CodeTokenizer.load(self.folder)
             return self._tokenizer
 
@@ -86,8 +89,12 @@ class RuntimeModel:
         """The token table of exit 0."""
         with self._lock:
             if self._table is None:
+                self._require_intact(exit_file(0))
                 self._table = TokenTable(self.folder / exit_file(0), self.tokenizer())
             return self._table
+
+    def _require_intact(self, *names: str) -> None:
+        require_intact(self.folder, names, self.manifest.files)
 
 
 def model_folder(name_or_folder: str | Path) -> Path:

@@ -12,21 +12,12 @@ import re
 from pathlib import Path
 
 from mose.errors import CodeIndexError, SourceError
+from mose.storage import HOME_VARIABLE as HOME_VARIABLE
+from mose.storage import home as home
 
-HOME_VARIABLE = "MOSE_HOME"
 INSIDE_NAME = ".mose"
 DATABASE_NAME = "index.db"
 SHARED_NAME = "vectors.db"
-
-
-def home() -> Path:
-    """The user's folder for all indexes: ``MOSE_HOME`` if set, else the user's cache folder."""
-    chosen = os.environ.get(HOME_VARIABLE)
-    if chosen:
-        return Path(chosen).expanduser().absolute()
-    from platformdirs import user_cache_path
-
-    return user_cache_path("mose", appauthor=False)
 
 
 def source_root(root: Path | str) -> Path:
