@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import encodings.aliases
 import os
 import shutil
 import socket
@@ -379,6 +380,23 @@ def test_walk_stays_fast(tmp_path):
 def test_encodings_and_line_ends(tmp_path, content, text):
     make(tmp_path, {"a.py": content})
     assert read(tmp_path, "a.py") == text
+
+
+ENCODINGS = sorted({*encodings.aliases.aliases.values(), *encodings.aliases.aliases, "undefined", "idna", "punycode"})
+
+
+@pytest.mark.parametrize("encoding", [*ENCODINGS, "unicode_escape", "raw_unicode_escape", "unicode-escape", "charmap"])
+@pytest.mark.parametrize(
+    "rest", [rb"x = '\ud800 \N{DIGIT ONE}'", rb"+2AA- ~{ \x1b$B", bytes(range(9, 256)), b"xn--a-\xe9."]
+)
+def test_any_encoding_that_a_file_names_gives_valid_text(tmp_path, encoding, rest):
+    make(tmp_path, {"a.py": b"# coding: " + encoding.encode() + b"\nname = 1\n" + rest + b"\n\xe9\n"})
+    text = read(tmp_path, "a.py")
+    if text == Skipped(path="a.py", reason="binary"):
+        return
+    assert isinstance(text, str)
+    assert "\nname = 1\n" in text
+    text.encode()
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,11 @@ _MARKS = (  # UTF-32 first: its little-endian mark begins with that of UTF-16
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _CODING = re.compile(rb"coding[:=][ \t]*([-\w.]{2,40})")
+_PLAIN = re.compile(
+    r"ascii|utf-8|iso8859-\d+|cp\d+|koi8-[rtu]|kz1048|mac-\w+|hp-roman8|ptcp154|tis-620|johab|hz"
+    r"|gb2312|gbk|gb18030|big5(?:hkscs)?|shift_jis\w*|euc_\w+|iso2022_\w+"
+)
+"""Encodings of text by their names in Python; not what unpacks or unescapes (``zlib``, ``unicode_escape``, ...)."""
 _CONTROL = bytes(set(range(32)) - {7, 8, 9, 10, 11, 12, 13, 27})
 
 
@@ -39,12 +44,20 @@ def decode(content: bytes) -> str | None:
     if num_control * 50 > len(content):
         return None
     named = _CODING.search(b"\n".join(content[:400].split(b"\n")[:2]))
-    if named:
-        try:
-            return content.decode(named.group(1).decode("ascii"))
-        except (LookupError, UnicodeError):
-            pass
-    return content.decode("latin-1")
+    text = _decoded(content, named.group(1).decode("ascii")) if named else None
+    return content.decode("latin-1") if text is None else text
+
+
+def _decoded(content: bytes, encoding: str) -> str | None:
+    """Valid Unicode, None if the encoding is none of plain text or does not fit."""
+    try:
+        if not _PLAIN.fullmatch(codecs.lookup(encoding).name):
+            return None
+        text = content.decode(encoding)
+        text.encode()  # no lone surrogates
+    except (LookupError, UnicodeError):
+        return None
+    return text if encoding in text[:400] else None  # or it was not the encoding of the line that names it
 
 
 _GENERATED_HEAD = re.compile(

@@ -9,13 +9,13 @@ from mose.syntax import Definition
 SECTION = "section"
 """Kind of a stretch of prose under one heading."""
 
-_MARKDOWN = re.compile(r" {0,3}(#{1,6})\s+(.+?)\s*#*\s*$")
+_MARKDOWN = re.compile(r" {0,3}(#{1,6})\s(.*)")
 _FENCE = re.compile(r" {0,3}(```+|~~~+)")
-_ORG = re.compile(r"(\*+)\s+(.+)$")
-_TEX = re.compile(r"\s*\\(part|chapter|section|subsection|subsubsection|paragraph)\*?\{(.+?)\}")
+_ORG = re.compile(r"(\*+)\s(.*)")
+_TEX = re.compile(r"\\(part|chapter|section|subsection|subsubsection|paragraph)\*?\{(.+?)\}")
 _TEX_LEVELS = ("part", "chapter", "section", "subsection", "subsubsection", "paragraph")
 _RST_RULE = re.compile(r"([=\-~^\"'`#*+.:_])\1{2,}\s*$")
-_INI = re.compile(r"\s*\[+([^\[\]]+)\]+\s*(#.*)?$")
+_INI = re.compile(r"\[+([^\[\]]+)\]+\s*(#.*)?$")
 _YAML = re.compile(r"([\w\"'./-]+):(\s|$)")
 _MAX_TITLE_CHARS = 120
 
@@ -61,11 +61,11 @@ def _headings(lines: list[str], language: str) -> list[tuple[int, int, str]]:
     else:
         found = []
         for number, line in enumerate(lines, 1):
-            if language == "org" and (match := _ORG.match(line)):
+            if language == "org" and (match := _ORG.match(line)) and match[2].strip():
                 found.append((number, len(match[1]), match[2]))
-            elif language == "tex" and (match := _TEX.match(line)):
+            elif language == "tex" and (match := _TEX.match(line.lstrip())):
                 found.append((number, _TEX_LEVELS.index(match[1]), match[2]))
-            elif (language in ("toml", "ini") and (match := _INI.match(line))) or (
+            elif (language in ("toml", "ini") and (match := _INI.match(line.lstrip()))) or (
                 language == "yaml" and (match := _YAML.match(line))
             ):
                 found.append((number, 1, match[1].strip("\"' ")))
@@ -82,9 +82,15 @@ def _markdown(lines: list[str]) -> list[tuple[int, int, str]]:
                 fence = mark[1]
             elif mark[1].startswith(fence):
                 fence = ""
-        elif not fence and (match := _MARKDOWN.match(line)):
-            found.append((number, len(match[1]), match[2]))
+        elif not fence and (match := _MARKDOWN.match(line)) and (title := _without_closing(match[2].strip())):
+            found.append((number, len(match[1]), title))
     return found
+
+
+def _without_closing(title: str) -> str:
+    """A title without the signs that may close it: "B ##" is "B", but "C#" stays."""
+    bare = title.rstrip("#")
+    return bare.rstrip() if not bare or bare[-1].isspace() else title
 
 
 def _underlined(lines: list[str]) -> list[tuple[int, int, str]]:

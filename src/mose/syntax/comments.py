@@ -54,7 +54,9 @@ def _is_comment(line: str, language: str) -> bool:
         return language not in _NO_SLASH
     if line.startswith("--"):
         return language in _DASH
-    return (_ELIXIR_DOC if language == "elixir" else _ATTRIBUTE).match(line) is not None
+    if language == "elixir":
+        return _ELIXIR_DOC.match(line) is not None
+    return _ATTRIBUTE.match(line) is not None
 
 
 def _ends_block(line: str, language: str) -> bool:

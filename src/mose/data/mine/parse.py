@@ -22,7 +22,7 @@ _DOCSTRINGS = """
 _ELIXIR_DOC = re.compile(
     r"^[ \t]*@(doc|moduledoc|typedoc)[ \t]+(?:~[sS])?(\"{3}[\s\S]*?\"{3}|\"[^\"\n]*\")", re.MULTILINE
 )
-_ELIXIR_MODULE = re.compile(r"\s*def(?:module|protocol|impl)\b")
+_ELIXIR_MODULE = re.compile(r"def(?:module|protocol|impl)\b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +130,9 @@ def _add_elixir_docs(
         if match[1] != "moduledoc":
             spans.append((first, last))
             continue
-        above = [item.line for item in found if item.line < first and _ELIXIR_MODULE.match(lines[item.line - 1])]
+        above = [
+            item.line for item in found if item.line < first and _ELIXIR_MODULE.match(lines[item.line - 1].lstrip())
+        ]
         if above:
             docstrings[max(above)] = Block(first_line=first, last_line=last)
 

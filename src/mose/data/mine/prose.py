@@ -96,6 +96,11 @@ _COMMON = word_set(
 )
 
 
+_MAX_LINE_CHARS = 1_000
+_MAX_CHARS = 2_000
+"""Nobody's prose is longer; some patterns here take quadratic time."""
+
+
 def without_markers(lines: Sequence[str]) -> list[str]:
     """Lines of a comment or docstring without the signs that make it one.
 
@@ -104,7 +109,8 @@ def without_markers(lines: Sequence[str]) -> list[str]:
         ['Opens.', 'Twice.', '']
     """
     cleaned = []
-    for number, line in enumerate(lines):
+    for number, whole in enumerate(lines):
+        line = whole[:_MAX_LINE_CHARS]
         is_inside_text = number > 0 and line.lstrip()[:1] in ("'", '"') and line.lstrip()[:3] not in ('"""', "'''")
         text = line.strip() if is_inside_text else _OPENING.sub("", line, count=1)
         cleaned.append(_CLOSING.sub("", text).strip())
@@ -144,7 +150,7 @@ def description(lines: Sequence[str]) -> str:
         if _STOP.match(line):
             break
         taken.append(line)
-    return _shortened(_plain(" ".join(taken)))
+    return _shortened(_plain(" ".join(taken)[:_MAX_CHARS]))
 
 
 def _plain(text: str) -> str:
@@ -182,6 +188,7 @@ def fault(query: str, *, min_words: int = MIN_WORDS) -> str:
         >>> fault("Opens a connection to the pool."), fault("x = y(1);"), fault("TODO: make it fast")
         ('', 'reads like code', 'note to developers')
     """
+    query = query[:_MAX_CHARS]
     words = _WORD.findall(query)
     for reason, pattern in _FAULTS:
         if pattern.search(query):

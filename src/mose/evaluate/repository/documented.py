@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tree_sitter import Query
 
 _FUNCTIONS = frozenset({"function", "method"})
-_LINE_COMMENT = re.compile(r"\s*(?://|--|#(?![!\[])|;)")
+_LINE_COMMENT = re.compile(r"(?://|--|#(?![!\[])|;)")
 _BLOCKS = {
     **dict.fromkeys(("python", "bash"), ()),
     "ruby": (("=begin", "=end"),),
@@ -27,7 +27,7 @@ _BLOCKS = {
     "elixir": (('@doc """', '"""'), ('@doc ~S"""', '"""')),
 }
 _SLASH_STAR = (("/*", "*/"),)
-_EMPTY_BODY = re.compile(r"\s*(?:pass|\.\.\.|raise NotImplementedError\b.*|end|[{}()]+[;,]?)?\s*(?:#.*)?$")
+_EMPTY_BODY = re.compile(r"(?:pass|\.\.\.|raise NotImplementedError\b.*|end|[{}()]+[;,]?)?\s*(?:#.*)?$")
 _DECLARATIONS = (".d.ts", ".pyi")
 _DOC_STRING = """
 (function_definition body: (block . (expression_statement (string) @text))) @function
@@ -56,7 +56,7 @@ def documented(
         if not said:
             continue
         body = range((inside[-1] if inside else definition.line) + 1, definition.last_line + 1)
-        if path.endswith(_DECLARATIONS) or all(_EMPTY_BODY.match(lines[line - 1]) for line in body):
+        if path.endswith(_DECLARATIONS) or all(_EMPTY_BODY.match(lines[line - 1].strip()) for line in body):
             dropped["no body"] += 1
             continue
         query = summary("\n".join(lines[line - 1] for line in said), definition.name)

@@ -102,6 +102,10 @@ def read_commits(root: Path, max_commits: int = MAX_COMMITS) -> Sequence[Commit]
     return "the git history cannot be read"
 
 
+_MAX_SUBJECT_CHARS = 500
+"""Longer ones make no query; some patterns here take quadratic time."""
+
+
 def _commit(entry: str) -> Commit:
     subject, *fields = entry.split("\0")
     paths = []
@@ -114,7 +118,7 @@ def _commit(entry: str) -> Commit:
             path = next(rest, "")
         if path:
             paths.append(path)
-    return Commit(subject=subject.strip(), paths=tuple(paths))
+    return Commit(subject=subject[:_MAX_SUBJECT_CHARS].strip(), paths=tuple(paths))
 
 
 def from_history(commits: Sequence[Commit], known: Collection[str], dropped: Counter[str]) -> Iterator[GoldenQuery]:

@@ -46,6 +46,10 @@ _DEPRECATED = re.compile(
 )
 
 
+_MAX_CHARS = 2_000
+"""As much of a comment is read; some patterns here take quadratic time."""
+
+
 def summary(comment: str, name: str) -> str:
     r'''The first sentence of a documentation text, without signs and markup.
 
@@ -59,6 +63,7 @@ def summary(comment: str, name: str) -> str:
         >>> summary('"""Parse an ISO date.\n\n    Args: ...\n    """', "parse")
         'Parse an ISO date'
     '''
+    comment = comment[:_MAX_CHARS]
     lines: list[str] = []
     for line in _STRING_START.sub("", comment).split("\n"):
         bare = _BRIEF.sub("", _COMMENT_SIGN.sub("", _COMMENT_END.sub("", line))).strip()
@@ -86,6 +91,7 @@ def why_not(text: str) -> str:
         >>> why_not("Parse an ISO date"), why_not("x = y; return {"), why_not("Get user")
         ('', 'no prose', 'too short')
     """
+    text = text[:_MAX_CHARS]
     if _NOT_PROSE.search(text) or _CODE.search(text) or "://" in text:
         return "no prose"
     if _DEPRECATED.match(text):

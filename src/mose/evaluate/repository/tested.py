@@ -25,17 +25,18 @@ _TARGETS = frozenset({"function", "method", "macro"}) | CONTAINERS - {"module", 
 _TEST_WORDS = frozenset({"test", "tests", "spec", "testcase"})
 _TEST_NAME = re.compile(r"_*[tT]est(?![a-z])\w*|\w*[a-z\d_]Tests?(?![a-z])|\w*_test")
 _TEST_MARK = re.compile(
-    r"^\s*(?:@(?:\w+\.)*(?:Test|ParameterizedTest|RepeatedTest)\b|\[(?:Fact|Theory|Test\w*)\b|#\[(?:\w+::)*test\b)",
+    r"^[ \t]*(?:@(?:\w+\.)*(?:Test|ParameterizedTest|RepeatedTest)\b|\[(?:Fact|Theory|Test\w*)\b|#\[(?:\w+::)*test\b)",
     re.M,
 )
-_CALLED_TEST = re.compile(r"""\s*(?:it|test|specify|scenario)(?:\.\w+)*[ (]\s*(["'`])(.{1,200}?)\1""")
+_CALLED_TEST = re.compile(r"""(?:it|test|specify|scenario)(?:\.\w+)*[ (]\s*(["'`])(.{1,200}?)\1""")
 _GROUP = re.compile(
-    r"""\s*(?:RSpec\.)?(?:describe|context|suite)(?:\.\w+)*[ (]\s*(["'`]?)([^"'`,]{1,200}?)(?:\1\s*[,)]|\1\s+do\b)"""
+    r"""(?:RSpec\.)?(?:describe|context|suite)(?:\.\w+)*[ (]\s*(["'`]?)([^"'`,]{1,200}?)(?:\1\s*[,)]|\1\s+do\b)"""
 )
 _CALL_LANGUAGES = frozenset({"javascript", "typescript", "ruby", "elixir"})
-_CALL = re.compile(r"([^\W\d]\w*)!?(?=\s?\()|\b([A-Z]\w*)(?=[.:<{])")
-_CALL_IN_RUBY = re.compile(r"([^\W\d]\w*)(?=\()|\.([^\W\d]\w*[?!]?)|\b([A-Z]\w*)\b")
+_CALL = re.compile(r"\b([^\W\d]\w*+)!?(?=\s?\()|\b([A-Z]\w*+)(?=[.:<{])")
+_CALL_IN_RUBY = re.compile(r"\b([^\W\d]\w*+)(?=\()|\.([^\W\d]\w*[?!]?)|\b([A-Z]\w*)\b")
 _MAX_NAME_WORDS = 8
+_MAX_HEAD_CHARS = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +84,8 @@ def _called_tests(path: str, lines: Sequence[str], language: str, own: frozenset
     groups: list[tuple[int, str]] = []
     for number, line in enumerate(lines):
         indent = len(line) - len(line.lstrip())
-        match, group = _CALLED_TEST.match(line), _GROUP.match(line)
+        head = line[indent : indent + _MAX_HEAD_CHARS]
+        match, group = _CALLED_TEST.match(head), _GROUP.match(head)
         if not (match or group):
             continue
         while groups and groups[-1][0] >= indent:
