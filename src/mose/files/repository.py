@@ -18,7 +18,7 @@ from mose.files.disk import read_regular
 _MAX_LINK_BYTES = 8_192
 _MAX_CONFIG_BYTES = 1_000_000
 _MAX_INCLUDES = 5
-_SECTION = re.compile(r'\[\s*([-.\w]+)\s*(?:"((?:[^"\\]|\\.)*)")?\s*\]')
+_SECTION = re.compile(r'\[\s*([-.\w]+)\s*(?:"((?:[^"\\]|\\.)*)"\s*)?\]')
 _ENTRY = re.compile(r"([A-Za-z][-\w]*)\s*(?:=\s*(.*))?")
 
 
