@@ -19,6 +19,7 @@ ALLOWED = {
     "parallel": {"processes", "limited"},
     "escaping": set(),
     "errors": {"escaping"},
+    "parsing": set(),
     "storage": {"errors"},
     "words": set(),
     "framing": set(),
@@ -29,9 +30,10 @@ ALLOWED = {
     "ignore": {"errors", "wildmatch"},
     "files": {"errors", "ignore", "languages"},
     "syntax": {"errors", "languages"},
-    "tokenizer": {"errors", "words"},
+    "tokenizer": {"errors", "parsing", "words"},
     "data": {
         "errors",
+        "parsing",
         "processes",
         "storage",
         "config",
@@ -42,9 +44,10 @@ ALLOWED = {
         "words",
         "framing",
     },
-    "model": {"errors", "storage", "config", "tokenizer", "words"},
+    "model": {"errors", "parsing", "storage", "config", "tokenizer", "words"},
     "train": {
         "errors",
+        "parsing",
         "storage",
         "config",
         "strict_toml",
@@ -57,7 +60,7 @@ ALLOWED = {
         "evaluate.decisions",
         "evaluate.adaptive",
     },
-    "runtime": {"errors", "storage", "tokenizer", "words", "model.settings", "model.folder", "model.shapes"},
+    "runtime": {"errors", "parsing", "storage", "tokenizer", "words", "model.settings", "model.folder", "model.shapes"},
     "search": {
         "errors",
         "processes",
@@ -74,6 +77,7 @@ ALLOWED = {
     },
     "evaluate": {
         "errors",
+        "parsing",
         "processes",
         "git",
         "storage",

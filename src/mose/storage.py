@@ -121,6 +121,8 @@ def recover(out: Path) -> None:
 
     That can be only where the system cannot exchange two folders in one step: Linux can, on most file systems.
     """
+    if not out.name:  # the current folder, or the root
+        return
     old = _retired(out)
     if old.is_dir() and not os.path.lexists(out) and is_own_folder(old):
         old.rename(out)

@@ -7,7 +7,6 @@ without torch.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from mose.errors import ConfigError, ModelError
+from mose.parsing import parse_json
 from mose.words import space_identifiers
 
 if TYPE_CHECKING:
@@ -269,7 +269,7 @@ def pad_batch(ids: Sequence[Sequence[int]], *, pad_id: int, side: Side) -> tuple
 
 def _read_settings(file: Path) -> TokenizerSettings:
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        values = parse_json(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ModelError(f"{file} is damaged ({error})") from error
     return TokenizerSettings.read(values, where=str(file))

@@ -7,6 +7,7 @@ Whatever a verb needs is imported inside it, so that ``mose --help`` is instant.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -15,7 +16,7 @@ from pathlib import Path
 from mose import __version__
 from mose.cli import eval_arguments, eval_repo_arguments, pairs_arguments, terminal
 from mose.cli.parser import Parser, as_meant, count, exits, seconds, size
-from mose.errors import MoseError
+from mose.errors import ConfigError, MoseError
 
 EXIT_STATUS = """exit status:
   0    found, or done
@@ -52,6 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str]) -> int:
+    for word in argv:
+        _require_text(word)
     parser = _build_parser()
     if not argv:
         terminal.say_lines(parser.format_help())
@@ -60,6 +63,16 @@ def _run(argv: Sequence[str]) -> int:
     if extra:
         arguments.parser.refuse(extra, arguments)
     return _function(arguments.run)(arguments)
+
+
+def _require_text(word: str) -> None:
+    """Raise `ConfigError` for an argument that no shell can pass on, as other programs can."""
+    try:
+        if b"\0" not in os.fsencode(word):
+            return
+    except UnicodeEncodeError:
+        pass
+    raise ConfigError("an argument", got=word, allowed="characters that names of files may have")
 
 
 def _function(name: str) -> Callable[[argparse.Namespace], int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from argparse import Namespace as Arguments
 from collections.abc import Sequence
@@ -66,7 +67,10 @@ def search(arguments: Arguments) -> int:
 
 
 def _query_of(arguments: Arguments) -> str:
+    from mose.search.query import MAX_QUERY_CHARS, checked_query
+
     if arguments.like is not None:
+        _file_and_line(arguments.like)
         if arguments.query is not None and arguments.path == ".":
             arguments.path = arguments.query  # `mose search --like FILE:LINE PATH`
         elif arguments.query is not None:
@@ -74,9 +78,16 @@ def _query_of(arguments: Arguments) -> str:
         return ""
     if arguments.query is None:
         raise ConfigError("there is no query", remedy='Say what to look for: mose search "parse a date" .')
-    if arguments.query == "-":
-        return sys.stdin.read()
-    return str(arguments.query)
+    query = _read_input(MAX_QUERY_CHARS + 1) if arguments.query == "-" else str(arguments.query)
+    if len(query) > MAX_QUERY_CHARS:
+        say(f"Of the query, the first {MAX_QUERY_CHARS:,} characters are read.")
+    return checked_query(query)
+
+
+def _read_input(num_chars: int) -> str:
+    if sys.stdin is None:
+        raise ConfigError("there is no query: standard input is closed", remedy="Give it as an argument.")
+    return sys.stdin.read(num_chars)
 
 
 def _need_tree(arguments: Arguments) -> None:
@@ -89,15 +100,23 @@ def _need_tree(arguments: Arguments) -> None:
         )
 
 
+def _file_and_line(text: str) -> tuple[Path, int]:
+    match = re.fullmatch(r"(.+?):(\d{1,9})(?::\d+)?", text, re.DOTALL)  # editors write FILE:LINE:COLUMN
+    if match is None:
+        raise ConfigError("--like", got=text, allowed="FILE:LINE, e.g. src/app.py:120")
+    return Path(match[1]), int(match[2])
+
+
 def _place_of(text: str, root: Path) -> tuple[str, int]:
     """FILE:LINE as a path relative to the tree, and a line; the file may be named from here or from the tree."""
-    file, _, line = text.rpartition(":")
-    if not file or not line.isdigit():
-        raise ConfigError("--like", got=text, allowed="FILE:LINE, e.g. src/app.py:120")
-    from_here = Path(file).resolve()
-    if from_here.is_file() and from_here.is_relative_to(root):
-        return from_here.relative_to(root).as_posix(), int(line)
-    return Path(file).as_posix(), int(line)
+    file, line = _file_and_line(text)
+    try:
+        from_here = file.resolve()
+        if from_here.is_file() and from_here.is_relative_to(root):
+            return from_here.relative_to(root).as_posix(), line
+    except (OSError, ValueError, RuntimeError):  # too long, half a character, a circle of links
+        pass
+    return file.as_posix(), line
 
 
 def _say_what_it_rests_on(index: CodeIndex, hits: Sequence[Hit]) -> None:

@@ -18,17 +18,13 @@ from dataclasses import dataclass
 from io import TextIOWrapper
 from typing import TextIO
 
-from mose.errors import MoseError
+from mose.errors import MoseError, OutputError
 from mose.escaping import escape, escape_json
 
 PIPE_COLUMNS = 119
 """Width of a line where nobody says how wide the screen is."""
 MIN_COLUMNS = 20
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
-
-
-class OutputError(MoseError):
-    """An answer that cannot be written where it was to go."""
 
 
 class ReaderGoneError(Exception):
@@ -108,10 +104,12 @@ def say_error(error: MoseError) -> None:
 
 
 def prepare() -> None:
-    """Lets every character through: one that the encoding lacks is shown as an escape."""
+    """Lets every character through: out as an escape where the encoding lacks it, in as a question mark."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdin, TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # of libraries, for their developers
 

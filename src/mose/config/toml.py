@@ -36,7 +36,9 @@ def read_toml(path: str | Path, kind: type[T], *, overrides: Mapping[str, Any] |
         values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf8"))
     except FileNotFoundError as error:
         raise ConfigError(f"no settings file {path}") from error
-    except tomllib.TOMLDecodeError as error:
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:  # not text, not TOML, or nested too deeply
         raise ConfigError(f"{path} is not TOML: {error}") from error
     for dotted, value in (overrides or {}).items():
         *tables, last = dotted.split(".")

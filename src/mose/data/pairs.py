@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from mose.errors import DataError
+from mose.parsing import parse_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,16 +90,23 @@ def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         DataError: The file is missing, or a line is no JSON object.
     """
     with open_text(path) as lines:
-        for number, line in enumerate(lines, start=1):
+        for number, line in enumerate(_whole_lines(lines, path), start=1):
             if not line.strip():
                 continue
             try:
-                value = json.loads(line)
+                value = parse_json(line)
             except json.JSONDecodeError as error:
                 raise DataError(f"{path}, line {number} is not JSON: {error.msg}") from error
             if not isinstance(value, dict):
                 raise DataError(f"{path}, line {number}", got=type(value).__name__, allowed="a JSON object")
             yield number, value
+
+
+def _whole_lines(lines: Iterable[str], path: Path) -> Iterator[str]:
+    try:
+        yield from lines
+    except (UnicodeDecodeError, EOFError, lzma.LZMAError, OSError) as error:
+        raise DataError(f"{path} is damaged, or not text: {error}") from error
 
 
 def text_of(value: dict[str, Any], key: str, path: Path, number: int) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mose.errors import DataError
+from mose.parsing import parse_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +71,7 @@ def load_tasks(folder: Path) -> list[RepoTask]:
 
 def _read(file: Path) -> RepoTask:
     try:
-        task = json.loads(file.read_text(encoding="utf8"))
+        task = parse_json(file.read_text(encoding="utf8"))
         queries = tuple(
             RepoQuery(
                 text=query["query"],

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mose.errors import DataError
 from mose.evaluate.peers.card import Card
+from mose.parsing import parse_json
 from mose.storage import new_file
 
 FORMAT = 1
@@ -201,7 +202,7 @@ class Result:
             DataError: The file is missing, damaged, or of another format.
         """
         try:
-            values = json.loads(path.read_text(encoding="utf8"))
+            values = parse_json(path.read_text(encoding="utf8"))
         except OSError as error:
             raise DataError(f"no result file {path}: {error.strerror}", remedy="Run `mose eval` first.") from error
         except ValueError as error:

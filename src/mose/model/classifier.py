@@ -25,6 +25,7 @@ from mose.model.encoder import MoseModel
 from mose.model.folder import copy_companions
 from mose.model.heads import pool
 from mose.model.pair_batch import PairBatch
+from mose.parsing import parse_json
 from mose.storage import new_folder
 
 WEIGHTS_FILE = "classifier.safetensors"
@@ -187,7 +188,7 @@ def read_classifier(folder: Path) -> tuple[PairClassifier, PairSettings]:
         raise ModelError(f"{folder} has no clone classifier: {SETTINGS_FILE} is missing", remedy=remedy)
     model = load_model(folder)
     try:
-        values = json.loads(file.read_text(encoding="utf8"))
+        values = parse_json(file.read_text(encoding="utf8"))
         by_exit = {int(one): Calibration(**found) for one, found in values.pop("calibration").items()}
         settings = PairSettings(**values, calibration=by_exit)
         classifier = PairClassifier(model, settings.features)

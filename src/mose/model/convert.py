@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from mose.model.folder import check_tensors, read_header
 from mose.model.settings import ModelSettings
 from mose.model.shapes import tensor_shapes
 from mose.model.table import TableRecipe, fill_table
+from mose.parsing import parse_json
 from mose.storage import new_folder
 from mose.tokenizer import CodeTokenizer
 
@@ -269,7 +269,7 @@ def _card(source: Path, settings: ModelSettings) -> str:
 
 def _read_json(file: Path) -> dict[str, Any]:
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        values = parse_json(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ModelError(f"{file} is damaged ({error})") from error
     if not isinstance(values, dict):

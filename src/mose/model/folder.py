@@ -12,6 +12,7 @@ from pathlib import Path
 from mose.errors import ModelError
 from mose.model.settings import ModelSettings
 from mose.model.shapes import Shape, tensor_shapes
+from mose.parsing import parse_json
 
 WEIGHTS_FILE = "model.safetensors"
 _LARGEST_HEADER_BYTES = 100_000_000
@@ -43,7 +44,7 @@ def read_header(file: Path) -> dict[str, StoredTensor]:
             (length,) = struct.unpack("<Q", stream.read(8))
             if length > _LARGEST_HEADER_BYTES:
                 raise damaged
-            header = json.loads(stream.read(length))
+            header = parse_json(stream.read(length))
         header.pop("__metadata__", None)
         tensors = {
             name: StoredTensor(

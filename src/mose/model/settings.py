@@ -7,13 +7,13 @@ transformers. Values marked "guess" are open in the publications on ModularStarE
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from mose.errors import ConfigError, ModelError
+from mose.parsing import parse_json
 from mose.storage import recover
 from mose.tokenizer import TokenizerSettings
 
@@ -256,7 +256,7 @@ class ModelSettings:
         if not file.is_file():
             raise ModelError(f"{folder} is not a model folder: it has no config.json")
         try:
-            values = json.loads(file.read_text(encoding="utf-8"))
+            values = parse_json(file.read_text(encoding="utf-8"))
         except ValueError as error:
             raise ModelError(f"{file} is damaged ({error})") from error
         if not isinstance(values, dict) or values.get("model_type") != "mose":

@@ -105,7 +105,7 @@ class Encoder:
 
     def encode(
         self,
-        texts: Sequence[str],
+        texts: str | Sequence[str],
         *,
         kind: Kind = "code",
         language: str | Sequence[str] | None = None,
@@ -114,14 +114,18 @@ class Encoder:
         """Unit vectors of texts, in their order.
 
         Args:
-            texts: Queries or pieces of code. Longer ones than the model reads lose their end.
+            texts: Queries or pieces of code, one or many. Longer ones than the model reads lose their end.
             kind: Which of the model's templates to put them in (exit 0 uses none).
             language: One language for all, or one for each text; for templates that name it.
             progress: Called after each batch with the number of texts done so far.
 
         Returns:
             float32 [N, width]. At exit 0, a text without a known token gives zeros.
+
+        Raises:
+            ConfigError: A text is not a string.
         """
+        texts = _as_list(texts)
         vectors = np.empty((len(texts), self.width), dtype=np.float32)
         done = 0
         if self.exit == 0:
@@ -148,12 +152,13 @@ class Encoder:
 
     def encode_exits(
         self,
-        texts: Sequence[str],
+        texts: str | Sequence[str],
         *,
         kind: Kind = "code",
         language: str | Sequence[str] | None = None,
     ) -> dict[int, NDArray[np.float32]]:
-        """Exit -> unit vectors [N, width], every exit of the model from one pass."""
+        """Exit -> unit vectors [N, width], every exit of the model from one pass; arguments as for `encode`."""
+        texts = _as_list(texts)
         widths = {
             exit_layer: min(full, self._asked_width or full)
             for exit_layer, full in sorted(self._model.manifest.widths.items())
@@ -167,6 +172,16 @@ class Encoder:
                 for exit_layer in deep:
                     vectors[exit_layer][rows] = _narrow(outputs[f"exit_{exit_layer}"], widths[exit_layer])
         return vectors
+
+
+def _as_list(texts: str | Sequence[str]) -> Sequence[str]:
+    """Texts as a list, be it of one: a string is a text, not a sequence of characters."""
+    if isinstance(texts, str):
+        return [texts]
+    for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise ConfigError(f"text {number} to encode", got=type(text).__name__, allowed="a string")
+    return texts
 
 
 def _narrow(vectors: NDArray[np.float32], width: int) -> NDArray[np.float32]:

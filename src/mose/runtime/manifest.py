@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mose.errors import ModelError
+from mose.parsing import parse_json
 from mose.storage import recover
 from mose.tokenizer import TokenizerSettings
 
@@ -172,7 +173,7 @@ def _read_json(folder: Path) -> dict[str, Any]:
             )
         raise ModelError(f"{folder} has no {MANIFEST_NAME}", remedy=AGAIN)
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = parse_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ModelError(f"{path} is damaged ({error})", remedy=AGAIN) from error
     if not isinstance(values, dict):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mose.errors import ModelError
+from mose.parsing import parse_json
 
 _DTYPES = {
     "F64": np.dtype("<f8"),
@@ -44,7 +44,7 @@ class TensorFile(Mapping[str, NDArray[np.generic]]):
                 header_bytes = int.from_bytes(file.read(8), "little")
                 if not 2 <= header_bytes <= min(size - 8, _MAX_HEADER_BYTES):
                     raise ModelError(f"{self.path} is not a safetensors file, or was cut short")
-                header = json.loads(file.read(header_bytes))
+                header = parse_json(file.read(header_bytes))
             header.pop("__metadata__", None)
             self._entries = {
                 name: (_DTYPES[entry["dtype"]], tuple(entry["shape"]), *entry["data_offsets"])

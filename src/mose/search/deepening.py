@@ -7,6 +7,7 @@ now, nothing is computed twice.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -123,7 +124,7 @@ def deepen(
         missing = given[is_member(given, missing)]
     if not len(missing):
         return DeepenReport(num_wanted=0, seconds=time.perf_counter() - started)
-    deadline = None if budget_s is None else started + budget_s
+    deadline = None if budget_s is None or math.isinf(budget_s) else started + budget_s
     with closing(SharedVectors(home() / SHARED_NAME, model=encoder.identity)) as shared:
         left = _reuse(work, shared, missing)
         for window in _windows(work, _in_order(store, left, by_length=ids is None), deadline):

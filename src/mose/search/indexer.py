@@ -20,7 +20,7 @@ import numpy as np
 from mose.errors import CodeIndexError, SourceError
 from mose.files import TRANSIENT, SourceFile, WalkLimits, moved_away, walk
 from mose.files.disk import identity_of
-from mose.files.records import OVERSIZED
+from mose.files.records import OVERSIZED, printable
 from mose.languages import may_be
 from mose.parallel import FAILURES
 from mose.search.chunks import ChunkerConfig
@@ -135,7 +135,7 @@ def refresh(
         was_whole = store.complete and store.meta("model") is not None
         was_whole = was_whole and not need_repair(store) and not damaged_rows(store)
         with transaction(store):
-            set_meta(store, root=str(root), chunker=made_by(chunker), place=repr(place))
+            set_meta(store, root=printable(str(root)), chunker=made_by(chunker), place=repr(place))
             set_meta(store, complete="0", pending=str(len(plan.tasks)))
             if encoder is not None:
                 set_meta(store, model=encoder.identity, model_name=model_name)

@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,8 @@ from mose.search.store import Store
 
 Mode = Literal["fused", "lexical", "dense"]
 DEFAULT_BUDGET_S = 2.0
+MAX_QUERY_CHARS = 4_000
+"""What is read of a query; ten times this takes seconds and finds nothing else."""
 
 
 class CodeIndex:
@@ -161,6 +163,7 @@ class CodeIndex:
         progress: ProgressCallback | None = None,
     ) -> DeepenReport:
         """Brings every chunk to an exit, the encoder's own if None. What is done stays done when interrupted."""
+        _check_budget(budget_s)
         encoder = self.encoder.at(exit=exit)
         return deepen(self.store, encoder, encoder.exit, budget_s=budget_s, progress=progress)
 
@@ -184,7 +187,7 @@ class CodeIndex:
         """The best places for a query in words, or for a name.
 
         Args:
-            query: What to look for.
+            query: What to look for; of a longer one the first `MAX_QUERY_CHARS` characters.
             limit: At most this many hits.
             mode: "fused", or words ("lexical") or vectors ("dense") alone.
             language: Only files of this language, or of one of these.
@@ -199,8 +202,7 @@ class CodeIndex:
         Raises:
             ConfigError: The query is empty, or an argument lies outside its range.
         """
-        if not query.strip():
-            raise ConfigError("the query is empty", remedy='Say what to look for: mose search "parse a date" .')
+        query = checked_query(query)
         asked = Asked(
             query=read_query(query),
             shallow=self._encode(query, 0) if mode != "lexical" and 0 in self.encoder.exits else None,
@@ -235,7 +237,7 @@ class CodeIndex:
             SourceError: The index has no such place.
         """
         table = self._fresh_table()
-        row = table.row_at(path, line)
+        row = table.row_at(path, line) if 0 < line < 2**31 else None
         chunks = [] if row is None else self._chunks(table, np.array([row]))
         if not chunks:
             raise SourceError(
@@ -266,8 +268,11 @@ class CodeIndex:
         per_file: bool,
         mode: Mode,
     ) -> list[Hit]:
-        if limit < 1:
-            raise ConfigError("limit", got=limit, allowed="1 or more")
+        if not isinstance(limit, int) or limit < 1:
+            raise ConfigError("limit", got=limit, allowed="a whole number, 1 or more")
+        _check_budget(budget_s)
+        if mode not in get_args(Mode):
+            raise ConfigError("mode", got=mode, allowed=", ".join(get_args(Mode)))
         started = time.perf_counter()
         table = self._fresh_table()
         asked = replace(asked, allowed=allowed_chunks(table, asked.allowed, language, pattern, self.root))
@@ -376,3 +381,24 @@ class CodeIndex:
         """The rarest words of a long text: those that tell where it comes from."""
         counts = self.store.document_frequencies(words.terms)
         return tuple(sorted((term for term in words.terms if counts[term] > 1), key=counts.__getitem__)[:count])
+
+
+def checked_query(query: str) -> str:
+    """What is read of a query.
+
+    Raises:
+        ConfigError: It is no text, or has nothing to look for.
+    """
+    if not isinstance(query, str):
+        raise ConfigError("the query", got=type(query).__name__, allowed="a string")
+    if not query.strip():
+        raise ConfigError("the query is empty", remedy='Say what to look for: mose search "parse a date" .')
+    query = query.strip()[:MAX_QUERY_CHARS].replace("\0", " ").encode("utf-8", "replace").decode()
+    if not read_query(query).words:
+        raise ConfigError("the query has no word", got=query, allowed="words or a name")
+    return query
+
+
+def _check_budget(budget_s: float | None) -> None:
+    if budget_s is not None and not (isinstance(budget_s, int | float) and budget_s >= 0):
+        raise ConfigError("budget_s", got=budget_s, allowed="seconds, 0 or more")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from mose.search.intent import read_query
@@ -55,17 +56,25 @@ def split_at_matches(line: str, query: str) -> list[tuple[str, bool]]:
     pieces: list[tuple[str, bool]] = []
     end = 0
     for match in _WORD.finditer(line) if words else ():
-        if any(related(word, part) for part in split_words(match[0]) for word in words):
+        if any(_related_words(part, words) for part in split_words(match[0])):
             pieces += [(line[end : match.start()], False), (match[0], True)]
             end = match.end()
     pieces.append((line[end:], False))
     return [piece for piece in pieces if piece[0]]
 
 
-def _words_of(query: str) -> tuple[str, ...]:
-    return read_query(query).words if query.strip() else ()
+@lru_cache(maxsize=4)
+def _words_of(query: str) -> dict[str, list[str]]:
+    """The query's words by their first three letters, which `related` words share."""
+    words: dict[str, list[str]] = {}
+    for word in read_query(query).words if query.strip() else ():
+        words.setdefault(word[:3], []).append(word)
+    return words
 
 
-def _num_related(line: str, words: tuple[str, ...]) -> int:
-    found = set(split_words(line))
-    return sum(any(related(word, other) for other in found) for word in words)
+def _related_words(part: str, words: dict[str, list[str]]) -> list[str]:
+    return [word for word in words.get(part[:3], ()) if related(word, part)]
+
+
+def _num_related(line: str, words: dict[str, list[str]]) -> int:
+    return len({word for part in set(split_words(line)) for word in _related_words(part, words)})

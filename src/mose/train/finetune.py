@@ -166,7 +166,7 @@ def parse_overrides(items: Sequence[str]) -> dict[str, Any]:
             raise ConfigError("--set", got=item, allowed="key=value, as in run.steps=100")
         try:
             values[key] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (tomllib.TOMLDecodeError, RecursionError):
             values[key] = text
     return values
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from mose.errors import ModelError
 from mose.model.checkpoint import load_model, save_model
 from mose.model.encoder import MoseModel
+from mose.parsing import parse_json
 from mose.storage import is_own_folder, new_folder
 from mose.train.loop import Progress
 
@@ -81,7 +82,7 @@ def load_state(checkpoint: Path) -> State:
         ModelError: It is damaged.
     """
     try:
-        values = json.loads((checkpoint / "training.json").read_text(encoding="utf8"))
+        values = parse_json((checkpoint / "training.json").read_text(encoding="utf8"))
         tensors = load_file(checkpoint / "training.safetensors")
         progress = Progress(**values["progress"])
     except (OSError, ValueError, TypeError, KeyError) as error:

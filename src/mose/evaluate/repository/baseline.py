@@ -16,6 +16,7 @@ from mose.errors import DataError
 from mose.evaluate.repository.golden import fingerprint
 from mose.evaluate.repository.measure import METRICS
 from mose.evaluate.repository.values import KINDS
+from mose.parsing import parse_json
 from mose.storage import new_file
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def load_baseline(path: Path) -> Baseline:
         DataError: The file is missing, or is no baseline, or a damaged one; names the place.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DataError(f"there is no baseline {path}", remedy=_REMEDY) from error
     except OSError as error:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from mose.data.pairs import open_text, read_objects
 from mose.errors import DataError
 from mose.evaluate.tasks.values import RetrievalTask, Texts
+from mose.parsing import parse_json
 
 _PACKED = ("", ".gz", ".xz")
 
@@ -80,7 +81,7 @@ def document(path: Path) -> Any:
     """
     text = "\n".join(line for _, line in lines(path))
     try:
-        return json.loads(text)
+        return parse_json(text)
     except json.JSONDecodeError as error:
         raise DataError(f"{path}, line {error.lineno} is not JSON: {error.msg}") from error
 
