@@ -79,7 +79,7 @@ def synthetic_deep(index) -> None:
 
     rng = np.random.default_rng(0)
     width = index.encoder.manifest.widths[index.encoder.exit]
-    with writer_lock(index.store.folder, wait=True):
+    with writer_lock(index.store.base, wait=True):
         missing = missing_vectors(index.store, index.encoder.exit)
         for start in range(0, len(missing), 4096):
             ids = missing[start : start + 4096]

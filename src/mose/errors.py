@@ -75,6 +75,14 @@ class DamagedIndexError(CodeIndexError):
     """An index whose bytes are not those that were written. It holds nothing that its tree cannot give again."""
 
 
+class IndexReplacedError(CodeIndexError):
+    """An index that another process has removed or made anew while it was open here."""
+
+
+class UnwritableIndexError(CodeIndexError):
+    """An index that cannot be written, as on a full or read-only disk; what is in it can still be read."""
+
+
 class DataError(MoseError, ValueError):
     """A data file with a missing, empty or contradictory entry."""
 

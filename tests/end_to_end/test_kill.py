@@ -18,7 +18,7 @@ from index_doubles import content, write_file
 
 from mose.runtime.encoder import Encoder
 from mose.search.indexer import deepen, refresh
-from mose.search.location import index_folder
+from mose.search.location import current_index, index_folder
 from mose.search.store import Store
 
 KILLS = 50
@@ -132,7 +132,7 @@ def test_index_killed_fifty_times_equals_one_made_in_one_go(tmp_path, monkeypatc
             else:
                 num_kills += 1
                 work_seconds *= 1.05  # reaches further as long as nothing gets finished
-            if (folder / "index.db").exists():
+            if current_index(folder) is not None:
                 _check_what_is_there(folder)
             if code == 0 or random.random() < 0.2:
                 version += 1

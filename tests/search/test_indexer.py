@@ -21,7 +21,7 @@ from mose.search.writing import write_vectors
 def test_unchanged_tree_is_neither_read_nor_written(store, tree, monkeypatch):
     generation, encoder = store.generation, WordEncoder()
     monkeypatch.setattr(preparing, "read_source", None)
-    monkeypatch.setattr(indexer, "writer_lock", None)
+    monkeypatch.setattr(Store, "writing", None)
     report = refresh(store, tree, encoder)
     assert (report.num_added, report.num_changed, report.num_removed) == (0, 0, 0)
     assert store.generation == generation

@@ -35,7 +35,8 @@ def test_index_asked_for_inside_is_found_there_and_hidden_from_git(tree):
         refresh(store, tree, WordEncoder())
         assert not any(path.startswith(".mose") for path in store.chunk_table().paths)
     assert index_folder(tree) == tree.resolve() / ".mose"
-    assert (tree / ".mose" / ".gitignore").read_text() == "*\n"
+    assert store.folder.parent == tree.resolve() / ".mose"
+    assert (store.folder / ".gitignore").read_text() == "*\n"
     assert index_folder(tree, inside=False) != tree / ".mose"
 
 
@@ -63,14 +64,14 @@ def test_home_that_cannot_be_written_names_the_variable(tree, tmp_path, monkeypa
 
 
 def test_forget_removes_the_index_and_nothing_else(tree, store, home):
-    (store.folder / "notes.txt").write_text("mine")
-    assert forget(tree) == [store.folder]
-    assert [path.name for path in store.folder.iterdir()] == ["notes.txt"]
+    (store.base / "notes.txt").write_text("mine")
+    assert forget(tree) == [store.base]
+    assert [path.name for path in store.base.iterdir()] == ["notes.txt"]
     assert (tree / "src" / "dates.py").exists()
     assert forget(tree) == []
 
 
 def test_forget_works_for_a_tree_that_is_gone(tree, store):
     shutil.rmtree(tree)
-    assert forget(tree) == [store.folder]
-    assert not store.folder.exists()
+    assert forget(tree) == [store.base]
+    assert not store.base.exists()

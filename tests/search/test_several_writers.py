@@ -19,7 +19,7 @@ from mose.search.store import Store
 
 def test_second_writer_can_go_on_without_writing(store, tree):
     write_file(tree / "new.py", "x = 1\n")
-    with writer_lock(store.folder, wait=True):
+    with writer_lock(store.base, wait=True):
         report = refresh(store, tree, WordEncoder(), wait=False)
         deepened = deepen(store, WordEncoder(), 6, ids=store.chunk_ids(), wait=False)
     assert report.busy

@@ -126,14 +126,14 @@ def test_reader_sees_the_last_commit_while_a_writer_is_busy(store):
     before = content(store)
     with transaction(store):
         store.connection.execute("DELETE FROM chunks")
-        with Store.open_to_read(store.folder) as reader:
+        with Store.open_to_read(store.base) as reader:
             assert content(reader) == before
         store.connection.execute("ROLLBACK")
         store.connection.execute("BEGIN")
 
 
 def test_snapshot_does_not_move_while_the_index_does(store, tree):
-    with Store.open_to_read(store.folder) as reader:
+    with Store.open_to_read(store.base) as reader:
         with reader.snapshot():
             before = content(reader)
             write_file(tree / "new.py", "def brand_new():\n    return 1\n")

@@ -195,6 +195,7 @@ def _add_index(verbs: argparse._SubParsersAction[Parser]) -> None:
     verb.add_argument("--budget", type=seconds, metavar="TIME", help="stop after this long (default: no limit)")
     _add_max_file_size(verb)
     verb.add_argument("--rebuild", action="store_true", help="start the index anew")
+    verb.add_argument("--existing", action="store_true", help="only if there is an index; make none")
     verb.add_argument("--where", action="store_true", help="print where the index is kept, and do nothing")
     verb.add_argument("--quiet", action="store_true", help="no progress")
     verb.add_argument("--json", action="store_true", help="print what was done as a JSON object")

@@ -5,20 +5,18 @@ from __future__ import annotations
 from argparse import Namespace as Arguments
 
 from mose.cli.output import ProgressBar, say_warnings
-from mose.cli.terminal import show, show_json
+from mose.cli.terminal import say, show, show_json
+from mose.errors import UnwritableIndexError
 
 
 def index(arguments: Arguments) -> int:
     """``mose index``: reads every chunk at the exit asked for."""
-    from mose.search.indexer import forget
     from mose.search.location import index_folder
     from mose.search.query import CodeIndex
 
     if arguments.where:
         show(str(index_folder(arguments.path, inside=arguments.inside)))
         return 0
-    if arguments.rebuild:
-        forget(arguments.path)
     with ProgressBar(quiet=arguments.quiet) as progress:
         index = CodeIndex.open(
             arguments.path,
@@ -26,14 +24,19 @@ def index(arguments: Arguments) -> int:
             exit=arguments.exit,
             inside=arguments.inside,
             max_file_bytes=arguments.max_file_size,
+            create=not arguments.existing,
+            rebuild=arguments.rebuild,
             progress=progress,
         )
         with index:
             say_warnings(index)
             refreshed = index.last_refresh
+            if refreshed is None:
+                raise UnwritableIndexError("the index cannot be brought up to date", remedy=" ".join(index.notes))
             deepened = index.deepen(budget_s=arguments.budget, progress=progress) if index.encoder.exit else None
             status = index.status()
-    assert refreshed is not None
+    for note in index.notes:
+        say(note)
     if arguments.json:
         show_json([{
             "root": str(index.root), "files": status.num_files, "chunks": status.num_chunks,

@@ -131,6 +131,8 @@ def _say_what_it_rests_on(index: CodeIndex, hits: Sequence[Hit]) -> None:
     if stats.exit and stats.num_deep < stats.num_short:
         notes.append(f"time was up before {stats.num_short - stats.num_deep:,} more: allow it with --budget")
     say("; ".join(notes))
+    for note in index.notes:
+        say(note)
     if report is not None and report.busy:
         num_files = index.status().num_files
         say(f"Another process is indexing this tree: this answer is from the {num_files:,} files that are in.")
@@ -163,6 +165,7 @@ def _deepen_in_background(index: CodeIndex, arguments: Arguments) -> None:
         *processes.python_command("from mose.__main__ import main; main()"),
         "index",
         str(index.root),
+        "--existing",
         "--quiet",
         "--model",
         DEFAULT_MODEL if is_default else str(model_folder(arguments.model).absolute()),

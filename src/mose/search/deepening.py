@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from mose.errors import CodeIndexError
 from mose.search.chunks import Chunk, embedding_text
 from mose.search.location import SHARED_NAME, home
-from mose.search.lock import writer_lock
 from mose.search.records import Progress, ProgressCallback, StoredChunk
 from mose.search.shared_vectors import SharedVectors, as_kept
 from mose.search.store import Store
@@ -81,7 +80,7 @@ class DeepenReport:
     num_reused: int = 0  # found among the shared vectors
     num_encoded: int = 0
     num_left: int = 0  # still without, the budget being spent
-    stored: bool = True  # False if another process was writing: kept among the shared vectors only
+    stored: bool = True  # False if another process was writing (kept among the shared vectors only) or nobody may
     seconds: float = 0.0
     encoder_seconds: float = 0.0
     vectors: dict[int, NDArray[np.float32]] = field(default_factory=dict)  # by id, if ids were given
@@ -102,7 +101,7 @@ def deepen(
     On Ctrl-C everything committed so far stays.
 
     Args:
-        store: An index, opened to write.
+        store: An index; of one opened to read, the vectors are only given back.
         encoder: The model that the index was made with.
         exit_layer: One of its exits.
         ids: Chunks to do, most wanted first; all chunks if None, short ones first.
@@ -125,8 +124,8 @@ def deepen(
     if not len(missing):
         return DeepenReport(num_wanted=0, seconds=time.perf_counter() - started)
     deadline = None if budget_s is None or math.isinf(budget_s) else started + budget_s
-    with closing(SharedVectors(home() / SHARED_NAME, model=encoder.identity)) as shared:
-        left = _reuse(work, shared, missing)
+    with _shared_vectors(store, encoder) as shared:
+        left = missing if shared is None else _reuse(work, shared, missing)
         for window in _windows(work, _in_order(store, left, by_length=ids is None), deadline):
             _encode_window(work, shared, window)
             if progress is not None:
@@ -141,6 +140,16 @@ def deepen(
         encoder_seconds=work.encoder_seconds,
         vectors=work.vectors,
     )
+
+
+@contextmanager
+def _shared_vectors(store: Store, encoder: TextEncoder) -> Iterator[SharedVectors | None]:
+    """None for an index opened to read: nothing at all is written for it."""
+    if store.read_only:
+        yield None
+        return
+    with closing(SharedVectors(home() / SHARED_NAME, model=encoder.identity)) as shared:
+        yield shared
 
 
 def check_model(store: Store, encoder: TextEncoder) -> None:
@@ -166,7 +175,7 @@ def at_full_width(encoder: TextEncoder, exit_layer: int) -> TextEncoder:
 
 
 def fill_exit_0(store: Store, encoder: TextEncoder) -> None:
-    """Gives exit 0 to chunks that lack it, as after a crash. The caller holds the write lock."""
+    """Gives exit 0 to chunks that lack it, as after a crash."""
     missing = missing_vectors(store, 0)
     table = at_full_width(encoder, 0)
     for start in range(0, len(missing), TABLE_WINDOW):
@@ -188,7 +197,7 @@ def mend_vectors(store: Store, encoder: TextEncoder, *, wait: bool) -> bool:
     Returns:
         False if another process is writing.
     """
-    with writer_lock(store.folder, wait=wait) as mine:
+    with store.writing(wait=wait) as mine:
         if mine:
             repair_vectors(store)
             if 0 in encoder.exits:
@@ -235,7 +244,10 @@ class _Work:
         """Stores vectors of chunks that still lack them."""
         if self.keep:
             self.vectors.update(zip(ids.tolist(), vectors, strict=True))
-        with writer_lock(self.store.folder, wait=self.wait) as mine:
+        if self.store.read_only:
+            self.stored = False
+            return
+        with self.store.writing(wait=self.wait) as mine:
             if not mine:
                 self.stored = False
                 return
@@ -292,7 +304,7 @@ def _windows(work: _Work, ids: list[int], deadline: float | None) -> Iterator[li
         place += size
 
 
-def _encode_window(work: _Work, shared: SharedVectors, window: list[int]) -> None:
+def _encode_window(work: _Work, shared: SharedVectors | None, window: list[int]) -> None:
     chunks = work.store.chunks(window)
     by_key: dict[bytes, StoredChunk] = {}
     for chunk in chunks:
@@ -310,7 +322,8 @@ def _encode_window(work: _Work, shared: SharedVectors, window: list[int]) -> Non
     if not chunks:
         return
     vectors = as_kept(fresh)
-    shared.add(work.exit_layer, list(by_key), vectors)
+    if shared is not None:
+        shared.add(work.exit_layer, list(by_key), vectors)
     places = {key: place for place, key in enumerate(by_key)}
     ids = np.array([chunk.id for chunk in chunks], dtype=np.int64)
     work.write(ids, vectors[[places[chunk.key] for chunk in chunks]])

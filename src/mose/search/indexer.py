@@ -11,13 +11,13 @@ import hashlib
 import os
 import time
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from mose.errors import CodeIndexError, SourceError
+from mose.errors import CodeIndexError, IndexReplacedError, SourceError
 from mose.files import TRANSIENT, SourceFile, WalkLimits, moved_away, walk
 from mose.files.disk import identity_of
 from mose.files.records import OVERSIZED, printable
@@ -26,8 +26,9 @@ from mose.parallel import FAILURES
 from mose.search.chunks import ChunkerConfig
 from mose.search.cutting import cut_files
 from mose.search.deepening import DeepenReport, TextEncoder, at_full_width, check_model, deepen, fill_exit_0
-from mose.search.location import DATABASE_NAME, index_folder, source_root, unwritable
-from mose.search.lock import LOCK_NAME, writer_lock
+from mose.search.exchange import exchanging, remove_index, replace_index
+from mose.search.location import base_folder, index_folder, source_root
+from mose.search.lock import writer_lock
 from mose.search.preparing import CutFile, CutTask
 from mose.search.records import KnownFile, Progress, ProgressCallback
 from mose.search.status import MAX_EXAMPLES, limits_of, skipped_counts
@@ -54,6 +55,7 @@ __all__ = [
     "deepen",
     "forget",
     "made_by",
+    "rebuild",
     "refresh",
 ]
 
@@ -127,7 +129,7 @@ def refresh(
     plan = _plan(store, root, found)
     if limits == limits_of(store) and _is_up_to_date(store, plan, found.skipped, encoder):
         return RefreshReport(skipped=skipped_counts(store), seconds=time.perf_counter() - started)
-    with writer_lock(store.folder, wait=wait, on_wait=lambda: tell(Progress("wait", 0, 0))) as mine:
+    with store.writing(wait=wait, on_wait=lambda: tell(Progress("wait", 0, 0))) as mine:
         if not mine:
             return RefreshReport(busy=True, seconds=time.perf_counter() - started)
         check_made_by(store, chunker, encoder)  # another process has perhaps been here
@@ -212,12 +214,16 @@ def is_outdated(store: Store, encoder: TextEncoder) -> bool:
 
 
 def retire(folder: Path, encoder: TextEncoder) -> None:
-    """Removes the index in a folder if it is outdated, unless another process has made it anew meanwhile."""
-    with writer_lock(folder, wait=True):
-        with closing(Store.open(folder)) as store:
-            outdated = is_outdated(store, encoder)
-        if outdated:
-            _remove(folder)
+    """Puts an empty index in the place of one that is outdated, unless another process has done so meanwhile."""
+    with suppress(IndexReplacedError), closing(Store.open(folder)) as store, store.writing():
+        if is_outdated(store, encoder):
+            replace_index(folder)
+
+
+def rebuild(folder: Path) -> None:
+    """Puts an empty index behind an index folder, whatever is there."""
+    with exchanging(folder):
+        replace_index(folder)
 
 
 def forget(root: Path | str) -> list[Path]:
@@ -229,27 +235,13 @@ def forget(root: Path | str) -> list[Path]:
     Raises:
         CodeIndexError: A file cannot be removed.
     """
-    removed = []
-    for inside in (True, False):
-        folder = index_folder(root, inside=inside, must_exist=False)
-        if not (folder / DATABASE_NAME).exists():
-            continue
-        with writer_lock(folder, wait=True):
-            _remove(folder)
-        removed.append(folder)
-    return removed
-
-
-def _remove(folder: Path) -> None:
-    """The files of an index, and its folder if nothing else is in it. The caller holds the write lock."""
-    try:
-        for pattern in (f"{DATABASE_NAME}*", "exit_*.vec", ".gitignore", LOCK_NAME):
-            for path in folder.glob(pattern):
-                path.unlink(missing_ok=True)
-        if not any(folder.iterdir()):
-            folder.rmdir()
-    except OSError as error:
-        raise unwritable(folder, error) from error
+    folder = index_folder(root, must_exist=False)
+    base = base_folder(folder)
+    if not base.exists():
+        return []
+    with suppress(IndexReplacedError), writer_lock(base, wait=True):
+        return [folder] if remove_index(base) else []
+    return []  # another process was faster
 
 
 _SkippedByWalk = dict[str, tuple[int, list[str]]]  # reason -> count, examples

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mose.errors import IndexReplacedError
 from mose.search.location import unwritable
 
 LOCK_NAME = "write.lock"
@@ -21,11 +22,12 @@ def writer_lock(folder: Path, *, wait: bool, on_wait: Callable[[], None] | None 
     """Holds the right to write; gives False if another process keeps it and ``wait`` is False.
 
     Args:
-        folder: The index folder.
+        folder: The base folder of the index (`mose.search.location.base_folder`).
         wait: Wait for as long as it takes.
         on_wait: Called once if there is a wait worth telling of.
 
     Raises:
+        IndexReplacedError: The folder is gone.
         CodeIndexError: The lock file cannot be written.
     """
     deadline = time.monotonic() + SHORT_WAIT_S
@@ -53,6 +55,8 @@ def _try_lock(path: Path) -> Callable[[], None] | None:
         return _try_file_lock(path)
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except FileNotFoundError as error:
+        raise IndexReplacedError(f"the index in {path.parent} was removed meanwhile") from error
     except OSError as error:
         raise unwritable(path, error) from error
     try:

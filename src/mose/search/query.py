@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from threading import RLock
 from types import TracebackType
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mose.errors import ConfigError, SourceError
-from mose.files import WalkLimits
+from mose.errors import CodeIndexError, ConfigError, IndexReplacedError, SourceError, UnwritableIndexError
 from mose.runtime.encoder import DEFAULT_MODEL, Encoder
 from mose.search.cascade import Asked, CascadeConfig, ExitVectors, gather, short_list, with_deep
 from mose.search.chunks import ChunkerConfig
-from mose.search.deepening import DeepenReport, check_model, deepen, mend_vectors
+from mose.search.deepening import DeepenReport, deepen, mend_vectors
 from mose.search.filters import Names, allowed_chunks
 from mose.search.hits import Hit, SearchStats, best_places, make_hits
-from mose.search.indexer import RefreshReport, is_outdated, refresh, retire
+from mose.search.indexer import RefreshReport
 from mose.search.intent import Query, read_query
-from mose.search.location import index_folder, source_root
+from mose.search.location import source_root
+from mose.search.opening import ATTEMPTS, Opening, as_it_is
 from mose.search.rank import Candidates, RankWeights, rank
 from mose.search.records import ChunkTable, IndexStatus, ProgressCallback, StoredChunk
 from mose.search.schema import damaged
 from mose.search.store import Store
 
+T = TypeVar("T")
 Mode = Literal["fused", "lexical", "dense"]
 DEFAULT_BUDGET_S = 2.0
 MAX_QUERY_CHARS = 4_000
@@ -35,6 +39,9 @@ MAX_QUERY_CHARS = 4_000
 
 class CodeIndex:
     """A source tree that can be searched by meaning.
+
+    Threads may share it: searches take turns, while `refresh` and `deepen` go on beside them. If another process
+    makes the index anew or removes it, the next call opens the new one.
 
     Example:
         >>> index = CodeIndex.open("path/to/tree")                    # doctest: +SKIP
@@ -50,7 +57,7 @@ class CodeIndex:
         *,
         weights: RankWeights | None = None,
         cascade: CascadeConfig | None = None,
-        model_name: str = "",
+        opening: Opening | None = None,
     ) -> None:
         self.root = root
         self.store = store
@@ -59,7 +66,10 @@ class CodeIndex:
         self.cascade = cascade or CascadeConfig()
         self.last_refresh: RefreshReport | None = None
         self.last_search: SearchStats | None = None
-        self._model_name = model_name
+        self.notes: tuple[str, ...] = ()
+        """What a user should know about the answers."""
+        self._opening = opening or Opening(root=root, encoder=encoder, update=not store.read_only)
+        self._turn = RLock()
         self._table: ChunkTable | None = None
         self._vectors: dict[int, ExitVectors] = {}
 
@@ -73,13 +83,16 @@ class CodeIndex:
         width: int | None = None,
         inside: bool | None = None,
         update: bool = True,
+        create: bool = True,
+        rebuild: bool = False,
         progress: ProgressCallback | None = None,
         chunker: ChunkerConfig | None = None,
         max_file_bytes: int | None = None,
     ) -> CodeIndex:
         """The index of a source tree, made or brought up to date first.
 
-        An index that another version of mose made with its shipped model is made anew.
+        An index that another version of mose made with its shipped model is made anew. One that cannot be written, as
+        on a full disk, answers as it is, and ``notes`` says so.
 
         Args:
             path: The source tree.
@@ -87,7 +100,9 @@ class CodeIndex:
             exit: Exit that the short list is read at; the deepest if None.
             width: Leading dimensions of the vectors to compare; all if None.
             inside: True to keep the index in the tree's ``.mose`` folder.
-            update: False to answer from the index as it is, and to fail if there is none.
+            update: False to answer from the index as it is, to write nothing, and to fail if there is none.
+            create: False to fail if there is no index.
+            rebuild: True to make the index anew, where it lies.
             progress: Called with how far the work is.
             chunker: How to cut; needed only to make an index that differs from the default.
             max_file_bytes: Read files up to this size, from now on; as the index was last told if None.
@@ -99,26 +114,26 @@ class CodeIndex:
         """
         root = source_root(path)
         encoder = Encoder.load(model, exit=exit, width=width)
-        folder = index_folder(root, inside=inside)
-        store = Store.open(folder, create=update)
-        if update and model == DEFAULT_MODEL and chunker is None and is_outdated(store, encoder):
-            store.close()
-            retire(folder, encoder)
-            store = Store.open(folder)
-        index = cls(root, store, encoder, model_name="" if model == DEFAULT_MODEL else str(model))
-        try:
-            if update:
-                index.refresh(progress=progress, chunker=chunker, max_file_bytes=max_file_bytes)
-            else:
-                check_model(index.store, index.encoder)
-        except BaseException:
-            store.close()
-            raise
+        opening = Opening(
+            root=root,
+            encoder=encoder,
+            inside=inside,
+            update=update,
+            create=create,
+            rebuild=rebuild,
+            model_name="" if model == DEFAULT_MODEL else str(model),
+            chunker=chunker,
+            max_file_bytes=max_file_bytes,
+        )
+        opened = opening.open(progress)
+        index = cls(root, opened.store, encoder, opening=opening.again())
+        index.last_refresh, index.notes = opened.report, opened.notes
         return index
 
     def close(self) -> None:
         """Closes the index files."""
-        self.store.close()
+        with self._turn:
+            self.store.close()
 
     def __enter__(self) -> CodeIndex:
         return self
@@ -130,29 +145,12 @@ class CodeIndex:
 
     # ---- keeping up
 
-    def refresh(
-        self,
-        *,
-        progress: ProgressCallback | None = None,
-        chunker: ChunkerConfig | None = None,
-        max_file_bytes: int | None = None,
-    ) -> RefreshReport:
+    def refresh(self, *, progress: ProgressCallback | None = None) -> RefreshReport:
         """Brings the index up to date with the tree; only what has changed is read.
 
         While another process writes the same index, nothing is done if there is something to answer from.
         """
-        has_chunks = self.store.generation > 0
-        report = refresh(
-            self.store,
-            self.root,
-            self.encoder,
-            progress=progress,
-            wait=not has_chunks,
-            chunker=chunker,
-            limits=None if max_file_bytes is None else WalkLimits(max_file_bytes=max_file_bytes),
-            model_name=self._model_name,
-        )
-        self.last_refresh = report
+        self.last_refresh = report = self._beside(lambda store: self._opening.refresh(store, progress))
         return report
 
     def deepen(
@@ -165,11 +163,11 @@ class CodeIndex:
         """Brings every chunk to an exit, the encoder's own if None. What is done stays done when interrupted."""
         _check_budget(budget_s)
         encoder = self.encoder.at(exit=exit)
-        return deepen(self.store, encoder, encoder.exit, budget_s=budget_s, progress=progress)
+        return self._beside(lambda store: deepen(store, encoder, encoder.exit, budget_s=budget_s, progress=progress))
 
     def status(self) -> IndexStatus:
         """What the index holds, and how much of the tree that is."""
-        return self.store.status()
+        return self._answer(lambda: self.store.status())
 
     # ---- asking
 
@@ -209,7 +207,7 @@ class CodeIndex:
             deep=self._encode(query, self.encoder.exit) if mode != "lexical" and self.encoder.exit else None,
             lexical=mode != "dense",
         )
-        return self._search(asked, limit, language, path, budget_s, per_file, mode)
+        return self._answer(lambda: self._search(asked, limit, language, path, budget_s, per_file, mode))
 
     def like(
         self,
@@ -236,6 +234,65 @@ class CodeIndex:
         Raises:
             SourceError: The index has no such place.
         """
+        return self._answer(lambda: self._like(path, line, limit, language, path_pattern, budget_s, per_file))
+
+    # ---- inside
+
+    def _answer(self, ask: Callable[[], T]) -> T:
+        """What ``ask`` gives for the index that the tree has: asked again if another process exchanged it meanwhile."""
+        with self._turn:
+            for _ in range(ATTEMPTS):
+                if not self.store.is_current():
+                    self._open_again()
+                try:
+                    answer = ask()
+                except UnwritableIndexError as error:
+                    if self.store.read_only:
+                        raise
+                    self.store.read_only = True
+                    self.notes = (*self.notes, as_it_is(error))
+                    continue
+                except CodeIndexError:
+                    if self.store.is_current():
+                        raise
+                    continue
+                if self.store.is_current():
+                    return answer
+            raise IndexReplacedError(
+                f"the index of {self.root} is removed or made anew all the time by another process",
+                remedy="Search again when that process has ended.",
+            )
+
+    def _open_again(self) -> None:
+        opened = self._opening.open()
+        self.store.close()
+        self.store, self.last_refresh, self.notes = opened.store, opened.report, opened.notes
+        self._table = None
+        self._vectors.clear()
+
+    def _beside(self, work: Callable[[Store], T]) -> T:
+        """What ``work`` gives with a connection of its own, so that searches of other threads go on meanwhile."""
+        if not self._opening.update:
+            raise UnwritableIndexError("this index was opened to be left as it is", remedy="Open it with update=True.")
+        for attempt in range(ATTEMPTS):
+            with closing(Store.open(self.store.folder, create=False)) as store:
+                try:
+                    return work(store)
+                except IndexReplacedError:
+                    if attempt == ATTEMPTS - 1:
+                        raise
+        raise AssertionError
+
+    def _like(
+        self,
+        path: str,
+        line: int,
+        limit: int,
+        language: Names,
+        path_pattern: Names,
+        budget_s: float,
+        per_file: bool,
+    ) -> list[Hit]:
         table = self._fresh_table()
         row = table.row_at(path, line) if 0 < line < 2**31 else None
         chunks = [] if row is None else self._chunks(table, np.array([row]))
@@ -255,8 +312,6 @@ class CodeIndex:
             allowed=allowed,
         )
         return self._search(asked, limit, language, path_pattern, budget_s, per_file, "fused")
-
-    # ---- inside
 
     def _search(
         self,

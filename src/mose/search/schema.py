@@ -5,20 +5,22 @@ A file is ours if its ``application_id`` says so, and readable if its ``user_ver
 
 from __future__ import annotations
 
-import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mose.errors import CodeIndexError, DamagedIndexError
+from mose.errors import CodeIndexError, DamagedIndexError, UnwritableIndexError
 from mose.search.location import HOME_VARIABLE
 
 APPLICATION_ID = 0x4D6F5345  # "MoSE"
 FORMAT_VERSION = 4
 BUSY_TIMEOUT_MS = 30_000
 CACHE_KIB = 32_768
+FULL_BYTES = 1_000_000
+"""A disk with less room is full: SQLite says only that it could not write."""
 
 TOKENIZER = "porter unicode61 tokenchars '_'"
 """How FTS5 reads the words it is given; a query goes through the same."""
@@ -119,14 +121,20 @@ def clear_errors(path: Path, rebuild: str = REBUILD) -> Iterator[None]:
         raise damaged(path, error.reason, rebuild) from error
     except sqlite3.Error as error:
         message = str(error).lower()
-        if "full" in message:
-            what, remedy = "the disk is full", f"Make room, or set {HOME_VARIABLE} to a folder that has some."
-        elif "readonly" in message or "unable to open" in message:
-            what, remedy = "cannot be opened for writing", f"Check its permissions, or set {HOME_VARIABLE}."
-        elif "locked" in message or "busy" in message:
+        name = getattr(error, "sqlite_errorname", "")
+        if "full" in message or (name.startswith("SQLITE_IOERR") and name not in _READ_ERRORS):
+            raise UnwritableIndexError(
+                f"{path}: the disk is full" if "full" in message or _is_full(path) else f"{path}: cannot be written",
+                remedy=f"Make room, or set {HOME_VARIABLE} to a folder that has some. The index itself is unharmed.",
+            ) from error
+        if "readonly" in message or "unable to open" in message:
+            raise UnwritableIndexError(
+                f"{path}: cannot be opened for writing", remedy=f"Check its permissions, or set {HOME_VARIABLE}."
+            ) from error
+        if "locked" in message or "busy" in message:
             what, remedy = "is locked by another process", "Wait until that process ends, then try again."
-        elif "disk i/o error" in message:
-            what, remedy = "cannot be read or written", f"Check the disk, or set {HOME_VARIABLE}. {rebuild}"
+        elif name in _READ_ERRORS:
+            what, remedy = "cannot be read", f"Check the disk. {rebuild}"
         elif is_damage(error):
             raise damaged(path, error, rebuild) from error
         else:
@@ -134,21 +142,39 @@ def clear_errors(path: Path, rebuild: str = REBUILD) -> Iterator[None]:
         raise CodeIndexError(f"{path}: {what}", remedy=remedy) from error
 
 
-def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
+_READ_ERRORS = (
+    "SQLITE_IOERR_READ", "SQLITE_IOERR_SHORT_READ", "SQLITE_IOERR_DATA", "SQLITE_IOERR_CORRUPTFS",
+)  # fmt: skip
+
+
+def _is_full(path: Path) -> bool:
+    try:
+        return shutil.disk_usage(path.parent).free < FULL_BYTES
+    except OSError:
+        return False
+
+
+def connect(path: Path, *, read_only: bool, settled: bool = False) -> sqlite3.Connection:
     """An open connection to an index file that is known to be ours; a new file gets its tables.
+
+    Args:
+        path: The file.
+        read_only: Write nothing into it.
+        settled: See `is_settled`: nothing beside it is written, either. Only for `read_only`.
 
     Raises:
         CodeIndexError: The file is foreign, damaged, of another format, or cannot be opened.
     """
     with clear_errors(path):
         if read_only:
-            uri = f"{path.absolute().as_uri()}?{_read_options(path)}"
-            connection = sqlite3.connect(uri, uri=True, isolation_level=None)
+            uri = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if settled else ''}"
+            connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
         else:
-            connection = sqlite3.connect(path, isolation_level=None)
+            connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
             connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-            connection.execute("PRAGMA trusted_schema = OFF")  # an index inside a tree may be a stranger's
+            connection.execute("PRAGMA trusted_schema = OFF")
+            connection.execute("PRAGMA cell_size_check = ON")
             _check(connection, path, read_only=read_only)
             connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         except BaseException:
@@ -157,12 +183,12 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
     return connection
 
 
-def _read_options(path: Path) -> str:
-    log = path.with_name(path.name + "-wal")
-    settled = not log.exists() or log.stat().st_size == 0
-    if settled and not os.access(path.parent, os.W_OK):
-        return "mode=ro&immutable=1"  # no place for SQLite's locks, and nobody who could write either
-    return "mode=ro"
+def is_settled(path: Path) -> bool:
+    """Whether everything ever committed is in the index file itself: it can then be read without a trace."""
+    try:
+        return path.with_name(path.name + "-wal").stat().st_size == 0
+    except FileNotFoundError:
+        return True
 
 
 def _check(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> None:
@@ -174,22 +200,36 @@ def _check(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> No
             f"{path} is not an index of mose",
             remedy="Move it away, or run `mose forget PATH` to remove it.",
         )
-    elif version > FORMAT_VERSION:
+    elif version != FORMAT_VERSION:
+        newer = version > FORMAT_VERSION
         raise CodeIndexError(
-            f"{path} was written by a newer mose",
+            f"{path} was written by {'a newer' if newer else 'an older'} mose",
             got=f"format {version}",
             allowed=f"format {FORMAT_VERSION}",
-            remedy="Upgrade mose, or run `mose index PATH --rebuild`.",
+            remedy=("Upgrade mose, or run" if newer else "Run") + " `mose index PATH --rebuild`.",
         )
-    elif version < FORMAT_VERSION:
-        raise CodeIndexError(
-            f"{path} was written by an older mose",
-            got=f"format {version}",
-            allowed=f"format {FORMAT_VERSION}",
-            remedy="Run `mose index PATH --rebuild`.",
-        )
+    elif not _has_our_tables_alone(connection):
+        raise CodeIndexError(f"{path} holds tables that are not those of mose", remedy=REBUILD)
     if not read_only:
         connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _has_our_tables_alone(connection: sqlite3.Connection) -> bool:
+    """No view, no trigger, no other table: a query of ours reads and runs what we wrote, nothing else."""
+    missing = set(_statements())
+    for kind, name, sql in connection.execute("SELECT type, name, sql FROM sqlite_master"):
+        if sql in missing:
+            missing.remove(sql)
+        elif not (kind == "table" and name in _MADE_BY_SQLITE) and not (kind == "index" and sql is None):
+            return False
+    return not missing
+
+
+_MADE_BY_SQLITE = {"sqlite_sequence", *(f"words_{part}" for part in ("config", "content", "data", "docsize", "idx"))}
+
+
+def _statements() -> list[str]:
+    return [statement.strip() for statement in TABLES.split(";\n") if statement.strip()]
 
 
 def _create(connection: sqlite3.Connection) -> None:
@@ -197,9 +237,8 @@ def _create(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("BEGIN IMMEDIATE")
     if connection.execute("PRAGMA user_version").fetchone()[0] == 0:  # no other process was faster
-        for statement in TABLES.split(";\n"):
-            if statement.strip():
-                connection.execute(statement)
+        for statement in _statements():
+            connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
     connection.execute("COMMIT")

@@ -1,14 +1,17 @@
 """What an index answers: chunks, words, vectors, status. Reading never waits for a writer.
 
 An index is a folder with one SQLite file (WAL) and one flat vector file per exit. Every read takes the
-last committed state; ``Store.snapshot`` makes several reads see the same one.
+last committed state; ``Store.snapshot`` makes several reads see the same one. Writing goes through
+``Store.writing``, which makes sure that the index is still the one of its tree.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -17,10 +20,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mose.errors import CodeIndexError
-from mose.search.location import DATABASE_NAME, make_folder
+from mose.errors import CodeIndexError, IndexReplacedError, UnwritableIndexError
+from mose.search.exchange import exchanging, finish_exchange, remove_lock, replace_index
+from mose.search.location import DATABASE_NAME, base_folder, current_index, entry_folder
+from mose.search.lock import writer_lock
 from mose.search.records import ChunkTable, IndexStatus, StoredChunk, chunk_sum
-from mose.search.schema import TOKENIZER, clear_errors, connect, damaged, stored_values
+from mose.search.schema import REBUILD, TOKENIZER, clear_errors, connect, damaged, is_settled, stored_values
 from mose.search.table import read_table
 from mose.search.vectors import read_entries, read_exit
 
@@ -32,51 +37,131 @@ FROM chunks JOIN files ON files.id = file_id JOIN texts ON texts.id = chunks.id
 
 
 class Store:
-    """One opened index. Not shared between threads: open another one, it costs a millisecond.
+    """One opened index. Used by one thread at a time: open another one, it costs a millisecond.
 
     Attributes:
-        folder: The index folder.
+        base: The folder in the user's home that names the index and holds the write lock.
+        folder: The folder of this very index; its name is the index's identity.
         connection: For the modules that write (`mose.search.writing`).
         read_only: True if nothing can be written through this store.
         row_sums: Exit -> vector file, and the sums of its rows that were read already (`mose.search.vectors`).
     """
 
-    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
+    def __init__(self, base: Path, folder: Path, *, read_only: bool = False) -> None:
+        self.base = base
         self.folder = folder
         self.path = folder / DATABASE_NAME
         self.read_only = read_only
-        self.connection = connect(self.path, read_only=read_only)
+        self._may_write = False
+        self._settled: object = None
+        if read_only and is_settled(self.path):
+            self._settled = _stamp(self.path)
+        self.connection = connect(self.path, read_only=read_only, settled=self._settled is not None)
         self.row_sums: dict[int, tuple[str, NDArray[np.uint32]]] = {}
         self._live: tuple[int, NDArray[np.int64]] | None = None
         self._stemmer: sqlite3.Connection | None = None
 
     @classmethod
     def open(cls, folder: Path, *, create: bool = True) -> Store:
-        """The index in a folder, to read and write; made first if there is none.
+        """The index of a folder, to read and write; made first if there is none.
 
         Args:
-            folder: See `mose.search.location.index_folder`.
+            folder: See `mose.search.location.index_folder`; the folder of the index itself will do.
             create: False to raise instead of making a new index.
 
         Raises:
             CodeIndexError: There is none (``create`` False), or it is foreign, damaged or not writable.
         """
-        if not (folder / DATABASE_NAME).is_file():
-            if not create:
-                raise CodeIndexError(f"there is no index in {folder}", remedy="Run `mose index PATH`.")
-            make_folder(folder)
-        return cls(folder)
+        folder = entry_folder(folder)
+        base = base_folder(folder)
+        finish_exchange(base)
+        while True:
+            found = _index_behind(folder)
+            if found is not None and (create or (found / DATABASE_NAME).is_file()):
+                opened = cls._opened(base, found, read_only=False)
+                if opened is not None:
+                    return opened
+            elif not create:
+                raise _no_index(folder)
+            else:
+                with exchanging(folder):
+                    if _index_behind(folder) is None:
+                        replace_index(folder)
 
     @classmethod
     def open_to_read(cls, folder: Path) -> Store:
-        """The index in a folder, never written.
+        """The index of a folder as it is now, never written.
 
         Raises:
             CodeIndexError: There is none, or it is foreign or damaged.
         """
-        if not (folder / DATABASE_NAME).is_file():
-            raise CodeIndexError(f"there is no index in {folder}", remedy="Run `mose index PATH`.")
-        return cls(folder, read_only=True)
+        folder = entry_folder(folder)
+        base = base_folder(folder)
+        while True:
+            found = _index_behind(folder)
+            if found is None or not (found / DATABASE_NAME).is_file():
+                raise _no_index(folder)
+            opened = cls._opened(base, found, read_only=True)
+            if opened is not None:
+                return opened
+
+    @classmethod
+    def _opened(cls, base: Path, folder: Path, *, read_only: bool) -> Store | None:
+        """None if another process has exchanged the index in this moment."""
+        try:
+            _refuse_what_is_not_a_file(folder)
+            store = cls(base, folder, read_only=read_only)
+        except CodeIndexError:
+            if current_index(base) == folder:
+                raise
+            return None
+        if store.is_current():
+            return store
+        store.close()
+        return None
+
+    def is_current(self) -> bool:
+        """Whether this is still the index of its tree: another process may have removed it or made it anew.
+
+        Of an index that is read as it was when it was opened: whether it is still as it was.
+        """
+        if current_index(self.base) != self.folder:
+            return False
+        return self._settled is None or (is_settled(self.path) and _stamp(self.path) == self._settled)
+
+    @contextmanager
+    def writing(self, *, wait: bool = True, on_wait: Callable[[], None] | None = None) -> Iterator[bool]:
+        """The right to write this index: everything that writes takes it, and may take it again inside.
+
+        Args:
+            wait: See `mose.search.lock.writer_lock`.
+            on_wait: As well.
+
+        Yields:
+            False if another process keeps it and ``wait`` is False.
+
+        Raises:
+            IndexReplacedError: Another process has removed the index or made it anew.
+            UnwritableIndexError: The index was opened to read, or cannot be written.
+        """
+        if self._may_write:
+            yield True
+            return
+        if self.read_only:
+            raise UnwritableIndexError(f"{self.path}: was opened for reading, not for writing")
+        with writer_lock(self.base, wait=wait, on_wait=on_wait) as mine:
+            if mine and not self.is_current():
+                if current_index(self.base) is None:
+                    remove_lock(self.base)  # which has perhaps been made just now
+                raise IndexReplacedError(
+                    f"the index in {self.base} was removed or made anew by another process",
+                    remedy="Run the command again.",
+                )
+            self._may_write = mine
+            try:
+                yield mine
+            finally:
+                self._may_write = False
 
     def close(self) -> None:
         """Closes the files; the store cannot be used afterwards."""
@@ -248,7 +333,7 @@ class Store:
     def _stem(self, term: str) -> str:
         """The form under which the index keeps a word; asked of FTS5, which alone knows."""
         if self._stemmer is None:
-            self._stemmer = sqlite3.connect(":memory:", isolation_level=None)
+            self._stemmer = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
             self._stemmer.execute(f'CREATE VIRTUAL TABLE one USING fts5(word, tokenize="{TOKENIZER}")')
             self._stemmer.execute("CREATE VIRTUAL TABLE stems USING fts5vocab(one, instance)")
         self._stemmer.execute("DELETE FROM one")
@@ -287,3 +372,35 @@ class Store:
         from mose.search.status import status_of
 
         return status_of(self)
+
+
+def _index_behind(folder: Path) -> Path | None:
+    """The index that is opened by a folder; one that lies on the other side, home or tree, does not count."""
+    found = current_index(base_folder(folder))
+    return found if found is not None and found.parent == folder else None
+
+
+def _no_index(folder: Path) -> CodeIndexError:
+    return CodeIndexError(f"there is no index in {folder}", remedy="Run `mose index PATH`.")
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return 0, 0
+    return found.st_mtime_ns, found.st_size
+
+
+def _refuse_what_is_not_a_file(folder: Path) -> None:
+    """Every file of an index was made by this program: a link or a pipe among them was not."""
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                found = entry.stat(follow_symlinks=False)
+                if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+                    raise CodeIndexError(f"{entry.path} is not a file of mose", remedy=REBUILD)
+    except FileNotFoundError:
+        return  # removed while it was looked at
+    except OSError as error:
+        raise CodeIndexError(f"{folder} cannot be read: {error.strerror}", remedy="Check its permissions.") from error

@@ -1,11 +1,16 @@
-"""Everything that changes an index: one process at a time, one transaction a call."""
+"""Everything that changes an index: one process at a time, one transaction a call.
+
+Whatever writes does so inside ``Store.writing``; `transaction` and `write_vectors` see to it themselves.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +22,9 @@ from mose.search.schema import clear_errors, damaged, stored_values
 from mose.search.store import Store
 from mose.search.vectors import ExitEntry, VectorFile, is_member, read_entries, read_exit, run_members, sums_of
 from mose.search.wording import both_words, path_words, symbol_words
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 WASTED_ROWS_ALLOWED = 4096
 MOVED_AT_ONCE = 16_384
@@ -33,7 +41,7 @@ def transaction(store: Store) -> Iterator[None]:
         CodeIndexError: The disk is full, or the index is damaged, not writable or locked for long.
     """
     connection = store.connection
-    with clear_errors(store.path):
+    with store.writing(), clear_errors(store.path):
         connection.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -44,9 +52,20 @@ def transaction(store: Store) -> Iterator[None]:
             raise
 
 
+def while_writing(change: Callable[Concatenate[Store, P], T]) -> Callable[Concatenate[Store, P], T]:
+    """A change of an index that takes the right to write for as long as it runs."""
+
+    @wraps(change)
+    def with_the_right(store: Store, /, *args: P.args, **options: P.kwargs) -> T:
+        with store.writing():
+            return change(store, *args, **options)
+
+    return with_the_right
+
+
 def set_meta(store: Store, **values: str) -> None:
     """Stores settings; inside a transaction or on its own."""
-    with clear_errors(store.path):
+    with store.writing(), clear_errors(store.path):
         store.connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(values.items()))
 
 
@@ -169,12 +188,13 @@ def missing_vectors(store: Store, exit_layer: int) -> NDArray[np.int64]:
     return ids[~is_member(ids, np.sort(read_exit(store, exit_layer).ids))]
 
 
+@while_writing
 def write_vectors(
     store: Store, exit_layer: int, model: str, ids: NDArray[np.int64], vectors: NDArray[np.float32]
 ) -> None:
     """Appends vectors [N, width] of chunks: onto the disk first, then into the index.
 
-    The caller holds the write lock and gives no chunk twice. Damaged rows are dropped first, with their file.
+    The caller gives no chunk twice. Damaged rows are dropped first, with their file.
 
     Raises:
         CodeIndexError: The exit has vectors of another model, or the disk is full.

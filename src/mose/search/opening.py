@@ -1,0 +1,147 @@
+"""Opening the index of a tree to search it, and opening it again when another process has made it anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mose.errors import CodeIndexError, IndexReplacedError, UnwritableIndexError
+from mose.files import WalkLimits
+from mose.runtime.encoder import Encoder
+from mose.search.chunks import ChunkerConfig
+from mose.search.deepening import check_model
+from mose.search.indexer import RefreshReport, is_outdated, rebuild, refresh, retire
+from mose.search.location import foreign_folder, index_folder
+from mose.search.records import ProgressCallback
+from mose.search.store import Store
+
+ATTEMPTS = 20
+"""How often an index is opened again that others keep removing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """An open index and what there is to say about it."""
+
+    store: Store
+    report: RefreshReport | None = None
+    """What bringing it up to date did, None if it was not tried."""
+    notes: tuple[str, ...] = ()
+    """What a user should know about the answers, one sentence or two each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """How to open the index of a tree."""
+
+    root: Path
+    """The tree, as `mose.search.location.source_root` gives it."""
+    encoder: Encoder
+    inside: bool | None = None
+    """See `mose.search.location.index_folder`."""
+    update: bool = True
+    """False to answer from the index as it is."""
+    create: bool = True
+    """False to fail if there is no index."""
+    rebuild: bool = False
+    """Make the index anew, where it lies."""
+    model_name: str = ""
+    """How the model was asked for; empty for the shipped one."""
+    chunker: ChunkerConfig | None = None
+    """How to cut; None for the default."""
+    max_file_bytes: int | None = None
+    """The largest file to read, from now on; None for what the index was last told."""
+
+    def open(self, progress: ProgressCallback | None = None) -> Opened:
+        """The index, brought up to date if that is asked for and possible.
+
+        Raises:
+            CodeIndexError: There is none, or it is damaged, foreign, of another model, or cannot be written and has
+                nothing to answer from.
+        """
+        opened = self._open(progress)
+        ignored = foreign_folder(self.root)
+        if ignored is None:
+            return opened
+        note = f"{ignored} is not used: you did not make it here. `mose index --inside` puts an index of yours there."
+        return replace(opened, notes=(*opened.notes, note))
+
+    def again(self) -> Opening:
+        """How to open it later on: what was to be made anew has been made anew."""
+        return replace(self, rebuild=False)
+
+    def _open(self, progress: ProgressCallback | None) -> Opened:
+        folder = index_folder(self.root, inside=self.inside)
+        if not self.update:
+            return Opened(store=self._open_to_read(folder))
+        if self.rebuild:
+            rebuild(folder)
+        for attempt in range(ATTEMPTS):
+            try:
+                return self._open_to_write(folder, progress)
+            except IndexReplacedError:
+                if attempt == ATTEMPTS - 1 or not self.create:
+                    raise
+        raise AssertionError
+
+    def _open_to_write(self, folder: Path, progress: ProgressCallback | None) -> Opened:
+        try:
+            store = Store.open(folder, create=self.create)
+        except UnwritableIndexError as error:
+            return self._as_it_is(folder, error)
+        try:
+            if self._may_renew() and is_outdated(store, self.encoder):
+                store.close()
+                retire(folder, self.encoder)
+                store = Store.open(folder)
+            return Opened(store=store, report=self.refresh(store, progress))
+        except UnwritableIndexError as error:
+            if store.generation == 0:
+                store.close()
+                raise
+            store.read_only = True
+            return Opened(store=store, notes=(as_it_is(error),))
+        except BaseException:
+            store.close()
+            raise
+
+    def refresh(self, store: Store, progress: ProgressCallback | None = None) -> RefreshReport:
+        """Brings an open index up to date; while another process writes it, only if there is nothing to answer from."""
+        return refresh(
+            store,
+            self.root,
+            self.encoder,
+            progress=progress,
+            wait=store.generation == 0,
+            chunker=self.chunker,
+            limits=None if self.max_file_bytes is None else WalkLimits(max_file_bytes=self.max_file_bytes),
+            model_name=self.model_name,
+        )
+
+    def _may_renew(self) -> bool:
+        return not self.model_name and self.chunker is None
+
+    def _open_to_read(self, folder: Path) -> Store:
+        store = Store.open_to_read(folder)
+        try:
+            check_model(store, self.encoder)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def _as_it_is(self, folder: Path, error: UnwritableIndexError) -> Opened:
+        """An index that cannot be written can be read, if anything is in it."""
+        try:
+            store = self._open_to_read(folder)
+        except CodeIndexError:
+            raise error from None
+        if store.generation == 0:
+            store.close()
+            raise error
+        return Opened(store=store, notes=(as_it_is(error),))
+
+
+def as_it_is(error: UnwritableIndexError) -> str:
+    """What to say about answers from an index that cannot be written."""
+    return f"{error.what.rstrip('.')}: this answer is from the index as it is."
