@@ -24,6 +24,11 @@ EXIT_STATUS = """exit status:
   2    an error, or wrong usage
   130  interrupted"""
 
+SEARCH_NOTES = """what is read:
+  What git would keep, less what a .moseignore (same syntax) leaves out; `mose status --why FILE` says why.
+where the index is kept:
+  In the user's cache folder, or in the folder that MOSE_HOME names; with --inside, in PATH/.mose."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command.
@@ -135,7 +140,12 @@ def _add_max_file_size(verb: Parser) -> None:
 
 def _add_model(verb: Parser) -> None:
     verb.add_argument("--model", default="small", help='a shipped model or a runtime folder (default: "small")')
-    verb.add_argument("--exit", type=int, metavar="K", help="depth of the model to use (default: the deepest)")
+    verb.add_argument(
+        "--exit",
+        type=int,
+        metavar="K",
+        help="depth of the model: 0 is the fastest, the deepest reads most closely (default)",
+    )
 
 
 def _add_search(verbs: argparse._SubParsersAction[Parser]) -> None:
@@ -144,8 +154,9 @@ def _add_search(verbs: argparse._SubParsersAction[Parser]) -> None:
         "search",
         "searching.search",
         "find the places in a source tree that a query means",
-        'mose search "open a connection through a proxy" path/to/requests --limit 5',
+        'mose search "open a connection through a proxy" . --limit 5',
     )
+    verb.epilog = f"{verb.epilog}\n\n{SEARCH_NOTES}\n\n{EXIT_STATUS}"
     verb.add_argument("query", metavar="QUERY", nargs="?", help="words or a name; - reads standard input")
     _add_place(verb)
     _add_model(verb)
@@ -170,7 +181,7 @@ def _add_search(verbs: argparse._SubParsersAction[Parser]) -> None:
         type=seconds,
         default=2.0,
         metavar="TIME",
-        help="for deep vectors, e.g. 3s, 500ms (default: 2s)",
+        help="for reading the best candidates closely, e.g. 3s, 500ms (default: 2s)",
     )
     _add_max_file_size(verb)
     verb.add_argument("--deepen", action="store_true", help="read the rest of the tree deeply in the background")
@@ -187,7 +198,7 @@ def _add_index(verbs: argparse._SubParsersAction[Parser]) -> None:
         verbs,
         "index",
         "indexing.index",
-        "bring every chunk of a source tree to the chosen exit",
+        "read every part of a source tree closely, once",
         "mose index path/to/tree --exit 6",
     )
     _add_place(verb)
