@@ -1,6 +1,7 @@
 """The documents: tables come from result files, commands exist, files that are named are there."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -40,9 +41,24 @@ def test_the_shell_of_the_readme_runs(sample_tree, monkeypatch, capsys):
     blocks = re.findall(r"```sh\n(mose .*?)```", readme, re.DOTALL)
     for line in "".join(blocks).splitlines():
         for command in line.partition("#")[0].split("&&"):
-            import shlex
+            assert _status(cli.main, shlex.split(command)[1:]) == 0, capsys.readouterr().err
 
-            assert cli.main(shlex.split(command)[1:]) == 0, capsys.readouterr().err
+
+def test_the_first_command_of_the_readme_finds_something_in_a_fresh_clone(monkeypatch, capsys):
+    from mose import cli
+
+    monkeypatch.chdir(ROOT)
+    readme = (ROOT / "README.md").read_text(encoding="utf8")
+    command = re.search(r"<!-- install command -->\n```sh\npip install \. && (mose .*)\n```", readme)[1]
+    assert cli.main(shlex.split(command)[1:]) == 0
+    assert "mose/search/location.py" in capsys.readouterr().out
+
+
+def _status(main, words):
+    try:
+        return main(words)
+    except SystemExit as stop:  # `mose help`
+        return stop.code
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/paper-map.md", "docs/benchmarks.md"])

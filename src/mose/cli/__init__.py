@@ -144,7 +144,7 @@ def _add_model(verb: Parser) -> None:
         "--exit",
         type=int,
         metavar="K",
-        help="depth of the model: 0 is the fastest, the deepest reads most closely (default)",
+        help="depth of the model, 0 the fastest (default: the deepest)",
     )
 
 
