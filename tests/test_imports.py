@@ -20,7 +20,7 @@ ALLOWED = {
     "escaping": set(),
     "errors": {"escaping"},
     "parsing": set(),
-    "storage": {"errors"},
+    "storage": {"errors", "parsing"},
     "words": set(),
     "framing": set(),
     "strict_toml": {"errors"},

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mose.errors import ConfigError, OutputError
+from mose.parsing import read_json
 
 HOME_VARIABLE = "MOSE_HOME"
 INVENTORY_NAME = ".mose-folder.json"
@@ -110,9 +111,9 @@ def require_replaceable(out: Path) -> None:
 def is_own_folder(folder: Path) -> bool:
     """True if a folder is what `new_folder` wrote: the same files in the same sizes, and nothing else."""
     try:
-        listed = json.loads((folder / INVENTORY_NAME).read_text(encoding="utf-8"))["files"]
+        listed = read_json(folder / INVENTORY_NAME)["files"]
         return not folder.is_symlink() and isinstance(listed, dict) and listed == _files(folder)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError):
         return False
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from mose.errors import ConfigError, ModelError
-from mose.parsing import parse_json
+from mose.parsing import read_json
 from mose.words import space_identifiers
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ SETTINGS_FILES = ("config.json", "mose.json")
 _MARKER = re.compile(r"\{(\w+)\}")
 _MARKERS = ("cls", "sep", "text", "language")
 _CACHED_WORDS = 500_000
+_LARGEST_FILE_BYTES = 100_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +54,16 @@ class TokenizerSettings:
     """Put spaces between the words of an identifier before the sub-word tokenizer sees it."""
 
     def __post_init__(self) -> None:
+        for name in ("query_template", "code_template", "cls_token", "sep_token", "pad_token"):
+            if not isinstance(getattr(self, name), str):
+                raise ConfigError(name, got=getattr(self, name), allowed="text")
+        if not isinstance(self.mask_token, str | None):
+            raise ConfigError("mask_token", got=self.mask_token, allowed="text, or null")
         for name in ("query_template", "code_template"):
             _check_template(name, getattr(self, name))
         if self.padding_side not in ("left", "right"):
             raise ConfigError("padding_side", got=self.padding_side, allowed="left, right")
-        if self.max_tokens < 1:
+        if type(self.max_tokens) is not int or self.max_tokens < 1:
             raise ConfigError("max_tokens", got=self.max_tokens, allowed="1 or more")
 
     @classmethod
@@ -124,10 +130,14 @@ class CodeTokenizer:
 
         if not Path(tokenizer_file).is_file():
             raise ModelError(f"{tokenizer_file} is missing")
+        size = Path(tokenizer_file).stat().st_size
+        if size > _LARGEST_FILE_BYTES:
+            raise ModelError(f"size of {tokenizer_file}", got=size, allowed=f"up to {_LARGEST_FILE_BYTES:,} bytes")
         try:
             tokenizer = Tokenizer.from_file(str(tokenizer_file))
-        except Exception as error:
-            if type(error) is not Exception:  # the library raises the plain class for a damaged file
+        except BaseException as error:
+            # The library raises the plain class for a damaged file, and panics on some.
+            if type(error) is not Exception and type(error).__name__ != "PanicException":
                 raise
             raise ModelError(f"{tokenizer_file} is damaged ({error})") from error
         return cls(tokenizer, settings)
@@ -269,8 +279,10 @@ def pad_batch(ids: Sequence[Sequence[int]], *, pad_id: int, side: Side) -> tuple
 
 def _read_settings(file: Path) -> TokenizerSettings:
     try:
-        values = parse_json(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+        values = read_json(file)
+        if not isinstance(values, dict):
+            raise ValueError("no JSON object")
+    except (OSError, ValueError) as error:
         raise ModelError(f"{file} is damaged ({error})") from error
     return TokenizerSettings.read(values, where=str(file))
 

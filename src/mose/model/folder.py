@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import shutil
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mose.errors import ModelError
 from mose.model.settings import ModelSettings
 from mose.model.shapes import Shape, tensor_shapes
-from mose.parsing import parse_json
+from mose.parsing import JSON_BYTES, parse_json
 
 WEIGHTS_FILE = "model.safetensors"
-_LARGEST_HEADER_BYTES = 100_000_000
+_BYTES = {
+    **{"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1},
+    **{"I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1},
+}
+"""Of one number, by the name that safetensors has for its type."""
+_MAX_DIMENSIONS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,28 +45,28 @@ def read_header(file: Path) -> dict[str, StoredTensor]:
     """
     if not file.is_file():
         raise ModelError(f"{file} is missing", remedy="Is this a model folder, completely copied?")
-    damaged = ModelError(f"{file} is damaged or not safetensors", remedy="Copy or convert the model again.")
     try:
         with file.open("rb") as stream:
-            (length,) = struct.unpack("<Q", stream.read(8))
-            if length > _LARGEST_HEADER_BYTES:
-                raise damaged
+            size = os.fstat(stream.fileno()).st_size
+            length = int.from_bytes(stream.read(8), "little")
+            if not 2 <= length <= min(size - 8, JSON_BYTES):
+                raise ValueError(f"a header of {length:,} bytes")
             header = parse_json(stream.read(length))
         header.pop("__metadata__", None)
-        tensors = {
-            name: StoredTensor(
-                dtype=entry["dtype"],
-                shape=tuple(entry["shape"]),
-                begin=8 + length + entry["data_offsets"][0],
-                num_bytes=entry["data_offsets"][1] - entry["data_offsets"][0],
-            )
-            for name, entry in header.items()
-        }
-    except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise damaged from error
-    if file.stat().st_size < max((tensor.begin + tensor.num_bytes for tensor in tensors.values()), default=0):
-        raise damaged
-    return tensors
+        return {name: _stored_tensor(name, entry, 8 + length, size) for name, entry in header.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        what = f"{file} is damaged or not safetensors ({error})"
+        raise ModelError(what, remedy="Copy or convert the model again.") from error
+
+
+def _stored_tensor(name: str, entry: Mapping[str, Any], start: int, size: int) -> StoredTensor:
+    dtype, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
+    if not all(type(number) is int and number >= 0 for number in (*shape, begin, end)):
+        raise ValueError(f"{name} has numbers that are not counts")
+    num_bytes = _BYTES[dtype] * math.prod(shape)
+    if len(shape) > _MAX_DIMENSIONS or end - begin != num_bytes or start + end > size:
+        raise ValueError(f"{name} has a shape or a place that the file cannot hold")
+    return StoredTensor(dtype=dtype, shape=shape, begin=start + begin, num_bytes=num_bytes)
 
 
 def check_tensors(found: Mapping[str, Shape], settings: ModelSettings, *, where: str) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mose.errors import ConfigError, ModelError
-from mose.parsing import parse_json
+from mose.parsing import read_json
 from mose.storage import recover
 from mose.tokenizer import TokenizerSettings
 
@@ -29,6 +29,9 @@ _CHOICES = {
 }
 _POSITIVE = ("vocab_size", "hidden_size", "intermediate_size", "num_heads", "num_kv_heads", "max_positions",
              "max_tokens")  # fmt: skip
+
+_LARGEST = {"num_layers": 1_000, "hidden_size": 1 << 17, "num_heads": 1 << 12, "num_kv_heads": 1 << 12}
+"""More is a damaged file, not a model: loops and lists are as long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,8 +105,13 @@ class ModelSettings:
             object.__setattr__(self, "exit_weights", tuple(self.exit_weights))
         for name, allowed in _CHOICES.items():
             _require(name, getattr(self, name), getattr(self, name) in allowed, ", ".join(allowed))
-        for name in _POSITIVE:
-            _require(name, getattr(self, name), getattr(self, name) >= 1, "1 or more")
+        for name in (*_POSITIVE, "num_layers"):
+            value, least = getattr(self, name), int(name in _POSITIVE)
+            holds = type(value) is int and least <= value <= _LARGEST.get(name, 1 << 24)
+            _require(name, value, holds, f"{least} to {_LARGEST.get(name, 1 << 24)}")
+        for name in ("norm_eps", "rope_theta", "init_std", "table_share"):
+            value = getattr(self, name)
+            _require(name, value, type(value) in (int, float) and 0 <= value < 1e12, "a number, 0 or more")
         for name in ("attention_dropout", "residual_dropout", "embedding_dropout"):
             _require(name, getattr(self, name), 0 <= getattr(self, name) < 1, "0 up to, not including, 1")
         self._check_shapes()
@@ -120,9 +128,11 @@ class ModelSettings:
                  f"at most max_positions {self.max_positions}")  # fmt: skip
         for name in ("head_width", "table_width"):
             value = getattr(self, name)
-            _require(name, value, value is None or value >= 1, "1 or more, or null")
+            holds = value is None or (type(value) is int and 1 <= value <= _LARGEST["hidden_size"])
+            _require(name, value, holds, "1 or more, or null")
 
     def _check_exits(self) -> None:
+        _require("exits", list(self.exits), all(type(one) is int for one in self.exits), "whole numbers")
         in_order = list(self.exits) == sorted(set(self.exits)) and len(self.exits) > 0
         in_range = in_order and self.exits[0] >= 0 and self.exits[-1] == self.num_layers
         allowed = f"different depths, shallowest first, the last one num_layers {self.num_layers}"
@@ -241,7 +251,12 @@ class ModelSettings:
         missing = [name for name in required if name not in values]
         if missing:
             raise ConfigError(f"{where} has no {', '.join(missing)}")
-        return cls(**values)
+        try:
+            return cls(**values)
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
+            if isinstance(error, ConfigError):
+                raise
+            raise ConfigError(f"{where} has a value of the wrong kind ({error})") from error
 
     @classmethod
     def read(cls, folder: str | Path) -> ModelSettings:
@@ -256,8 +271,8 @@ class ModelSettings:
         if not file.is_file():
             raise ModelError(f"{folder} is not a model folder: it has no config.json")
         try:
-            values = parse_json(file.read_text(encoding="utf-8"))
-        except ValueError as error:
+            values = read_json(file)
+        except (OSError, ValueError) as error:
             raise ModelError(f"{file} is damaged ({error})") from error
         if not isinstance(values, dict) or values.get("model_type") != "mose":
             found = values.get("model_type") if isinstance(values, dict) else None

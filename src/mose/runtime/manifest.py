@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mose.errors import ModelError
-from mose.parsing import parse_json
+from mose.parsing import read_json
 from mose.storage import recover
 from mose.tokenizer import TokenizerSettings
 
@@ -24,6 +25,8 @@ FORMAT_VERSION = 3
 """Changes with the files, and with what is computed of them: 2 counts words of exit 0 by their root, 3 can give
 exit 0 a share in the others."""
 _HASH_BLOCK_BYTES = 1 << 20
+_LARGEST_COUNT = 1 << 20
+_MAX_EXITS = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +92,7 @@ class Manifest:
             )
         try:
             manifest = cls._from_values(values, where=str(folder / MANIFEST_NAME))
+            manifest._check_values()
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ModelError(f"{folder / MANIFEST_NAME} is damaged ({error!r})", remedy=AGAIN) from error
         manifest._check_sizes(folder)
@@ -129,12 +133,38 @@ class Manifest:
                 what = f"{folder / name} does not match its SHA-256 in {MANIFEST_NAME}"
                 raise ModelError(what, remedy=AGAIN)
 
-    def _check_sizes(self, folder: Path) -> None:
+    def _check_values(self) -> None:
+        """Raise `ValueError` for what no export writes."""
+        counts = (*self.exits, *self.widths.values(), self.hidden_size, self.num_layers, self.num_heads)
+        _hold(all(type(count) is int and 0 <= count <= _LARGEST_COUNT for count in counts), "counts")
+        _hold(0 < len(self.exits) <= _MAX_EXITS and list(self.exits) == sorted(set(self.exits)), "exits")
+        _hold(set(self.widths) == set(self.exits) and min(self.widths.values()) > 0, "widths")
+        _hold(type(self.table_share) in (int, float) and 0 <= self.table_share < 1, "table_share")
+        texts = (self.name, self.pooling, self.norm_rule, self.licence, self.source, *self.float_matrices)
+        _hold(all(isinstance(text, str) for text in texts), "texts")
+        _hold(self.dtype in ("float32", "int8"), "dtype")
+        _hold(isinstance(self.settings, dict), "settings")
+        needed = {TOKENIZER_NAME, *map(exit_file, self.exits)}
+        _hold(needed <= set(self.files), "files: one that an exit needs is not listed")
         for name, entry in self.files.items():
+            _hold(name not in ("", ".", "..") and not set(name) & set("/\\:\0"), f"files: {name!r}")
+            _hold(type(entry.size) is int and entry.size >= 0 and isinstance(entry.sha256, str), f"files: {name!r}")
+
+    def _check_sizes(self, folder: Path) -> None:
+        real = folder.resolve()
+        for name, entry in self.files.items():
+            path = folder / name
+            if path.is_symlink() and not path.resolve().is_relative_to(real):
+                raise ModelError(f"{path} is a link out of its folder", remedy="Copy the model with its files: cp -rL.")
             try:
-                size = (folder / name).stat().st_size
+                found = path.stat()
             except FileNotFoundError as error:
-                raise ModelError(f"{folder / name} is missing", remedy=AGAIN) from error
+                raise ModelError(f"{path} is missing", remedy=AGAIN) from error
+            except OSError as error:
+                raise ModelError(f"{path} cannot be read: {error.strerror}", remedy=AGAIN) from error
+            if not stat.S_ISREG(found.st_mode):
+                raise ModelError(f"{path} is not a regular file", remedy=AGAIN)
+            size = found.st_size
             if size != entry.size:
                 raise ModelError(f"size of {folder / name}", got=size, allowed=f"{entry.size} bytes", remedy=AGAIN)
 
@@ -151,6 +181,11 @@ def hash_file(path: Path) -> FileEntry:
 def exit_file(exit_layer: int) -> str:
     """Name of the file that an exit is run from."""
     return TABLE_NAME if exit_layer == 0 else f"exit_{exit_layer}.onnx"
+
+
+def _hold(condition: bool, what: str) -> None:
+    if not condition:
+        raise ValueError(what)
 
 
 AGAIN = "Install, copy or export the model again."
@@ -173,8 +208,8 @@ def _read_json(folder: Path) -> dict[str, Any]:
             )
         raise ModelError(f"{folder} has no {MANIFEST_NAME}", remedy=AGAIN)
     try:
-        values = parse_json(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        values = read_json(path)
+    except (OSError, ValueError) as error:
         raise ModelError(f"{path} is damaged ({error})", remedy=AGAIN) from error
     if not isinstance(values, dict):
         raise ModelError(f"{path} is damaged (no JSON object)", remedy=AGAIN)

@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mose.errors import ModelError
+from mose.runtime.manifest import WEIGHTS_NAME
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 _ERRORS_ONLY = 3
+_LARGEST_GRAPH_BYTES = 64_000_000
 
 
 class Session:
@@ -39,6 +41,7 @@ class Session:
 def _open(path: Path) -> InferenceSession:
     import onnxruntime
 
+    _check_graph(path)
     options = onnxruntime.SessionOptions()
     # One thread for each text at a time: no barriers between operators, no threads that spin between texts.
     options.intra_op_num_threads = 1
@@ -52,6 +55,18 @@ def _open(path: Path) -> InferenceSession:
         raise ModelError(
             f"ONNX Runtime cannot open {path} ({error})", remedy="Install, copy or export the model again."
         ) from error
+
+
+def _check_graph(path: Path) -> None:
+    """Raise `ModelError` for a graph whose weights lie anywhere but in the folder's own weights file."""
+    if path.stat().st_size > _LARGEST_GRAPH_BYTES:
+        raise ModelError(f"size of {path}", got=path.stat().st_size, allowed=f"up to {_LARGEST_GRAPH_BYTES:,} bytes")
+    graph, weights = path.read_bytes(), WEIGHTS_NAME.encode()
+    # As protobuf writes the entry "location" of a tensor's external data; as a mere name the word does not occur.
+    entry = b"\x0a\x08location\x12" + bytes([len(weights)]) + weights
+    if graph.count(b"location") != graph.count(entry):
+        what = f"{path} takes weights from another file than {WEIGHTS_NAME}"
+        raise ModelError(what, remedy="Install, copy or export the model again.")
 
 
 def _load_errors() -> tuple[type[Exception], ...]:

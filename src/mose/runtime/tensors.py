@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mose.errors import ModelError
-from mose.parsing import parse_json
+from mose.model.folder import read_header
 
-_DTYPES = {
+_DTYPES: dict[str, np.dtype[Any]] = {
     "F64": np.dtype("<f8"),
     "F32": np.dtype("<f4"),
     "F16": np.dtype("<f2"),
@@ -21,7 +22,6 @@ _DTYPES = {
     "I8": np.dtype("i1"),
     "U8": np.dtype("u1"),
 }
-_MAX_HEADER_BYTES = 100_000_000
 
 
 class TensorFile(Mapping[str, NDArray[np.generic]]):
@@ -36,32 +36,17 @@ class TensorFile(Mapping[str, NDArray[np.generic]]):
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        if not self.path.is_file():
-            raise ModelError(f"{self.path} is missing")
-        size = self.path.stat().st_size
-        try:
-            with self.path.open("rb") as file:
-                header_bytes = int.from_bytes(file.read(8), "little")
-                if not 2 <= header_bytes <= min(size - 8, _MAX_HEADER_BYTES):
-                    raise ModelError(f"{self.path} is not a safetensors file, or was cut short")
-                header = parse_json(file.read(header_bytes))
-            header.pop("__metadata__", None)
-            self._entries = {
-                name: (_DTYPES[entry["dtype"]], tuple(entry["shape"]), *entry["data_offsets"])
-                for name, entry in header.items()
-            }
-            self._bfloat16 = frozenset(name for name, entry in header.items() if entry["dtype"] == "BF16")
-        except (ValueError, KeyError, TypeError) as error:
-            raise ModelError(f"{self.path} is not a safetensors file ({error})") from error
-        self._start = 8 + header_bytes
-        if self._start + max((entry[3] for entry in self._entries.values()), default=0) > size:
-            raise ModelError(f"{self.path} was cut short", remedy="Copy or download the model again.")
+        self._entries = read_header(self.path)
+        for name, entry in self._entries.items():
+            if entry.dtype not in _DTYPES:
+                raise ModelError(f"type of {name} in {self.path}", got=entry.dtype, allowed=", ".join(_DTYPES))
         self._bytes = np.memmap(self.path, dtype=np.uint8, mode="r")
 
     def __getitem__(self, name: str) -> NDArray[np.generic]:
-        dtype, shape, begin, end = self._entries[name]
-        array: NDArray[np.generic] = self._bytes[self._start + begin : self._start + end].view(dtype)
-        return array.reshape(shape)
+        entry = self._entries[name]
+        stored = self._bytes[entry.begin : entry.begin + entry.num_bytes]
+        array: NDArray[np.generic] = stored.view(_DTYPES[entry.dtype])
+        return array.reshape(entry.shape)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
@@ -78,6 +63,6 @@ class TensorFile(Mapping[str, NDArray[np.generic]]):
         if name not in self._entries:
             raise ModelError(f"{self.path} has no {name}", remedy="Its config.json does not describe it.")
         array = self[name]
-        if name in self._bfloat16:
+        if self._entries[name].dtype == "BF16":
             return (array.astype(np.uint32) << 16).view(np.float32)
         return np.ascontiguousarray(array, dtype=np.float32)
