@@ -6,7 +6,6 @@ from argparse import Namespace as Arguments
 
 from mose.cli.output import ProgressBar, say_warnings
 from mose.cli.terminal import say, show, show_json
-from mose.errors import UnwritableIndexError
 
 
 def index(arguments: Arguments) -> int:
@@ -31,8 +30,9 @@ def index(arguments: Arguments) -> int:
         with index:
             say_warnings(index)
             refreshed = index.last_refresh
-            if refreshed is None:
-                raise UnwritableIndexError("the index cannot be brought up to date", remedy=" ".join(index.notes))
+            if index.unwritable is not None:
+                raise index.unwritable
+            assert refreshed is not None
             deepened = index.deepen(budget_s=arguments.budget, progress=progress) if index.encoder.exit else None
             status = index.status()
     for note in index.notes:

@@ -138,7 +138,7 @@ def make_folder(folder: Path) -> None:
             folder.mkdir(mode=0o700, exist_ok=True)  # it holds the texts of all sources
     except OSError as error:
         raise unwritable(folder, error) from error
-    if not os.access(folder, os.W_OK | os.X_OK):
+    if not os.access(folder, os.W_OK | os.X_OK) and folder.exists():  # else it was removed in this moment
         raise unwritable(folder, PermissionError("no permission to write"))
 
 

@@ -26,8 +26,10 @@ class Opened:
     store: Store
     report: RefreshReport | None = None
     """What bringing it up to date did, None if it was not tried."""
+    unwritable: UnwritableIndexError | None = None
+    """Why the index is answered from as it is, None if it is not."""
     notes: tuple[str, ...] = ()
-    """What a user should know about the answers, one sentence or two each."""
+    """What else a user should know, one sentence or two each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +102,7 @@ class Opening:
                 store.close()
                 raise
             store.read_only = True
-            return Opened(store=store, notes=(as_it_is(error),))
+            return Opened(store=store, unwritable=error)
         except BaseException:
             store.close()
             raise
@@ -139,9 +141,4 @@ class Opening:
         if store.generation == 0:
             store.close()
             raise error
-        return Opened(store=store, notes=(as_it_is(error),))
-
-
-def as_it_is(error: UnwritableIndexError) -> str:
-    """What to say about answers from an index that cannot be written."""
-    return f"{error.what.rstrip('.')}: this answer is from the index as it is."
+        return Opened(store=store, unwritable=error)

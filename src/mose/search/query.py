@@ -24,7 +24,7 @@ from mose.search.hits import Hit, SearchStats, best_places, make_hits
 from mose.search.indexer import RefreshReport
 from mose.search.intent import Query, read_query
 from mose.search.location import source_root
-from mose.search.opening import ATTEMPTS, Opening, as_it_is
+from mose.search.opening import ATTEMPTS, Opened, Opening
 from mose.search.rank import Candidates, RankWeights, rank
 from mose.search.records import ChunkTable, IndexStatus, ProgressCallback, StoredChunk
 from mose.search.schema import damaged
@@ -66,8 +66,9 @@ class CodeIndex:
         self.cascade = cascade or CascadeConfig()
         self.last_refresh: RefreshReport | None = None
         self.last_search: SearchStats | None = None
-        self.notes: tuple[str, ...] = ()
-        """What a user should know about the answers."""
+        self.unwritable: UnwritableIndexError | None = None
+        """Why the index is answered from as it is, None if it is not."""
+        self._notes: tuple[str, ...] = ()
         self._opening = opening or Opening(root=root, encoder=encoder, update=not store.read_only)
         self._turn = RLock()
         self._table: ChunkTable | None = None
@@ -92,7 +93,7 @@ class CodeIndex:
         """The index of a source tree, made or brought up to date first.
 
         An index that another version of mose made with its shipped model is made anew. One that cannot be written, as
-        on a full disk, answers as it is, and ``notes`` says so.
+        on a full disk, answers as it is, and ``unwritable`` says why.
 
         Args:
             path: The source tree.
@@ -127,13 +128,20 @@ class CodeIndex:
         )
         opened = opening.open(progress)
         index = cls(root, opened.store, encoder, opening=opening.again())
-        index.last_refresh, index.notes = opened.report, opened.notes
+        index._keep(opened)
         return index
 
     def close(self) -> None:
         """Closes the index files."""
         with self._turn:
             self.store.close()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know about the answers, one sentence or two each."""
+        if self.unwritable is None:
+            return self._notes
+        return (*self._notes, f"{self.unwritable.what.rstrip('.')}: this answer is from the index as it is.")
 
     def __enter__(self) -> CodeIndex:
         return self
@@ -250,7 +258,7 @@ class CodeIndex:
                     if self.store.read_only:
                         raise
                     self.store.read_only = True
-                    self.notes = (*self.notes, as_it_is(error))
+                    self.unwritable = error
                     continue
                 except CodeIndexError:
                     if self.store.is_current():
@@ -266,9 +274,13 @@ class CodeIndex:
     def _open_again(self) -> None:
         opened = self._opening.open()
         self.store.close()
-        self.store, self.last_refresh, self.notes = opened.store, opened.report, opened.notes
+        self._keep(opened)
         self._table = None
         self._vectors.clear()
+
+    def _keep(self, opened: Opened) -> None:
+        self.store, self.last_refresh = opened.store, opened.report
+        self.unwritable, self._notes = opened.unwritable, opened.notes
 
     def _beside(self, work: Callable[[Store], T]) -> T:
         """What ``work`` gives with a connection of its own, so that searches of other threads go on meanwhile."""
