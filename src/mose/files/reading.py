@@ -8,6 +8,7 @@ from pathlib import Path
 from mose import languages
 from mose.files import content
 from mose.files.disk import inside, read_regular
+from mose.files.notebooks import is_notebook, read_notebook
 from mose.files.records import (
     BINARY,
     EMPTY,
@@ -35,12 +36,14 @@ def read_source(root: Path, file: SourceFile, limits: WalkLimits | None = None) 
         limits: Sizes; the defaults if None.
     """
     limits = limits or WalkLimits()
-    data = read_bytes(root, file.path, limits.max_file_bytes + 1)
+    data = read_bytes(root, file.path, limits.bytes_of(file.path) + 1)
     if isinstance(data, Skipped):
         return data
     text = content.decode(data)
     longest_allowed = limits.max_line_chars * (10 if languages.is_documentation(file.path) else 1)
     reason = None
+    if len(data) <= limits.bytes_of(file.path) and text is not None and is_notebook(file.path) and read_notebook(text):
+        return text
     if len(data) > limits.max_file_bytes:
         reason = OVERSIZED
     elif text is None:

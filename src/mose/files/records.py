@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from mose.errors import SourceError
+from mose.files.notebooks import MAX_BYTES, is_notebook
 
 IGNORED = "ignored"
 HIDDEN = "hidden"
@@ -66,6 +67,10 @@ class WalkLimits:
     """Larger files are left out."""
     max_line_chars: int = 2_000
     """A file that consists mostly of longer lines is minified (ten times this for prose)."""
+
+    def bytes_of(self, path: str) -> int:
+        """The size up to which a file with such a name is read: most of a notebook may be its outputs."""
+        return max(self.max_file_bytes, MAX_BYTES) if is_notebook(path) else self.max_file_bytes
 
     def __post_init__(self) -> None:
         for name in ("max_file_bytes", "max_line_chars"):

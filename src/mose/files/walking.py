@@ -179,7 +179,7 @@ def judge_file(
         reason = None
     if not stat.S_ISREG(status.st_mode):
         reason = SPECIAL
-    elif reason is None and not 0 < status.st_size <= limits.max_file_bytes:
+    elif reason is None and not 0 < status.st_size <= limits.bytes_of(name):
         reason = OVERSIZED if status.st_size else EMPTY
     if reason is not None:
         return Skipped(path=path, reason=reason)

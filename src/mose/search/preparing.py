@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mose.files import TRANSIENT, SourceFile, WalkLimits, read_source
+from mose.files.notebooks import is_notebook
 from mose.languages import label_of
 from mose.search.chunks import Chunk, ChunkerConfig, Cut, cut_by_lines, cut_text, embedding_frame
+from mose.search.notebooks import cut_notebook
 from mose.search.wording import both_words, symbol_words
 from mose.syntax import parser_of
 
@@ -96,7 +98,7 @@ def cut_file(task: CutTask, root: Path, limits: WalkLimits, config: ChunkerConfi
         language, digest = task.known_language, task.known_hash or b""
     cut = Cut([], "")
     if isinstance(text, str) and not same:
-        cut = cut_by_lines(text, language, config, task.trouble) if task.trouble else cut_text(text, language, config)
+        cut = _cut(text, language, config, task)
     return CutFile(
         path=file.path,
         hash=digest,
@@ -112,6 +114,15 @@ def cut_file(task: CutTask, root: Path, limits: WalkLimits, config: ChunkerConfi
         same=same,
         chunks=[_prepare(chunk, file.path) for chunk in cut.chunks],
     )
+
+
+def _cut(text: str, language: str, config: ChunkerConfig, task: CutTask) -> Cut:
+    notebook = cut_notebook(text, config, task.trouble) if is_notebook(task.file.path) else None
+    if notebook is not None:
+        return notebook
+    if task.trouble:
+        return cut_by_lines(text, language, config, task.trouble)
+    return cut_text(text, language, config)
 
 
 def is_doubtful(file: SourceFile, read_ns: int) -> bool:

@@ -11,7 +11,7 @@ from importlib.machinery import PathFinder
 from mose.syntax.grammars import MODULES
 
 BY_LINES = "lines"
-_READ_AS_OTHERS = {"c": ("c", "cpp")}  # see `mose.syntax.grammars.grammar_of`
+_READ_AS_OTHERS = {"c": ("c", "cpp"), "jupyter": ("python",)}  # C headers, and code cells
 _DIST_INFO = re.compile(r"([\w.]+)-([^-]+)\.dist-info")
 
 
