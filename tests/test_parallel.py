@@ -82,7 +82,7 @@ def test_processes_have_limits_and_leave_no_core_files():
 
 
 def test_processes_that_cut_load_neither_numpy_nor_an_encoder():
-    parallel.start_early(cut_file)
+    parallel.start_early(cut_file.__module__)
     assert list(run_each(imported, [0])) == [[]]
 
 

@@ -107,11 +107,11 @@ def run_each(
             lane.close()
 
 
-def start_early(function: Callable[..., object]) -> None:
-    """Start a process for a `run_each` to come while this one still imports what it needs."""
+def start_early(module: str) -> None:
+    """Start a process for a `run_each` of a module's function while this one still imports what it needs."""
     if not _idle and sys.executable:
         with suppress(OSError):
-            _idle.append(_Process(function.__module__))
+            _idle.append(_Process(module))
 
 
 def _next_answer(order: deque[_Lane], lanes: list[_Lane]) -> Any:

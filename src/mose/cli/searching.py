@@ -7,6 +7,7 @@ import re
 import sys
 from argparse import Namespace as Arguments
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from mose.cli.hits import hit_as_dict, show_hits
 from mose.cli.output import ProgressBar, say_warnings
 from mose.cli.parser import quoted
 from mose.cli.terminal import flush, say, show_json, takes_color
-from mose.errors import ConfigError, SourceError
+from mose.errors import ConfigError, MoseError, SourceError
 
 if TYPE_CHECKING:
     from mose.search.hits import Hit
@@ -24,10 +25,11 @@ if TYPE_CHECKING:
 
 def search(arguments: Arguments) -> int:
     """``mose search``: hits on stdout, what they rest on on stderr."""
-    from mose.search.query import CodeIndex
-
     query = _query_of(arguments)
     _need_tree(arguments)
+    _start_early(arguments)
+    from mose.search.query import CodeIndex
+
     with ProgressBar(quiet=arguments.quiet) as progress:
         index = CodeIndex.open(
             arguments.path,
@@ -64,6 +66,16 @@ def search(arguments: Arguments) -> int:
         if arguments.deepen:
             _deepen_in_background(index, arguments)
     return 0 if hits else 1
+
+
+def _start_early(arguments: Arguments) -> None:
+    """Start the process that will cut a tree without an index: it gets ready while this one imports the rest."""
+    from mose.parallel import start_early
+    from mose.search.location import index_folder
+
+    with suppress(MoseError, OSError, ValueError):
+        if not arguments.no_update and not index_folder(arguments.path, inside=arguments.inside).exists():
+            start_early("mose.search.preparing")
 
 
 def _query_of(arguments: Arguments) -> str:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mose.files import WalkLimits
-from mose.parallel import NO_PROCESS, Failure, run_each, start_early
+from mose.parallel import NO_PROCESS, Failure, run_each
 from mose.search.chunks import ChunkerConfig
 from mose.search.preparing import CutFile, CutTask, cut_file
 from mose.syntax import parser_of
@@ -58,11 +58,6 @@ def worker_count(tasks: Sequence[CutTask]) -> int:
     """Processes that are worth their start."""
     total_bytes = sum(task.file.size_bytes for task in tasks)
     return min(os.cpu_count() or 1, MAX_WORKERS) if total_bytes > ONE_WORKER_BYTES else min(len(tasks), 1)
-
-
-def expect_work() -> None:
-    """Start a worker now for the `cut_files` to come."""
-    start_early(cut_file)
 
 
 def _weight(task: CutTask) -> int:
