@@ -61,7 +61,7 @@ def _status(main, words):
         return stop.code
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/paper-map.md", "docs/benchmarks.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/paper-map.md", "docs/benchmarks.md", "docs/files.md"])
 def test_files_that_are_named_exist(page):
     text = (ROOT / page).read_text(encoding="utf8")
     for name in re.findall(r"`((?:src|tests|benchmarks|docs|configs)/[\w./-]+)`", text):

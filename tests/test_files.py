@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import mose.files.disk
 from mose.errors import SourceError
-from mose.files import REASONS, Skipped, SourceFile, WalkLimits, read_source, walk
+from mose.files import REASONS, Skipped, SourceFile, WalkLimits, explain, read_source, walk
 
 
 def make(root: Path, files: dict[str, str | bytes]) -> Path:
@@ -297,6 +297,38 @@ def test_deep_tree(tmp_path):
     deep = "/".join(["d"] * 300)
     make(tmp_path, {f"{deep}/a.py": "x"})
     assert found(tmp_path) == [f"{deep}/a.py"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there, a folder of such a depth cannot be made")
+def test_tree_deeper_than_the_system_can_name_is_reported_and_the_rest_is_read(tmp_path):
+    make(tmp_path, {"a.py": "x", "z.py": "x"})
+    here = os.getcwd()
+    os.chdir(tmp_path)
+    try:
+        for _ in range(5_000):
+            os.mkdir("d")
+            os.chdir("d")
+        os.chdir(tmp_path)
+        assert found(tmp_path) == ["a.py", "z.py"]
+        ((deepest, reason),) = skipped(tmp_path).items()
+        assert (deepest.rstrip("d/"), reason) == ("", "path too long")
+        assert explain(tmp_path, "d/" * 5_000 + "a.py").reason == "path too long"
+    finally:
+        for _ in range(5_000):
+            if os.path.isdir("d"):
+                os.chdir("d")
+        while not os.path.samefile(".", tmp_path):
+            os.chdir("..")
+            os.rmdir("d")
+        os.chdir(here)
+
+
+def test_folder_of_very_many_entries_is_walked(tmp_path):
+    make(tmp_path, {"a.py": "x", "z.py": "x"})
+    for number in range(20_000):
+        os.close(os.open(tmp_path / f"image{number}.png", os.O_CREAT | os.O_WRONLY))
+    assert found(tmp_path) == ["a.py", "z.py"]
+    assert len(skipped(tmp_path)) == 20_000
 
 
 def test_what_cannot_be_listed_or_opened_is_reported(tmp_path, monkeypatch):

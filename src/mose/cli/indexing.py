@@ -7,6 +7,8 @@ from argparse import Namespace as Arguments
 from mose.cli.output import ProgressBar, say_warnings
 from mose.cli.terminal import say, show, show_json
 
+_LONG_PATH = 120
+
 
 def index(arguments: Arguments) -> int:
     """``mose index``: reads every chunk at the exit asked for."""
@@ -97,9 +99,13 @@ def status(arguments: Arguments) -> int:
     if status.skipped:
         show("  left out")
         for reason, count in sorted(status.skipped.items(), key=lambda item: -item[1]):
-            examples = ", ".join(status.skipped_examples.get(reason, ())[:2])
+            examples = ", ".join(map(_shortened, status.skipped_examples.get(reason, ())[:2]))
             show(f"    {reason:<22} {count:>7,}   {examples}")
     return 0
+
+
+def _shortened(path: str) -> str:
+    return path if len(path) <= _LONG_PATH else f"{path[: _LONG_PATH // 2]}...{path[-_LONG_PATH // 2 :]}"
 
 
 def _why(arguments: Arguments) -> int:
@@ -125,7 +131,8 @@ def _why(arguments: Arguments) -> int:
         return 1 if found.reason else 0
     what = f"left out, {found.reason}" if found.reason else f"read{f' as {found.language}' if found.language else ''}"
     show(f"{found.path}: {what}{f' ({found.detail})' if found.detail else ''}")
-    show(f"  the index has {known or 'nothing of it'}")
+    if not found.path.endswith("/"):
+        show(f"  the index has {known or 'nothing of it'}")
     return 1 if found.reason else 0
 
 

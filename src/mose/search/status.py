@@ -94,7 +94,11 @@ def file_status(store: Store, path: str) -> str | None:
     if not rows:
         return None
     language, skipped, trouble, num_chunks = rows[0]
-    parts = [f"{num_chunks:,} chunks of it as {language}"] if num_chunks or not skipped else []
+    parts = (
+        [f"{num_chunks:,} {'chunk' if num_chunks == 1 else 'chunks'} of it as {language}"]
+        if num_chunks or not skipped
+        else []
+    )
     parts += [f"a note that it is left out: {skipped}"] if skipped else []
     parts += [f"cut by length: {trouble}"] if trouble else []
     return ", ".join(parts)
