@@ -69,8 +69,9 @@ class IgnoreRules:
         name = path[path.rfind("/") + 1 :]
         names, paths = self._names, self._paths
         by_name = names.find(name, is_directory) if names.may_match(name) else None
-        by_path = paths.find(path, is_directory) if paths.may_match(path) else None
-        return _later(by_name, by_path)
+        if not paths.may_match(path):
+            return by_name
+        return _later(by_name, paths.find(path, is_directory))
 
     def decide(self, path: str, *, is_directory: bool) -> bool | None:
         """True if ignored, False if a "!" line keeps it, None if no rule speaks of this entry; see `find`."""

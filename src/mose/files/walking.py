@@ -189,12 +189,10 @@ def judge_file(
 
 
 def _reason_of_name(name: str, *, kept: bool) -> str | None:
-    if languages.is_binary(name):
-        return BINARY
+    if languages.is_binary_or_data(name) and (not kept or languages.is_binary(name)):
+        return BINARY if languages.is_binary(name) else DATA
     if kept:
         return None
-    if name.startswith(".") and _HIDDEN_FILES_SKIPPED.match(name):
+    if name[0] == "." and _HIDDEN_FILES_SKIPPED.match(name):
         return HIDDEN
-    if languages.is_generated(name):
-        return GENERATED
-    return DATA if languages.is_data(name) else None
+    return GENERATED if languages.is_generated(name) else None

@@ -24,6 +24,7 @@ __all__ = [
     "TEXT",
     "extension_of",
     "is_binary",
+    "is_binary_or_data",
     "is_data",
     "is_documentation",
     "is_example",
@@ -37,6 +38,7 @@ __all__ = [
 ]
 
 _LABELS = frozenset(LANGUAGE_OF_EXTENSION.values()) | frozenset(LANGUAGE_OF_NAME.values()) | content.LABELS
+_NO_SOURCE = BINARY_EXTENSIONS | DATA_EXTENSIONS
 _GENERATED_NAMES = word_set(
     """
     package-lock.json npm-shrinkwrap.json yarn.lock pnpm-lock.yaml bun.lock bun.lockb deno.lock poetry.lock
@@ -165,6 +167,16 @@ def extension_of(path: str) -> str:
     """
     stem, dot, extension = path.rpartition("/")[2].rpartition(".")
     return extension.lower() if dot and stem else ""
+
+
+def is_binary_or_data(path: str) -> bool:
+    """True if either `is_binary` or `is_data` is: asked of every file before every search.
+
+    Example:
+        >>> is_binary_or_data("a.png"), is_binary_or_data("a.csv"), is_binary_or_data("a.py")
+        (True, True, False)
+    """
+    return extension_of(path) in _NO_SOURCE
 
 
 def is_binary(path: str) -> bool:

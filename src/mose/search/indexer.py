@@ -309,12 +309,17 @@ def _task(root: Path, file: SourceFile, old: KnownFile) -> CutTask | None:
     """What is to be done with a file that the index knows, None if nothing."""
     if old.skipped == OVERSIZED:  # the limit may be another now, and the walk found that the file keeps to it
         return CutTask(file=file)
-    if not may_be(file.path, file.language, old.language) or old.cut_by != parser_of(old.language):
+    is_labelled_anew = file.language != old.language and not may_be(file.path, file.language, old.language)
+    if is_labelled_anew or old.cut_by != parser_of(old.language):
         return CutTask(file=file)
     if old.doubtful and (old.trouble or old.skipped in FAILURES):
         return CutTask(file=file, tried_before=True)
-    stamps = (old.size_bytes, old.modified_ns, old.changed_ns, old.inode)
-    is_as_before = stamps == (file.size_bytes, file.modified_ns, file.changed_ns, file.inode)
+    is_as_before = (
+        old.changed_ns == file.changed_ns
+        and old.modified_ns == file.modified_ns
+        and old.size_bytes == file.size_bytes
+        and old.inode == file.inode
+    )
     if is_as_before and old.skipped in TRANSIENT:
         is_as_before = not _is_readable(root / file.path)
     elif old.doubtful:
