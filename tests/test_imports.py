@@ -78,6 +78,7 @@ ALLOWED = {
     "evaluate": {
         "errors",
         "parsing",
+        "parallel",
         "processes",
         "git",
         "storage",

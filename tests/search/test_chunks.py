@@ -82,6 +82,7 @@ _FRAGMENTS = [
         "\t",
         "# comment",
     ),
+    *("a\x0bb\x0c", "\x1c\x1d\x1e", "a\x85b\u2028c\u2029", "a\rb\r", "\0"),
     *("/* block", "*/", "@dec", "end", "x" * 70, "é" * 30, "a = [", "]", '"""', "```", "fn f() {"),
 ]
 _LINES = st.sampled_from(_FRAGMENTS) | st.text(max_size=12)

@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from mose import languages
 from mose.errors import ConfigError, DataError
@@ -14,8 +15,9 @@ from mose.evaluate.repository.history import from_history, read_commits
 from mose.evaluate.repository.tested import Definitions, Test, from_tests, read_tests
 from mose.evaluate.repository.values import KINDS, GoldenQuery, GoldenSet, KindReport
 from mose.files import SourceFile, read_source
+from mose.parallel import Failure, run_each
 from mose.search.records import Progress, ProgressCallback
-from mose.syntax import definitions
+from mose.syntax import Definition, definitions
 
 DEFAULT_QUERIES = 100
 
@@ -126,24 +128,47 @@ def _read_files(
     progress: ProgressCallback | None,
 ) -> list[Test]:
     tests: list[Test] = []
-    for number, file in enumerate(files, 1):
+    contents = run_each(_read_file, files, shared=(root.absolute(),), weigh=lambda file: file.size_bytes)
+    for number, (file, content) in enumerate(zip(files, contents, strict=True), 1):
         if progress is not None:
             progress(Progress("golden set", number, len(files)))
-        text = read_source(root, file)
-        if not isinstance(text, str):
+        if isinstance(content, Failure):
+            dropped["a file that cannot be parsed"] += 1
             continue
-        language = languages.label_of(file.path, text)
-        found = definitions(text, language)
-        if found is None:
+        if content is None:
             continue
-        if languages.is_test(file.path):
-            tests.extend(read_tests(file.path, text, language, found))
-            continue
-        if _is_aside(file.path):
-            continue
-        known.add(file.path, found)
-        docs.extend(documented(file.path, text, language, found, dropped))
+        tests.extend(content.tests)
+        known.add(file.path, content.definitions)
+        docs.extend(content.docs)
+        dropped.update(content.dropped)
     return tests
+
+
+class _Content(NamedTuple):
+    """What queries can be made of in one file."""
+
+    definitions: list[Definition]
+    tests: list[Test]
+    docs: list[GoldenQuery]
+    dropped: Counter[str]
+
+
+def _read_file(file: SourceFile, root: Path) -> _Content | None:
+    """In a process of its own, for parsers are not to be trusted with files that strangers wrote."""
+    text = read_source(root, file)
+    if not isinstance(text, str):
+        return None
+    language = languages.label_of(file.path, text)
+    found = definitions(text, language)
+    if found is None:
+        return None
+    if languages.is_test(file.path):
+        return _Content([], list(read_tests(file.path, text, language, found)), [], Counter())
+    if _is_aside(file.path):
+        return None
+    dropped: Counter[str] = Counter()
+    docs = list(documented(file.path, text, language, found, dropped))
+    return _Content(found, [], docs, dropped)
 
 
 def _is_aside(path: str) -> bool:
