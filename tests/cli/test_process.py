@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from mose.search.query import MAX_QUERY_CHARS
+from mose.search.intent import MAX_QUERY_CHARS
 
 MOSE = [sys.executable, "-m", "mose"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if os.path.isabs(entry))}

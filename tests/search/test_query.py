@@ -180,11 +180,15 @@ def test_an_empty_query_is_an_error(index, query):
         index.search(query)
 
 
-@pytest.mark.parametrize(
-    "query", ['"', "AND OR NOT", "a* NEAR(b)", "symbol:x", "\x00", "ü ñ 漢字", "()", "-", "x" * 5000]
-)
+@pytest.mark.parametrize("query", ["AND OR NOT", "a* NEAR(b)", "symbol:x", "ü ñ 漢字", "x" * 5000])
 def test_odd_queries_are_only_words(index, query):
     index.search(query)
+
+
+@pytest.mark.parametrize("query", ['"', "\x00", "()", "-", "???"])
+def test_a_query_without_a_word_is_an_error(index, query):
+    with pytest.raises(ConfigError, match="the query has no word"):
+        index.search(query)
 
 
 def test_a_query_that_nothing_answers_gives_no_error(index):

@@ -27,7 +27,8 @@ EXIT_STATUS = """exit status:
 SEARCH_NOTES = """what is read:
   What git would keep, less what a .moseignore (same syntax) leaves out; `mose status --why FILE` says why.
 where the index is kept:
-  In the user's cache folder, or in the folder that MOSE_HOME names; with --inside, in PATH/.mose."""
+  In the user's cache folder, or in the folder that MOSE_HOME names; with --inside, in PATH/.mose.
+  A folder or file inside an indexed tree is searched with the index of that tree."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -119,8 +120,8 @@ def _verb(verbs: argparse._SubParsersAction[Parser], name: str, run: str, help: 
     return verb
 
 
-def _add_place(verb: Parser) -> None:
-    verb.add_argument("path", nargs="?", default=".", metavar="PATH", help="source tree (default: this folder)")
+def _add_place(verb: Parser, help: str = "source tree (default: this folder)") -> None:
+    verb.add_argument("path", nargs="?", default=".", metavar="PATH", help=help)
     verb.add_argument(
         "--inside",
         action="store_true",
@@ -158,7 +159,7 @@ def _add_search(verbs: argparse._SubParsersAction[Parser]) -> None:
     )
     verb.epilog = f"{verb.epilog}\n\n{SEARCH_NOTES}\n\n{EXIT_STATUS}"
     verb.add_argument("query", metavar="QUERY", nargs="?", help="words or a name; - reads standard input")
-    _add_place(verb)
+    _add_place(verb, "source tree, or a folder or file in one (default: this folder)")
     _add_model(verb)
     verb.add_argument("--width", type=int, metavar="W", help="leading dimensions to compare (default: all)")
     verb.add_argument("--limit", "--top", type=count, default=10, metavar="N", help="hits to show (default: 10)")

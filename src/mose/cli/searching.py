@@ -8,6 +8,7 @@ import sys
 from argparse import Namespace as Arguments
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,35 +28,27 @@ def search(arguments: Arguments) -> int:
     """``mose search``: hits on stdout, what they rest on on stderr."""
     query = _query_of(arguments)
     _need_tree(arguments)
-    _start_early(arguments)
-    from mose.search.query import CodeIndex
-
-    with ProgressBar(quiet=arguments.quiet) as progress:
-        index = CodeIndex.open(
-            arguments.path,
-            model=arguments.model,
-            exit=arguments.exit,
-            width=arguments.width,
-            inside=arguments.inside,
-            update=not arguments.no_update,
-            max_file_bytes=arguments.max_file_size,
-            progress=progress,
-        )
+    index, part = _open(arguments)
     with index:
         say_warnings(index)
+        named = index.root / part
+        named = named if named.is_dir() else named.parent
         options = {
             "limit": arguments.limit,
             "language": arguments.language,
+            "part": part,
             "budget_s": arguments.budget,
             "per_file": not arguments.all_places,
         }
         if arguments.like is not None:
-            path, line = _place_of(arguments.like, index.root)
+            path, line = _place_of(arguments.like, index.root, named)
             hits = index.like(path, line, path_pattern=arguments.pattern, **options)
         else:
             hits = index.search(query, mode=arguments.mode or "fused", path=arguments.pattern, **options)
+        if part:
+            hits = [replace(hit, path=(index.root / hit.path).relative_to(named).as_posix()) for hit in hits]
         if arguments.json:
-            show_json(hit_as_dict(hit, index.root) for hit in hits)
+            show_json(hit_as_dict(hit, named) for hit in hits)
         else:
             show_hits(hits, query, explain=arguments.explain, color=takes_color(arguments.color))
         flush()  # before the talk about it
@@ -68,18 +61,49 @@ def search(arguments: Arguments) -> int:
     return 0 if hits else 1
 
 
-def _start_early(arguments: Arguments) -> None:
+def _open(arguments: Arguments) -> tuple[CodeIndex, str]:
+    """The index that PATH belongs to, up to date, and the part of the tree that PATH names; "" for all of it."""
+    from mose.search.enclosing import tree_and_part
+
+    root, part = (arguments.path, "") if arguments.inside else tree_and_part(arguments.path)
+    _start_early(root, arguments)
+    from mose.search.query import CodeIndex
+
+    while True:
+        with ProgressBar(quiet=arguments.quiet) as progress:
+            index = CodeIndex.open(
+                root,
+                model=arguments.model,
+                exit=arguments.exit,
+                width=arguments.width,
+                inside=arguments.inside,
+                update=not arguments.no_update,
+                max_file_bytes=arguments.max_file_size,
+                progress=progress,
+            )
+        if not part or index.has_files(part):
+            return index, part
+        index.close()
+        if not (index.root / part).is_dir():
+            raise SourceError(
+                f"the index of {index.root} has nothing of {part}",
+                remedy=f"`mose status {quoted(str(index.root))} --why {quoted(part)}` says why.",
+            )
+        root, part = arguments.path, ""  # the tree around it leaves it out: it is a tree of its own
+
+
+def _start_early(root: Path | str, arguments: Arguments) -> None:
     """Start the process that will cut a tree without an index: it gets ready while this one imports the rest."""
     from mose.parallel import start_early
     from mose.search.location import index_folder
 
     with suppress(MoseError, OSError, ValueError):
-        if not arguments.no_update and not index_folder(arguments.path, inside=arguments.inside).exists():
+        if not arguments.no_update and not index_folder(root, inside=arguments.inside).exists():
             start_early("mose.search.preparing")
 
 
 def _query_of(arguments: Arguments) -> str:
-    from mose.search.query import MAX_QUERY_CHARS, checked_query
+    from mose.search.intent import MAX_QUERY_CHARS, checked_query
 
     if arguments.like is not None:
         _file_and_line(arguments.like)
@@ -119,15 +143,16 @@ def _file_and_line(text: str) -> tuple[Path, int]:
     return Path(match[1]), int(match[2])
 
 
-def _place_of(text: str, root: Path) -> tuple[str, int]:
-    """FILE:LINE as a path relative to the tree, and a line; the file may be named from here or from the tree."""
+def _place_of(text: str, root: Path, named: Path) -> tuple[str, int]:
+    """FILE:LINE as a path relative to the tree, and a line; the file is named from here, from PATH or from the tree."""
     file, line = _file_and_line(text)
-    try:
-        from_here = file.resolve()
-        if from_here.is_file() and from_here.is_relative_to(root):
-            return from_here.relative_to(root).as_posix(), line
-    except (OSError, ValueError, RuntimeError):  # too long, half a character, a circle of links
-        pass
+    for start in (Path(), named):
+        try:
+            found = (start / file).resolve()
+            if found.is_file() and found.is_relative_to(root):
+                return found.relative_to(root).as_posix(), line
+        except (OSError, ValueError, RuntimeError):  # too long, half a character, a circle of links
+            break
     return file.as_posix(), line
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from mose.errors import ConfigError
 from mose.ignore import IgnoreRules
 from mose.languages import labels_named
+from mose.search.enclosing import is_part
 from mose.search.records import ChunkTable
 
 Names = str | Sequence[str] | None
@@ -34,7 +35,7 @@ class _PathFilter:
 
 
 def allowed_chunks(
-    table: ChunkTable, base: NDArray[np.bool_] | None, language: Names, path: Names, root: Path
+    table: ChunkTable, base: NDArray[np.bool_] | None, language: Names, path: Names, root: Path, part: str = ""
 ) -> NDArray[np.bool_] | None:
     """Which chunks [N] pass all filters, None if all do.
 
@@ -45,10 +46,18 @@ def allowed_chunks(
         path: Only files that match one of these patterns and none that begins with "!", as in ``.gitignore``;
             ``./`` and absolute paths of the tree are understood.
         root: The tree.
+        part: Only this folder or file of the tree; ``path`` is relative to the folder then.
 
     Raises:
         ConfigError: A filter cannot be read, or no file passes it.
     """
+    if part:
+        inside = np.array([is_part(own, part) for own in table.paths], dtype=np.bool_)
+        base = inside[table.file_row] if base is None else base & inside[table.file_row]
+        folder = part if part not in table.paths else part.rpartition("/")[0]
+        root = root / folder
+        skip = len(folder) + 1 if folder else 0
+        table = replace(table, paths=[own[skip:] if is_part(own, part) else "" for own in table.paths])
     filters = [_path_filter(text, root) for text in _listed(path)]
     names = _listed(language)
     if not filters and not names:

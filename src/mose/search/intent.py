@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from mose.errors import ConfigError
 from mose.words import identifiers, parts, split_words
 
 _STOP_WORDS = """
@@ -21,6 +22,10 @@ _QUALIFIED = re.compile(rf"{_NAME}(?:(?:\.|::|->|\\|#){_NAME})*")
 _WHOLE_NAME = re.compile(rf"\s*{_QUALIFIED.pattern}(?:\(\))?\s*")
 _WRITTEN_AS_CODE = re.compile(r"[^\W_][A-Z]|_|::|->|\\|#|\.|\(\)")
 _SEPARATOR = re.compile(r"\.|::|->|\\|#")
+
+
+MAX_QUERY_CHARS = 4_000
+"""What is read of a query; ten times this takes seconds and finds nothing else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +75,22 @@ def read_query(text: str) -> Query:
     whole = (identifier.lower() for identifier in identifiers(text) if len(parts(identifier)) > 1)
     terms = tuple(dict.fromkeys((*meaningful, *whole)))
     return Query(text=text, words=meaningful, terms=terms, names=names, is_symbol=is_symbol, is_name=is_name)
+
+
+def checked_query(query: str) -> str:
+    """What is read of a query.
+
+    Raises:
+        ConfigError: It is no text, or has nothing to look for.
+    """
+    if not isinstance(query, str):
+        raise ConfigError("the query", got=type(query).__name__, allowed="a string")
+    if not query.strip():
+        raise ConfigError("the query is empty", remedy='Say what to look for: mose search "parse a date" .')
+    query = query.strip()[:MAX_QUERY_CHARS].replace("\0", " ").encode("utf-8", "replace").decode()
+    if not read_query(query).words:
+        raise ConfigError("the query has no word", got=query, allowed="words or a name")
+    return query
 
 
 def last_name(name: str) -> str:

@@ -19,10 +19,11 @@ from mose.runtime.encoder import DEFAULT_MODEL, Encoder
 from mose.search.cascade import Asked, CascadeConfig, ExitVectors, gather, short_list, with_deep
 from mose.search.chunks import ChunkerConfig
 from mose.search.deepening import DeepenReport, deepen, mend_vectors
+from mose.search.enclosing import is_part
 from mose.search.filters import Names, allowed_chunks
 from mose.search.hits import Hit, SearchStats, best_places, make_hits
 from mose.search.indexer import RefreshReport
-from mose.search.intent import Query, read_query
+from mose.search.intent import Query, checked_query, read_query
 from mose.search.location import source_root
 from mose.search.opening import ATTEMPTS, Opened, Opening
 from mose.search.rank import Candidates, RankWeights, rank
@@ -33,8 +34,6 @@ from mose.search.store import Store
 T = TypeVar("T")
 Mode = Literal["fused", "lexical", "dense"]
 DEFAULT_BUDGET_S = 2.0
-MAX_QUERY_CHARS = 4_000
-"""What is read of a query; ten times this takes seconds and finds nothing else."""
 
 
 class CodeIndex:
@@ -187,6 +186,7 @@ class CodeIndex:
         mode: Mode = "fused",
         language: Names = None,
         path: Names = None,
+        part: str = "",
         budget_s: float = DEFAULT_BUDGET_S,
         per_file: bool = True,
     ) -> list[Hit]:
@@ -199,6 +199,7 @@ class CodeIndex:
             language: Only files of this language, or of one of these.
             path: Only files that match this pattern, or one of these (as in ``.gitignore``: ``src/``, ``*.py``);
                 a pattern that begins with "!" excludes.
+            part: Only this folder or file of the tree; ``path`` is relative to the folder then.
             budget_s: Seconds for computing deep vectors of the short list; 0 for none.
             per_file: Each file once, with its best place; False for every chunk.
 
@@ -215,7 +216,7 @@ class CodeIndex:
             deep=self._encode(query, self.encoder.exit) if mode != "lexical" and self.encoder.exit else None,
             lexical=mode != "dense",
         )
-        return self._answer(lambda: self._search(asked, limit, language, path, budget_s, per_file, mode))
+        return self._answer(lambda: self._search(asked, limit, language, path, part, budget_s, per_file, mode))
 
     def like(
         self,
@@ -225,6 +226,7 @@ class CodeIndex:
         limit: int = 10,
         language: Names = None,
         path_pattern: Names = None,
+        part: str = "",
         budget_s: float = DEFAULT_BUDGET_S,
         per_file: bool = True,
     ) -> list[Hit]:
@@ -236,13 +238,18 @@ class CodeIndex:
             limit: As for `search`.
             language: As for `search`.
             path_pattern: As ``path`` of `search`.
+            part: As for `search`.
             budget_s: As for `search`.
             per_file: As for `search`.
 
         Raises:
             SourceError: The index has no such place.
         """
-        return self._answer(lambda: self._like(path, line, limit, language, path_pattern, budget_s, per_file))
+        return self._answer(lambda: self._like(path, line, limit, language, path_pattern, part, budget_s, per_file))
+
+    def has_files(self, part: str) -> bool:
+        """Whether the index has a file in this folder of the tree, or this file."""
+        return self._answer(lambda: any(is_part(path, part) for path in self._fresh_table().paths))
 
     # ---- inside
 
@@ -302,6 +309,7 @@ class CodeIndex:
         limit: int,
         language: Names,
         path_pattern: Names,
+        part: str,
         budget_s: float,
         per_file: bool,
     ) -> list[Hit]:
@@ -323,7 +331,7 @@ class CodeIndex:
             deep=self._encode_chunk(chunk, self.encoder.exit) if self.encoder.exit else None,
             allowed=allowed,
         )
-        return self._search(asked, limit, language, path_pattern, budget_s, per_file, "fused")
+        return self._search(asked, limit, language, path_pattern, part, budget_s, per_file, "fused")
 
     def _search(
         self,
@@ -331,6 +339,7 @@ class CodeIndex:
         limit: int,
         language: Names,
         pattern: Names,
+        part: str,
         budget_s: float,
         per_file: bool,
         mode: Mode,
@@ -342,7 +351,7 @@ class CodeIndex:
             raise ConfigError("mode", got=mode, allowed=", ".join(get_args(Mode)))
         started = time.perf_counter()
         table = self._fresh_table()
-        asked = replace(asked, allowed=allowed_chunks(table, asked.allowed, language, pattern, self.root))
+        asked = replace(asked, allowed=allowed_chunks(table, asked.allowed, language, pattern, self.root, part))
         weights = {
             "fused": self.weights,
             "lexical": replace(self.weights, dense=0.0, dense_symbol=0.0, dense_shallow=0.0),
@@ -448,22 +457,6 @@ class CodeIndex:
         """The rarest words of a long text: those that tell where it comes from."""
         counts = self.store.document_frequencies(words.terms)
         return tuple(sorted((term for term in words.terms if counts[term] > 1), key=counts.__getitem__)[:count])
-
-
-def checked_query(query: str) -> str:
-    """What is read of a query.
-
-    Raises:
-        ConfigError: It is no text, or has nothing to look for.
-    """
-    if not isinstance(query, str):
-        raise ConfigError("the query", got=type(query).__name__, allowed="a string")
-    if not query.strip():
-        raise ConfigError("the query is empty", remedy='Say what to look for: mose search "parse a date" .')
-    query = query.strip()[:MAX_QUERY_CHARS].replace("\0", " ").encode("utf-8", "replace").decode()
-    if not read_query(query).words:
-        raise ConfigError("the query has no word", got=query, allowed="words or a name")
-    return query
 
 
 def _check_budget(budget_s: float | None) -> None:
