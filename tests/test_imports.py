@@ -34,6 +34,7 @@ ALLOWED = {
     "data": {
         "errors",
         "parsing",
+        "parallel",
         "processes",
         "storage",
         "config",

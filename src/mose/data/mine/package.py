@@ -6,6 +6,7 @@ import gzip
 import json
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -14,9 +15,10 @@ from typing import Any
 from mose import languages
 from mose.data.mine.extract import Harvest, Mined, extract
 from mose.data.mine.manifest import MineConfig, Package, held_out_name
-from mose.data.mine.parse import parse_file
+from mose.data.mine.parse import ParsedFile, parse_file
 from mose.data.mine.select import distinct, within_caps
 from mose.files import Skipped, read_source, walk
+from mose.parallel import Failure, run_each
 from mose.storage import new_file
 
 _VERSION = 1
@@ -51,6 +53,25 @@ def mine_package(package: Package, config: MineConfig, folders: tuple[Path, ...]
     """
     harvest = Harvest()
     num_files = 0
+    for parsed in run_each(_parse, _readable(package, folders, harvest), weigh=lambda source: len(source[0])):
+        if parsed is None or isinstance(parsed, Failure):
+            harvest.dropped["file that cannot be parsed"] += 1
+            continue
+        num_files += 1
+        extract(parsed, harvest, code_chars=config.code_chars)
+    harvest.link_declarations()
+    rows = distinct(harvest.rows, config.near, harvest.dropped)
+    rows = within_caps(rows, package.label, config, harvest.dropped)
+    return Part(rows=rows, dropped={key: count for key, count in harvest.dropped.items() if count}, num_files=num_files)
+
+
+def _parse(source: tuple[str, str, str]) -> ParsedFile | None:
+    """In a process of its own, for parsers are not to be trusted with files that strangers wrote."""
+    return parse_file(*source)
+
+
+def _readable(package: Package, folders: tuple[Path, ...], harvest: Harvest) -> Iterator[tuple[str, str, str]]:
+    """Text, language and path of the files that pairs may come from; the others are counted."""
     for folder in _roots(package, folders):
         for file in walk(folder):
             if isinstance(file, Skipped):
@@ -65,16 +86,10 @@ def mine_package(package: Package, config: MineConfig, folders: tuple[Path, ...]
                 reason = text.reason
             elif _COPYLEFT.search(text[:_HEAD_CHARS]):
                 reason = "under another licence"
-            parsed = None if reason else parse_file(str(text), file.language, path)
-            if parsed is None:
-                harvest.dropped[f"file {reason or 'that cannot be parsed'}"] += 1
-                continue
-            num_files += 1
-            extract(parsed, harvest, code_chars=config.code_chars)
-    harvest.link_declarations()
-    rows = distinct(harvest.rows, config.near, harvest.dropped)
-    rows = within_caps(rows, package.label, config, harvest.dropped)
-    return Part(rows=rows, dropped={key: count for key, count in harvest.dropped.items() if count}, num_files=num_files)
+            if reason:
+                harvest.dropped[f"file {reason}"] += 1
+            else:
+                yield str(text), file.language, path
 
 
 def _roots(package: Package, folders: tuple[Path, ...]) -> list[Path]:
