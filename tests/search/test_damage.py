@@ -28,7 +28,6 @@ POISON = [
     "UPDATE files SET path = x'ff' WHERE id = 1",
     "UPDATE files SET path = 3 WHERE id = 1",
     "UPDATE files SET language = x'00' WHERE id = 1",
-    "UPDATE files SET skipped = 'why' WHERE id = 1",
     "DELETE FROM files WHERE id = 1",
     "UPDATE exits SET width = 1 << 50",
     "UPDATE exits SET width = -8",

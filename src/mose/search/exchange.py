@@ -76,6 +76,18 @@ def replace_index(folder: Path) -> Path:
     return new
 
 
+def discard_damaged(folder: Path, seen: Path | None) -> None:
+    """Puts an empty index in the place of a damaged one, unless another process has exchanged it already.
+
+    Args:
+        folder: An index folder.
+        seen: The folder of the very index that is damaged.
+    """
+    with exchanging(folder) as base:
+        if seen is not None and current_index(base) == seen:
+            replace_index(folder)
+
+
 def remove_index(base: Path) -> bool:
     """Removes an index and everything of its base folder that is ours; False if there was nothing.
 

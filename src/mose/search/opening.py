@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mose.errors import CodeIndexError, IndexReplacedError, UnwritableIndexError
+from mose.errors import CodeIndexError, DamagedIndexError, IndexReplacedError, UnwritableIndexError
 from mose.files import WalkLimits
 from mose.runtime.encoder import Encoder
 from mose.search.chunks import ChunkerConfig
 from mose.search.deepening import check_model
+from mose.search.exchange import discard_damaged
 from mose.search.indexer import RefreshReport, is_outdated, rebuild, refresh, retire
-from mose.search.location import foreign_folder, index_folder
+from mose.search.location import base_folder, current_index, foreign_folder, index_folder
 from mose.search.records import ProgressCallback
 from mose.search.store import Store
 
@@ -55,7 +56,7 @@ class Opening:
     """The largest file to read, from now on; None for what the index was last told."""
 
     def open(self, progress: ProgressCallback | None = None) -> Opened:
-        """The index, brought up to date if that is asked for and possible.
+        """The index, brought up to date if that is asked for and possible; made anew if it was damaged.
 
         Raises:
             CodeIndexError: There is none, or it is damaged, foreign, of another model, or cannot be written and has
@@ -78,13 +79,25 @@ class Opening:
             return Opened(store=self._open_to_read(folder))
         if self.rebuild:
             rebuild(folder)
+        mended: tuple[str, ...] = ()
         for attempt in range(ATTEMPTS):
+            seen = current_index(base_folder(folder))
             try:
-                return self._open_to_write(folder, progress)
+                opened = self._open_to_write(folder, progress)
+                return replace(opened, notes=(*mended, *opened.notes))
             except IndexReplacedError:
                 if attempt == ATTEMPTS - 1 or not self.create:
                     raise
+            except DamagedIndexError as error:
+                if mended:
+                    raise
+                mended = (made_anew(error),)
+                discard_damaged(folder, seen)
         raise AssertionError
+
+    def discard(self, damaged: Path) -> None:
+        """Puts an empty index in the place of a damaged one; `open` fills it."""
+        discard_damaged(index_folder(self.root, inside=self.inside), damaged)
 
     def _open_to_write(self, folder: Path, progress: ProgressCallback | None) -> Opened:
         try:
@@ -142,3 +155,8 @@ class Opening:
             store.close()
             raise error
         return Opened(store=store, unwritable=error)
+
+
+def made_anew(error: DamagedIndexError) -> str:
+    """What to say about an index that was damaged: nothing is lost, for the tree is there."""
+    return f"{error.what.rstrip('.')}: it has been made anew."

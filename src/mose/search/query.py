@@ -14,7 +14,14 @@ from typing import Literal, TypeVar, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from mose.errors import CodeIndexError, ConfigError, IndexReplacedError, SourceError, UnwritableIndexError
+from mose.errors import (
+    CodeIndexError,
+    ConfigError,
+    DamagedIndexError,
+    IndexReplacedError,
+    SourceError,
+    UnwritableIndexError,
+)
 from mose.runtime.encoder import DEFAULT_MODEL, Encoder
 from mose.search.cascade import Asked, CascadeConfig, ExitVectors, gather, short_list, with_deep
 from mose.search.chunks import ChunkerConfig
@@ -25,7 +32,7 @@ from mose.search.hits import Hit, SearchStats, best_places, make_hits
 from mose.search.indexer import RefreshReport
 from mose.search.intent import Query, checked_query, read_query
 from mose.search.location import source_root
-from mose.search.opening import ATTEMPTS, Opened, Opening
+from mose.search.opening import ATTEMPTS, Opened, Opening, made_anew
 from mose.search.rank import Candidates, RankWeights, rank
 from mose.search.records import ChunkTable, IndexStatus, ProgressCallback, StoredChunk
 from mose.search.schema import damaged
@@ -70,6 +77,7 @@ class CodeIndex:
         self._notes: tuple[str, ...] = ()
         self._opening = opening or Opening(root=root, encoder=encoder, update=not store.read_only)
         self._turn = RLock()
+        self._mended = False
         self._table: ChunkTable | None = None
         self._vectors: dict[int, ExitVectors] = {}
 
@@ -267,6 +275,9 @@ class CodeIndex:
                     self.store.read_only = True
                     self.unwritable = error
                     continue
+                except DamagedIndexError as error:
+                    self._make_anew(error)
+                    continue
                 except CodeIndexError:
                     if self.store.is_current():
                         raise
@@ -277,6 +288,16 @@ class CodeIndex:
                 f"the index of {self.root} is removed or made anew all the time by another process",
                 remedy="Search again when that process has ended.",
             )
+
+    def _make_anew(self, error: DamagedIndexError) -> None:
+        """Makes a damaged index anew, once for one `CodeIndex`: what is damaged again has a cause that stays."""
+        with self._turn:
+            if self._mended or not self._opening.update or self.store.read_only:
+                raise error
+            self._mended = True
+            self._opening.discard(self.store.folder)
+            self._open_again()
+            self._notes = (made_anew(error), *self._notes)
 
     def _open_again(self) -> None:
         opened = self._opening.open()
@@ -294,12 +315,14 @@ class CodeIndex:
         if not self._opening.update:
             raise UnwritableIndexError("this index was opened to be left as it is", remedy="Open it with update=True.")
         for attempt in range(ATTEMPTS):
-            with closing(Store.open(self.store.folder, create=False)) as store:
-                try:
+            try:
+                with closing(Store.open(self.store.folder, create=False)) as store:
                     return work(store)
-                except IndexReplacedError:
-                    if attempt == ATTEMPTS - 1:
-                        raise
+            except IndexReplacedError:
+                if attempt == ATTEMPTS - 1:
+                    raise
+            except DamagedIndexError as error:
+                self._make_anew(error)
         raise AssertionError
 
     def _like(

@@ -209,7 +209,7 @@ def _check(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> No
             remedy=("Upgrade mose, or run" if newer else "Run") + " `mose index PATH --rebuild`.",
         )
     elif not _has_our_tables_alone(connection):
-        raise CodeIndexError(f"{path} holds tables that are not those of mose", remedy=REBUILD)
+        raise damaged(path, "it holds tables that are not those of mose")
     if not read_only:
         connection.execute("PRAGMA synchronous = NORMAL")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import stat
 import zlib
 from collections.abc import Sequence
@@ -31,6 +32,11 @@ _NAME = re.compile(r"exit_\d{1,4}(\.\d{1,9})?\.vec")
 _MAX_ROWS = 1 << 40
 _WRITE = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
 _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+
+
+def new_name(exit_layer: int) -> str:
+    """The name of a new file. No name is used twice: whoever has read a file knows it by its name."""
+    return f"exit_{exit_layer}.{secrets.randbelow(10**9)}.vec"
 
 
 class VectorFile:

@@ -20,7 +20,16 @@ from mose.search.preparing import CutChunk, CutFile
 from mose.search.records import chunk_sum
 from mose.search.schema import clear_errors, damaged, stored_values
 from mose.search.store import Store
-from mose.search.vectors import ExitEntry, VectorFile, is_member, read_entries, read_exit, run_members, sums_of
+from mose.search.vectors import (
+    ExitEntry,
+    VectorFile,
+    is_member,
+    new_name,
+    read_entries,
+    read_exit,
+    run_members,
+    sums_of,
+)
 from mose.search.wording import both_words, path_words, symbol_words
 
 P = ParamSpec("P")
@@ -205,7 +214,7 @@ def write_vectors(
         _repair_exit(store, exit_layer)
     width = vectors.shape[1]
     found = [entry for entry in read_entries(store) if entry.exit == exit_layer]
-    fresh = ExitEntry(exit=exit_layer, model=model, width=width, file=f"exit_{exit_layer}.vec", next_row=0)
+    fresh = ExitEntry(exit=exit_layer, model=model, width=width, file=new_name(exit_layer), next_row=0)
     old = found[0] if found else fresh
     if (old.model, old.width) != (model, width):
         raise CodeIndexError(
@@ -278,8 +287,7 @@ def _repair_exit(store: Store, exit_layer: int) -> None:
     """Moves the sound rows of an exit to a new file, which takes the place of the old one."""
     (entry,) = (entry for entry in read_entries(store) if entry.exit == exit_layer)
     found = read_exit(store, exit_layer)
-    number = int(entry.file.removesuffix(".vec").partition(".")[2] or 0) + 1
-    moved = replace(entry, file=f"exit_{exit_layer}.{number}.vec", next_row=len(found.ids))
+    moved = replace(entry, file=new_name(exit_layer), next_row=len(found.ids))
     file = VectorFile(store.folder, moved.file, width=entry.width)
     sums = [np.empty(0, np.uint32)]
     for start in range(0, len(found.ids), MOVED_AT_ONCE):
