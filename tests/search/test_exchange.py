@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -233,6 +234,7 @@ def test_every_vector_is_right_after_rebuilds_and_removals_beside_open_indexes(t
 
 KILLED = """
 import os, signal, sys
+from contextlib import suppress
 from pathlib import Path
 from index_doubles import WordEncoder
 from mose.search.indexer import forget, rebuild, refresh
@@ -307,3 +309,29 @@ def test_waiting_for_the_right_to_exchange_an_index_that_is_being_removed(store,
         assert found == []
     thread.join()
     assert current_index(store.base) == found[0]
+
+
+@pytest.mark.parametrize("wait", [True, False], ids=["after it", "during it"])
+def test_forget_leaves_nothing_of_a_tree_that_is_read_in_the_background(mose, tmp_path, home, wait):
+    tree = many_files(tmp_path, 400)
+    code, _, err = mose("search", "function", tree, "--deepen", "--limit", 1, "--budget", "10ms")
+    assert code == 0
+    process = int(err.partition("(process ")[2].partition(",")[0])
+    if wait:
+        _wait_for(process)
+    assert mose("forget", tree)[1].startswith("Deleted")
+    _wait_for(process)
+    assert not any((home / "trees").iterdir())
+    assert mose("forget", tree)[1] == "There was no index.\n"
+
+
+def _wait_for(process: int) -> None:
+    for _ in range(2000):
+        with suppress(ChildProcessError):
+            os.waitpid(process, os.WNOHANG)  # so that it does not stay as a zombie
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    raise AssertionError("the process in the background does not end")
