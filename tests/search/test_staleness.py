@@ -97,6 +97,12 @@ def test_other_content_of_equal_size_and_time_is_read(store, tree, way):
     assert "openProxy" not in all_text(store)
 
 
+@pytest.mark.parametrize("column", ["size_bytes", "modified_ns", "changed_ns", "inode"])
+def test_every_stamp_alone_makes_a_file_be_read(store, tree, column):
+    store.connection.execute(f"UPDATE files SET {column} = {column} + 1, hash = x'00' WHERE path = 'README.md'")
+    assert refresh(store, tree, WordEncoder()).num_changed == 1
+
+
 def test_copy_with_other_stamps_and_equal_content_is_read_and_not_embedded(store, tree, monkeypatch):
     generation, encoder = store.generation, WordEncoder()
     for path in [path for path in tree.rglob("*") if path.is_file()]:
