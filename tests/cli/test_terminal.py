@@ -149,3 +149,45 @@ def test_color_is_for_terminals_unless_told_otherwise(mose, sample_tree, monkeyp
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b" not in mose("search", "proxy", sample_tree)[1]
     assert "\x1b[1m" in mose("search", "proxy", sample_tree, "--color", "always")[1]
+
+
+def test_talk_and_reasons_are_wrapped_on_a_screen_and_whole_in_a_pipe(monkeypatch):
+    import io
+
+    class Screen(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setenv("COLUMNS", "40")
+    text = "score = " + " + ".join(f"part {number}" for number in range(20))
+    assert terminal.wrapped(text, io.StringIO()) == terminal.wrapped(text, None) == [text]
+    lines = terminal.wrapped(text, Screen(), indent=9)
+    assert max(map(len, lines)) <= 31 and " ".join(lines) == text
+
+
+def test_lines_of_code_fit_a_narrow_screen(mose, sample_tree, monkeypatch):
+    monkeypatch.setattr(terminal, "columns", lambda: 40)
+    monkeypatch.setattr("mose.cli.hits.columns", lambda: 40)
+    (sample_tree / "wide.py").write_text("def wide_function_of_words():\n    return '" + "wide " * 100 + "'\n")
+    _, out, _ = mose("search", "wide function of words", sample_tree, "--limit", 1)
+    assert max(map(len, out.splitlines())) <= 40 and terminal.ELLIPSIS in out
+
+
+@pytest.mark.parametrize(("term", "quiet"), [("dumb", False), ("xterm", True)])
+def test_no_bar_is_drawn_where_none_is_wanted(monkeypatch, capsys, term, quiet):
+    import io
+
+    from mose.cli.output import ProgressBar
+    from mose.search.records import Progress
+
+    class Screen(io.StringIO):
+        def isatty(self):
+            return True
+
+    screen = Screen()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", term)
+    with ProgressBar(quiet=quiet) as tell:
+        tell(Progress("cut", 1, 9))
+    assert screen.getvalue() == ""
+    assert ProgressBar(quiet=False).draws == (term == "xterm")

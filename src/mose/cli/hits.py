@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mose.cli.terminal import Styled, bold, clip, columns, dim, marked, show, width_of
+from mose.cli.terminal import Styled, bold, clip, columns, dim, marked, show, width_of, wrapped
 
 if TYPE_CHECKING:
     from mose.search.hits import Hit
@@ -43,7 +44,8 @@ def show_hits(hits: Sequence[Hit], query: str, *, explain: bool, color: bool) ->
             words: list[str | Styled] = [marked(piece) if matches else piece for piece, matches in pieces]
             show(dim(f"{number:>{NUMBER_COLUMNS - 2}}"), *(["  "] if words else []), *words, color=color)
         for reason in _explain(hit) if explain else ():
-            show(" " * NUMBER_COLUMNS, dim(reason), color=color)
+            for line in wrapped(reason, sys.stdout, indent=NUMBER_COLUMNS):
+                show(" " * NUMBER_COLUMNS, dim(line), color=color)
         show()
 
 

@@ -16,7 +16,7 @@ from mose import processes
 from mose.cli.hits import hit_as_dict, show_hits
 from mose.cli.output import ProgressBar, say_warnings
 from mose.cli.parser import quoted
-from mose.cli.terminal import flush, say, show_json, takes_color
+from mose.cli.terminal import flush, say, show_json, takes_color, wrapped
 from mose.errors import ConfigError, MoseError, SourceError
 
 if TYPE_CHECKING:
@@ -167,7 +167,8 @@ def _say_what_it_rests_on(index: CodeIndex, hits: Sequence[Hit]) -> None:
         notes.append("`mose index` reads all, once")
     if stats.exit and stats.num_deep < stats.num_short:
         notes.append(f"time was up before {stats.num_short - stats.num_deep:,} more: allow it with --budget")
-    say("; ".join(notes))
+    for line in wrapped("; ".join(notes), sys.stderr):
+        say(line)
     for note in index.notes:
         say(note)
     if report is not None and report.busy:

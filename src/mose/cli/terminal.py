@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import sys
+import textwrap
 import unicodedata
 import warnings
 from collections.abc import Iterable
@@ -148,6 +149,13 @@ def columns() -> int:
     if sys.stdout is None or not sys.stdout.isatty():
         return PIPE_COLUMNS
     return max(shutil.get_terminal_size().columns, MIN_COLUMNS)
+
+
+def wrapped(text: str, stream: TextIO | None, *, indent: int = 0) -> list[str]:
+    """The text in lines that fit behind an indentation; one line where nobody looks at a screen."""
+    if stream is None or not stream.isatty():
+        return [text]
+    return textwrap.wrap(text, max(shutil.get_terminal_size().columns, MIN_COLUMNS) - indent)
 
 
 def width_of(text: str) -> int:

@@ -365,7 +365,7 @@ def _store_files(
 
 
 def _misfit(file: CutFile) -> str:
-    return f"The installed grammar {file.cut_by} does not fit this version of mose: its files are cut by lines."
+    return f"The installed grammar {file.cut_by} does not fit this version of mose: its files are cut by length."
 
 
 def _batches(cut: Iterable[CutFile]) -> Iterator[list[CutFile]]:
