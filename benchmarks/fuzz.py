@@ -327,7 +327,7 @@ def models(rng: random.Random, work: Path) -> None:
 
 def archives(rng: random.Random, work: Path) -> None:
     """Archives of packages: odd names, links, sizes, damage."""
-    from mose.data.mine import fetch
+    from mose.data.mine.archives import unpack
     from mose.errors import MoseError
 
     download, files = work / "download", work / "files"
@@ -374,7 +374,7 @@ def archives(rng: random.Random, work: Path) -> None:
     path.write_bytes(data)
     before = sorted(work.parent.rglob("*.py"))
     with contextlib.suppress(MoseError):
-        fetch.unpack(path, files)
+        unpack(path, files)
     outside = [found for found in work.parent.rglob("*.py") if found not in before and not found.is_relative_to(files)]
     assert not outside, f"written outside: {outside}"
     assert not [found for found in files.rglob("*") if found.is_symlink()]
