@@ -32,11 +32,12 @@ def test_json_is_one_object_a_line_and_nothing_else(mose, sample_tree):
     assert code == 0
     assert len(rows) == 3
     assert list(rows[0]) == [
-        "root", "path", "absolute_path", "start_line", "end_line", "symbol", "kind", "language", "score", "text", "parts"
+        "root", "path", "absolute_path", "start_line", "end_line", "symbol", "line", "kind", "language", "score", "text",
+        "copies", "parts"
     ]  # fmt: skip
     assert rows[0]["path"] == "src/dates.py"
     assert set(rows[0]["parts"]) == {
-        "dense", "lexical", "definition", "path", "symbol", "file", "factor", "exit", "cosine", "bm25"
+        "dense", "lexical", "definition", "asked", "path", "symbol", "file", "factor", "exit", "cosine", "bm25"
     }  # fmt: skip
 
 

@@ -83,6 +83,19 @@ def test_tests(path, expected):
     assert is_test(path) is expected
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("src/security.py", "app/SecurityConfig.java", "src/TodoList.tsx", "src/history.ts", "models/news.py"),
+        *("app/authors_controller.rb", "src/license.go", "lib/changes.ex", "apps/website/src/index.tsx"),
+        *("pkg/doc/doc.go", "doc/doc.go", "game/player.gd", "db/schema.prisma", "policy/a.rego", "vendors/list.py"),
+        *("lib/test_functions.bash", "src/sample_recorder.h"),
+    ],
+)
+def test_source_is_not_held_down_for_what_its_name_begins_with(path):
+    assert not (is_documentation(path) or is_vendored(path) or is_test(path) or is_example(path))
+
+
 def test_other_kinds_of_paths():
     assert is_vendored("a/third_party/b.c")
     assert is_vendored("web/jquery-3.1.0.slim.js")
@@ -94,6 +107,8 @@ def test_other_kinds_of_paths():
     assert not is_example("src/sampling/a.py")
     assert is_documentation("docs/a.py")
     assert is_documentation("README.rst")
+    assert is_documentation("LICENSE.APACHE")
+    assert is_documentation("notes.txt")
     assert not is_documentation("src/docs.py")
     assert is_binary("a/b.WOFF2")
 

@@ -63,6 +63,28 @@ def split_words(text: str) -> list[str]:
     return words
 
 
+_SPACELESS = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Burmese, Khmer
+    "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff"  # marks of repetition, kana
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f"  # Han, narrow kana
+    "\uac00-\ud7af\U00020000-\U000323af]+"  # Hangul, rare Han
+)
+
+
+def bigrams(word: str) -> list[str]:
+    """Pairs of neighbouring letters in scripts that put no space between words; none for other words.
+
+    Such a run is one word to a tokenizer, though it may hold a whole sentence.
+
+    Example:
+        >>> bigrams("查找用户"), bigrams("user")
+        (['查找', '找用', '用户'], [])
+    """
+    if word.isascii():
+        return []
+    return [run[at : at + 2] for run in _SPACELESS.findall(word) for at in range(len(run) - 1)]
+
+
 def word_factors(words: Iterable[str]) -> dict[str, float]:
     """The different words of a text, in order, with the square root of how often each stands there.
 

@@ -30,6 +30,7 @@ def table() -> ChunkTable:
     return ChunkTable(
         generation=1, ids=np.arange(count, dtype=np.int64), file_row=rows, first_line=rows, last_line=rows,
         symbol=[""] * count, kind=[""] * count, defined=[""] * count, paths=list(FILES), languages=list(FILES.values()),
+        generated=[False] * count,
     )  # fmt: skip
 
 

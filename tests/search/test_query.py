@@ -4,10 +4,12 @@ import dataclasses
 
 import numpy as np
 import pytest
+from index_doubles import write_tree
 
 from mose import CodeIndex
 from mose.errors import CodeIndexError, ConfigError, ModelError, SourceError
 from mose.search.cascade import CascadeConfig
+from mose.search.snippet import snippet
 from mose.search.writing import set_meta, transaction
 
 
@@ -43,7 +45,7 @@ def test_hits_are_frozen_values_with_places_and_parts(index):
     hit = index.search("parse_iso_date")[0]
     assert (hit.start_line >= 1, hit.end_line >= hit.start_line, hit.language) == (True, True, "python")
     parts = hit.parts
-    total = parts.dense + parts.lexical + parts.definition + parts.path + parts.symbol + parts.file
+    total = parts.dense + parts.lexical + parts.definition + parts.path + parts.symbol + parts.file + parts.asked
     assert total * parts.factor == pytest.approx(hit.score, abs=1e-5)
     assert parts.exit == 6
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -230,3 +232,48 @@ def test_an_empty_tree_has_no_answers(tmp_path):
     (tmp_path / "empty").mkdir()
     with CodeIndex.open(tmp_path / "empty") as index:
         assert index.search("anything") == []
+
+
+def test_a_name_is_shown_with_the_line_that_defines_it(tmp_path):
+    text = "package t\n\n// Start runs.\nfunc (s *Server) Start() error { return nil }\n\ntype Handler interface { Serve() }\n"
+    write_tree(tmp_path, {"t.go": text, "shop.h": "namespace shop {\nclass Cart {\n};\nclass Box {\n};\n}\n"})
+    with CodeIndex.open(tmp_path) as index:
+        hits = {name: index.search(name, limit=1)[0] for name in ("Handler", "Box", "interface Handler")}
+        assert {name: (hit.symbol, hit.line) for name, hit in hits.items()} == {
+            "Handler": ("Handler", 6),
+            "Box": ("shop.Box", 4),
+            "interface Handler": ("Handler", 6),
+        }
+        assert snippet(hits["Box"], "Box")[0] == (4, "class Box {")
+        assert index.search("t.go:4", limit=1)[0].line == 4
+
+
+def test_words_in_scripts_without_spaces_are_found(tmp_path):
+    lookup = 'def lookup(uid):\n    """根据用户编号查找用户信息"""\n    return DB[uid]\n'
+    order = 'def compute(o):\n    """计算订单的总价格"""\n    return o.qty * o.price\n'
+    write_tree(tmp_path, {"user.py": lookup, "order.py": order, "page.js": "// 検索結果を表示する\nshow()\n"})
+    with CodeIndex.open(tmp_path) as index:
+        for query, path in (("用户", "user.py"), ("订单总价格", "order.py"), ("検索", "page.js")):
+            assert paths(index.search(query)) == [path]
+        assert index.search("漢") == []
+
+
+def test_an_answer_does_not_depend_on_what_was_asked_or_read_before(tmp_path):
+    words = ["open", "proxy", "date", "cache", "token", "route", "match", "close", "parse", "store"]
+    pairs = [(one, other) for one in words for other in words if one != other]
+    write_tree(tmp_path, {f"{a}_{b}.py": f"def {a}_{b}(value):\n    return {b}.{a}(value)\n" for a, b in pairs})
+    queries = [
+        f"{one} a {other} for the {third}" for one, other, third in zip(words, words[3:], words[5:], strict=False)
+    ]
+
+    def answers(index):
+        return [[(hit.path, hit.score) for hit in index.search(query, budget_s=60)] for query in queries]
+
+    with CodeIndex.open(tmp_path) as index:
+        index.cascade = dataclasses.replace(index.cascade, num_deep=8)
+        alone = answers(index)
+        for query in reversed(words):
+            index.search(query, budget_s=60)
+        assert answers(index) == alone
+        index.deepen()
+        assert answers(index) == alone

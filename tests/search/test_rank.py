@@ -6,11 +6,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mose.search.intent import read_query
-from mose.search.rank import Candidates, RankWeights, file_coherence, path_factor, rank, related, stretched
+from mose.search.matching import related
+from mose.search.names import MEMBER, TOP, DefinedName, written
+from mose.search.rank import Candidates, RankWeights, file_coherence, path_factor, rank, stretched
 from mose.search.records import ChunkTable
 
 
-def table_of(*chunks):
+def names_of(symbol, defines):
+    """Names, one a line, as an index keeps them; a member where the symbol says what it is a member of."""
+    names = []
+    for name in filter(None, defines.split("\n")):
+        owner = symbol.removesuffix(f".{name}") if symbol.endswith(f".{name}") else ""
+        names.append(DefinedName(name, owner, MEMBER if owner else TOP, 0))
+    return written(names)
+
+
+def table_of(*chunks, generated=()):
     """A chunk table of (path, symbol, defines) tuples, ten lines each."""
     paths = sorted({path for path, _, _ in chunks})
     return ChunkTable(
@@ -21,9 +32,10 @@ def table_of(*chunks):
         last_line=np.arange(len(chunks), dtype=np.int32) * 10 + 10,
         symbol=[symbol for _, symbol, _ in chunks],
         kind=["function"] * len(chunks),
-        defined=[defines for _, _, defines in chunks],
+        defined=[names_of(symbol, defines) for _, symbol, defines in chunks],
         paths=paths,
         languages=["python"] * len(paths),
+        generated=[path in generated for path in paths],
     )
 
 

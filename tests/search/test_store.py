@@ -26,10 +26,10 @@ def test_chunk_table_says_what_single_chunks_say(store):
         assert table.paths[table.file_row[row]] == chunk.path
         assert table.languages[table.file_row[row]] == chunk.language
         assert (table.first_line[row], table.last_line[row]) == (chunk.first_line, chunk.last_line)
-        assert (table.symbol[row], table.kind[row], table.defines[row]) == (
+        assert (table.symbol[row], table.kind[row], table.names_of(row)) == (
             chunk.symbol,
             chunk.kind,
-            chunk.defines,
+            chunk.names,
         )
 
 

@@ -43,6 +43,9 @@ def show_hits(hits: Sequence[Hit], query: str, *, explain: bool, color: bool) ->
             pieces = split_at_matches(clip(line, width - NUMBER_COLUMNS).rstrip(), query)
             words: list[str | Styled] = [marked(piece) if matches else piece for piece, matches in pieces]
             show(dim(f"{number:>{NUMBER_COLUMNS - 2}}"), *(["  "] if words else []), *words, color=color)
+        if hit.copies:
+            more = f" and {len(hit.copies) - 1} more" if len(hit.copies) > 1 else ""
+            show(" " * NUMBER_COLUMNS, dim(clip(f"also in {hit.copies[0]}{more}", width - NUMBER_COLUMNS)), color=color)
         for reason in _explain(hit) if explain else ():
             for line in wrapped(reason, sys.stdout, indent=NUMBER_COLUMNS):
                 show(" " * NUMBER_COLUMNS, dim(line), color=color)
@@ -62,6 +65,7 @@ def _explain(hit: Hit) -> list[str]:
         "meaning": parts.dense,
         "words": parts.lexical,
         "defines the name": parts.definition,
+        "the file asked for": parts.asked,
         "file name": parts.path,
         "name of the definition": parts.symbol,
         "rest of the file": parts.file,
@@ -88,9 +92,11 @@ def hit_as_dict(hit: Hit, root: Path) -> dict[str, object]:
         "start_line": hit.start_line,
         "end_line": hit.end_line,
         "symbol": hit.symbol,
+        "line": hit.line,
         "kind": hit.kind,
         "language": hit.language,
         "score": round(hit.score, 4),
         "text": hit.text,
+        "copies": list(hit.copies),
         "parts": parts,
     }

@@ -12,7 +12,6 @@ from mose.files.notebooks import is_notebook, read_notebook
 from mose.files.records import (
     BINARY,
     EMPTY,
-    GENERATED,
     LINK_OUTSIDE,
     MINIFIED,
     OVERSIZED,
@@ -50,8 +49,6 @@ def read_source(root: Path, file: SourceFile, limits: WalkLimits | None = None) 
         reason = BINARY
     elif not text.strip():
         reason = EMPTY
-    elif content.is_generated_text(text):
-        reason = GENERATED
     elif content.is_minified_text(text, longest_allowed):
         reason = MINIFIED
     if text is None or reason is not None:

@@ -61,7 +61,7 @@ _GENERATED = re.compile(
 _VENDORED = re.compile(
     r"""(?x)
     (^|/) (
-        vendor | vendors | vendored | _vendor | _vendored | third[_-]?party | 3rd[_-]?party
+        vendor | vendored | _vendor | _vendored | third[_-]?party | 3rd[_-]?party
       | node_modules | bower_components | jspm_packages | site-packages | dist-packages
       | externals? | extern | deps | Godeps | Pods | Carthage | contrib/libs | subprojects
     ) /
@@ -75,7 +75,8 @@ _TEST = re.compile(
         tests? | testing | __tests__ | __mocks__ | specs? | testdata | test[_-]data | testsuite | e2e
       | fixtures? | conformance | [\w.-]+[._-]tests? | [a-z]*Tests? | androidTest | commonTest | cypress
     ) /
-    | (^|/) (tests?_[^/]* | conftest | tests?) \.\w+ $
+    | (^|/) tests?_[^/]* \.(py|pyi|pyx|rb|c|cc|cpp|cxx|h|hpp|m|mm|lua|zig|d|nim|jl|r|R|f90|ml|pl|el|erl|cr|gd) $
+    | (^|/) (conftest | tests?) \.\w+ $
     | [._-] (tests? | spec | e2e | cy | bench) \.\w+ $
     | [a-z\d] (Tests? | TestCase | Specs? | IT) \.(java|kt|kts|scala|cs|swift|php|groovy|hs|cpp|cc|m|vb|fs) $
     | (^|/) Tests?[A-Z]\w* \.(java|kt|cs|swift|php|scala) $
@@ -88,15 +89,16 @@ _EXAMPLE = re.compile(
         examples? | _examples | samples? | demos? | tutorials? | playgrounds? | snippets | cookbook
       | docs?_src | quickstarts? | benchmarks? | benches
     ) /
-    | (^|/) (example | sample | demo) s? ([._-][^/]*)? \.\w+ $
+    | (^|/) (example | sample | demo) s? \.\w+ $ | (^|/) (example | demo) s? [._-][^/]* \.\w+ $
     | [._-] (example | sample | demo) \.\w+ $
     """
 )
-_DOCUMENTATION_LANGUAGES = frozenset({"markdown", "rst", "org", "tex", TEXT})
-_DOCUMENTATION = re.compile(
-    r"(?i)(^|/)(docs?|documentation|manual|man|wiki|website)/.*"
-    r"|(^|/)(readme|changelog|changes|history|news|contributing|license|licence|copying|notice|authors|security"
-    r"|code_of_conduct|todo|upgrading)[^/]*$"
+_DOCUMENTATION_LANGUAGES = frozenset({"markdown", "rst", "org", "tex"})
+_PROSE_EXTENSIONS = word_set("txt text adoc asciidoc log diff patch textile wiki")
+_DOCUMENTATION_FOLDER = re.compile(r"(?i)^(docs|documentation|wiki)/|(^|/)man/[^/]+\.\d\w*$")
+_DOCUMENTATION_NAME = re.compile(
+    r"(?i)(^|/)(readme|change-?log|changes|history|news|contributing|licen[cs]es?|copying|notice|authors|security"
+    r"|code_of_conduct|todo|upgrading)([._-][^/]*)?$"
 )
 
 
@@ -241,10 +243,18 @@ def is_example(path: str) -> bool:
 
 
 def is_documentation(path: str) -> bool:
-    """True for prose: by language, by name (README, CHANGES, LICENSE), or by folder.
+    """True for prose: by extension, by name where no extension says what it is, or by the tree's folder for it.
 
     Example:
         >>> is_documentation("README"), is_documentation("docs/conf.py"), is_documentation("src/docs.py")
         (True, True, False)
+        >>> is_documentation("src/security.py"), is_documentation("game/player.gd")
+        (False, False)
     """
-    return language_of(path) in _DOCUMENTATION_LANGUAGES or _DOCUMENTATION.search(path) is not None
+    language = language_of(path)
+    if language in _DOCUMENTATION_LANGUAGES or _DOCUMENTATION_FOLDER.search(path) is not None:
+        return True
+    if language != TEXT:
+        return False
+    extension = extension_of(path)
+    return not extension or extension in _PROSE_EXTENSIONS or _DOCUMENTATION_NAME.search(path) is not None

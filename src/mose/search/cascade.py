@@ -3,8 +3,9 @@
 1. Words and exit 0 score every chunk and name the candidates.
 2. The best candidates are scored at the exit asked for; vectors that are missing are computed on demand,
    within a time budget, and kept.
-3. Chunks that already have a vector at that exit are candidates by it as well, so that the same search
-   over a fully deepened index uses all of it.
+
+Deep vectors that happen to be known of other chunks count for nothing: the same question has the same answer,
+whatever was asked before and however much of the tree has been read.
 
 Shapes: N chunks, C candidates, W width.
 """
@@ -16,9 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mose.search.intent import Query, last_name
+from mose.search.intent import Query
 from mose.search.rank import Candidates, RankWeights, rank
 from mose.search.records import ChunkTable
+from mose.search.signals import Signals, asked_rows, definitions_of
 from mose.search.store import Store
 from mose.search.vectors import read_exit
 
@@ -36,6 +38,8 @@ class CascadeConfig:
     """Best chunks by vectors that become candidates, of each exit that is read."""
     num_definitions: int = 50
     """Chunks that define a name of the query that become candidates."""
+    num_asked: int = 200
+    """Chunks of the file that the query names that become candidates."""
     num_deep: int = 48
     """Candidates that are scored at the exit asked for: the short list."""
     max_postings: int = 20_000
@@ -71,6 +75,8 @@ class ExitVectors:
         known = places >= 0
         self.places: Rows = places[known]
         self.rows: Rows = found.rows[known]
+        self.row_at = np.full(len(table), -1, dtype=np.int64)  # row in the matrix of each chunk, -1 where there is none
+        self.row_at[self.places] = self.rows
         self.num_chunks = len(table)
         self._norms: dict[int, Floats] = {}
 
@@ -90,12 +96,28 @@ class ExitVectors:
         out[self.places] = self._unit(values[self.rows], self.rows, width)
         return out
 
+    def cosines_at(self, query: Floats, chosen: Rows) -> Floats:
+        """Cosines of some chunks with a unit query; nan where no vector is known."""
+        rows = self.row_at[chosen]
+        known = rows >= 0
+        out = np.full(len(chosen), np.nan, dtype=np.float32)
+        if known.any():
+            out[known] = cosines_of(self.matrix[rows[known]], query)
+        return out
+
     def _unit(self, values: Floats, rows: Rows, width: int) -> Floats:
         if width == self.matrix.shape[1]:
             return values
         if width not in self._norms:
             self._norms[width] = np.linalg.norm(self.matrix[:, :width], axis=1).astype(np.float32)
         return np.asarray(values / np.maximum(self._norms[width][rows], 1e-9), dtype=np.float32)
+
+
+def cosines_of(vectors: Floats, query: Floats) -> Floats:
+    """Cosine of each vector [K, W or more] with a unit query [W]; the same whatever stands beside it [K]."""
+    leading = vectors[:, : len(query)]
+    dots = np.einsum("kw,w->k", leading, query)  # a product of matrices would round by their shape
+    return np.asarray(dots / np.maximum(np.sqrt(np.einsum("kw,kw->k", leading, leading)), 1e-9), dtype=np.float32)
 
 
 def gather(
@@ -106,26 +128,26 @@ def gather(
     deep: ExitVectors | None,
     config: CascadeConfig,
 ) -> Candidates:
-    """Stage 1: every chunk that words, exit 0, known deep vectors or a definition speak for.
+    """Stage 1: every chunk that words, exit 0, a definition or the name of its file speak for.
 
     Args:
         store: The index, for its words.
         table: Its chunks.
         asked: The search.
         shallow: Vectors of exit 0, if there are any.
-        deep: Vectors of the exit asked for, as far as they are known.
+        deep: Vectors of the exit asked for, to score every chunk by them; None for the short list alone.
         config: How many of each.
     """
     found: list[Rows] = []
     lexical = np.zeros(len(table), dtype=np.float32)
-    if asked.lexical:
-        rows, scores = _by_words(store, table, asked, config)
+    terms = _affordable(store, asked.query.terms, config.max_postings) if asked.lexical else ()
+    if terms:
+        rows, scores = _by_words(store, table, asked, config, terms)
         lexical[rows] = scores
         found.append(rows[: config.num_lexical])
-    found.append(_by_name(store, table, asked, config))
+    found.append(_by_name(table, asked, config))
     shallow_cosines = deep_cosines = None
-    all_deep = deep is not None and deep.num_known == len(table)
-    if asked.shallow is not None and shallow is not None and not all_deep:
+    if asked.shallow is not None and shallow is not None and deep is None:
         shallow_cosines = shallow.cosines(asked.shallow)
         found.append(_best(shallow_cosines, config.num_dense, asked.allowed))
     if asked.deep is not None and deep is not None:
@@ -135,6 +157,9 @@ def gather(
     rows = np.array(sorted({row for rows in found for row in rows.tolist()}), dtype=np.int64)
     if asked.allowed is not None:
         rows = rows[asked.allowed[rows]]
+    if terms:
+        silent = rows[lexical[rows] == 0]
+        lexical[silent] = _scores_of(store, table, silent, config, terms)
     unknown = np.full(len(rows), np.nan, dtype=np.float32)
     return Candidates(
         rows=rows,
@@ -150,6 +175,7 @@ def short_list(
     candidates: Candidates,
     config: CascadeConfig,
     weights: RankWeights,
+    signals: Signals | None,
 ) -> Rows:
     """Stage 2: candidates to be read at the exit asked for, best first, as places among the candidates.
 
@@ -162,7 +188,7 @@ def short_list(
         shallow=candidates.shallow,
         deep=np.full(len(candidates.rows), np.nan, dtype=np.float32),
     )
-    score = rank(asked.query, table, unread, weights).score
+    score = rank(asked.query, table, unread, weights, signals).score
     return np.argsort(-score, kind="stable")[: config.num_deep]
 
 
@@ -173,21 +199,32 @@ def with_deep(candidates: Candidates, places: Rows, cosines: Floats) -> Candidat
     return Candidates(rows=candidates.rows, lexical=candidates.lexical, shallow=candidates.shallow, deep=deep)
 
 
-def _by_words(store: Store, table: ChunkTable, asked: Asked, config: CascadeConfig) -> tuple[Rows, Floats]:
-    terms = _affordable(store, asked.query.terms, config.max_postings)
-    if not terms:
-        return np.empty(0, np.int64), np.empty(0, np.float32)
+def _by_words(
+    store: Store, table: ChunkTable, asked: Asked, config: CascadeConfig, terms: tuple[str, ...]
+) -> tuple[Rows, Floats]:
     limit = config.num_lexical if asked.allowed is None else config.max_postings
     ids, scores = store.lexical(any_of(terms), limit, config.column_weights)
     return _known(table, ids, scores, asked.allowed)
 
 
-def _by_name(store: Store, table: ChunkTable, asked: Asked, config: CascadeConfig) -> Rows:
-    names = [last_name(name).lower() for name in asked.query.names]
-    if not names:
-        return np.empty(0, np.int64)
-    ids, scores = store.lexical(f"symbol : ({any_of(names)})", config.num_definitions, (1.0, 1.0, 1.0))
-    return _known(table, ids, scores, asked.allowed)[0]
+def _scores_of(store: Store, table: ChunkTable, rows: Rows, config: CascadeConfig, terms: tuple[str, ...]) -> Floats:
+    """BM25 of chunks that became candidates for another reason; 0 where no word occurs."""
+    out = np.zeros(len(rows), dtype=np.float32)
+    ids, scores = store.lexical_of(any_of(terms), table.ids[rows], config.column_weights)
+    out[np.searchsorted(table.ids[rows], ids)] = scores
+    return out
+
+
+def _by_name(table: ChunkTable, asked: Asked, config: CascadeConfig) -> Rows:
+    """Chunks that define a name of the query, and those of the file that it names."""
+    found: list[int] = []
+    for strengths, count in (
+        (definitions_of(asked.query, table) if asked.query.names else {}, config.num_definitions),
+        (asked_rows(asked.query, table) if asked.query.path else {}, config.num_asked),
+    ):
+        allowed = [row for row in strengths if asked.allowed is None or asked.allowed[row]]
+        found += sorted(allowed, key=lambda row: (-strengths[row], row))[:count]
+    return np.array(found, dtype=np.int64)
 
 
 def _known(table: ChunkTable, ids: Rows, scores: Floats, allowed: NDArray[np.bool_] | None) -> tuple[Rows, Floats]:

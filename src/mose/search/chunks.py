@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from mose.errors import ConfigError
 from mose.framing import frame
+from mose.search.names import DefinedName, defined_names
 from mose.search.sections import SECTION, sections
 from mose.search.splitting import break_line, split_lines
 from mose.syntax import Definition, ParsingError, find_definitions
@@ -33,7 +34,7 @@ _SMALL = frozenset({"constant", "type", "property", "macro"})
 class ChunkerConfig:
     """Sizes in characters, line ends included."""
 
-    version: int = 2
+    version: int = 3
     """Raised whenever the same text would be cut or read differently; an index remembers it."""
     target_chars: int = 1_000
     """Parts of long definitions come out at about this size; merged neighbours stay below it."""
@@ -67,8 +68,13 @@ class Chunk:
     symbol: str  # "Class.method"; "" if none; the title for a section of a document
     signature: str  # of that definition, on one line
     context: str = ""  # signatures that enclose the text but do not stand in it, one a line, outermost first
-    defines: tuple[str, ...] = ()  # unqualified names defined in these lines
+    names: tuple[DefinedName, ...] = ()  # defined in these lines
     text: str
+
+    @property
+    def defines(self) -> tuple[str, ...]:
+        """The distinct names alone, unqualified."""
+        return tuple(dict.fromkeys(name.name for name in self.names))
 
 
 class Cut(NamedTuple):
@@ -155,7 +161,9 @@ class _Cutter:
         self.children: dict[int | None, list[int]] = {}
         for position, definition in enumerate(found):
             self.children.setdefault(definition.parent, []).append(position)
-        self.named = sorted((item.line, item.name) for item in found if item.kind != SECTION)
+        self.named = sorted(
+            (item.line, item.name, position) for position, item in enumerate(found) if item.kind != SECTION
+        )
 
     def chunks(self, fallback: str) -> list[Chunk]:
         if not self.lines:
@@ -289,9 +297,9 @@ class _Cutter:
             if not first <= enclosing.line <= last or (around != owner and not is_first):
                 context.append(enclosing.signature)
             around = enclosing.parent
-        begin = bisect_left(self.named, (first, ""))
-        end = bisect_left(self.named, (last + 1, ""))
-        names = dict.fromkeys(name for _, name in self.named[begin:end]) if is_first else ()
+        begin = bisect_left(self.named, (first, "", 0))
+        end = bisect_left(self.named, (last + 1, "", 0))
+        here = [position for _, _, position in self.named[begin:end]] if is_first else []
         return Chunk(
             first_line=first,
             last_line=last,
@@ -300,6 +308,6 @@ class _Cutter:
             symbol=definition.symbol if definition is not None else "",
             signature=definition.signature if definition is not None else "",
             context="\n".join(reversed(context)),
-            defines=tuple(names),
+            names=tuple(defined_names(self.found, here, first)),
             text=text,
         )

@@ -90,6 +90,7 @@ def _cut_by_lines(task: CutTask, failure: Failure, shared: tuple[Path, WalkLimit
             language=task.file.language,
             cut_by=parser_of(task.file.language),
             trouble="",
+            generated=False,
             skipped=cut.reason,
             same=False,
             chunks=[],

@@ -217,7 +217,7 @@ def encoder_text(chunk: StoredChunk) -> str:
             signature=chunk.signature,
             context=chunk.context,
             text=chunk.text,
-            defines=chunk.defines,
+            names=chunk.names,
         ),
         chunk.path,
     )

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from mose.search.copies import original_of
+from mose.search.intent import Query, last_name
 from mose.search.rank import Candidates, Ranking
 from mose.search.records import ChunkTable, StoredChunk
+from mose.search.signals import best_definition
+
+MAX_FOLDED = 40
+"""How far below the hits copies of them are looked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +27,8 @@ class Parts:
     """Words (BM25)."""
     definition: float = 0.0
     """Defines a name of the query."""
+    asked: float = 0.0
+    """Stands in the file, or on the line, that is the whole query."""
     path: float = 0.0
     """Words of the query in the file's or folder's name."""
     symbol: float = 0.0
@@ -51,6 +59,10 @@ class Hit:
     score: float
     text: str
     parts: Parts
+    line: int | None = None
+    """The line that was asked for: it defines the name of the query, or the query says its number."""
+    copies: tuple[str, ...] = ()
+    """Files further down that repeat this one, as builds and former versions do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +98,8 @@ def best_places(
     chosen: list[int] = []
     seen: set[int] = set()
     for place in np.lexsort((candidates.rows, -ranking.score)).tolist():
+        if ranking.score[place] <= 0:
+            break  # nothing speaks for it
         file = int(table.file_row[candidates.rows[place]])
         if per_file and file in seen:
             continue
@@ -96,36 +110,69 @@ def best_places(
     return chosen
 
 
+def fold_copies(
+    table: ChunkTable, candidates: Candidates, places: Sequence[int], limit: int
+) -> dict[int, tuple[str, ...]]:
+    """The first ``limit`` places, each with the files further down that repeat its definition.
+
+    Args:
+        table: All chunks.
+        candidates: Those that were scored.
+        places: The best candidates, best first, more than ``limit`` where some may be folded.
+        limit: At most this many.
+    """
+    folded: dict[int, tuple[str, ...]] = {}
+    shown: dict[tuple[str, str], int] = {}
+    for place in places:
+        row = int(candidates.rows[place])
+        path = table.paths[table.file_row[row]]
+        symbol = last_name(table.symbol[row])
+        original = original_of(table, int(table.file_row[row]))
+        first = shown.get((original or path, symbol))
+        if first is not None and original and symbol:
+            folded[first] = (*folded[first], path)
+        elif len(folded) < limit:
+            folded[place] = ()
+            shown[original or path, symbol] = place
+            shown.setdefault((path, symbol), place)
+    return folded
+
+
 def make_hits(
+    query: Query,
     chunks: Sequence[StoredChunk],
     table: ChunkTable,
     candidates: Candidates,
     ranking: Ranking,
-    places: Sequence[int],
+    places: Mapping[int, tuple[str, ...]],
     exit_layer: int | None,
 ) -> list[Hit]:
     """Hits of the places; a chunk that a writer has just removed is left out.
 
     Args:
+        query: What was asked.
         chunks: The stored chunks of the places, in any order.
         table: All chunks.
         candidates: Those that were scored.
         ranking: Their scores.
-        places: Which of the candidates, best first.
+        places: Which of the candidates, best first, each with the files that repeat it.
         exit_layer: Exit of the candidates' deep cosines.
     """
     by_id = {chunk.id: chunk for chunk in chunks}
     hits = []
-    for place in places:
+    for place, copies in places.items():
         chunk = by_id.get(int(table.ids[candidates.rows[place]]))
         if chunk is not None:
+            symbol, line = _asked_for(query, chunk, ranking, place)
             hits.append(
                 Hit(
                     path=chunk.path,
                     start_line=chunk.first_line,
                     end_line=chunk.last_line,
-                    symbol=chunk.symbol,
+                    symbol=symbol,
                     kind=chunk.kind,
+                    line=line,
+                    copies=copies,
                     language=chunk.language,
                     score=float(ranking.score[place]),
                     text=chunk.text,
@@ -133,6 +180,16 @@ def make_hits(
                 )
             )
     return hits
+
+
+def _asked_for(query: Query, chunk: StoredChunk, ranking: Ranking, place: int) -> tuple[str, int | None]:
+    """The symbol to show of a chunk, and the line that was asked for, if one was."""
+    if query.line is not None and "asked" in ranking.parts and ranking.parts["asked"][place] > 0:
+        return chunk.symbol, query.line if chunk.first_line <= query.line <= chunk.last_line else None
+    wanted = best_definition(query, chunk.names, chunk.path)
+    if wanted is None or not query.is_name:
+        return chunk.symbol, None
+    return wanted.symbol, chunk.first_line + wanted.line
 
 
 def _parts(candidates: Candidates, ranking: Ranking, place: int, exit_layer: int | None) -> Parts:

@@ -1,4 +1,4 @@
-"""What a query asks for: a named symbol, or a thing described in words."""
+"""What a query asks for: a named symbol, a file, or a thing described in words."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from mose.errors import ConfigError
-from mose.words import identifiers, parts, split_words
+from mose.words import bigrams, identifiers, parts, split_words
 
 _STOP_WORDS = """
 a an and any are as at be been by can could do does each for from had has have how i if in into is it its itself
@@ -15,13 +15,28 @@ those to under up upon use used using via was we were what when where which whil
 would you your
 """
 STOP_WORDS = frozenset(_STOP_WORDS.split())
-"""Words of plain English that say nothing about code. Kept when a query has no other word."""
+"""Words of plain English that say nothing about code. Kept inside names, and when a query has no other word."""
 
 _NAME = r"[^\W\d]\w*"
 _QUALIFIED = re.compile(rf"{_NAME}(?:(?:\.|::|->|\\|#){_NAME})*")
-_WHOLE_NAME = re.compile(rf"\s*{_QUALIFIED.pattern}(?:\(\))?\s*")
+_WHOLE_NAME = re.compile(rf"\s*(?P<name>{_QUALIFIED.pattern})(?:\(\))?\s*")
 _WRITTEN_AS_CODE = re.compile(r"[^\W_][A-Z]|_|::|->|\\|#|\.|\(\)")
+_NAME_IN_SENTENCE = re.compile(r"[a-z\d][A-Z]|[A-Z]{2,}[a-z]|\w_\w|^_\w")
+_CAPITALIZED = re.compile(r"[A-Z][a-z\d]+")
+_LATIN = re.compile(r"[a-z\d]")
 _SEPARATOR = re.compile(r"\.|::|->|\\|#")
+_KEYWORDS = (
+    "class def defp defn defmodule fn fun func function struct trait enum union interface protocol type typedef object "
+    "record module namespace impl extension actor method sub proc macro const val var let static void annotation"
+)
+_KEYWORD_AND_NAME = re.compile(
+    rf"\s*(?:(?:public|export|abstract|async|static|pub)\s+)*(?P<keyword>{'|'.join(_KEYWORDS.split())})"
+    rf"\s+(?P<name>{_QUALIFIED.pattern})(?:\(\))?\s*[:{{]?\s*"
+)
+_ONLY_CODE = frozenset(
+    ["def", "defp", "defn", "defmodule", "fn", "func", "fun", "struct", "enum", "impl", "typedef", "sub", "proc"]
+)
+_LINE = re.compile(r"(?:[:#]L?(?P<line>\d{1,9})(?:[:-]L?\d+)*:?|\((?P<inside>\d{1,9})(?:,\s*\d+)?\))$")
 
 
 MAX_QUERY_CHARS = 4_000
@@ -39,11 +54,17 @@ class Query:
     terms: tuple[str, ...]
     """``words`` and whole lower-case identifiers: what the lexical index is asked for."""
     names: tuple[str, ...]
-    """Names that may be defined somewhere, as written (``Session.get``, ``parse_date``)."""
+    """Names that may be defined somewhere, as written (``Session.get``, ``parse_date``, ``Storage``)."""
     is_symbol: bool
     """True when the whole query is one name in the spelling of code (``HTTPAdapter``, ``a.b``, ``_x``)."""
     is_name: bool
-    """True when the whole query is one name, be it a plain word (``session``)."""
+    """True when the whole query is one name, be it a plain word (``session``) or behind a keyword (``class Rule``)."""
+    readable: float = 1.0
+    """Share of the words in letters that the encoder reads: those of English."""
+    path: str = ""
+    """The whole query, read as the name or path of a file; "" if it cannot be one."""
+    line: int | None = None
+    """The line behind that path (``src/app.py:120``)."""
 
 
 def read_query(text: str) -> Query:
@@ -54,27 +75,82 @@ def read_query(text: str) -> Query:
         ('HTTPAdapter',)
         >>> read_query("how does HTTPAdapter open a proxy").words
         ('http', 'adapter', 'open', 'proxy')
-        >>> read_query("Session.get").is_symbol
-        True
+        >>> read_query("Session.get").is_symbol, read_query("class Rule").names
+        (True, ('Rule',))
+        >>> read_query("src/app.py:120").path, read_query("src/app.py:120").line
+        ('src/app.py', 120)
     """
-    words = tuple(dict.fromkeys(split_words(text)))
-    meaningful = tuple(word for word in words if word not in STOP_WORDS and len(word) > 1) or words
-    is_name = _WHOLE_NAME.fullmatch(text) is not None
-    bare = text.strip().removesuffix("()")
-    is_symbol = is_name and (_WRITTEN_AS_CODE.search(text.strip()) is not None or bare[:1].isupper())
-    if is_name:
-        names: tuple[str, ...] = (bare,)
+    path, line = _path_and_line(text)
+    keyword = _KEYWORD_AND_NAME.fullmatch(text)
+    name = ""
+    if keyword is not None:
+        name = keyword["name"]
+        is_certain = keyword["keyword"] in _ONLY_CODE or _is_code(name)
+        text_of_words = name if is_certain else text  # "type checking" may be what it says
     else:
-        names = tuple(
-            dict.fromkeys(
-                name
-                for name in _QUALIFIED.findall(text)
-                if re.search(r"[a-z\d][A-Z]|[A-Z]{2,}[a-z]|\w_\w|^_\w", name) is not None
-            )
-        )
-    whole = (identifier.lower() for identifier in identifiers(text) if len(parts(identifier)) > 1)
-    terms = tuple(dict.fromkeys((*meaningful, *whole)))
-    return Query(text=text, words=meaningful, terms=terms, names=names, is_symbol=is_symbol, is_name=is_name)
+        whole = _WHOLE_NAME.fullmatch(text)
+        name = whole["name"] if whole is not None else ""
+        text_of_words = text
+    words = _words(text_of_words)
+    whole_identifiers = (found.lower() for found in identifiers(text_of_words) if len(parts(found)) > 1)
+    runs = (pair for word in words for pair in bigrams(word))
+    return Query(
+        text=text,
+        words=words,
+        terms=tuple(dict.fromkeys((*words, *whole_identifiers, *runs))),
+        names=(name,) if name else _names_in_sentence(text),
+        is_symbol=bool(name) and (_is_code(name) or text.rstrip().endswith("()")),
+        is_name=bool(name),
+        readable=sum(_LATIN.search(word) is not None for word in words) / max(len(words), 1),
+        path=path,
+        line=line,
+    )
+
+
+def _is_code(name: str) -> bool:
+    return _WRITTEN_AS_CODE.search(name) is not None or name[:1].isupper()
+
+
+def _words(text: str) -> tuple[str, ...]:
+    """Words that carry meaning; those of plain English count only inside a name (``FromRequest``)."""
+    words: dict[str, None] = {}
+    for identifier in identifiers(text):
+        found = parts(identifier)
+        if len(found) > 1:
+            words.update(dict.fromkeys(word for word in found if len(word) > 1))
+        elif found and found[0] not in STOP_WORDS and len(found[0]) > 1:
+            words[found[0]] = None
+    return tuple(words) or tuple(dict.fromkeys(split_words(text)))
+
+
+def _names_in_sentence(text: str) -> tuple[str, ...]:
+    """Names in the spelling of code, and capitalised words, which may be types."""
+    found = _QUALIFIED.findall(text)
+    code = [name for name in found if _NAME_IN_SENTENCE.search(name) is not None]
+    types = [name for name in found if _CAPITALIZED.fullmatch(name) and name.lower() not in STOP_WORDS]
+    return tuple(dict.fromkeys((*code, *types)))
+
+
+def _path_and_line(text: str) -> tuple[str, int | None]:
+    path = text.strip().strip("\"'`<>")
+    found = _LINE.search(path)
+    line = int(found["line"] or found["inside"]) if found is not None else None
+    if found is not None:
+        path = path[: found.start()]
+    path = path.replace("\\", "/").removeprefix("./")
+    if not path or path.endswith("/") or "\n" in path:
+        return "", None
+    return path, line
+
+
+def name_parts(name: str) -> list[str]:
+    """Parts of a qualified name.
+
+    Example:
+        >>> name_parts("Sinatra::Base")
+        ['Sinatra', 'Base']
+    """
+    return _SEPARATOR.split(name)
 
 
 def checked_query(query: str) -> str:
@@ -100,4 +176,4 @@ def last_name(name: str) -> str:
         >>> last_name("Sinatra::Base")
         'Base'
     """
-    return _SEPARATOR.split(name)[-1]
+    return name_parts(name)[-1]

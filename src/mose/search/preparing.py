@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mose.files import TRANSIENT, SourceFile, WalkLimits, read_source
+from mose.files.content import is_generated_text
 from mose.files.notebooks import is_notebook
 from mose.languages import label_of
 from mose.search.chunks import Chunk, ChunkerConfig, Cut, cut_by_lines, cut_text, embedding_frame
+from mose.search.names import written
 from mose.search.notebooks import cut_notebook
 from mose.search.wording import both_words, symbol_words
 from mose.syntax import parser_of
@@ -36,7 +38,7 @@ class CutChunk(NamedTuple):
     symbol: str
     signature: str
     context: str
-    defines: str  # names, one a line
+    defines: str  # as `mose.search.names` writes them
     text: str
     key: bytes  # of language and embedding text: equal keys have equal vectors
     frame_words: str  # words of the embedding text around the text itself
@@ -58,6 +60,7 @@ class CutFile(NamedTuple):
     language: str
     cut_by: str  # as `mose.syntax.parser_of` says of the language
     trouble: str  # why it is cut by lines although there is a grammar; empty if it is not
+    generated: bool  # a mark at its head says that a tool wrote it
     skipped: str  # why its content is left out, or why what is known of it is not read anew; empty if neither
     same: bool  # what the index has stays
     chunks: list[CutChunk]
@@ -110,6 +113,7 @@ def cut_file(task: CutTask, root: Path, limits: WalkLimits, config: ChunkerConfi
         language=language,
         cut_by=parser_of(language),
         trouble=cut.trouble,
+        generated=isinstance(text, str) and is_generated_text(text),
         skipped=skipped,
         same=same,
         chunks=[_prepare(chunk, file.path) for chunk in cut.chunks],
@@ -136,7 +140,6 @@ def is_doubtful(file: SourceFile, read_ns: int) -> bool:
 
 def _prepare(chunk: Chunk, path: str) -> CutChunk:
     above, below = embedding_frame(chunk, path)
-    defines = "\n".join(chunk.defines)
     text_words, whole_words = both_words(chunk.text)
     return CutChunk(
         first_line=chunk.first_line,
@@ -145,11 +148,11 @@ def _prepare(chunk: Chunk, path: str) -> CutChunk:
         symbol=chunk.symbol,
         signature=chunk.signature,
         context=chunk.context,
-        defines=defines,
+        defines=written(chunk.names),
         text=chunk.text,
         key=embedding_key(chunk.language, f"{above}{chunk.text}{below}"),
         frame_words=both_words(above + below)[0],
         text_words=text_words,
         whole_words=whole_words,
-        symbol_words=symbol_words(chunk.symbol, defines),
+        symbol_words=symbol_words(chunk.symbol, chunk.defines),
     )

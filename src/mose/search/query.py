@@ -23,12 +23,12 @@ from mose.errors import (
     UnwritableIndexError,
 )
 from mose.runtime.encoder import DEFAULT_MODEL, Encoder
-from mose.search.cascade import Asked, CascadeConfig, ExitVectors, gather, short_list, with_deep
+from mose.search.cascade import Asked, CascadeConfig, ExitVectors, cosines_of, gather, short_list, with_deep
 from mose.search.chunks import ChunkerConfig
 from mose.search.deepening import DeepenReport, deepen, mend_vectors
 from mose.search.enclosing import is_part
 from mose.search.filters import Names, allowed_chunks
-from mose.search.hits import Hit, SearchStats, best_places, make_hits
+from mose.search.hits import MAX_FOLDED, Hit, SearchStats, best_places, fold_copies, make_hits
 from mose.search.indexer import RefreshReport
 from mose.search.intent import Query, checked_query, read_query
 from mose.search.location import source_root
@@ -36,6 +36,7 @@ from mose.search.opening import ATTEMPTS, Opened, Opening, made_anew
 from mose.search.rank import Candidates, RankWeights, rank
 from mose.search.records import ChunkTable, IndexStatus, ProgressCallback, StoredChunk
 from mose.search.schema import damaged
+from mose.search.signals import Signals, read_signals
 from mose.search.store import Store
 
 T = TypeVar("T")
@@ -349,7 +350,9 @@ class CodeIndex:
         allowed[row] = False
         words = read_query(chunk.text)
         asked = Asked(
-            query=replace(words, words=(), names=(), terms=self._telling(words), is_name=False, is_symbol=False),
+            query=replace(
+                words, words=(), names=(), terms=self._telling(words), is_name=False, is_symbol=False, path=""
+            ),
             shallow=self._encode_chunk(chunk, 0) if 0 in self.encoder.exits else None,
             deep=self._encode_chunk(chunk, self.encoder.exit) if self.encoder.exit else None,
             allowed=allowed,
@@ -383,16 +386,19 @@ class CodeIndex:
         exit_layer = self.encoder.exit if asked.deep is not None else None
         shallow = self._vectors_at(0, table) if asked.shallow is not None else None
         deep = self._vectors_at(exit_layer, table) if exit_layer else None
-        candidates = gather(self.store, table, asked, shallow, deep, self.cascade)
-        num_encoded, short = 0, np.empty(0, np.int64)
-        if exit_layer and asked.deep is not None and len(candidates.rows):
+        by_vectors_alone = mode == "dense" and deep is not None and deep.num_known == len(table)
+        candidates = gather(self.store, table, asked, shallow, deep if by_vectors_alone else None, self.cascade)
+        signals = read_signals(asked.query, table, candidates.rows) if weights.signals else None
+        num_encoded, short = 0, np.arange(len(candidates.rows) if by_vectors_alone else 0)
+        if exit_layer and asked.deep is not None and deep is not None and len(candidates.rows) and not by_vectors_alone:
             candidates, num_encoded, short = self._read_short_list(
-                asked, table, candidates, exit_layer, budget_s, weights
+                asked, table, candidates, deep, exit_layer, budget_s, weights, signals
             )
-        ranking = rank(asked.query, table, candidates, weights)
-        places = best_places(table, candidates, ranking, limit=limit, per_file=per_file)
-        chunks = self._chunks(table, candidates.rows[places])
-        hits = make_hits(chunks, table, candidates, ranking, places, exit_layer)
+        ranking = rank(asked.query, table, candidates, weights, signals)
+        best = best_places(table, candidates, ranking, limit=limit + MAX_FOLDED, per_file=per_file)
+        places = fold_copies(table, candidates, best, limit)
+        chunks = self._chunks(table, candidates.rows[list(places)])
+        hits = make_hits(asked.query, chunks, table, candidates, ranking, places, exit_layer)
         self.last_search = SearchStats(
             num_chunks=len(table),
             num_candidates=len(candidates.rows),
@@ -410,15 +416,16 @@ class CodeIndex:
         asked: Asked,
         table: ChunkTable,
         candidates: Candidates,
+        deep: ExitVectors,
         exit_layer: int,
         budget_s: float,
         weights: RankWeights,
+        signals: Signals | None,
     ) -> tuple[Candidates, int, NDArray[np.int64]]:
         """Fills in deep cosines of the short list; gives how many were encoded and which candidates are in it."""
         assert asked.deep is not None
-        if np.isfinite(candidates.deep).all():
-            return candidates, 0, np.arange(len(candidates.rows))
-        places = short_list(asked, table, candidates, self.cascade, weights)
+        places = short_list(asked, table, candidates, self.cascade, weights, signals)
+        candidates = with_deep(candidates, places, deep.cosines_at(asked.deep, candidates.rows[places]))
         missing = places[~np.isfinite(candidates.deep[places])]
         if len(missing) and budget_s > 0:
             ids = table.ids[candidates.rows[missing]].tolist()
@@ -432,12 +439,9 @@ class CodeIndex:
             )
             cosines = np.full(len(missing), np.nan, dtype=np.float32)
             if report.vectors:
-                width = len(asked.deep)
-                for place, chunk_id in enumerate(ids):
-                    vector = report.vectors.get(chunk_id)
-                    if vector is not None:
-                        leading = vector[:width]
-                        cosines[place] = leading @ asked.deep / max(float(np.linalg.norm(leading)), 1e-9)
+                found = [place for place, chunk_id in enumerate(ids) if chunk_id in report.vectors]
+                vectors = np.stack([report.vectors[ids[place]] for place in found])
+                cosines[found] = cosines_of(vectors, asked.deep)
             candidates = with_deep(candidates, missing, cosines)
             return candidates, report.num_encoded, places
         return candidates, 0, places

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mose.search.names import DefinedName, read_names
+
 
 class KnownFile(NamedTuple):
     """What the index knows about a file."""
@@ -42,7 +44,7 @@ class StoredChunk:
     symbol: str
     signature: str
     context: str
-    defines: tuple[str, ...]
+    names: tuple[DefinedName, ...]
     text: str
     key: bytes
 
@@ -63,17 +65,50 @@ class ChunkTable:
     last_line: NDArray[np.int32]  # [N]
     symbol: list[str]  # [N], "" where there is none
     kind: list[str]  # [N]
-    defined: list[str]  # [N], names one a line
+    defined: list[str]  # [N], names as `mose.search.names` writes them
     paths: list[str]  # [M]
     languages: list[str]  # [M]
+    generated: list[bool]  # [M], True where a tool wrote the file
 
     def __len__(self) -> int:
         return len(self.ids)
 
+    def names_of(self, row: int) -> tuple[DefinedName, ...]:
+        """Every name that a chunk defines."""
+        return read_names(self.defined[row])
+
     @cached_property
-    def defines(self) -> list[tuple[str, ...]]:
-        """Every name that each chunk defines, [N]."""
-        return [tuple(names.split("\n")) if names else () for names in self.defined]
+    def lower_paths(self) -> list[str]:
+        """``paths`` in lower case."""
+        return [path.lower() for path in self.paths]
+
+    @cached_property
+    def _defined_in_one(self) -> tuple[str, NDArray[np.int64]]:
+        """All of ``defined`` in lower case, each name behind a line end, and where each chunk's part begins [N]."""
+        parts = [f"\n{names.lower()}" for names in self.defined]
+        lengths = np.fromiter(map(len, parts), dtype=np.int64, count=len(parts))
+        return "".join(parts), np.cumsum(lengths) - lengths
+
+    def rows_defining(self, name: str) -> list[int]:
+        """Rows of the chunks that define a name, in any case, rising."""
+        text, starts = self._defined_in_one
+        wanted = f"\n{name.lower()}\t"
+        found: dict[int, None] = {}
+        at = text.find(wanted)
+        while at >= 0:
+            found[int(np.searchsorted(starts, at, side="right")) - 1] = None
+            at = text.find(wanted, at + 1)
+        return list(found)
+
+    @cached_property
+    def _by_file(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        order = np.argsort(self.file_row, kind="stable")
+        return order, np.searchsorted(self.file_row[order], np.arange(len(self.paths) + 1))
+
+    def rows_of_file(self, file_row: int) -> NDArray[np.int64]:
+        """Rows of the chunks of a file, given as a row of ``paths``, rising."""
+        order, starts = self._by_file
+        return order[starts[file_row] : starts[file_row + 1]]
 
     def row_at(self, path: str, line: int) -> int | None:
         """The row of the smallest chunk of a file that holds a line (counted from 1)."""

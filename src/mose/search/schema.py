@@ -16,7 +16,7 @@ from mose.errors import CodeIndexError, DamagedIndexError, UnwritableIndexError
 from mose.search.location import HOME_VARIABLE
 
 APPLICATION_ID = 0x4D6F5345  # "MoSE"
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 BUSY_TIMEOUT_MS = 30_000
 CACHE_KIB = 32_768
 FULL_BYTES = 1_000_000
@@ -32,7 +32,8 @@ CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE files(
     id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, hash BLOB NOT NULL, size_bytes INTEGER NOT NULL,
     modified_ns INTEGER NOT NULL, changed_ns INTEGER NOT NULL, inode INTEGER NOT NULL, doubtful INTEGER NOT NULL,
-    language TEXT NOT NULL, cut_by TEXT NOT NULL, trouble TEXT NOT NULL, skipped TEXT NOT NULL
+    language TEXT NOT NULL, cut_by TEXT NOT NULL, trouble TEXT NOT NULL,
+    generated INTEGER NOT NULL, skipped TEXT NOT NULL
 );
 CREATE TABLE skipped(reason TEXT PRIMARY KEY, count INTEGER NOT NULL, examples TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE chunks(
@@ -62,6 +63,7 @@ CREATE TABLE runs(
 # files.trouble: why it was cut by lines nevertheless ("" if it was not).
 # files.changed_ns, files.inode: what cannot be set back when a file is replaced by one of equal size and time.
 # files.doubtful: changed so shortly before it was read that equal stamps prove nothing.
+# files.generated: a mark at its head says that a tool wrote it; it ranks below.
 # files.skipped: why its content was left out ("" if indexed); it is not read again unless the reason may have passed.
 # A file with chunks that could not be read again later keeps them, and says so here.
 # runs: vector rows first_row, first_row + 1, ... of an exit's file belong to these chunk ids (int64);

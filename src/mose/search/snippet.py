@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from mose.search.intent import read_query
-from mose.search.rank import related
+from mose.search.matching import related
 from mose.words import split_words
 
 if TYPE_CHECKING:
@@ -32,7 +32,9 @@ def snippet(hit: Hit, query: str, *, num_lines: int = 5) -> list[tuple[int, str]
     weights = [_num_related(line, words) for line in lines]
     first = next((place for place, line in enumerate(lines) if line.strip()), 0)
     start = first
-    if words and len(lines) - first > num_lines:
+    if hit.line is not None:
+        start = max(first, hit.line - hit.start_line)
+    elif words and len(lines) - first > num_lines:
         sums = [sum(weights[place : place + num_lines]) for place in range(first, len(lines) - num_lines + 1)]
         best = max(sums)
         if best > sums[0] + 1:  # the beginning, where the name stands, unless another place says clearly more

@@ -24,6 +24,7 @@ from mose.errors import CodeIndexError, IndexReplacedError, UnwritableIndexError
 from mose.search.exchange import exchanging, finish_exchange, remove_lock, replace_index
 from mose.search.location import DATABASE_NAME, base_folder, current_index, entry_folder
 from mose.search.lock import writer_lock
+from mose.search.names import read_names
 from mose.search.records import ChunkTable, IndexStatus, StoredChunk, chunk_sum
 from mose.search.schema import REBUILD, TOKENIZER, clear_errors, connect, damaged, is_settled, stored_values
 from mose.search.table import read_table
@@ -277,7 +278,7 @@ class Store:
             symbol=symbol,
             signature=signature,
             context=context,
-            defines=tuple(defines.split("\n")) if defines else (),
+            names=read_names(defines),
             text=text,
             key=key,
         )
@@ -315,6 +316,25 @@ class Store:
         if not np.isfinite(scores).all():
             raise damaged(self.path, "its word index counts what cannot be")
         return ids, scores
+
+    def lexical_of(
+        self, match: str, ids: NDArray[np.int64], column_weights: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """BM25 of some chunks for an FTS5 expression; those that do not match are left out.
+
+        Args:
+            match: As for `lexical`.
+            ids: The chunks.
+            column_weights: Of body, symbol and path.
+        """
+        body, symbol, path = (float(weight) for weight in column_weights)
+        found = self.rows(
+            f"SELECT rowid, bm25(words, {body}, {symbol}, {path}) FROM words "
+            "WHERE words MATCH ? AND +rowid IN (SELECT value FROM json_each(?))",
+            (match, json.dumps(ids.tolist())),
+        )
+        with stored_values(self.path):
+            return np.array([row[0] for row in found], np.int64), -np.array([row[1] for row in found], np.float32)
 
     def document_frequencies(self, terms: Iterable[str]) -> dict[str, int]:
         """How many chunks hold each word, inflected forms counted together as the index does.

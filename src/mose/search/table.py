@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mose.search.store import Store
 
 _FILES = """
-SELECT id, path, language FROM files
+SELECT id, path, language, generated FROM files
 WHERE skipped = '' OR EXISTS (SELECT 1 FROM chunks WHERE file_id = files.id) ORDER BY id
 """
 # A file that can no longer be read keeps its chunks, and says in ``skipped`` that it is not read anew.
@@ -30,7 +30,7 @@ def read_table(store: Store) -> ChunkTable:
         generation = store.generation
         files = store.rows(_FILES)
         numbers, names = _columns(store)
-    file_ids, paths, languages = zip(*files, strict=True) if files else ((), (), ())
+    file_ids, paths, languages, generated = zip(*files, strict=True) if files else ((), (), (), ())
     ids, owners, first_line, last_line = numbers
     known = np.array(file_ids, dtype=np.int64)
     possible = (
@@ -54,6 +54,7 @@ def read_table(store: Store) -> ChunkTable:
         defined=names[2],
         paths=list(paths),
         languages=list(languages),
+        generated=[bool(mark) for mark in generated],
     )
 
 

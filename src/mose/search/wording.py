@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from functools import lru_cache
 
-from mose.words import identifiers, parts
+from mose.words import bigrams, identifiers, parts
 
 _CACHED_IDENTIFIERS = 50_000  # in every worker process: most occurrences, little memory
 
@@ -13,11 +14,14 @@ _CACHED_IDENTIFIERS = 50_000  # in every worker process: most occurrences, littl
 @lru_cache(maxsize=_CACHED_IDENTIFIERS)
 def _both(identifier: str) -> tuple[str, str]:
     found = parts.__wrapped__(identifier)  # kept here, so not there as well
-    return " ".join(found), identifier.lower() if len(found) > 1 else ""
+    whole = [identifier.lower()] if len(found) > 1 else []
+    return " ".join(found), " ".join([*whole, *bigrams(identifier)])
 
 
 def both_words(text: str) -> tuple[str, str]:
     """Words as `mose.words.split_words` gives them, and the identifiers of more than one part, in lower case.
+
+    Pairs of letters of scripts without spaces stand with the latter, so that words inside a sentence are found.
 
     Example:
         >>> both_words("x = parse_date(isoText)")
@@ -27,14 +31,14 @@ def both_words(text: str) -> tuple[str, str]:
     return " ".join([split for split, _ in pairs]), " ".join([whole for _, whole in pairs if whole])
 
 
-def symbol_words(symbol: str, defines: str) -> str:
-    """Both forms of a chunk's symbol and of the names that it defines (one a line).
+def symbol_words(symbol: str, names: Iterable[str]) -> str:
+    """Both forms of a chunk's symbol and of the names that it defines.
 
     Example:
-        >>> symbol_words("Proxy.openUrl", "openUrl")
+        >>> symbol_words("Proxy.openUrl", ["openUrl"])
         'proxy open url open url openurl openurl'
     """
-    return " ".join(both_words(f"{symbol}\n{defines}"))
+    return " ".join(both_words("\n".join([symbol, *names])))
 
 
 def path_words(path: str) -> str:
@@ -49,5 +53,5 @@ def path_words(path: str) -> str:
 
 def fingerprint() -> str:
     """Changes when words are split differently: an index must be read with the words it was written in."""
-    probe = "parseHTTPResponse_v2 snake_case x1y2 ÄÖü 12.5e3 __init__ don't kebab-case 名前_x"
+    probe = "parseHTTPResponse_v2 snake_case x1y2 ÄÖü 12.5e3 __init__ don't kebab-case 名前_x 根据用户编号"
     return hashlib.blake2b("\n".join(both_words(probe)).encode(), digest_size=4).hexdigest()

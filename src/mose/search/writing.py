@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mose.errors import CodeIndexError
+from mose.search.names import bare_names
 from mose.search.preparing import CutChunk, CutFile
 from mose.search.records import chunk_sum
 from mose.search.schema import clear_errors, damaged, stored_values
@@ -105,8 +106,17 @@ def write_files(store: Store, *, removed: Sequence[int], files: Sequence[CutFile
             changed = True
             cursor = connection.execute(
                 "INSERT INTO files(path, hash, size_bytes, modified_ns, changed_ns, inode, doubtful, language, cut_by, "
-                "trouble, skipped) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (file.path, file.hash, *_stamps(file), file.language, file.cut_by, file.trouble, file.skipped),
+                "trouble, generated, skipped) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    file.path,
+                    file.hash,
+                    *_stamps(file),
+                    file.language,
+                    file.cut_by,
+                    file.trouble,
+                    file.generated,
+                    file.skipped,
+                ),
             )
             next_id = _add_chunks(store, cursor.lastrowid or 0, file, next_id)
         if changed:
@@ -163,7 +173,7 @@ def _remove_files(store: Store, file_ids: Sequence[int]) -> None:
         ).fetchall()
         with stored_values(store.path):
             words = [
-                (chunk_id, " ".join(both_words(text)), symbol_words(symbol, defines), path_words(path))
+                (chunk_id, " ".join(both_words(text)), symbol_words(symbol, bare_names(defines)), path_words(path))
                 for chunk_id, text, symbol, defines, path in rows
             ]
         connection.executemany(

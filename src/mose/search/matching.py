@@ -1,0 +1,84 @@
+"""When two words mean the same: forms of one word, and the words of a query that some code holds."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+_ENDINGS = (
+    *("izations", "ization", "izers", "izer", "izing", "ations", "ation", "ators", "ator", "ating", "ments", "ment"),
+    *("ings", "ing", "ions", "ion", "ers", "er", "ors", "or", "ies", "ed", "es", "s", "e", "y"),
+)
+_MIN_STEM = 4
+
+
+class Matcher:
+    """Which words of a query a word of the code stands for; remembered, since code repeats its words."""
+
+    def __init__(self, words: tuple[str, ...]) -> None:
+        self.words = words
+        self.known: dict[str, int] = {}
+
+    def bits(self, found: frozenset[str]) -> int:
+        """Bit i is set if query word i is related to any of the words found."""
+        bits = 0
+        for word in found:
+            bits |= self.mask(word)
+        return bits
+
+    def mask(self, word: str) -> int:
+        """Bit i is set if query word i is related to the word."""
+        mask = self.known.get(word)
+        if mask is None:
+            begin = word[:3]  # words that are related begin alike; most are told apart by that
+            mask = 0
+            for place, own in enumerate(self.words):
+                if own[:3] == begin and related(own, word):
+                    mask |= 1 << place
+            self.known[word] = mask
+        return mask
+
+    def explained(self, found: frozenset[str]) -> float:
+        """Share of the words found that stand for a word of the query."""
+        return sum(self.mask(word) != 0 for word in found) / len(found) if found else 0.0
+
+    def share(self, bits: int) -> float:
+        """Share of the query's words whose bit is set."""
+        return bits.bit_count() / len(self.words)
+
+
+def related(one: str, other: str) -> bool:
+    """Two words are forms of one: equal, one begins the other, one stem, or most of a long beginning shared.
+
+    Example:
+        >>> related("route", "routing"), related("router", "routing"), related("auth", "authentication")
+        (True, True, True)
+        >>> related("get", "gevent"), related("request", "response")
+        (False, False)
+    """
+    if one == other:
+        return True
+    shorter, longer = (one, other) if len(one) <= len(other) else (other, one)
+    if len(shorter) < 3:
+        return False
+    if longer.startswith(shorter):
+        return True
+    common = 0
+    for left, right in zip(shorter, longer, strict=False):
+        if left != right:
+            break
+        common += 1
+    return common >= 4 and (common >= 0.7 * len(shorter) or stem(one) == stem(other))
+
+
+@lru_cache(maxsize=20_000)
+def stem(word: str) -> str:
+    """The word without its ending, if enough is left.
+
+    Example:
+        >>> stem("router"), stem("routing"), stem("string"), stem("notes")
+        ('rout', 'rout', 'string', 'note')
+    """
+    for ending in _ENDINGS:
+        if word.endswith(ending) and len(word) - len(ending) >= _MIN_STEM:
+            return word[: -len(ending)]
+    return word
