@@ -16,6 +16,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "search"))
 from index_doubles import content, write_file
 
+from mose.parallel import stop_idle
 from mose.runtime.encoder import Encoder
 from mose.search.indexer import deepen, refresh
 from mose.search.location import current_index, index_folder
@@ -158,6 +159,7 @@ def test_index_killed_fifty_times_equals_one_made_in_one_go(tmp_path, monkeypatc
         for name, vector in ours.items():
             expected = np.frombuffer(theirs[name], np.float32)
             np.testing.assert_allclose(np.frombuffer(vector, np.float32), expected, atol=2e-3)
+    stop_idle()  # the one of this process, kept for the next refresh
     _no_worker_is_left(tmp_path / "home")
 
 
