@@ -100,6 +100,7 @@ def _build_parser() -> Parser:
     _add_index(verbs)
     _add_status(verbs)
     _add_forget(verbs)
+    _add_prune(verbs)
     _add_model_verbs(verbs)
     _add_finetune(verbs)
     eval_arguments.add(verbs, _verb)
@@ -223,6 +224,18 @@ def _add_status(verbs: argparse._SubParsersAction[Parser]) -> None:
 def _add_forget(verbs: argparse._SubParsersAction[Parser]) -> None:
     verb = _verb(verbs, "forget", "indexing.forget", "delete the index of a source tree", "mose forget path/to/tree")
     _add_place(verb)
+
+
+def _add_prune(verbs: argparse._SubParsersAction[Parser]) -> None:
+    verb = _verb(
+        verbs,
+        "prune",
+        "pruning.prune",
+        "remove the indexes of trees that are gone (or not mounted) and vectors that no index uses",
+        "mose prune --dry-run",
+    )
+    verb.add_argument("--dry-run", action="store_true", help="say what would be removed, and remove nothing")
+    verb.add_argument("--json", action="store_true", help="print it as a JSON object")
 
 
 def _add_model_verbs(verbs: argparse._SubParsersAction[Parser]) -> None:
