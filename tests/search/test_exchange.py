@@ -204,7 +204,7 @@ def test_every_vector_is_right_after_rebuilds_and_removals_beside_open_indexes(t
             thread.start()
             for _ in range(6):
                 time.sleep(random.random() * 0.4)
-                write_file(tree / f"f{int(random.integers(40))}.py", f"def changed_{number}():\n    return {number}\n")
+                write_file(tree / f"f{int(random.integers(20))}.py", f"def changed_{number}():\n    return {number}\n")
                 if random.random() < 0.5:
                     forget(tree)
                 else:
