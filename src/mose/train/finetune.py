@@ -83,7 +83,9 @@ def _run(config: FinetuneConfig, device: torch.device, world: World, tell: Calla
     model = start_model(config) if folder.state is None else folder.state.model
     tokenizer = CodeTokenizer.load(config.start.folder)
     torch.nn.Module.to(model, device)
-    reference = start_model(config).to(device) if config.loss.mask_answers else None
+    reference = start_model(config) if config.loss.mask_answers else None
+    if reference is not None:
+        torch.nn.Module.to(reference, device)
     learner = RetrievalLearner(model, tokenizer, config, world=world, device=device, reference=reference)
     batches = Prefetched(streams, learner.prepare) if config.batch.workers else streams[0]
     validate = _validator(tasks, learner, tokenizer, world)
