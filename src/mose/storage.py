@@ -54,15 +54,19 @@ def create_file(path: Path, mode: int = 0o600) -> BinaryIO:
 
 
 @contextlib.contextmanager
-def new_file(path: Path) -> Iterator[BinaryIO]:
+def new_file(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
     """A file that appears under its name, or replaces the one there, once the block has ended well.
+
+    Args:
+        path: The file.
+        mode: Its permissions, before the umask.
 
     Raises:
         OSError: It cannot be written; what was there still is.
     """
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with create_file(part, 0o666) as file:
+        with create_file(part, mode) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import os
 import shutil
 
 import pytest
 from index_doubles import WordEncoder, write_file
 
+from mose import CodeIndex
 from mose.errors import CodeIndexError, SourceError
 from mose.search.indexer import forget, refresh
 from mose.search.location import index_folder
@@ -75,3 +77,17 @@ def test_forget_works_for_a_tree_that_is_gone(tree, store):
     shutil.rmtree(tree)
     assert forget(tree) == [store.base]
     assert not store.base.exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights of POSIX")
+def test_nobody_else_can_read_anything_of_the_users_folder_whatever_the_umask(sample_tree, monkeypatch, tmp_path):
+    monkeypatch.setenv("MOSE_HOME", str(tmp_path / "new" / "home"))
+    before = os.umask(0)
+    try:
+        with CodeIndex.open(sample_tree, exit=2) as index:
+            index.search("parse an ISO date")
+            found = {path: path.stat().st_mode for path in (tmp_path / "new").rglob("*")}
+    finally:
+        os.umask(before)
+    assert {"index.db", "index.db-wal", "vectors.db", "current"} <= {path.name for path in found}
+    assert {path: oct(mode) for path, mode in found.items() if mode & 0o077} == {}

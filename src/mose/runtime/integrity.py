@@ -66,5 +66,5 @@ def _read_record() -> dict[str, object]:
 def _write_record(values: dict[str, object]) -> None:
     """Nothing is lost where it cannot be written: the files are read again."""
     kept = dict(list(values.items())[-_MAX_RECORDED:])
-    with suppress(OSError, MoseError), new_file(home() / RECORD_NAME) as file:
+    with suppress(OSError, MoseError), new_file(home() / RECORD_NAME, mode=0o600) as file:
         file.write(json.dumps(kept).encode())

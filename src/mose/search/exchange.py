@@ -27,6 +27,7 @@ from mose.search.location import (
     unwritable,
 )
 from mose.search.lock import LOCK_NAME, writer_lock
+from mose.storage import create_file
 
 UNFINISHED_NAME = "unfinished"
 _EARLIER_FILES = (f"{DATABASE_NAME}*", "exit_*.vec", "deepen.log")  # of indexes without an identity
@@ -166,7 +167,8 @@ def _write_folders(base: Path, name: str, folders: Sequence[Path]) -> None:
     names = [folder.name if folder.parent == base else str(folder) for folder in folders]
     temporary = base / f"{name}.new"
     try:
-        temporary.write_bytes(b"".join(os.fsencode(name) + b"\0" for name in names))
+        with create_file(temporary) as file:
+            file.write(b"".join(os.fsencode(name) + b"\0" for name in names))
         temporary.replace(base / name)
     except OSError as error:
         with suppress(OSError):

@@ -5,11 +5,12 @@ A file is ours if its ``application_id`` says so, and readable if its ``user_ver
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mose.errors import CodeIndexError, DamagedIndexError, UnwritableIndexError
@@ -172,6 +173,7 @@ def connect(path: Path, *, read_only: bool, settled: bool = False) -> sqlite3.Co
             uri = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if settled else ''}"
             connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
         else:
+            _make_private(path)
             connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
             connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
@@ -183,6 +185,12 @@ def connect(path: Path, *, read_only: bool, settled: bool = False) -> sqlite3.Co
             connection.close()
             raise
     return connection
+
+
+def _make_private(path: Path) -> None:
+    """Makes a missing file that its owner alone can read; SQLite gives the files beside it the same permissions."""
+    with suppress(OSError):  # SQLite says why it cannot be opened
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def is_settled(path: Path) -> bool:
