@@ -268,3 +268,14 @@ def test_damaged_at_random_is_a_model_or_a_model_error(name, copied):
             use(copied)
         assert time.perf_counter() - started < LONGEST_SECONDS, number
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 < MOST_BYTES
+
+
+def test_numbers_that_are_not_finite_are_refused(copied):
+    from safetensors.numpy import load_file, save_file
+
+    arrays = load_file(copied / "exit_0.safetensors")
+    arrays["factors"][3] = np.nan
+    save_file(arrays, copied / "exit_0.safetensors")
+    refit(copied)
+    with pytest.raises(ModelError, match="not finite"):
+        use(copied)

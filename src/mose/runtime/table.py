@@ -40,6 +40,8 @@ class TokenTable:
             raise ModelError(f"{path} has no {', '.join(sorted(missing))}", remedy="Export the model again.")
         self._vectors = tensors["vectors"]
         self._factors = tensors.floats("factors")
+        if not np.isfinite(self._factors).all():
+            raise ModelError(f"{path} holds numbers that are not finite", remedy="Export the model again.")
         if len(self._vectors) < tokenizer.vocab_size:
             allowed = f"{tokenizer.vocab_size}, as many as tokenizer.json has tokens"
             raise ModelError(f"rows of {path}", got=len(self._vectors), allowed=allowed)
