@@ -140,16 +140,16 @@ def _remove_folder(base: Path, folder: Path) -> None:
     inside = folder.parent != base
     if not IDENTITY.fullmatch(folder.name) or (inside and not is_private_folder(folder.parent)):
         return
-    for attempt in range(5):
+    for attempt in range(50):
         try:
             shutil.rmtree(folder)
             break
-        except FileNotFoundError:
-            break
-        except OSError as error:
-            if attempt == 4:
+        except OSError as error:  # a reader that has just opened it makes or removes a file
+            if not folder.exists():
+                break
+            if attempt == 49:
                 raise unwritable(folder, error) from error
-            time.sleep(0.02)  # a reader that has just opened it has made a file
+            time.sleep(0.02)
     if inside:
         with suppress(OSError):
             folder.parent.rmdir()
