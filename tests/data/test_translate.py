@@ -9,9 +9,10 @@ import pytest
 from mose.cli import main
 from mose.data.translate.answers import labelled_lines, read_answers
 from mose.data.translate.asking import questions, translations, write_lines, write_requests
-from mose.data.translate.checks import common_words, fenced, question_fault, syntax_fault, translation_fault
+from mose.data.translate.checks import fenced, plain_words, question_fault, syntax_fault, translation_fault
 from mose.data.translate.prompts import FUNCTION, PROMPTS, TARGETS
 from mose.errors import DataError
+from mose.languages.tables import word_set
 
 CODE = """\
 def merge_overlapping(spans):
@@ -48,7 +49,7 @@ def answer(id_, content, finish="stop"):
     return {"custom_id": id_, "response": {"status_code": 200, "body": {"model": "tiny", "choices": [choice]}}}
 
 
-COMMON = common_words(["join the ranges that overlap in a list of calls where is it how wrong result"], least=1)
+COMMON = word_set("join the ranges that overlap in a list of calls where is it how wrong result first last")
 
 
 @pytest.mark.parametrize(
@@ -67,6 +68,14 @@ COMMON = common_words(["join the ranges that overlap in a list of calls where is
         ("join the ranges " * 20, "too long"),
         ("где находится список перекрывающихся диапазонов join the list", "not English"),
         ("repeat a failed download with growing pauses", "repeats an example"),
+        ("how is it done", "says nothing by itself"),
+        ("where is it handled in different ways", "says nothing by itself"),
+        ("the ranges are not used as expected", "says nothing by itself"),
+        ("the error code of a join is wrong", ""),
+        ("ranges of the configuration file are lost", ""),
+        ("where are ranges read from the file", ""),
+        ("where does this file join ranges", "speaks of the code"),
+        ("how does the code join ranges", "speaks of the code"),
     ],
 )
 def test_question_is_refused_for_its_fault(question, reason):
@@ -78,6 +87,40 @@ def test_question_is_refused_for_its_fault(question, reason):
     )
     found = question_fault(question, code=CODE, name="merge_overlapping", common=COMMON, about="", examples=examples)
     assert found == reason
+
+
+def test_question_about_a_file_may_not_speak_of_it():
+    question = "how are ranges of the file joined"
+    assert question_fault(question, code=CODE, name="", common=COMMON, examples=frozenset()) == "speaks of the code"
+
+
+@pytest.mark.parametrize(
+    ("label", "question", "reason"),
+    [
+        ("search", "what is a list of ranges", "another kind of line"),
+        ("where", "what is a list of ranges", "another kind of line"),
+        ("problem", "how are ranges of the list joined", "another kind of line"),
+        ("search", "join ranges of the list", ""),
+        ("where", "Where are ranges of the list joined", ""),
+        ("problem", "ranges of the list overlap", ""),
+    ],
+)
+def test_question_is_of_the_kind_that_was_asked_for(label, question, reason):
+    found = question_fault(question, label=label, code=CODE, name="join_all", common=COMMON, examples=frozenset())
+    assert found == reason
+
+
+def test_words_that_identifiers_share_with_plain_english_are_not_rare():
+    code = "def decode_jpeg_calendar(sketchHstore, oneof):\n    return bitmap(oneof)"
+    said = [("pypi:a", "reads jpeg and oneof"), ("pypi:b", "a jpeg with hstore"), ("pypi:c", "JPEG in hstore")]
+
+    def fault(question):
+        return question_fault(question, code=code, name="", common=plain_words(said), examples=frozenset())
+
+    assert fault("sketch a calendar of the year") == ""
+    assert fault("read a picture from a JPEG") == ""
+    assert fault("read a picture from hstore") == "says a rare identifier"
+    assert fault("read a picture with oneof fields") == "says a rare identifier"
 
 
 def test_question_may_not_repeat_the_documentation():
@@ -117,6 +160,8 @@ fn merge_overlapping(mut spans: Vec<(i64, i64)>) -> Vec<(i64, i64)> {
         (RUST + "\n// " + "x" * 3000, "rust", "far shorter or longer"),
         (RUST.replace("spans.sort();", "// TODO: sort"), "rust", "left something out"),
         (RUST.replace("spans.sort();", "// I'm sorry, I cannot sort"), "rust", "refusal"),
+        (RUST.replace("spans.sort();", "// Sort implementation"), "rust", "left something out"),
+        (RUST + "\nfn main() {\n    merge_overlapping(vec![]);\n}", "rust", "adds a usage example"),
         ("", "rust", "no fenced code"),
         ("let a = 1;\n" * 30, "javascript", "defines nothing"),
     ],
@@ -218,7 +263,7 @@ def test_answers_become_pairs_or_keep_their_reason(tmp_path):
     answers = [
         answer(ids[0], good + "problem: some ranges come back twice"),
         answer(ids[0], "search: a second answer to the same request"),
-        answer(ids[1], good + "problem: where is it decided that two ranges belong together"),
+        answer(ids[1], good + "problem: Join ranges that overlap"),
         answer(ids[2], "```python\nprint(1)\n```"),
         answer("stranger", "search: nothing"),
     ]

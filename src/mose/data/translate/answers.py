@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from mose.data.pairs import read_objects
 from mose.data.translate.asking import ROWS, write_lines
-from mose.data.translate.checks import MIN_COMMON, common_words, fenced, question_fault, translation_fault
+from mose.data.translate.checks import MIN_COMMON, fenced, plain_words, question_fault, translation_fault
 from mose.data.translate.prompts import PROMPTS, Prompt
 from mose.errors import DataError
 
@@ -39,32 +39,43 @@ def read_answers(out: Path, files: Sequence[Path], *, least_common: int = MIN_CO
         DataError: The folder has no rows, or an answer is not in OpenAI's batch format.
     """
     rows = {value["id"]: value for _, value in read_objects(out / ROWS)}
-    common = common_words((row["query"] for row in rows.values() if row["kind"] != "name"), least_common)
-    accepted: list[dict[str, Any]] = []
-    rejected: list[dict[str, Any]] = []
-    seen: set[str] = set()
+    answers: dict[str, tuple[str, str, str]] = {}
     num_foreign = 0
     for path in files:
         for number, value in read_objects(path):
-            row = rows.get(str(value.get("custom_id")))
-            if row is None or row["id"] in seen:
-                num_foreign += row is None
-                continue
-            answer, finish, model = _content(value, path, number)
-            seen.add(row["id"])
-            checked = _translated(row, answer, finish) if row["task"] == "translate" else _asked(row, answer, common)
-            for pair, reason in checked:
-                pair["writer"] = model
-                (rejected if reason else accepted).append(pair | ({"reason": reason} if reason else {}))
+            id_ = str(value.get("custom_id"))
+            if id_ not in rows:
+                num_foreign += 1
+            elif id_ not in answers:
+                answers[id_] = _content(value, path, number)
+    plain = plain_words(_said(rows, answers), least_common=least_common)
+    accepted: list[dict[str, Any]] = []
+    rejected: list[dict[str, Any]] = []
+    for id_, (answer, finish, model) in answers.items():
+        row = rows[id_]
+        checked = _translated(row, answer, finish) if row["task"] == "translate" else _asked(row, answer, plain)
+        for pair, reason in checked:
+            pair["writer"] = model
+            (rejected if reason else accepted).append(pair | ({"reason": reason} if reason else {}))
     write_lines(out / REJECTED, rejected)
     write_lines(out / ACCEPTED, accepted)
     return {
         "requests": len(rows),
-        "answers": len(seen),
+        "answers": len(answers),
         "foreign": num_foreign,
         "accepted": dict(Counter(f"{pair['kind']} {pair['language']}" for pair in accepted).most_common()),
         "rejected": dict(Counter(f"{pair['kind']}: {pair['reason']}" for pair in rejected).most_common()),
     }
+
+
+def _said(rows: dict[str, dict[str, Any]], answers: dict[str, tuple[str, str, str]]) -> Iterator[tuple[str, str]]:
+    """Package and prose about it: the documentation of the rows, and the questions of the answers."""
+    for id_, row in rows.items():
+        if row["kind"] != "name":
+            yield row["source"], row["query"]
+        if id_ in answers and row["task"] != "translate":
+            for question in labelled_lines(answers[id_][0], PROMPTS[row["task"]].labels).values():
+                yield row["source"], question
 
 
 def _content(value: dict[str, Any], path: Path, number: int) -> tuple[str, str, str]:
@@ -101,7 +112,7 @@ def _examples(prompt: Prompt) -> frozenset[str]:
 
 def _pair(row: dict[str, Any], kind: str, query: str, code: str, language: str) -> dict[str, Any]:
     kept: dict[str, Any] = {
-        name: row[name] for name in ("group", "source", "path", "license", "prompt", "id") if name in row
+        name: row[name] for name in ("group", "source", "version", "path", "license", "prompt", "id") if name in row
     }
     return {"query": query, "code": code, "language": language, "kind": kind, **kept}
 
@@ -118,6 +129,7 @@ def _asked(row: dict[str, Any], answer: str, common: frozenset[str]) -> list[tup
         if question:
             reason = question_fault(
                 question,
+                label=label,
                 code=row["code"],
                 name=name,
                 common=common,

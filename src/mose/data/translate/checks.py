@@ -2,77 +2,138 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
 
 from mose.data.mine import prose
 from mose.data.mine.near import shingles
+from mose.languages.tables import word_set
 from mose.syntax.definitions import definitions
 from mose.syntax.grammars import grammar_of
 from mose.words import identifiers, parts
 
 MIN_QUESTION_WORDS = 3
 MAX_QUESTION_WORDS = 30
+MIN_CONTENT_WORDS = 2
+"""Words of a question that say something, at least."""
 MIN_COMMON = 20
 """A word is plain if so many descriptions use it."""
+MIN_PACKAGES = 3
+"""A word is plain if questions and descriptions of so many packages use it."""
 
+_TOKENIZER = Path(__file__).parents[2] / "models" / "small" / "tokenizer.json"
+_OPENINGS = {
+    "search": r"(?!what|why|does|is|are)\b",
+    "where": r"(?:where|how|when|which)\b",
+    "how": r"(?:how|where|when|which)\b",
+    "problem": r"(?!what|why|does|how|where|when|which)\b",
+}
 _LENGTH_RATIOS = (0.3, 3.0)
 _SAME = 0.85
 _REFUSAL = re.compile(
     r"\bas an ai\b|\bi(?:'m| am) (?:sorry|unable)\b|\bi (?:cannot|can't)\b|\bcannot be translated\b", re.IGNORECASE
 )
 _CODE_IN_PROSE = re.compile(r"`|\(\)|::|->|==|[{};]|\w\.\w+\(|\b[a-z]+[A-Z]\w*|\b\w+_\w+|(?<!\S)/\w+/\w+|</?\w+>")
+# "the error code" and "the configuration file" are things that code works with; "the code" is the code itself.
 _POINTS_AT_CODE = re.compile(
-    r"\b(?:the|this|that) (?:\w+ )?(?:code|function|method|class|file|module|script|snippet|interface|struct)\b",
+    r"\b(?:the|this|that) (?:(?:\w+ )?(?:function|method|class|module|script|snippet|interface|struct)|code)\b"
+    r"|\bthis (?:\w+ )?file\b|\bthe header file\b",
     re.IGNORECASE,
 )
+_POINTS_AT_FILE = re.compile(r"\bthe file\b", re.IGNORECASE)
 _LEFT_OUT = re.compile(
-    r"\bTODO\b|\bFIXME\b|not implemented|unimplemented!|todo!|your code here|rest of the code|implementation of",
-    re.IGNORECASE,
+    r"\bTODO\b|\bFIXME\b|not implemented|unimplemented!|todo!|your code here|rest of the code|implementation of"
+    r"|^\s*(?://|#|/\*|--)[^\n]*\bimplementation(?: here)?[.\s]*(?:\*/)?$",
+    re.IGNORECASE | re.MULTILINE,
 )
+_PROGRAM = re.compile(r"\bmain\s*\(|\b__main__\b|\bexample usage\b|\busage example\b", re.IGNORECASE)
 _FENCE = re.compile(r"```[\w+#.-]*[ \t]*\n(.*?)\n?```", re.DOTALL)
 _HOLDERS = frozenset({"function", "method", "class", "struct", "impl", "trait", "interface", "macro", "object"})
+_EMPTY = word_set(
+    """
+    a about after all an and any are as at be been before being both but by can cannot could did do does done each
+    either even every for from get gets give given gives got had has have how if in into is it its made make makes may
+    me more most must my no not of off on one only or other our out over own same shall should so some such than that
+    the their them then there these they this those through to under until up upon use used uses using via was we well
+    were what when where which while who whose why will with within without would yet you your
+    able actually always correct correctly decide decided determine determined different done expected find found
+    function handle handled handles happen happens implement implementation implemented incorrect incorrectly intended
+    located location perform performed proper properly purpose right should something specific specified stuff thing
+    things way wrong work working works
+    """
+)
 
 
-def common_words(descriptions: Iterable[str], least: int = MIN_COMMON) -> frozenset[str]:
-    """Plain words: those of at least so many of the descriptions.
+def plain_words(
+    said: Iterable[tuple[str, str]], *, least_common: int = MIN_COMMON, least_packages: int = MIN_PACKAGES
+) -> frozenset[str]:
+    """Words that a question may use although the code does: everyday English, or said of several packages.
+
+    Args:
+        said: Package and prose about it.
+        least_common: A word is plain if so many of the texts use it,
+        least_packages: or texts about so many packages.
 
     Example:
-        >>> sorted(common_words(["Opens a file", "opens it"], least=2))
-        ['opens']
+        >>> words = plain_words([("a", "Opens xattrs"), ("a", "opens it"), ("b", "xattrs of b")], least_packages=2)
+        >>> "xattrs" in words, "jpeg" in words, "calendar" in words, "opens" in words, "btree" in words
+        (True, False, True, True, False)
     """
     counts: Counter[str] = Counter()
-    for text in descriptions:
-        counts.update({word for word in re.findall(r"[a-z]+", text.lower())})
-    return frozenset(word for word, count in counts.items() if count >= least)
+    packages: defaultdict[str, set[str]] = defaultdict(set)
+    for package, text in said:
+        for word in set(_words(text)):
+            counts[word] += 1
+            packages[word].add(package)
+    return everyday_words() | {
+        word
+        for word, count in counts.items()
+        if count >= least_common or (len(word) > 2 and len(packages[word]) >= least_packages)
+    }
+
+
+@cache
+def everyday_words() -> frozenset[str]:
+    """Words of three letters and more that the shipped tokenizer, learnt from English prose, keeps whole."""
+    known = json.loads(_TOKENIZER.read_text(encoding="utf8"))["model"]["vocab"]
+    return frozenset(word for word in known if len(word) > 2 and word.isascii() and word.isalpha())
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[a-z]+", text.lower())
 
 
 def question_fault(
-    question: str, *, code: str, name: str, common: frozenset[str], about: str = "", examples: frozenset[str]
+    question: str,
+    *,
+    label: str = "",
+    code: str,
+    name: str,
+    common: frozenset[str],
+    about: str = "",
+    examples: frozenset[str],
 ) -> str:
     """Why a question cannot be used.
 
     Args:
         question: As the model wrote it.
+        label: Kind of line that was asked for; any if empty.
         code: What it asks about.
         name: What the code defines; empty for a file.
-        common: Plain words, which a question may use although the code does.
+        common: Plain words, which a question may use although the code does; see ``plain_words``.
         about: What the documentation of the code says.
         examples: Questions that the prompt itself holds.
     """
-    if _REFUSAL.search(question):
-        return "refusal"
-    if _CODE_IN_PROSE.search(question):
-        return "reads like code"
-    if _POINTS_AT_CODE.search(question):
-        return "speaks of the code"
-    words = re.findall(r"[a-z]+", question.lower())
-    if len(words) > MAX_QUESTION_WORDS:
-        return "too long"
-    reason = prose.fault(question, min_words=MIN_QUESTION_WORDS)
+    reason = _wording_fault(question, of_file=not name)
     if reason:
         return reason
+    if not re.match(_OPENINGS.get(label, ""), question, re.IGNORECASE):
+        return "another kind of line"
+    words = _words(question)
     if _says_name(words, name, common):
         return "says the name"
     told = {part for identifier in identifiers(code) for part in (identifier.lower(), *parts(identifier))}
@@ -85,6 +146,25 @@ def question_fault(
     return ""
 
 
+def _wording_fault(question: str, *, of_file: bool) -> str:
+    """What is wrong with a question whatever it asks about."""
+    if _REFUSAL.search(question):
+        return "refusal"
+    if _CODE_IN_PROSE.search(question):
+        return "reads like code"
+    if _POINTS_AT_CODE.search(question) or (of_file and _POINTS_AT_FILE.search(question)):
+        return "speaks of the code"
+    words = _words(question)
+    if len(words) > MAX_QUESTION_WORDS:
+        return "too long"
+    reason = prose.fault(question, min_words=MIN_QUESTION_WORDS)
+    if reason:
+        return reason
+    if len({word for word in words if len(word) > 1} - _EMPTY) < MIN_CONTENT_WORDS:
+        return "says nothing by itself"
+    return ""
+
+
 def _says_name(words: list[str], name: str, common: frozenset[str]) -> bool:
     wanted = [part for part in parts(name) if part.isalpha()]
     if len(wanted) < 2:
@@ -94,7 +174,7 @@ def _says_name(words: list[str], name: str, common: frozenset[str]) -> bool:
 
 def _overlap(one: str, other: str) -> float:
     """Jaccard similarity of two texts' words."""
-    first, second = (set(re.findall(r"[a-z]+", text.lower())) for text in (one, other))
+    first, second = (set(_words(text)) for text in (one, other))
     return len(first & second) / max(1, len(first | second))
 
 
@@ -124,6 +204,8 @@ def translation_fault(translated: str, *, code: str, language: str, target: str)
         return "refusal"
     if _LEFT_OUT.search(translated) and not _LEFT_OUT.search(code):
         return "left something out"
+    if _PROGRAM.search(translated) and not _PROGRAM.search(code):
+        return "adds a usage example"
     ratio = len("".join(translated.split())) / max(1, len("".join(code.split())))
     if not _LENGTH_RATIOS[0] <= ratio <= _LENGTH_RATIOS[1]:
         return "far shorter or longer"
