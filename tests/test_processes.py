@@ -100,7 +100,10 @@ def test_current_folder_leaves_the_path_unless_this_package_lies_there(tmp_path,
     standard = os.path.dirname(os.__file__)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", ["", str(tmp_path), ".", "relative", standard, str(tmp_path), str(PACKAGES)])
-    assert processes.import_path() == [standard, str(tmp_path), str(PACKAGES)]
+    assert processes.import_path() == [standard, str(PACKAGES)]  # nor behind the standard library: `_winapi`, extras
+    monkeypatch.chdir(standard)
+    monkeypatch.setattr(sys, "path", [standard, str(PACKAGES)])
+    assert processes.import_path() == [standard, str(PACKAGES)]
     monkeypatch.chdir(PACKAGES)
     monkeypatch.setattr(sys, "path", [str(PACKAGES), standard])
     assert processes.import_path() == [str(PACKAGES), standard]

@@ -31,17 +31,16 @@ def begin_command() -> None:
 
 
 def import_path() -> list[str]:
-    """``sys.path`` without relative entries, and without the current folder ahead of the standard library.
+    """``sys.path`` without relative entries and without the current folder.
 
-    The folder that this package is imported from stays, wherever it is.
+    The folder that this package is imported from stays, wherever it is, and so do Python's own folders.
     """
-    standard = os.path.dirname(os.path.abspath(os.__file__))
-    last = sys.path.index(standard) if standard in sys.path else len(sys.path)
     kept = []
-    for position, entry in enumerate(sys.path):
-        is_own = os.path.abspath(entry) == PACKAGES
-        if is_own or (os.path.isabs(entry) and (position >= last or not _is_current_folder(entry))):
-            kept.append(PACKAGES if is_own else entry)
+    for entry in sys.path:
+        if os.path.abspath(entry) == PACKAGES:
+            kept.append(PACKAGES)
+        elif os.path.isabs(entry) and (_is_of_python(entry) or not _is_current_folder(entry)):
+            kept.append(entry)
     return kept
 
 
@@ -64,6 +63,14 @@ def find_program(name: str) -> str | None:
 
 def _absolute_entries(path: str) -> str:
     return os.pathsep.join(entry for entry in path.split(os.pathsep) if os.path.isabs(entry))
+
+
+def _is_of_python(entry: str) -> bool:
+    """True for the standard library and the packages of this installation or virtual environment."""
+    folders = {
+        os.path.join(prefix, name) for prefix in (sys.prefix, sys.base_prefix) for name in ("lib", "lib64", "Lib")
+    }
+    return any(os.path.normcase(entry).startswith(os.path.normcase(folder + os.sep)) for folder in folders)
 
 
 def _is_current_folder(entry: str) -> bool:

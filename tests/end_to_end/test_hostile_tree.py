@@ -43,7 +43,7 @@ def plant_modules(tree, script):
     others = (
         "numpy onnxruntime tokenizers safetensors pathspec platformdirs filelock tqdm tree_sitter torch conftest setup"
     )
-    for name in sorted(known)[::6] + others.split():  # test_processes plants them all
+    for name in (*sorted(known)[::6], "_winapi", *others.split()):  # test_processes plants them all
         (tree / f"{name}.py").write_text(f"import os; os.system({str(script)!r} + ' module-{name}')\n")
     (tree / "mose").mkdir()
     (tree / "mose" / "__init__.py").write_text(f"import os; os.system({str(script)!r} + ' mose')\n")
