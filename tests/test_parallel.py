@@ -127,6 +127,10 @@ def test_where_no_process_can_be_started_every_item_says_so(monkeypatch):
     assert [(failure.reason, failure.may_pass) for failure in failures] == [(NO_PROCESS, True)] * 2
 
 
+def test_what_cannot_be_sent_to_a_process_is_a_failure_and_no_wait():
+    assert [type(answer) for answer in run_each(double, [1, lambda: None], shared=(1,))] == [int, Failure]
+
+
 def test_fork_does_not_use_the_process_of_its_parent():
     (first,) = run_each(process_id, [0])
     child = os.fork()

@@ -35,6 +35,8 @@ BOUNDED = {
     "mose.evaluate.repository.tested._CALLED_TEST": 300,
     "mose.syntax.versions._DIST_INFO": 255,
     "mose.syntax.definitions._SLASH_COMMENT": 1_200,
+    "mose.files.content._MARK_ALONE": 300,
+    "mose.search.intent._LINE": 4_000,
     "mose.files.walking._HIDDEN_FILES_SKIPPED": 255,
 }
 """Of texts that are cut to so many characters, or are names of files and definitions: the time at that size is what counts."""

@@ -65,7 +65,7 @@ LIMITS = WalkLimits(max_file_bytes=9_000)
         ("bin.py", "binary", "content"),
         ("empty.py", "empty", ""),
         ("large.py", "oversized", "10,000 bytes, read are files up to 9,000"),
-        ("made.py", "generated", "comment"),
+        ("made.py", "", ""),
         ("one-line.js", "minified", "long lines"),
         ("link.py", "link to a file of the tree", ""),
         ("out.py", "link outside the tree", ""),
@@ -125,8 +125,8 @@ def test_status_why_names_the_rule_and_what_the_index_has(tree, tmp_path, monkey
     capsys.readouterr()
     assert main(["status", str(tree), "--why", "large.py"]) == 0
     assert "large.py: read as python\n  the index has" in capsys.readouterr().out
-    assert main(["status", str(tree), "--why", "made.py", "--json"]) == 1
-    assert '"reason": "generated"' in capsys.readouterr().out
+    assert main(["status", str(tree), "--why", "one-line.js", "--json"]) == 1
+    assert '"reason": "minified"' in capsys.readouterr().out
 
 
 def test_file_left_out_for_its_size_is_named_when_it_holds_the_words(tree, tmp_path, monkeypatch, capsys):

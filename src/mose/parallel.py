@@ -168,9 +168,12 @@ class _Lane:
     def _work(self) -> None:
         while (given := self._items.get()) is not None and not self._closed:
             weight, item = given
-            answer = self._ask(item)
-            if isinstance(answer, Failure) and answer.reason in _TRIED_AGAIN and not self._closed:
+            try:
                 answer = self._ask(item)
+                if isinstance(answer, Failure) and answer.reason in _TRIED_AGAIN and not self._closed:
+                    answer = self._ask(item)
+            except Exception as error:  # whatever it is, the caller waits for an answer
+                answer = Failure(NO_PROCESS, True, repr(error))
             self.answers.put((weight, answer))
 
     def _ask(self, item: object) -> object:

@@ -47,7 +47,7 @@ _POINTS_AT_CODE = re.compile(
 _POINTS_AT_FILE = re.compile(r"\bthe file\b", re.IGNORECASE)
 _LEFT_OUT = re.compile(
     r"\bTODO\b|\bFIXME\b|not implemented|unimplemented!|todo!|your code here|rest of the code|implementation of"
-    r"|^\s*(?://|#|/\*|--)[^\n]*\bimplementation(?: here)?[.\s]*(?:\*/)?$",
+    r"|^[ \t]*(?://|#|/\*|--)[^\n]*\bimplementation(?: here)?[.\s]*(?:\*/)?$",
     re.IGNORECASE | re.MULTILINE,
 )
 _PROGRAM = re.compile(r"\bmain\s*\(|\b__main__\b|\bexample usage\b|\busage example\b", re.IGNORECASE)
