@@ -161,6 +161,8 @@ fn merge_overlapping(mut spans: Vec<(i64, i64)>) -> Vec<(i64, i64)> {
         (RUST.replace("spans.sort();", "// TODO: sort"), "rust", "left something out"),
         (RUST.replace("spans.sort();", "// I'm sorry, I cannot sort"), "rust", "refusal"),
         (RUST.replace("spans.sort();", "// Sort implementation"), "rust", "left something out"),
+        (RUST.replace("spans.sort();", "// Implement the sort here"), "rust", "left something out"),
+        (RUST.replace("spans.sort();", "// Sorted already, for simplicity"), "rust", "left something out"),
         (RUST + "\nfn main() {\n    merge_overlapping(vec![]);\n}", "rust", "adds a usage example"),
         ("", "rust", "no fenced code"),
         ("let a = 1;\n" * 30, "javascript", "defines nothing"),

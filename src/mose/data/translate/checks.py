@@ -47,7 +47,8 @@ _POINTS_AT_CODE = re.compile(
 _POINTS_AT_FILE = re.compile(r"\bthe file\b", re.IGNORECASE)
 _LEFT_OUT = re.compile(
     r"\bTODO\b|\bFIXME\b|not implemented|unimplemented!|todo!|your code here|rest of the code|implementation of"
-    r"|^[ \t]*(?://|#|/\*|--)[^\n]*\bimplementation(?: here)?[.\s]*(?:\*/)?$",
+    r"|^[ \t]*(?://|#|/\*|--)(?:[ \t]*(?:implement|define|assum)"
+    r"|[^\n]*\b(?:implementation|here|for simplicity)[. \t]*(?:\*/)?$)",
     re.IGNORECASE | re.MULTILINE,
 )
 _PROGRAM = re.compile(r"\bmain\s*\(|\b__main__\b|\bexample usage\b|\busage example\b", re.IGNORECASE)

@@ -1,0 +1,325 @@
+"""From accepted answers to a data set that holds no code of others: distinct, decontaminated, found by the retriever.
+
+    python recipes/question_set.py ask/ translate/ --mined DATA/mined --sources ~/.cache/mose/sources \
+        --exclude-near DATA/csn/valid.jsonl.xz ... --out datasets/questions
+
+In: folders with ``accepted.jsonl.xz``, as ``mose pairs ask --answers`` and ``mose pairs translate --answers`` write.
+Out: one file for each of functions, files and translations, rows with a pointer to their source; ``packages.json``
+with licence and copyright of every package; counts on stdout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import lzma
+import re
+import sys
+from collections import Counter, defaultdict
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+
+from mose import Encoder
+from mose.data.mine.extract import Mined
+from mose.data.mine.manifest import held_out_name
+from mose.data.mine.near import shingles
+from mose.data.mine.package import read_part
+from mose.data.mine.select import Evaluation, distinct
+from mose.data.pairs import read_objects
+from mose.evaluate.peers.bm25 import Bm25, Bm25Index
+from mose.languages.tables import word_set
+
+EXCLUDED = word_set("sympy pytest sphinx astropy requests pylint xarray seaborn flask django matplotlib scikit-learn")
+WRITERS = {
+    "cc324af070c2": {
+        "writer": "Qwen2.5-Coder-1.5B-Instruct Q4_K_M",
+        "writer_sha256": "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
+    }
+}
+"""By the beginning of the hash, which is the last word of the name in the answers."""
+
+FILES = {"function": "functions.jsonl.xz", "file": "files.jsonl.xz", "translation": "translations.jsonl.xz"}
+NEAR = 0.7
+HASH_DIGITS = 16
+MOST_COPYRIGHT_LINES = 6
+_COPYRIGHT = re.compile(r"^\W*(?:copyright\b|\(c\)|©).*\d{4}.*", re.IGNORECASE)
+_OF_OTHERS = re.compile(r"third|3rd|other", re.IGNORECASE)
+_NOTICES = ("LICENSE*", "LICENCE*", "COPYING*", "COPYRIGHT*", "copyright", "NOTICE*", "License*", "license*")
+
+
+# -- which rows stay --------------------------------------------------------------------------------------------------
+
+
+def package_of(row):
+    """Registry and name of a row's source."""
+    return row["source"].split(":", 1)
+
+
+def symbol_of(row):
+    return row["group"][len(f"{package_of(row)[1]}/{row['path']}:") :]
+
+
+def source_fault(row):
+    """Why nothing of a row's source may be published, "" if it may."""
+    name = package_of(row)[1]
+    folders = {part.lower() for part in row["path"].split("/")[:-1]}
+    return "excluded package" if name in EXCLUDED or held_out_name(name) or folders & EXCLUDED else ""
+
+
+def select(rows, codes, evaluation, dropped):
+    """Rows of allowed sources that copy no evaluation row and no other row; of copies the first stays.
+
+    Args:
+        rows: Accepted pairs.
+        codes: Code that each translation was made from, by request.
+        evaluation: What may not be trained on.
+        dropped: Takes the counts.
+    """
+    kept = []
+    for row in rows:
+        translated = row["kind"] == "translation"
+        mined = Mined(
+            kind=row["kind"],
+            query=row["id"] if translated else row["query"],
+            code=row["code"],
+            language=row["language"],
+            path=row["path"],
+            symbol=symbol_of(row),
+        )
+        reason = source_fault(row) or evaluation.fault(mined)
+        if translated and not reason and evaluation.codes.has_near(shingles(codes[row["id"]])):
+            reason = "near copy of an evaluation row"
+        if reason:
+            dropped[row["kind"], reason] += 1
+        else:
+            kept.append((row, mined))
+    result = []
+    by_kind = defaultdict(list)
+    for row, mined in kept:
+        by_kind[row["kind"]].append((row, mined))
+    for kind, pairs in by_kind.items():
+        reasons = Counter()
+        staying = {id(mined) for mined in distinct([mined for _, mined in pairs], NEAR, reasons)}
+        dropped.update({(kind, reason): count for reason, count in reasons.items()})
+        result += [row for row, mined in pairs if id(mined) in staying]
+    return result
+
+
+# -- the rank of its own code -----------------------------------------------------------------------------------------
+
+
+class Haystack:
+    """Mined codes of one package, grouped by definition or by file; a group's score is that of its best code."""
+
+    def __init__(self, mined, encoder, *, whole_files):
+        if not whole_files:
+            mined = [row for row in mined if row.kind != "file"]
+        keyed = sorted({((row.path if whole_files else (row.path, row.symbol)), row.code) for row in mined})
+        self.keys = sorted({key for key, _ in keyed})
+        numbers = {key: number for number, key in enumerate(self.keys)}
+        self.numbers = numbers
+        self.starts = np.unique(np.array([numbers[key] for key, _ in keyed]), return_index=True)[1]
+        codes = [code for _, code in keyed]
+        self.encoder = encoder
+        self.vectors = encoder.encode(codes)
+        self.words = Bm25Index(Bm25(), codes)
+
+    def ranks(self, queries, keys, language):
+        """Rank of each query's own group, from 1, by words and vectors together; None if it has none."""
+        cosines = self.encoder.encode(queries) @ self.vectors.T
+        ranks = []
+        for query, key, cosine in zip(queries, keys, cosines, strict=True):
+            if key not in self.numbers:
+                ranks.append(None)
+                continue
+            scores = spread(cosine) + spread(self.words.scores(query, language))
+            groups = np.maximum.reduceat(scores, self.starts)
+            ranks.append(1 + int((groups > groups[self.numbers[key]]).sum()))
+        return ranks
+
+
+def spread(scores):
+    """Scores from 0 to 1."""
+    low, high = scores.min(), scores.max()
+    return (scores - low) / (high - low) if high > low else np.zeros_like(scores)
+
+
+def rank_all(rows, parts, encoder):
+    """Writes ``rank`` into every row."""
+    by_package = defaultdict(list)
+    for row in rows:
+        by_package[row["source"], row["version"]].append(row)
+    for number, ((source, version), own) in enumerate(sorted(by_package.items())):
+        registry, name = source.split(":", 1)
+        [path] = parts.glob(
+            re.sub(r"[^\w.+-]+", "_", f"{registry}-{name}-{version}") + "-" + "[0-9a-f]" * 12 + ".json.gz"
+        )
+        mined = read_part(path).rows
+        for whole_files in (False, True):
+            asked = [row for row in own if row["kind"].startswith("file-") is whole_files]
+            if not asked:
+                continue
+            haystack = Haystack(mined, encoder, whole_files=whole_files)
+            for language in ("text", "code"):
+                some = [row for row in asked if (row["kind"] == "translation") is (language == "code")]
+                queries = [row["code"] if language == "code" else row["query"] for row in some]
+                keys = [row["path"] if whole_files else (row["path"], symbol_of(row)) for row in some]
+                for row, rank in zip(some, haystack.ranks(queries, keys, language) if some else [], strict=True):
+                    row["rank"] = rank
+        print(f"{number + 1}/{len(by_package)} {source}: {len(own)}", file=sys.stderr, flush=True)
+
+
+# -- what is written --------------------------------------------------------------------------------------------------
+
+
+def published(row, code, sources):
+    """A row with its pointer instead of the code that it points at."""
+    request = row["id"].rpartition("-")[2]
+    kind = row["kind"]
+    translated = kind == "translation"
+    value = {"id": f"{request}-{row['language'] if translated else kind.rpartition('-')[2]}", "kind": kind}
+    if translated:
+        value |= {"code": row["code"], "language": row["language"], "from": row["from"]}
+    else:
+        value |= {"query": row["query"], "language": row["language"]}
+    registry, package = package_of(row)
+    value |= {"registry": registry, "package": package, "version": row["version"]}
+    value |= {"path": row["path"], "symbol": symbol_of(row)}
+    found = lines_of(source_text(package_folder(sources, row), row["path"]), code)
+    if found:
+        value["lines"] = found
+    value["sha256"] = sha256(code.encode("utf8", "replace")).hexdigest()[:HASH_DIGITS]
+    value |= {"license": row["license"], "prompt": row["prompt"], **WRITERS[row["writer"].split()[-1]]}
+    return value | {"rank": row["rank"]}
+
+
+def package_folder(sources, row):
+    registry, name = package_of(row)
+    if registry == "site-packages":
+        return Path(np.__file__).parents[1]
+    return sources / registry / re.sub(r"[^\w.+-]+", "_", f"{name}-{row['version']}")
+
+
+@lru_cache(maxsize=2_000)
+def source_text(folder, path):
+    try:
+        return (folder / path).read_text(encoding="utf8", errors="replace").replace("\r\n", "\n")
+    except OSError:
+        return ""
+
+
+def lines_of(text, code):
+    """First and last line of the part of a mined code that stands in its file word for word, None if none does.
+
+    A mined code begins with the heads of what surrounds it, which stand elsewhere.
+
+    Example:
+        >>> lines_of("class A {\\n  int x;\\n\\n  void b() {\\n  }\\n}", "class A {\\n  void b() {\\n  }")
+        [4, 5]
+    """
+    lines = code.split("\n")
+    for first in range(min(10, len(lines) - 1)):
+        body = "\n".join(lines[first:])
+        if len(lines) - first < 2 or text.count(body) > 1:
+            return None
+        at = text.find(body)
+        if at >= 0:
+            line = text.count("\n", 0, at) + 1
+            return [line, line + body.count("\n")]
+    return None
+
+
+def copyright_lines(folder, registry, name, paths):
+    """First copyright lines of a package's notices; the most frequent ones in the heads of its files if it has none."""
+    if registry == "site-packages":
+        folders = sorted(folder.glob(f"{name}-*.dist-info")) + sorted(folder.glob(f"{name}-*.dist-info/licenses"))
+    else:
+        folders = [folder, *sorted(path for path in folder.glob("*") if path.is_dir())]
+        folders += sorted(folder.glob("usr/share/doc/*")) + sorted(folder.glob("*.dist-info/licenses"))
+    found = {}
+    for notice in (path for place in folders for pattern in _NOTICES for path in sorted(place.glob(pattern))):
+        if notice.is_file() and not _OF_OTHERS.search(notice.name):
+            found |= dict.fromkeys(_claims(notice.read_text(encoding="utf8", errors="replace")[:200_000]))
+    if not found:
+        heads = (source_text(folder, path)[:4_000] for path in sorted(set(paths)))
+        claims = Counter(claim for head in heads for claim in _claims(head))
+        found = dict(claims.most_common(MOST_COPYRIGHT_LINES))
+    return list(found)[:MOST_COPYRIGHT_LINES]
+
+
+def _claims(text):
+    return [line.strip(" \t*#/%;-")[:200] for line in text.splitlines() if _COPYRIGHT.match(line)]
+
+
+def write_set(values, path):
+    with lzma.open(path, "wt", encoding="utf8", preset=9) as file:
+        for value in values:
+            file.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", nargs="+", type=Path, help="with accepted.jsonl.xz and rows.jsonl.xz")
+    parser.add_argument("--mined", type=Path, required=True, help="folder of mose pairs mine")
+    parser.add_argument("--sources", type=Path, required=True, help="unpacked packages, for lines and copyright")
+    parser.add_argument("--exclude-near", nargs="+", type=Path, required=True, help="evaluation files")
+    parser.add_argument("--most-rank", type=int, default=20, help="keep rows whose own code is among so many")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--all", type=Path, help="also write every distinct row with its rank, to read")
+    arguments = parser.parse_args()
+
+    rows, codes = [], {}
+    for folder in arguments.folders:
+        accepted = [value for _, value in read_objects(folder / "accepted.jsonl.xz")]
+        known = {value["id"]: value for _, value in read_objects(folder / "rows.jsonl.xz")}
+        rows += [row | {"version": known[row["id"]]["version"]} for row in accepted]
+        codes |= {id_: value["code"] for id_, value in known.items()}
+    dropped = Counter()
+    num_accepted = Counter(row["kind"] for row in rows)
+    rows = select(rows, codes, Evaluation(arguments.exclude_near, NEAR), dropped)
+    print(f"{len(rows)} distinct rows", file=sys.stderr, flush=True)
+    rank_all(rows, arguments.mined / "parts", Encoder.load("small", exit=0))
+    if arguments.all:
+        write_set(rows, arguments.all)
+    passed = [row for row in rows if row["rank"] is not None and row["rank"] <= arguments.most_rank]
+    passed.sort(key=lambda row: (row["source"], row["path"]))
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    values = [published(row, codes[row["id"]], arguments.sources) for row in passed]
+    for about, name in FILES.items():
+        some = [value for value in values if value["kind"].split("-")[0] == about]
+        write_set(sorted(some, key=lambda value: (value["package"], value["path"], value["id"])), arguments.out / name)
+    packages = {}
+    paths = defaultdict(list)
+    for row in passed:
+        paths[row["source"]].append(row["path"])
+    for row in passed:
+        registry, name = package_of(row)
+        if row["source"] not in packages:
+            folder = package_folder(arguments.sources, row)
+            packages[row["source"]] = {
+                "version": row["version"],
+                "license": row["license"],
+                "copyright": copyright_lines(folder, registry, name, paths[row["source"]]),
+            }
+    text = json.dumps(dict(sorted(packages.items())), indent=1, ensure_ascii=False)
+    (arguments.out / "packages.json").write_text(text + "\n", encoding="utf8")
+
+    def table(some):
+        return {kind: dict(Counter(row["language"] for row in some if row["kind"] == kind)) for kind in num_accepted}
+
+    report = {
+        "accepted": dict(num_accepted),
+        "dropped": {f"{kind}: {reason}": count for (kind, reason), count in dropped.most_common()},
+        "distinct": table(rows),
+        "passed": table(passed),
+        "with_lines": sum("lines" in value for value in values),
+        "packages": len(packages),
+    }
+    print(json.dumps(report, indent=1))
+
+
+if __name__ == "__main__":
+    main()
