@@ -271,12 +271,13 @@ def main():
     parser.add_argument("--all", type=Path, help="also write every distinct row with its rank, to read")
     arguments = parser.parse_args()
 
+    manifest = json.loads((arguments.mined / "manifest.json").read_text(encoding="utf8"))
+    versions = {f"{package['registry']}:{package['name']}": package["version"] for package in manifest["packages"]}
     rows, codes = [], {}
     for folder in arguments.folders:
-        accepted = [value for _, value in read_objects(folder / "accepted.jsonl.xz")]
-        known = {value["id"]: value for _, value in read_objects(folder / "rows.jsonl.xz")}
-        rows += [row | {"version": known[row["id"]]["version"]} for row in accepted]
-        codes |= {id_: value["code"] for id_, value in known.items()}
+        accepted = (value for _, value in read_objects(folder / "accepted.jsonl.xz"))
+        rows += [row | {"version": versions[row["source"]]} for row in accepted]
+        codes |= {value["id"]: value["code"] for _, value in read_objects(folder / "rows.jsonl.xz")}
     dropped = Counter()
     num_accepted = Counter(row["kind"] for row in rows)
     rows = select(rows, codes, Evaluation(arguments.exclude_near, NEAR), dropped)

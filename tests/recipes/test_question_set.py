@@ -11,7 +11,9 @@ import pytest
 from mose import Encoder
 from mose.data.mine.extract import Mined
 from mose.data.mine.manifest import LICENSES, held_out_name
+from mose.data.mine.package import Part, write_part
 from mose.data.mine.select import Evaluation
+from mose.data.translate.asking import write_lines
 from mose.data.translate.prompts import PROMPTS
 from mose.languages.tables import word_set
 
@@ -44,6 +46,11 @@ def row(number, *, code=CODE, source="pypi:spans", path="src/spans/join.py", que
         "prompt": "function-1-00000000",
         "writer": "Qwen2.5 Coder 1.5B Instruct GGUF cc324af070c2",
     }
+
+
+def lines(path):
+    with lzma.open(path, "rt", encoding="utf8") as file:
+        return [json.loads(line) for line in file]
 
 
 @pytest.mark.parametrize(
@@ -125,13 +132,38 @@ def test_copyright_comes_from_notices_or_else_from_heads_of_files(tmp_path):
 
 
 def test_ranks_are_read_from_the_parts_of_mining(tmp_path):
-    from mose.data.mine.package import Part, write_part
-
     found = row(1)
     part = Part(rows=[mined("covered_1", found["code"], path=found["path"])], dropped={}, num_files=1)
     write_part(tmp_path / "pypi-spans-1.0-0123456789ab.json.gz", part)
     rank_all([found], tmp_path, Encoder.load("small", exit=0))
     assert found["rank"] == 1
+
+
+def test_recipe_writes_the_set_from_folders_of_answers(tmp_path, monkeypatch, capsys):
+    found = {name: value for name, value in row(1).items() if name != "version"}
+    translated = found | {"kind": "translation", "code": "fn keep(a: u8) -> u8 {\n    a\n}", "from": "python"}
+    translated |= {"language": "rust", "id": "translate-1-00000000-0000000000000002"}
+    (tmp_path / "ask").mkdir()
+    write_lines(tmp_path / "ask/accepted.jsonl.xz", [found, translated])
+    write_lines(tmp_path / "ask/rows.jsonl.xz", [found, found | {"id": translated["id"]}])
+    package = {"registry": "pypi", "name": "spans", "version": "1.0"}
+    part = Part(rows=[mined("covered_1", found["code"], path=found["path"])], dropped={}, num_files=1)
+    write_part(tmp_path / "mined/parts/pypi-spans-1.0-0123456789ab.json.gz", part)
+    (tmp_path / "mined/manifest.json").write_text(json.dumps({"packages": [package]}))
+    (tmp_path / "test.jsonl").write_text(json.dumps({"query": "a day of the week", "code": "x = 1"}) + "\n")
+    command = ["question_set.py", "ask", "--mined", "mined", "--sources", "sources", "--exclude-near", "test.jsonl"]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [*command, "--out", "out"])
+    question_set.main()
+    report = json.loads(capsys.readouterr().out)
+    assert report["passed"] == {"function-search": {"python": 1}, "translation": {"rust": 1}}
+    values = {name: lines(tmp_path / "out" / name) for name in FILES.values()}
+    assert [len(some) for some in values.values()] == [1, 0, 1]
+    assert values[FILES["function"]][0]["version"] == "1.0"
+    assert values[FILES["translation"]][0]["code"] == translated["code"]
+    assert json.loads((tmp_path / "out/packages.json").read_text()) == {
+        "pypi:spans": {"version": "1.0", "license": "MIT", "copyright": []}
+    }
 
 
 # -- what is committed ------------------------------------------------------------------------------------------------
@@ -143,9 +175,7 @@ SET = ROOT / "datasets" / "questions"
 def committed():
     if not SET.is_dir():
         pytest.skip("datasets/ is not in this copy")
-    return [
-        (name, [json.loads(line) for line in lzma.open(SET / name, "rt", encoding="utf8")]) for name in FILES.values()
-    ]
+    return [(name, lines(SET / name)) for name in FILES.values()]
 
 
 def test_committed_files_are_small_and_ids_are_unique(committed):
