@@ -35,9 +35,11 @@ def trap(sample_tree, tmp_path):
     loaded = run([sys.executable, "-m", "empty"], sample_tree, PYTHONPATH=str(empty.parent)).stdout.split()
     canaries = tmp_path / "canaries"
     canaries.mkdir()
+    (sample_tree / "deps").mkdir()
     for name in {*sys.stdlib_module_names, *THIRD_PARTY} - {*loaded, "sitecustomize", "usercustomize"}:
         planted = f"open({str(canaries)!r} + '/{name}', 'w').close()\nraise SystemExit('code of the tree')\n"
         (sample_tree / f"{name}.py").write_text(planted)
+        (sample_tree / "deps" / f"{name}.py").write_text(planted)
     for name in ("git", "pip", "npm"):
         (sample_tree / name).write_text(f"#!/bin/sh\ntouch {canaries}/{name}\n")
         (sample_tree / name).chmod(0o755)
@@ -50,6 +52,10 @@ WAYS = {
     "mose with an empty PYTHONPATH entry": (
         [sys.executable, "-P", "-c", SCRIPT],
         {"PYTHONPATH": os.pathsep.join(["", *filter(None, sys.path), "."])},
+    ),
+    "mose with a folder of the tree in PYTHONPATH": (
+        [sys.executable, "-P", "-c", SCRIPT],
+        {"PYTHONPATH": os.pathsep.join(["deps", *filter(None, sys.path), "./src/../deps"])},
     ),
     "mose with an empty PATH entry": (
         [sys.executable, "-P", "-c", SCRIPT],

@@ -31,15 +31,18 @@ def begin_command() -> None:
 
 
 def import_path() -> list[str]:
-    """``sys.path`` without relative entries and without the current folder.
+    """``sys.path`` without the current folder and without what is named from there.
 
-    The folder that this package is imported from stays, wherever it is, and so do Python's own folders.
+    Python has made absolute what ``PYTHONPATH`` names from there. The folder that this package is imported from stays,
+    wherever it is, and so do Python's own folders.
     """
+    named = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    from_here = {os.path.abspath(entry) for entry in named if not os.path.isabs(entry)}
     kept = []
     for entry in sys.path:
         if os.path.abspath(entry) == PACKAGES:
             kept.append(PACKAGES)
-        elif os.path.isabs(entry) and (_is_of_python(entry) or not _is_current_folder(entry)):
+        elif os.path.isabs(entry) and (_is_of_python(entry) or not (entry in from_here or _is_current_folder(entry))):
             kept.append(entry)
     return kept
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -53,6 +55,27 @@ def test_forgetting_words_changes_nothing(runtime_folder, monkeypatch):
     encoder = Encoder.load(folder, exit=0)
     one_by_one = np.concatenate([encoder.encode([text]) for text in TEXTS])
     np.testing.assert_allclose(one_by_one, expected, atol=1e-6)
+
+
+def test_memory_does_not_grow_with_the_words_or_tokens_of_a_tree(tmp_path):
+    class Tokenizer:
+        vocab_size = 3
+
+        def word_ids(self, words):
+            return [[0, 1, 2] * (int(word) % 7) for word in words]
+
+    width = 512
+    vectors = np.arange(3 * width, dtype=np.float32).reshape(3, width)
+    save_file({"vectors": vectors, "factors": np.ones(3, np.float32)}, tmp_path / "t.safetensors")
+    table = TokenTable(tmp_path / "t.safetensors", Tokenizer())
+    texts = [[str(number) for number in range(start, start + 250)] for start in range(0, 100_000, 250)]
+    tracemalloc.start()
+    found = table.encode_words(texts)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 250e6  # 200 MB of words at once, 1,800 MB of tokens
+    sums = [vectors.sum(axis=0) * sum(int(word) % 7 for word in text) for text in texts]
+    np.testing.assert_allclose(found, [total / np.linalg.norm(total) for total in sums], atol=1e-5)
 
 
 def test_word_without_tokens_counts_nothing(tmp_path):

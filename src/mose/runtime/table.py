@@ -7,7 +7,7 @@ vectors, each times the root of its count.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence, Sized
 from itertools import chain
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from mose.words import split_words, word_factors
 
 _CACHE_BYTES = 64 << 20
 _FIRST_ROWS = 4096
+_AT_ONCE = 16_384
+"""Words, and tokens, whose vectors are held at once: what the chunks of a tree hold has no bound."""
 
 
 class TokenTable:
@@ -59,14 +61,15 @@ class TokenTable:
     def encode_words(self, texts_words: Sequence[Sequence[str]]) -> NDArray[np.float32]:
         """The same for texts given as ``mose.words.split_words`` gives them."""
         factors = [word_factors(words) for words in texts_words]
-        with self._lock:
-            self._learn(set(chain.from_iterable(factors)))
-            row_of, rows = self._row_of, self._rows
         sums = np.zeros((len(factors), self.width), dtype=np.float32)
-        for index, factor_of in enumerate(factors):
-            if factor_of:
-                picked = rows[[row_of[word] for word in factor_of]]
-                np.dot(np.fromiter(factor_of.values(), np.float32, len(factor_of)), picked, out=sums[index])
+        for window in _windows(factors):
+            with self._lock:
+                self._learn(set(chain.from_iterable(factors[window])))
+                row_of, rows = self._row_of, self._rows
+            for index, factor_of in enumerate(factors[window], window.start):
+                if factor_of:
+                    picked = rows[[row_of[word] for word in factor_of]]
+                    np.dot(np.fromiter(factor_of.values(), np.float32, len(factor_of)), picked, out=sums[index])
         return unit_rows(sums)
 
     def _learn(self, words: set[str]) -> None:
@@ -88,15 +91,28 @@ class TokenTable:
 
     def _sum_tokens(self, ids_of: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """The sum of the weighted vectors of each list of token ids; zeros for an empty one."""
-        lengths = np.array([len(ids) for ids in ids_of])
-        flat = np.fromiter(chain.from_iterable(ids_of), np.int64, int(lengths.sum()))
         sums = np.zeros((len(ids_of), self.width), dtype=np.float32)
-        if len(flat):
-            weighted = self._vectors[flat].astype(np.float32)
-            weighted *= self._factors[flat, None]
-            starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
-            sums[lengths > 0] = np.add.reduceat(weighted, starts[lengths > 0], axis=0)
+        for window in _windows(ids_of):
+            lengths = np.array([len(ids) for ids in ids_of[window]])
+            flat = np.fromiter(chain.from_iterable(ids_of[window]), np.int64, int(lengths.sum()))
+            if len(flat):
+                weighted = self._vectors[flat].astype(np.float32)
+                weighted *= self._factors[flat, None]
+                starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+                sums[window][lengths > 0] = np.add.reduceat(weighted, starts[lengths > 0], axis=0)
         return sums
+
+
+def _windows(parts: Sequence[Sized]) -> Iterator[slice]:
+    """Neighbours of `_AT_ONCE` members together at most, one part at least."""
+    start = num_members = 0
+    for place, part in enumerate(parts):
+        if num_members + len(part) > _AT_ONCE and place > start:
+            yield slice(start, place)
+            start, num_members = place, 0
+        num_members += len(part)
+    if start < len(parts):
+        yield slice(start, len(parts))
 
 
 def unit_rows(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
