@@ -141,6 +141,36 @@ def test_wrong_use_says_what_and_what_to_do(mose, sample_tree, monkeypatch, word
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        ("search", "parse iso date", "TREE", "--limit", 1, "--quiet"),
+        ("search", "parse iso date", "--limit", 1, "TREE", "--quiet"),
+        ("search", "parse iso date", "--limit", 1, "--quiet", "TREE"),
+        ("search", "--limit", 1, "--quiet", "parse iso date", "TREE"),
+    ],
+)
+def test_the_tree_may_stand_behind_options(mose, sample_tree, monkeypatch, tmp_path, words):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = mose(*(sample_tree if word == "TREE" else word for word in words))
+    assert (code, "src/dates.py" in out) == (0, True), err
+
+
+def test_a_second_tree_is_not_taken_for_a_word_of_the_query(mose, sample_tree):
+    code, out, err = mose("search", "parse iso date", sample_tree, sample_tree / "src")
+    assert (code, out) == (2, "")
+    assert "there is one PATH, and these are 2" in err
+    assert "quotes" not in err
+
+
+def test_options_and_trees_are_still_told_from_words(mose, sample_tree, monkeypatch):
+    monkeypatch.chdir(sample_tree)
+    assert "these are 3: parse iso date" in mose("search", "parse", "iso", "date")[2]
+    assert "no option --limt" in mose("search", "parse", "--limit", 1, ".", "--limt", 2)[2]
+    assert "a query and --like together" in mose("search", "x", "--like", "README.md:1", ".")[2]
+    assert mose("status", "--json", sample_tree)[0] == 2, "no index yet, but the arguments are understood"
+
+
+@pytest.mark.parametrize(
     "verb",
     [
         "search",

@@ -228,6 +228,23 @@ def test_index_of_another_version_is_made_anew_unless_its_model_was_named(sample
         CodeIndex.open(sample_tree)
 
 
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda index: index.search("date"),
+        lambda index: index.like("src/dates.py", 5),
+        lambda index: index.status(),
+        lambda index: index.refresh(),
+        lambda index: index.deepen(),
+    ],
+)
+def test_a_closed_index_says_so(sample_tree, ask):
+    with CodeIndex.open(sample_tree) as index:
+        pass
+    with pytest.raises(CodeIndexError, match="closed here"):
+        ask(index)
+
+
 def test_an_empty_tree_has_no_answers(tmp_path):
     (tmp_path / "empty").mkdir()
     with CodeIndex.open(tmp_path / "empty") as index:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mose import __version__
 from mose.cli import eval_arguments, eval_repo_arguments, pairs_arguments, terminal
-from mose.cli.parser import Parser, as_meant, count, exits, seconds, size
+from mose.cli.parser import Parser, as_meant, count, exits, seconds, size, take_late_path
 from mose.errors import ConfigError, MoseError
 
 EXIT_STATUS = """exit status:
@@ -66,6 +66,7 @@ def _run(argv: Sequence[str]) -> int:
         terminal.say_lines(parser.format_help())
         return 2
     arguments, extra = parser.parse_known_args(as_meant(argv, parser.verbs()))
+    extra = take_late_path(arguments, extra)
     if extra:
         arguments.parser.refuse(extra, arguments)
     return _function(arguments.run)(arguments)
@@ -122,7 +123,7 @@ def _verb(verbs: argparse._SubParsersAction[Parser], name: str, run: str, help: 
 
 
 def _add_place(verb: Parser, help: str = "source tree (default: this folder)") -> None:
-    verb.add_argument("path", nargs="?", default=".", metavar="PATH", help=help)
+    verb.add_argument("path", nargs="?", metavar="PATH", help=help)
     verb.add_argument(
         "--inside",
         action="store_true",

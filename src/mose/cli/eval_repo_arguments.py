@@ -22,7 +22,7 @@ def add(verbs: Any, new_verb: Callable[..., argparse.ArgumentParser]) -> None:
         "measure search on a source tree of yours, by what its documentation, history and tests say",
         "mose eval-repo path/to/tree --save baseline.json",
     )
-    verb.add_argument("path", nargs="?", default=".", metavar="PATH", help="source tree (default: this folder)")
+    verb.add_argument("path", nargs="?", metavar="PATH", help="source tree (default: this folder)")
     verb.add_argument("--model", default="small", help='a shipped model or a runtime folder (default: "small")')
     depth = verb.add_mutually_exclusive_group()
     depth.add_argument(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import math
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,6 +57,9 @@ class Parser(argparse.ArgumentParser):
             near = difflib.get_close_matches(option, self._option_string_actions, n=1)
             say(f"{self.prog}: there is no option {option}." + (f" Did you mean {near[0]}?" if near else ""))
             say(f"  `{self.prog} --help` lists all. A query that begins with - goes behind --.")
+        elif getattr(given, "path", None) is not None and all(map(os.path.exists, (given.path, *extra))):
+            say(f"{self.prog}: there is one PATH, and these are {len(extra) + 1}: {' '.join((given.path, *extra))}")
+            say("  Name them one after the other, or a folder that holds all.")
         elif isinstance(getattr(given, "query", None), str):
             words = [given.query, given.path, *extra]
             say(f"{self.prog}: the query is one argument, and these are {len(words)}: {' '.join(words)}")
@@ -91,6 +95,22 @@ def as_meant(argv: Sequence[str], verbs: Sequence[str]) -> list[str]:
     if words and words[0] not in verbs and not words[0].startswith("-") and len(words[0].split()) > 1:
         return ["search", *words]
     return words
+
+
+def take_late_path(arguments: argparse.Namespace, extra: Sequence[str]) -> list[str]:
+    """Fill in PATH: the first word left over if it stood behind an option, where argparse looks for none, else ``.``.
+
+    Args:
+        arguments: Changed in place; verbs without a PATH are left alone.
+        extra: What argparse did not take.
+
+    Returns:
+        The rest of ``extra``.
+    """
+    rest = list(extra)
+    if getattr(arguments, "path", "") is None:
+        arguments.path = rest.pop(0) if rest and not rest[0].startswith("-") else "."
+    return rest
 
 
 def seconds(text: str) -> float:

@@ -107,7 +107,7 @@ def _query_of(arguments: Arguments) -> str:
 
     if arguments.like is not None:
         _file_and_line(arguments.like)
-        if arguments.query is not None and arguments.path == ".":
+        if arguments.query is not None and arguments.path == "." and os.path.lexists(arguments.query):
             arguments.path = arguments.query  # `mose search --like FILE:LINE PATH`
         elif arguments.query is not None:
             raise ConfigError("a query and --like together", got=arguments.query, allowed="one of the two")

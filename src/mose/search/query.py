@@ -79,6 +79,7 @@ class CodeIndex:
         self._opening = opening or Opening(root=root, encoder=encoder, update=not store.read_only)
         self._turn = RLock()
         self._mended = False
+        self._closed = False
         self._table: ChunkTable | None = None
         self._vectors: dict[int, ExitVectors] = {}
 
@@ -140,8 +141,9 @@ class CodeIndex:
         return index
 
     def close(self) -> None:
-        """Closes the index files."""
+        """Closes the index files; what is asked afterwards is refused."""
         with self._turn:
+            self._closed = True
             self.store.close()
 
     @property
@@ -265,6 +267,7 @@ class CodeIndex:
     def _answer(self, ask: Callable[[], T]) -> T:
         """What ``ask`` gives for the index that the tree has: asked again if another process exchanged it meanwhile."""
         with self._turn:
+            self._need_open()
             for _ in range(ATTEMPTS):
                 if not self.store.is_current():
                     self._open_again()
@@ -290,6 +293,13 @@ class CodeIndex:
                 remedy="Search again when that process has ended.",
             )
 
+    def _need_open(self) -> None:
+        if self._closed:
+            raise CodeIndexError(
+                f"the index of {self.root} is closed here",
+                remedy="Ask inside the `with` block, or open it again: mose.CodeIndex.open(path).",
+            )
+
     def _make_anew(self, error: DamagedIndexError) -> None:
         """Makes a damaged index anew, once for one `CodeIndex`: what is damaged again has a cause that stays."""
         with self._turn:
@@ -313,6 +323,7 @@ class CodeIndex:
 
     def _beside(self, work: Callable[[Store], T]) -> T:
         """What ``work`` gives with a connection of its own, so that searches of other threads go on meanwhile."""
+        self._need_open()
         if not self._opening.update:
             raise UnwritableIndexError("this index was opened to be left as it is", remedy="Open it with update=True.")
         for attempt in range(ATTEMPTS):
