@@ -5,6 +5,12 @@
 DATA holds repo-search/*.json; SOURCES holds one folder per package with its unpacked wheel (as
 `pip download --no-deps NAME==VERSION` and `unzip` leave it). Every row of the table comes from one run.
 The last line is JSON; the same goes to benchmarks/results/repo-search-<commit>.json.
+
+    python benchmarks/repo_search.py --data DATA --sources SOURCES --trees TREES [--against RESULT]
+
+Instead, the cascade alone over both development splits, by language and repository, with 95 % intervals and the value
+of every query; TREES holds one folder per repository of DATA/repo-search-languages (as `git archive REVISION ROOT`
+leaves it). RESULT is an earlier file benchmarks/results/cascade-repo-search-*.json to be compared with, in pairs.
 """
 
 from __future__ import annotations
@@ -21,6 +27,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from results import write_result
+from splits import evaluate_splits
 
 from mose.evaluate.repo_search import Place, RepoTask, load_tasks, ndcg_at_10
 from mose.search.location import index_folder
@@ -191,6 +198,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--sources", type=Path, required=True)
+    parser.add_argument("--trees", type=Path, help="the repositories of other languages: both splits, cascade alone")
+    parser.add_argument("--against", type=Path, help="with --trees: the result to be compared with")
     parser.add_argument("--model", default="small")
     parser.add_argument("--packages", nargs="*")
     parser.add_argument("--budget", type=float, default=60.0, help="seconds for the cold short list (60: no limit)")
@@ -200,7 +209,7 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
         os.environ["MOSE_HOME"] = str(args.home or home)
-        evaluate(args)
+        evaluate_splits(args) if args.trees else evaluate(args)
 
 
 if __name__ == "__main__":

@@ -60,6 +60,14 @@ def test_tasks_are_read(tmp_path):
     assert task.queries[0].targets == (target("a.py"), target("b.py", 3, 9), target("c.py"))
 
 
+def test_repositories_of_other_languages_are_read(tmp_path):
+    query = {"query": "q", "category": "semantic", "relevant": ["src/a.rs"], "secondary": []}
+    task = {"name": "rep", "language": "rust", "revision": "1f", "root": "src", "pinned": False, "queries": [query]}
+    write(tmp_path, task)
+    (task,) = load_tasks(tmp_path)
+    assert (task.package, task.version, task.language, task.pinned) == ("rep", "1f", "rust", False)
+
+
 def test_a_missing_field_is_named_with_its_file(tmp_path):
     write(tmp_path, {"package": "pkg", "version": "1.0", "queries": [{"query": "q"}]})
     with pytest.raises(DataError, match=r"pkg\.json: no field 'category'"):

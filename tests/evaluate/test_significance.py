@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mose.evaluate.significance import bootstrap_interval, holm, pairwise_p_values, permutation_test
+from mose.evaluate.significance import (
+    bootstrap_interval,
+    clustered_interval,
+    holm,
+    pairwise_p_values,
+    permutation_test,
+)
 
 
 def test_interval_of_one_task_is_close_to_theory():
@@ -39,6 +45,22 @@ def test_interval_covers_the_truth_about_as_often_as_it_says():
     assert 0.84 <= inside / 300 <= 0.95
 
 
+def test_clusters_that_differ_make_a_clustered_interval_as_wide_as_they_differ():
+    offsets = np.random.default_rng(4).normal(0, 1, size=25)
+    tasks = [np.random.default_rng(task).normal(offset, 0.1, size=20) for task, offset in enumerate(offsets)]
+    plain, clustered = bootstrap_interval(tasks), clustered_interval(tasks)
+    assert clustered.mean == plain.mean
+    error = np.std([task.mean() for task in tasks]) / 5
+    assert clustered.high - clustered.low == pytest.approx(2 * 1.96 * error, rel=0.1)
+    assert plain.high - plain.low < (clustered.high - clustered.low) / 5
+
+
+def test_a_cluster_alone_is_resampled_by_its_queries():
+    difference = np.random.default_rng(5).normal(size=100)
+    plain, clustered = bootstrap_interval([difference]), clustered_interval([difference])
+    assert (clustered.low, clustered.high) == pytest.approx((plain.low, plain.high), abs=0.02)
+
+
 def test_zero_inside_is_no_difference():
     assert not bootstrap_interval([np.array([1.0, -1.0, 1.0, -1.0])]).excludes_zero
 
@@ -47,6 +69,8 @@ def test_zero_inside_is_no_difference():
 def test_nothing_to_resample(differences):
     with pytest.raises(ValueError, match="no paired differences"):
         bootstrap_interval(differences)
+    with pytest.raises(ValueError, match="no paired differences"):
+        clustered_interval(differences)
 
 
 def test_few_queries_are_tested_exactly():

@@ -49,23 +49,26 @@ class RepoQuery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepoTask:
-    """The queries of one package; ``root`` is the folder of its wheel that is searched."""
+    """The queries of one package or repository; ``root`` is the folder of it that is searched."""
 
     package: str
     version: str
     root: str
     queries: tuple[RepoQuery, ...]
+    language: str = "python"
+    pinned: bool = True
+    """False where the queries were written for an older revision than the one named."""
 
 
 def load_tasks(folder: Path) -> list[RepoTask]:
-    """All task files of a folder, by package name.
+    """All task files of a folder, by the name of the package or repository.
 
     Raises:
         DataError: There is none, or one lacks a field.
     """
     files = sorted(folder.glob("*.json"))
     if not files:
-        raise DataError(f"no task file (*.json) in {folder}", remedy="Name the folder repo-search of the data.")
+        raise DataError(f"no task file (*.json) in {folder}", remedy="Name a folder repo-search* of the data.")
     return [_read(file) for file in files]
 
 
@@ -80,7 +83,15 @@ def _read(file: Path) -> RepoTask:
             )
             for query in task["queries"]
         )
-        return RepoTask(package=task["package"], version=task["version"], root=task["root"], queries=queries)
+        is_package = "package" in task
+        return RepoTask(
+            package=task["package" if is_package else "name"],
+            version=task["version" if is_package else "revision"],
+            root=task["root"],
+            queries=queries,
+            language="python" if is_package else task["language"],
+            pinned=True if is_package else task["pinned"],
+        )
     except KeyError as error:
         raise DataError(f"{file}: no field {error.args[0]!r}") from error
     except json.JSONDecodeError as error:

@@ -1,0 +1,92 @@
+"""NDCG@10 of repository search over both development splits, by language and repository, with intervals.
+
+A mean is one over repositories; its interval resamples repositories, and queries within each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from results import with_interval, write_result
+
+from mose.evaluate.repo_search import Place, RepoTask, load_tasks, ndcg_at_10
+from mose.evaluate.significance import Interval, clustered_interval
+from mose.search.query import CodeIndex
+
+NAME = "cascade-repo-search"
+SPLITS = {
+    "python": "Python packages",
+    "pinned": "repositories in other languages",
+    "older": "older states of repositories in other languages",
+}
+Values = dict[str, dict[str, Any]]
+"""By repository: its split, its language and the score of each query, in the order of the task file."""
+
+
+def evaluate_splits(args: argparse.Namespace) -> None:
+    """Searches every tree of both splits as a first search does, and reports."""
+    jobs = [("python", args.sources, task) for task in load_tasks(args.data / "repo-search")]
+    for task in load_tasks(args.data / "repo-search-languages"):
+        jobs.append(("pinned" if task.pinned else "older", args.trees, task))
+    values: Values = {}
+    for split, folder, task in jobs:
+        if args.packages and task.package not in args.packages:
+            continue
+        scores = _scores(task, folder / task.package / task.root, args)
+        values[task.package] = {"split": split, "language": task.language, "scores": scores}
+        print(f"{task.package:20} {np.mean(scores):.3f}", flush=True)
+    against = json.loads(args.against.read_text(encoding="utf8")) if args.against else None
+    print()
+    for name, count, mean, gain in rows(values, against and against["repositories"]):
+        print(f"{name:55} {count:4}  {interval(mean)}  {gain and with_interval(gain.mean, gain.low, gain.high)}")
+    write_result(NAME, {"model": str(args.model), "budget_s": args.budget, "repositories": values})
+
+
+def _scores(task: RepoTask, root: Path, args: argparse.Namespace) -> list[float]:
+    scores = []
+    with CodeIndex.open(root, model=args.model) as index:
+        for query in task.queries:
+            hits = index.search(query.text, limit=10, budget_s=args.budget)
+            places = [Place(path=hit.path, start_line=hit.start_line, end_line=hit.end_line) for hit in hits]
+            scores.append(round(ndcg_at_10(places, query.targets), 4))
+    return scores
+
+
+def rows(values: Values, against: Values | None = None) -> list[tuple[str, int, Interval, Interval | str]]:
+    """By split, language and repository: queries, mean, and the paired difference to another result."""
+    found = []
+    for split, told in SPLITS.items():
+        inside = {name: one for name, one in values.items() if one["split"] == split}
+        found.append((told, sorted(inside)))
+        languages = sorted({one["language"] for one in inside.values()})
+        for language in languages if len(languages) > 1 else ():
+            names = sorted(name for name, one in inside.items() if one["language"] == language)
+            found.append((f"{language}: {', '.join(names)}", names))
+        if len(languages) == 1:
+            found += [(name, [name]) for name in sorted(inside)]
+    return [_row(name, members, values, against) for name, members in found if members]
+
+
+def _row(
+    name: str, members: list[str], values: Values, against: Values | None
+) -> tuple[str, int, Interval, Interval | str]:
+    scores = [np.array(values[one]["scores"]) for one in members]
+    gain: Interval | str = ""
+    if against is not None and all(one in against for one in members):
+        before = [np.array(against[one]["scores"]) for one in members]
+        gain = clustered_interval([own - other for own, other in zip(scores, before, strict=True)])
+    return name, sum(map(len, scores)), clustered_interval(scores), gain
+
+
+def interval(mean: Interval) -> str:
+    """A mean and the ends of its interval.
+
+    Example:
+        >>> interval(Interval(mean=0.9, low=0.85, high=0.95))
+        '0.900 [0.850, 0.950]'
+    """
+    return f"{mean.mean:.3f} [{mean.low:.3f}, {mean.high:.3f}]"
