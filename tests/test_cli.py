@@ -53,6 +53,17 @@ def test_the_query_may_come_from_standard_input(mose, sample_tree, monkeypatch):
     assert (code, json.loads(out)["path"]) == (0, "src/dates.py")
 
 
+def test_words_that_occur_nowhere_are_said_to(mose, sample_tree):
+    code, out, err = mose("search", "zzzqqq", sample_tree)
+    assert (code, out) == (1, "")
+    assert "Nothing found.\nNo word of the query occurs here" in err
+    code, out, err = mose("search", "xyzzy zzzqqq plugh", sample_tree)
+    assert code == 0
+    assert out
+    assert "No word of the query occurs here" in err
+    assert "No word" not in mose("search", "a connection to zzzqqq", sample_tree)[2]
+
+
 def test_like_takes_a_file_named_from_here_or_from_the_tree(mose, sample_tree, monkeypatch):
     monkeypatch.chdir(sample_tree / "tests")
     for place in ("test_dates.py:5", "tests/test_dates.py:5"):

@@ -197,6 +197,27 @@ def test_a_query_that_nothing_answers_gives_no_error(index):
     assert isinstance(index.search("zxqv", mode="lexical"), list)
 
 
+def test_a_name_that_no_word_of_the_tree_resembles_is_not_found(index):
+    assert index.search("zzzqqq") == index.search("Zzzqqq.xyzzy") == []
+    assert not index.last_search.has_words
+    assert index.search("zzzqqq", mode="dense")
+
+
+def test_a_sentence_of_unknown_words_is_searched_by_meaning_and_says_that_no_word_was_found(index):
+    assert index.search("zzzqqq xyzzy plugh")
+    assert not index.last_search.has_words
+    assert index.search("a connection to zzzqqq")
+    assert index.last_search.has_words
+
+
+def test_another_form_of_a_word_of_the_tree_is_no_unknown_name(tmp_path):
+    write_tree(tmp_path, {"routing.py": "def routing():\n    ...\n", "authentication.py": "def check():\n    ...\n"})
+    with CodeIndex.open(tmp_path) as index:
+        assert paths(index.search("router"))[0] == "routing.py"
+        assert paths(index.search("auth"))[0] == "authentication.py"
+        assert index.search("zzzqqq") == []
+
+
 def test_wrong_arguments_say_what_is_allowed(sample_tree, tmp_path):
     with pytest.raises(ModelError, match="0, 2, 3, 4, 6"):
         CodeIndex.open(sample_tree, exit=5)

@@ -76,6 +76,18 @@ def test_a_line_behind_the_path_asks_for_the_chunk_that_holds_it():
     assert list(asked_rows(read_query("a.py:999"), table)) == [0, 1, 2]
 
 
+def test_a_line_that_only_one_of_the_namesakes_has_says_which_is_meant():
+    table = table_of(("io/a.py", "x", "x"), ("net/a.py", "f", "f"), ("net/a.py", "g", "g"))  # 1-10, 11-20, 21-30
+    found = asked_rows(read_query("a.py:25"), table)
+    assert max(found, key=found.__getitem__) == 2
+    assert order("a.py:25", table, lexical=[9.0, 1.0, 1.0])[0] == "net/a.py"
+
+
+def test_a_line_between_two_chunks_asks_for_the_next_one():
+    table = table_of(("a.py", "f", "f"), ("b.py", "between", ""), ("a.py", "g", "g"))  # a.py: 1-10, 21-30
+    assert list(asked_rows(read_query("a.py:15"), table)) == [2]
+
+
 def test_the_definition_shown_is_the_one_asked_for():
     table = table_of(("a.py", "Cart.add", "Cart\nadd\nother"))
     names = table.names_of(0)

@@ -54,6 +54,7 @@ def search(arguments: Arguments) -> int:
         flush()  # before the talk about it
         if not hits:
             say("Nothing found.")
+        _say_if_no_word_occurs(index, hits, arguments)
         _say_what_it_rests_on(index, hits)
         _say_what_is_too_large(index, query)
         if arguments.deepen:
@@ -154,6 +155,14 @@ def _place_of(text: str, root: Path, named: Path) -> tuple[str, int]:
         except (OSError, ValueError, RuntimeError):  # too long, half a character, a circle of links
             break
     return file.as_posix(), line
+
+
+def _say_if_no_word_occurs(index: CodeIndex, hits: Sequence[Hit], arguments: Arguments) -> None:
+    if arguments.like is not None or arguments.mode == "dense" or index.last_search is None:
+        return
+    if not index.last_search.has_words and index.last_search.num_chunks:
+        meant = "these are the nearest by meaning" if hits else "say in a sentence what you mean"
+        say(f"No word of the query occurs here: {meant}.")
 
 
 def _say_what_it_rests_on(index: CodeIndex, hits: Sequence[Hit]) -> None:

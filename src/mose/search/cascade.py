@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mose.search.intent import Query
+from mose.search.matching import stem
 from mose.search.rank import Candidates, RankWeights, rank
 from mose.search.records import ChunkTable
 from mose.search.signals import Signals, asked_rows, definitions_of
@@ -146,6 +147,8 @@ def gather(
         lexical[rows] = scores
         found.append(rows[: config.num_lexical])
     found.append(_by_name(table, asked, config))
+    if asked.lexical and not terms and asked.query.is_name and not _begins_a_word(store, asked.query):
+        shallow = deep = None  # a name that nothing is called: the nearest vectors are no answer
     shallow_cosines = deep_cosines = None
     if asked.shallow is not None and shallow is not None and deep is None:
         shallow_cosines = shallow.cosines(asked.shallow)
@@ -256,6 +259,11 @@ def _affordable(store: Store, terms: tuple[str, ...], max_postings: int) -> tupl
         chosen.append(term)
         total += counts[term]
     return tuple(chosen)
+
+
+def _begins_a_word(store: Store, query: Query) -> bool:
+    """Whether the tree has a longer form of one of the words: "router" where there is "routing"."""
+    return any(store.has_beginning(stem(word)) for word in query.words)
 
 
 def _best(cosines: Floats, count: int, allowed: NDArray[np.bool_] | None) -> Rows:

@@ -81,6 +81,8 @@ class SearchStats:
     """Chunks of the whole tree that have a vector at ``exit``."""
     exit: int | None
     seconds: float
+    has_words: bool
+    """Some word of the query occurs where was searched; if not, the hits are the nearest by meaning alone."""
 
 
 def best_places(

@@ -419,6 +419,7 @@ class CodeIndex:
             num_read=(deep.num_known if deep is not None else 0) + num_encoded,
             exit=exit_layer,
             seconds=time.perf_counter() - started,
+            has_words=bool(candidates.lexical.any()),
         )
         return hits
 

@@ -136,14 +136,19 @@ def asked_rows(query: Query, table: ChunkTable) -> dict[int, float]:
     found: dict[int, float] = {}
     for path_row, strength in _asked_files(query.path, table).items():
         rows = table.rows_of_file(path_row)
-        if query.line is not None:
-            inside = rows[(table.first_line[rows] <= query.line) & (query.line <= table.last_line[rows])]
-            if len(inside):
-                smallest = inside[np.argmin(table.last_line[inside] - table.first_line[inside])]
-                found[int(smallest)] = strength
+        if query.line is not None and len(rows):
+            if query.line <= table.last_line[rows].max():
+                found[_nearest(query.line, table, rows)] = strength
                 continue
+            strength /= 2  # a namesake may have that line
         found.update(dict.fromkeys(rows.tolist(), strength))
     return found
+
+
+def _nearest(line: int, table: ChunkTable, rows: Rows) -> int:
+    """The smallest chunk that holds the line, or the next one if it is a blank line between two."""
+    first, last = table.first_line[rows], table.last_line[rows]
+    return int(rows[np.lexsort((last - first, np.maximum(first - line, 0), last < line))[0]])
 
 
 _MAX_NAMESAKES = 20

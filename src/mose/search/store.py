@@ -350,6 +350,11 @@ class Store:
         counts = dict(found)
         return {term: counts.get(stem, 0) for term, stem in stems.items()}
 
+    def has_beginning(self, letters: str) -> bool:
+        """Whether any word of the index, in the form that it keeps, begins with these letters, three or more."""
+        sql = "SELECT 1 FROM vocabulary WHERE term >= ? AND term < ? LIMIT 1"
+        return len(letters) > 2 and bool(self.rows(sql, (letters, letters + "\U0010ffff")))
+
     def _stem(self, term: str) -> str:
         """The form under which the index keeps a word; asked of FTS5, which alone knows."""
         if self._stemmer is None:
