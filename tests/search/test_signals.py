@@ -30,6 +30,20 @@ def test_all_of_a_dotted_name_counts():
     assert order("forms.TextField", table, lexical=[5.0, 6.0])[0] == "forms/fields.py"
 
 
+def test_a_member_spelled_out_comes_before_a_file_and_a_type_of_that_name_in_another_case():
+    table = table_of(("options.py", "Options.PROXY", "PROXY"), ("proxy.py", "Proxy", "Proxy"))
+    assert order("PROXY", table, lexical=[5.0, 5.0])[0] == "options.py"
+    assert order("Proxy", table, lexical=[5.0, 5.0])[0] == "proxy.py"
+    assert order("proxy", table, lexical=[5.0, 5.0])[0] == "proxy.py"  # says nothing of its case
+    assert signals("PROXY", table).definition.tolist() == [1.0, 0.25]
+
+
+def test_a_name_that_only_a_member_has_counts_in_full_when_it_is_all_that_is_asked():
+    table = table_of(("options.py", "Options.maxAge", "maxAge"), ("max/age/max_age.py", "x", "x"))
+    assert signals("maxAge", table).definition[0] == 1.0
+    assert signals("what is maxAge good for", table).definition[0] == 0.5
+
+
 def test_a_facade_that_defines_the_name_is_no_facade():
     table = table_of(("shop/__init__.py", "Cart", "Cart"), ("shop/other.py", "use", "use"))
     assert signals("Cart", table).factor.tolist() == [1.0, 1.0]

@@ -105,6 +105,9 @@ def definitions_of(query: Query, table: ChunkTable) -> dict[int, float]:
                 _strength(own, leading, last, path) for own in table.names_of(row) if own.name.lower() == last.lower()
             )
             found[row] = max(found.get(row, 0.0), strength)
+    if query.is_symbol and found:  # whoever spells a name out means it, be it only a member
+        best = max(found.values())
+        found = {row: strength / best for row, strength in found.items()}
     return found
 
 
@@ -128,7 +131,9 @@ def _strength(own: DefinedName, leading: list[str], last: str, path: str) -> flo
     if leading:
         around = {part.lower() for part in (*name_parts(own.qualifier), *path.replace(".", "/").split("/"))}
         strength = 1.0 if all(part.lower() in around for part in leading) else strength / 2
-    return strength if own.name == last else strength / 2
+    if own.name == last:
+        return strength
+    return strength / 2 if last.islower() else strength / 8  # capitals are typed on purpose
 
 
 def asked_rows(query: Query, table: ChunkTable) -> dict[int, float]:
