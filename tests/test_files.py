@@ -18,6 +18,7 @@ import mose.files.disk
 from mose.errors import SourceError
 from mose.files import REASONS, Skipped, SourceFile, WalkLimits, explain, read_source, walk
 from mose.files.content import is_generated_text
+from mose.files.disk import read_inside
 
 
 def make(root: Path, files: dict[str, str | bytes]) -> Path:
@@ -260,6 +261,17 @@ def test_file_that_became_a_link_or_a_pipe_after_the_walk_is_not_read(tmp_path):
         Skipped(path="a.py", reason="unreadable"),
         Skipped(path="sub/b.py", reason="link outside the tree"),
     ]
+
+
+def test_link_that_takes_the_place_of_a_folder_at_any_moment_is_not_followed(tmp_path):
+    make(tmp_path, {"tree/a/b/c.py": "mine", "secret/b/c.py": "secret", "secret/c.py": "secret"})
+    top = tmp_path / "tree"
+    assert read_inside(str(top), "a/b/c.py", 100) == b"mine"
+    for folder, target in (("a/b", "secret"), ("a", "secret")):
+        shutil.rmtree(top / folder)
+        (top / folder).symlink_to(tmp_path / target)
+        with pytest.raises(OSError, match="c.py|'a'|'b'"):
+            read_inside(str(top), "a/b/c.py", 100)
 
 
 def test_path_that_leaves_the_tree_is_not_read(tmp_path):

@@ -8,6 +8,9 @@ import stat
 
 from mose.files.records import LINK, LINK_BROKEN, LINK_LOOP, LINK_OUTSIDE
 
+_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # a pipe must not hold us up
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+
 
 def list_folder(directory: str) -> list[os.DirEntry[str]]:
     """Entries in the order of their full paths: "a-b" before what is inside "a"."""
@@ -47,9 +50,38 @@ def read_regular(path: str, limit: int, *, follow: bool = False) -> bytes:
     Raises:
         OSError: Not a regular file, or it cannot be opened or read.
     """
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    flags |= 0 if follow else getattr(os, "O_NOFOLLOW", 0)
-    descriptor = os.open(path, flags)
+    flags = _READ if follow else _READ | _NO_LINK
+    return _read(os.open(path, flags), path, limit)
+
+
+def read_inside(top: str, name: str, limit: int) -> bytes:
+    """As `read_regular`, for a file below a folder: no link on the way is followed, even one put there meanwhile.
+
+    Args:
+        top: The folder.
+        name: Path of the file in it, with forward slashes.
+        limit: Bytes to read at most.
+
+    Raises:
+        OSError: As for `read_regular`, or there is a link on the way.
+    """
+    path = os.path.join(top, *name.split("/"))
+    if os.open not in os.supports_dir_fd:  # Windows
+        return read_regular(path, limit)
+    *folders, last = name.split("/")
+    descriptor = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for folder in folders:
+            below = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | _NO_LINK, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = below
+        return _read(os.open(last, _READ | _NO_LINK, dir_fd=descriptor), path, limit)
+    finally:
+        os.close(descriptor)
+
+
+def _read(descriptor: int, path: str, limit: int) -> bytes:
+    """Reads and closes."""
     with open(descriptor, "rb", buffering=0) as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "not a regular file", path)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mose import languages
 from mose.files import content
-from mose.files.disk import inside, read_regular
+from mose.files.disk import inside, read_inside
 from mose.files.notebooks import is_notebook, read_notebook
 from mose.files.records import (
     BINARY,
@@ -63,6 +63,6 @@ def read_bytes(root: Path, name: str, limit: int) -> bytes | Skipped:
     try:
         if not inside(os.path.realpath(os.path.dirname(path)), top):
             return Skipped(path=printable(name), reason=LINK_OUTSIDE)
-        return read_regular(path, limit)
+        return read_inside(top, name, limit)
     except (OSError, ValueError):  # ValueError: a path that no file can have
         return Skipped(path=printable(name), reason=UNREADABLE)

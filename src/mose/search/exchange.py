@@ -74,6 +74,8 @@ def replace_index(folder: Path) -> Path:
         raise unwritable(new, error) from error
     _write_folders(base, POINTER_NAME, [new])
     _finish(base)
+    with suppress(OSError):
+        _remove_earlier(base)
     return new
 
 
