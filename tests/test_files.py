@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import mose.files.disk
+import mose.files.walking
 from mose.errors import SourceError
 from mose.files import REASONS, Skipped, SourceFile, WalkLimits, explain, read_source, walk
 from mose.files.content import is_generated_text
@@ -241,6 +242,14 @@ def test_root_may_be_a_link(tmp_path):
     (tmp_path / "link").symlink_to("tree")
     assert found(tmp_path / "link") == ["a.py"]
     assert read(tmp_path / "link", "a.py") == "x = 1\n"
+
+
+def test_rules_that_take_too_long_all_in_all_are_an_error(tmp_path, monkeypatch):
+    rules = "".join(f"**/x{number}/**/y\n" for number in range(3_000))
+    make(tmp_path, {".gitignore": rules, "/".join(["deep"] * 200) + "/a.py": "x"})
+    monkeypatch.setattr(mose.files.walking, "_RULES_S", 0.05)
+    with pytest.raises(SourceError, match="wildcards"):
+        found(tmp_path)
 
 
 def test_ignore_file_that_is_a_link_is_not_read(tmp_path):

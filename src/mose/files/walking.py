@@ -6,8 +6,9 @@ import errno
 import os
 import re
 import stat
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mose import languages
@@ -39,6 +40,10 @@ from mose.files.rules import UNDECIDED, Decision, Scope, scope_above
 _HIDDEN_FILES_SKIPPED = re.compile(
     r"\.env(\..*)?$|\.DS_Store$|\.netrc$|\.pgpass$|\.npmrc$|\.coverage(\..*)?$|\.#.*|.*\.swp$"
 )
+_RULES_S = 5.0
+_RULES_S_AN_ENTRY = 0.001
+"""How long the rules of a tree may take: a hundred times what those of people take, and some seconds."""
+_LONGEST_S = 0.1  # of one decision that counts; a process that is stopped meanwhile is no slow rule
 _63_BITS = 2**63 - 1  # what a database takes; time stamps and numbers of files are only compared
 
 Entry = os.DirEntry[str]
@@ -58,8 +63,8 @@ def walk(root: Path, limits: WalkLimits | None = None) -> Iterator[SourceFile | 
         limits: Sizes; the defaults if None.
 
     Raises:
-        SourceError: ``root`` does not exist, is not a folder, or cannot be listed; or, in the end, it has been moved
-            or removed meanwhile, so that what was found may not be all.
+        SourceError: ``root`` does not exist, is not a folder, or cannot be listed; its ignore rules take too
+            long; or, in the end, it has been moved or removed meanwhile, so that what was found may not be all.
     """
     if not root.exists():
         raise SourceError(f"{root} does not exist", remedy="Name an existing folder.")
@@ -77,11 +82,12 @@ def walk(root: Path, limits: WalkLimits | None = None) -> Iterator[SourceFile | 
 def _walk(
     top: str, identity: tuple[int, int] | None, entries: list[os.DirEntry[str]], limits: WalkLimits
 ) -> Iterator[SourceFile | Skipped]:
-    stack = [_Directory("", scope_above(top), top, entries).visit(top, limits)]
+    patience = _Patience(top)
+    stack = [_Directory("", scope_above(top), top, entries).visit(top, limits, patience)]
     while stack:
         for item in stack[-1]:
             if isinstance(item, _Directory):
-                stack.append(item.visit(top, limits))
+                stack.append(item.visit(top, limits, patience))
                 break
             yield item
         else:
@@ -105,7 +111,7 @@ class _Directory:
     path: str
     entries: list[os.DirEntry[str]]
 
-    def visit(self, top: str, limits: WalkLimits) -> Iterator[SourceFile | Skipped | _Directory]:
+    def visit(self, top: str, limits: WalkLimits, patience: _Patience) -> Iterator[SourceFile | Skipped | _Directory]:
         prefix = self.prefix
         scope = self.above.entered(self.path, prefix, [entry.name for entry in self.entries])
         has_rules = scope.has_rules
@@ -118,7 +124,7 @@ class _Directory:
             is_directory = False
             try:
                 is_directory = entry.is_dir(follow_symlinks=False)
-                decision = scope.decide(path, is_directory=is_directory) if has_rules else UNDECIDED
+                decision = patience.decide(scope, path, is_directory) if has_rules else UNDECIDED
                 if not is_directory:
                     yield judge_file(entry, path, scope, decision, limits, top)
                     continue
@@ -129,6 +135,25 @@ class _Directory:
                     yield _Directory(path + "/", scope_below, entry.path, below)
             except OSError as error:
                 yield Skipped(path=path + "/" * is_directory, reason=reason_of_error(error))
+
+
+@dataclass(slots=True)
+class _Patience:
+    """Asks the rules, as long as they do not take too long all in all: each file of them may be slow in its bounds."""
+
+    top: str
+    left_s: float = field(default_factory=lambda: _RULES_S)
+
+    def decide(self, scope: Scope, path: str, is_directory: bool) -> Decision:
+        started = time.perf_counter()
+        decision = scope.decide(path, is_directory=is_directory)
+        self.left_s += _RULES_S_AN_ENTRY - min(time.perf_counter() - started, _LONGEST_S)
+        if self.left_s < 0:
+            raise SourceError(
+                f"the ignore rules of {self.top} take too long: there are too many wildcards in them",
+                remedy="Shorten its .gitignore files, or search a folder inside.",
+            )
+        return decision
 
 
 def reason_of_error(error: OSError) -> str:
