@@ -91,7 +91,7 @@ def test_index_reads_everything_and_status_says_so(mose, sample_tree, home):
     assert re.search(
         r"read +(\d+) chunks \(100%\) for searches with --exit 0\n  read +\1 chunks \(100%\) for .* --exit 6", out
     )
-    assert re.search(r"markdown +1 files +\d+ chunks, 1 files cut by length", out)
+    assert re.search(r"markdown +1 file +\d+ chunks?, 1 file cut by length", out)
     state = json.loads(mose("status", sample_tree, "--json")[1])
     assert (state["num_files"], state["complete"]) == (6, True)
     assert list(home.iterdir()), "the index lies in the user's home"
@@ -124,7 +124,38 @@ def test_where_and_inside_and_forget(mose, sample_tree, home):
 def test_status_without_an_index_says_what_to_run(mose, sample_tree):
     code, out, err = mose("status", sample_tree)
     assert (code, out) == (2, "")
-    assert re.fullmatch(r"CodeIndexError: there is no index .*\n  Run `mose index .*`\.\n", err)
+    assert (
+        err
+        == f"CodeIndexError: there is no index of {sample_tree}.\n  Run `mose index {sample_tree}`, or search it once.\n"
+    )
+
+
+def test_status_of_a_folder_inside_a_tree_is_that_of_the_tree(mose, sample_tree):
+    mose("search", "date", sample_tree)
+    code, out, _ = mose("status", sample_tree / "src")
+    assert (code, out.splitlines()[0]) == (0, str(sample_tree))
+
+
+def test_a_tree_without_a_file_to_read_is_no_failed_search(mose, tmp_path):
+    (tmp_path / "logo.png").write_bytes(b"\0\1\2")
+    code, out, err = mose("search", "date", tmp_path)
+    assert (code, out) == (1, "")
+    assert f"There is nothing to search: no file of {tmp_path} is read. `mose status {tmp_path}` shows" in err
+    assert "logo.png" in mose("status", tmp_path)[1]
+
+
+def test_a_file_that_is_not_there_is_not_left_out(mose, sample_tree):
+    code, out, _ = mose("status", sample_tree, "--why", "nowhere.py")
+    assert (code, out.splitlines()[0]) == (1, "nowhere.py: there is no such file")
+
+
+def test_a_wrong_value_is_named_first(mose, sample_tree):
+    err = mose("search", "date", sample_tree, "--limit", 0)[2]
+    assert err.startswith("mose search: argument --limit/--top: '0' is not a number from 1 up\n"), err
+
+
+def test_version_is_asked_for_as_git_is_asked(mose):
+    assert mose("version")[:2] == mose("--version")[:2]
 
 
 @pytest.mark.parametrize(

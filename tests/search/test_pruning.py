@@ -90,7 +90,7 @@ def test_command_says_what_it_did(two, mose):
     assert f"Would remove the index of {goes}" in mose("prune", "--dry-run")[1]
     code, out, _ = mose("prune", "--json")
     assert (code, json.loads(out)["indexes"][0]["root"]) == (0, str(goes))
-    assert "1 indexes and 20 vectors" in mose("prune")[1]
+    assert "Kept: 1 index and 20 vectors that all trees share." in mose("prune")[1]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="kills with SIGKILL")

@@ -58,3 +58,13 @@ def test_lines_end_where_editors_end_them(odd):
 
 def test_an_empty_query_shows_the_first_lines():
     assert snippet(hit("\n\na\nb\n"), "") == [(3, "a"), (4, "b")]
+
+
+def test_lines_that_only_divide_are_not_shown_first():
+    divider = "//////////      //////////"
+    assert snippet(hit(f"{divider}\n{divider}\n////  Dates  ////\nclass A {{\n"), "") == [
+        (3, "////  Dates  ////"),
+        (4, "class A {"),
+    ]
+    assert snippet(hit("/**\n * Dates.\n */\n"), "")[0] == (1, "/**"), "an opened comment stays whole"
+    assert snippet(hit(f"{divider}\n"), "") == [(1, divider)], "nothing else to show"

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from argparse import Namespace as Arguments
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mose.cli.output import ProgressBar, say_warnings
-from mose.cli.terminal import say, show, show_json
+from mose.cli.parser import quoted
+from mose.cli.terminal import counted, say, show, show_json
+
+if TYPE_CHECKING:
+    from mose.search.store import Store
 
 _LONG_PATH = 120
 
@@ -49,13 +55,14 @@ def index(arguments: Arguments) -> int:
         }])  # fmt: skip
         return 0
     show(
-        f"{status.num_files:,} files, {status.num_chunks:,} chunks"
-        f" ({refreshed.num_added:,} files new, {refreshed.num_changed:,} changed, {refreshed.num_removed:,} gone)"
+        f"{counted(status.num_files, 'file')}, {counted(status.num_chunks, 'chunk')}"
+        f" ({counted(refreshed.num_added, 'file')} new, {refreshed.num_changed:,} changed,"
+        f" {refreshed.num_removed:,} gone)"
     )
     if deepened is not None:
         left = f", {deepened.num_left:,} left: run it again" if deepened.num_left else ""
         show(
-            f"{deepened.num_encoded:,} chunks read by the model (--exit {index.encoder.exit}),"
+            f"{counted(deepened.num_encoded, 'chunk')} read by the model (--exit {index.encoder.exit}),"
             f" {deepened.num_reused:,} known from before{left}"
         )
     return 0
@@ -63,12 +70,9 @@ def index(arguments: Arguments) -> int:
 
 def status(arguments: Arguments) -> int:
     """``mose status``: what an index holds."""
-    from mose.search.location import index_folder
-    from mose.search.store import Store
-
     if arguments.why is not None:
         return _why(arguments)
-    with Store.open_to_read(index_folder(arguments.path, inside=arguments.inside)) as store:
+    with _open_around(arguments) as store:
         status = store.status()
     if arguments.json:
         from dataclasses import asdict
@@ -78,19 +82,20 @@ def status(arguments: Arguments) -> int:
     state = "complete" if status.complete else f"unfinished, {status.num_pending_files:,} files to go"
     show(status.root)
     show(f"  index     {status.folder} ({status.size_bytes / 1e6:.1f} MB), {state}")
-    show(f"  content   {status.num_files:,} files, {status.num_chunks:,} chunks")
+    show(f"  content   {counted(status.num_files, 'file')}, {counted(status.num_chunks, 'chunk')}")
     for exit_layer, count in sorted(status.vectors.items()):
         share = count / max(status.num_chunks, 1)
         damaged = status.damaged.get(exit_layer, 0)
         mended = f", {damaged:,} vectors were damaged and will be made again" if damaged else ""
-        show(f"  read      {count:,} chunks ({share:.0%}) for searches with --exit {exit_layer}{mended}")
+        show(f"  read      {counted(count, 'chunk')} ({share:.0%}) for searches with --exit {exit_layer}{mended}")
     for language in status.languages:
         how = (
-            f", {language.num_cut_by_lines:,} files cut by length, not by definition"
+            f", {counted(language.num_cut_by_lines, 'file')} cut by length, not by definition"
             if language.num_cut_by_lines
             else ""
         )
-        show(f"  {language.language:<16} {language.num_files:>7,} files {language.num_chunks:>9,} chunks{how}")
+        files, chunks = counted(language.num_files, "file"), counted(language.num_chunks, "chunk")
+        show(f"  {language.language:<16} {files:>13} {chunks:>16}{how}")
     if status.troubles:
         show("  cut by length although the language is known")
         for reason, count in status.troubles.items():
@@ -104,6 +109,23 @@ def status(arguments: Arguments) -> int:
     return 0
 
 
+def _open_around(arguments: Arguments) -> Store:
+    """The index that a search of PATH would ask: that of a tree around it counts, too."""
+    from mose.errors import CodeIndexError
+    from mose.search.enclosing import tree_and_part
+    from mose.search.location import base_folder, current_index, index_folder
+    from mose.search.store import Store
+
+    root = arguments.path if arguments.inside else tree_and_part(arguments.path)[0]
+    folder = index_folder(root, inside=arguments.inside)
+    if current_index(base_folder(folder)) is None:
+        path = quoted(str(arguments.path))
+        raise CodeIndexError(
+            f"there is no index of {Path(root).absolute()}", remedy=f"Run `mose index {path}`, or search it once."
+        )
+    return Store.open_to_read(folder)
+
+
 def _shortened(path: str) -> str:
     return path if len(path) <= _LONG_PATH else f"{path[: _LONG_PATH // 2]}...{path[-_LONG_PATH // 2 :]}"
 
@@ -112,6 +134,7 @@ def _why(arguments: Arguments) -> int:
     """Says of one file whether it is read, and whether the index has it; 1 if it is left out."""
     from mose.errors import CodeIndexError
     from mose.files import explain
+    from mose.files.why import MISSING
     from mose.search.location import index_folder, source_root
     from mose.search.status import file_status, limits_of
     from mose.search.store import Store
@@ -129,7 +152,10 @@ def _why(arguments: Arguments) -> int:
 
         show_json([{**asdict(found), "index": known}])
         return 1 if found.reason else 0
-    what = f"left out, {found.reason}" if found.reason else f"read{f' as {found.language}' if found.language else ''}"
+    if found.reason:
+        what = MISSING if found.reason == MISSING else f"left out, {found.reason}"
+    else:
+        what = f"read{f' as {found.language}' if found.language else ''}"
     show(f"{found.path}: {what}{f' ({found.detail})' if found.detail else ''}")
     if not found.path.endswith("/"):
         show(f"  the index has {known or 'nothing of it'}")

@@ -24,8 +24,9 @@ class Parser(argparse.ArgumentParser):
         """Says what is wrong with the arguments, and stops."""
         if "invalid choice" in message and (verbs := self.verbs()):
             self.refuse_verb(message.split("'")[1], verbs)
-        for line in self.format_usage().rstrip().split("\n"):
-            say(line)
+        if not message.startswith("argument "):  # the message names the option and what it takes
+            for line in self.format_usage().rstrip().split("\n"):
+                say(line)
         say(f"{self.prog}: {message}")
         say(f"  `{self.prog} --help` shows an example.")
         raise SystemExit(2)
@@ -92,6 +93,8 @@ def as_meant(argv: Sequence[str], verbs: Sequence[str]) -> list[str]:
     words = list(argv)
     if words[:1] == ["help"]:
         return [*words[1:], "--help"]
+    if words == ["version"]:
+        return ["--version"]
     if words and words[0] not in verbs and not words[0].startswith("-") and len(words[0].split()) > 1:
         return ["search", *words]
     return words

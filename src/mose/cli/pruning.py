@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace as Arguments
 
-from mose.cli.terminal import say, show, show_json
+from mose.cli.terminal import counted, say, show, show_json
 
 
 def prune(arguments: Arguments) -> int:
@@ -27,8 +27,9 @@ def prune(arguments: Arguments) -> int:
     for index in report.indexes:
         show(f"{would} the index of {index.root or index.folder} ({index.reason}, {index.size_bytes / 1e6:.1f} MB).")
     if report.num_vectors:
-        show(f"{would} {report.num_vectors:,} vectors that no index uses, or not for long.")
-    show(f"{report.num_kept:,} indexes and {report.num_vectors_kept:,} vectors that all trees share are kept.")
+        show(f"{would} {counted(report.num_vectors, 'vector')} that no index uses, or not for long.")
+    kept = f"{counted(report.num_kept, 'index', 'indexes')} and {counted(report.num_vectors_kept, 'vector')}"
+    show(f"Kept: {kept} that all trees share.")
     for folder in report.busy:
         say(f"{folder} is left alone: another process is writing it.")
     for note in report.notes:

@@ -16,7 +16,7 @@ from mose import processes
 from mose.cli.hits import hit_as_dict, show_hits
 from mose.cli.output import ProgressBar, say_warnings
 from mose.cli.parser import quoted
-from mose.cli.terminal import flush, say, show_json, takes_color, wrapped
+from mose.cli.terminal import counted, flush, say, show_json, takes_color, wrapped
 from mose.errors import ConfigError, MoseError, SourceError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def search(arguments: Arguments) -> int:
             show_hits(hits, query, explain=arguments.explain, color=takes_color(arguments.color))
         flush()  # before the talk about it
         if not hits:
-            say("Nothing found.")
+            say(_nothing(index))
         _say_if_no_word_occurs(index, hits, arguments)
         _say_what_it_rests_on(index, hits)
         _say_what_is_too_large(index, query)
@@ -170,7 +170,7 @@ def _say_what_it_rests_on(index: CodeIndex, hits: Sequence[Hit]) -> None:
     stats, report = index.last_search, index.last_refresh
     if stats is None:
         return
-    notes = [f"{_counted(len(hits), 'hit')} in {_counted(stats.num_chunks, 'chunk')}, {stats.seconds:.1f} s"]
+    notes = [f"{counted(len(hits), 'hit')} in {counted(stats.num_chunks, 'chunk')}, {stats.seconds:.1f} s"]
     if stats.exit and stats.num_read < stats.num_chunks:
         notes.append(f"{stats.num_deep:,} read closely, {stats.num_encoded:,} of them just now")
         notes.append("`mose index` reads all, once")
@@ -194,8 +194,11 @@ def _say_what_is_too_large(index: CodeIndex, query: str) -> None:
         say(f"Too large to be read, and the words are in it: {', '.join(paths)}. See --max-file-size.")
 
 
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+def _nothing(index: CodeIndex) -> str:
+    if index.last_search is not None and index.last_search.num_chunks == 0:
+        status = f"mose status {quoted(str(index.root))}"
+        return f"There is nothing to search: no file of {index.root} is read. `{status}` shows what is left out."
+    return "Nothing found."
 
 
 def _deepen_in_background(index: CodeIndex, arguments: Arguments) -> None:

@@ -158,6 +158,16 @@ def wrapped(text: str, stream: TextIO | None, *, indent: int = 0) -> list[str]:
     return textwrap.wrap(text, max(shutil.get_terminal_size().columns, MIN_COLUMNS) - indent)
 
 
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """A number of things in words.
+
+    Example:
+        >>> counted(1, "file"), counted(2_000, "file"), counted(0, "index", "indexes")
+        ('1 file', '2,000 files', '0 indexes')
+    """
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
 def width_of(text: str) -> int:
     """Columns that a text takes once it is escaped."""
     return sum(_width(character) for character in escape(text))

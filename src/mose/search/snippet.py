@@ -13,6 +13,7 @@ from mose.words import split_words
 if TYPE_CHECKING:
     from mose.search.hits import Hit
 
+MIN_DIVIDER_CHARS = 8
 _WORD = re.compile(r"[^\W_]+")
 
 
@@ -30,7 +31,8 @@ def snippet(hit: Hit, query: str, *, num_lines: int = 5) -> list[tuple[int, str]
     words = _words_of(query)
     lines = [line.removesuffix("\r") for line in hit.text.split("\n")]
     weights = [_num_related(line, words) for line in lines]
-    first = next((place for place, line in enumerate(lines) if line.strip()), 0)
+    filled = [place for place, line in enumerate(lines) if line.strip()] or [0]
+    first = next((place for place in filled if not _is_divider(lines[place])), filled[0])
     start = first
     if hit.line is not None:
         start = max(first, hit.line - hit.start_line)
@@ -45,6 +47,11 @@ def snippet(hit: Hit, query: str, *, num_lines: int = 5) -> list[tuple[int, str]
         shown.pop()
     indent = min((len(line) - len(line.lstrip(" \t")) for line in shown if line.strip()), default=0)
     return [(hit.start_line + start + place, line[indent:]) for place, line in enumerate(shown)]
+
+
+def _is_divider(line: str) -> bool:
+    """True for a line of slashes, dashes or the like, which says nothing."""
+    return len(line.strip()) >= MIN_DIVIDER_CHARS and not _WORD.search(line)
 
 
 def split_at_matches(line: str, query: str) -> list[tuple[str, bool]]:
