@@ -36,7 +36,8 @@ def test_the_shell_of_the_readme_runs(sample_tree, monkeypatch, capsys):
     from mose import cli
 
     monkeypatch.chdir(sample_tree)
-    (sample_tree / "src" / "app.py").write_text("\n".join(f"def f{n}(): return {n}" for n in range(200)))
+    functions = [f"def f{n}(): return {n}" for n in range(200)]
+    (sample_tree / "src" / "app.py").write_text("\n".join([*functions, "class HTTPAdapter: pass"]))
     readme = (ROOT / "README.md").read_text(encoding="utf8")
     blocks = re.findall(r"```sh\n(mose .*?)```", readme, re.DOTALL)
     for line in "".join(blocks).splitlines():
