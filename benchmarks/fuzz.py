@@ -388,8 +388,9 @@ KINDS: dict[str, tuple[Callable[[random.Random, Path], None], int]] = {
 
 
 def command(rng: random.Random, words: list[str]) -> None:
-    """One call of the command line, in this process: its status is one of ours and its JSON parses."""
+    """One call of the command line, in this process: its status is one of ours, its JSON parses, and all it prints shows."""
     from mose import cli
+    from mose.escaping import UNSEEN
 
     out, talk = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.TextIOWrapper(io.BytesIO(), "utf-8")
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(talk):
@@ -398,12 +399,14 @@ def command(rng: random.Random, words: list[str]) -> None:
         except SystemExit as error:
             status = error.code if isinstance(error.code, int) else 2
     out.flush()
+    talk.flush()
     assert status in (0, 1, 2), f"exit status {status}"
     printed = out.buffer.getvalue().decode()  # type: ignore[attr-defined]
     if "--json" in words and status == 0:
         for line in printed.split("\n"):
             json.loads(line or "null")
-    assert not any(ord(char) < 32 and char not in "\n\t" for char in printed), "a control character is printed"
+    said = talk.buffer.getvalue().decode()  # type: ignore[attr-defined]
+    assert not UNSEEN.search((printed + said).replace("\n", "")), "a character that does not show is printed"
 
 
 def _home() -> Path:
