@@ -151,7 +151,7 @@ def names(rng: random.Random, work: Path) -> None:
 
 
 def ignores(rng: random.Random, work: Path) -> None:
-    """Ignore rules against paths."""
+    """Ignore rules against paths; where git is at hand, names in the tree itself are decided as by git."""
     from mose.ignore import IgnoreRules
 
     letters = [
@@ -181,6 +181,19 @@ def ignores(rng: random.Random, work: Path) -> None:
     for _ in range(5):
         path = "/".join("".join(rng.choices("ab.é-", k=rng.randrange(1, 30))) for _ in range(rng.randrange(1, 12)))
         rules.decide(path, is_directory=rng.random() < 0.3)
+    if shutil.which("git") is None or len(text) > 5_000:  # longer ones meet limits of ours
+        return
+    (work / ".gitignore").write_bytes(text.encode())
+    git = ["git", "-c", "init.templateDir=", "-c", "core.excludesFile=", "-C", str(work)]
+    subprocess.run([*git, "init", "-q"], check=True)
+    seen = ["".join(rng.choices("ab.é-", k=rng.randrange(1, 12))) for _ in range(20)]
+    seen = [name for name in seen if name.strip(".")]
+    asked = subprocess.run(
+        [*git, "check-ignore", "--no-index", "-z", "--stdin"], input="\0".join(seen).encode(), capture_output=True
+    )
+    ignored = set(asked.stdout.decode().split("\0"))
+    differ = [name for name in seen if bool(rules.decide(name, is_directory=False)) != (name in ignored)]
+    assert not differ, f"git decides otherwise about {differ}: {text!r}"
 
 
 def queries(rng: random.Random, work: Path) -> None:
