@@ -19,9 +19,9 @@ from mose.search.query import CodeIndex
 
 NAME = "cascade-repo-search"
 SPLITS = {
-    "python": "Python packages",
-    "pinned": "repositories in other languages",
-    "older": "older states of repositories in other languages",
+    "python": "all Python packages",
+    "pinned": "all pinned repositories in other languages",
+    "older": "all others, at an older state than the benchmark's",
 }
 Values = dict[str, dict[str, Any]]
 """By repository: its split, its language and the score of each query, in the order of the task file."""
@@ -42,7 +42,7 @@ def evaluate_splits(args: argparse.Namespace) -> None:
     against = json.loads(args.against.read_text(encoding="utf8")) if args.against else None
     print()
     for name, count, mean, gain in rows(values, against and against["repositories"]):
-        print(f"{name:55} {count:4}  {interval(mean)}  {gain and with_interval(gain.mean, gain.low, gain.high)}")
+        print(f"{name:55} {count:4}  {interval(mean)}  {difference(gain)}")
     write_result(NAME, {"model": str(args.model), "budget_s": args.budget, "repositories": values})
 
 
@@ -56,7 +56,10 @@ def _scores(task: RepoTask, root: Path, args: argparse.Namespace) -> list[float]
     return scores
 
 
-def rows(values: Values, against: Values | None = None) -> list[tuple[str, int, Interval, Interval | str]]:
+Row = tuple[str, int, Interval, Interval | None]
+
+
+def rows(values: Values, against: Values | None = None) -> list[Row]:
     """By split, language and repository: queries, mean, and the paired difference to another result."""
     found = []
     for split, told in SPLITS.items():
@@ -71,11 +74,9 @@ def rows(values: Values, against: Values | None = None) -> list[tuple[str, int, 
     return [_row(name, members, values, against) for name, members in found if members]
 
 
-def _row(
-    name: str, members: list[str], values: Values, against: Values | None
-) -> tuple[str, int, Interval, Interval | str]:
+def _row(name: str, members: list[str], values: Values, against: Values | None) -> Row:
     scores = [np.array(values[one]["scores"]) for one in members]
-    gain: Interval | str = ""
+    gain = None
     if against is not None and all(one in against for one in members):
         before = [np.array(against[one]["scores"]) for one in members]
         gain = clustered_interval([own - other for own, other in zip(scores, before, strict=True)])
@@ -90,3 +91,8 @@ def interval(mean: Interval) -> str:
         '0.900 [0.850, 0.950]'
     """
     return f"{mean.mean:.3f} [{mean.low:.3f}, {mean.high:.3f}]"
+
+
+def difference(gain: Interval | None) -> str:
+    """A paired difference and the ends of its interval; "" if nothing was compared."""
+    return "" if gain is None else with_interval(gain.mean, gain.low, gain.high)

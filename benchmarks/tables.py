@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import splits
 from results import with_interval
 
 from mose.evaluate.report.markdown import body
@@ -69,6 +70,16 @@ def repo_search() -> str:
         values = [row["all"], row["architecture"], row["semantic"], row["symbol"], low]
         rows.append([name, *(f"{value:.3f}" for value in values), f"{row['p50_ms']:.1f}"])
     return markdown(["", "all", "architecture", "semantic", "symbol", "all, best package left out", "p50 ms"], rows)
+
+
+def both_splits() -> str:
+    """The cascade by language and repository, against that before names and paths were ranked in every language."""
+    now, before = latest(splits.NAME), latest(f"before-{splits.NAME}")
+    rows = [
+        [name, str(count), splits.interval(mean), splits.difference(gain)]
+        for name, count, mean, gain in splits.rows(now["repositories"], before["repositories"])
+    ]
+    return markdown(["", "queries", "NDCG@10", f"against {before['commit'][:7]}"], rows)
 
 
 def untrained() -> str:
@@ -217,6 +228,7 @@ def switches() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "readme": readme,
     "repo-search": repo_search,
+    "repo-search-splits": both_splits,
     "repo-search-untrained": untrained,
     "packages": packages,
     "search-speed": search_speed,

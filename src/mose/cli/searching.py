@@ -173,7 +173,7 @@ def _say_what_it_rests_on(index: CodeIndex, hits: Sequence[Hit]) -> None:
     notes = [f"{counted(len(hits), 'hit')} in {counted(stats.num_chunks, 'chunk')}, {stats.seconds:.1f} s"]
     if stats.exit and stats.num_read < stats.num_chunks:
         notes.append(f"{stats.num_deep:,} read closely, {stats.num_encoded:,} of them just now")
-        notes.append("`mose index` reads all, once")
+        notes.append("`mose index` reads all beforehand, for speed")
     if stats.exit and stats.num_deep < stats.num_short:
         notes.append(f"time was up before {stats.num_short - stats.num_deep:,} more: allow it with --budget")
     for line in wrapped("; ".join(notes), sys.stderr):
