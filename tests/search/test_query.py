@@ -9,6 +9,7 @@ from index_doubles import write_tree
 from mose import CodeIndex
 from mose.errors import CodeIndexError, ConfigError, ModelError, SourceError
 from mose.search.cascade import CascadeConfig
+from mose.search.deepening import deepen
 from mose.search.snippet import snippet
 from mose.search.writing import set_meta, transaction
 
@@ -315,3 +316,17 @@ def test_an_answer_does_not_depend_on_what_was_asked_or_read_before(tmp_path):
         assert answers(index) == alone
         index.deepen()
         assert answers(index) == alone
+
+
+def test_what_was_read_for_another_question_does_not_overtake_what_is_unread(tmp_path):
+    """Without time to read, a file that was asked for by name stays first, whichever other chunks have been read."""
+    words = "apple banana cherry damson elder fig grape hazel iris juniper".split()
+    write_tree(tmp_path / "tree", {f"{word}.py": f"def {word}_basket(): return {word!r}\n" for word in words})
+    with CodeIndex.open(tmp_path / "tree") as index:
+        unread = [hit.path for hit in index.search("fig.py", budget_s=0)]
+        assert unread[0] == "fig.py"
+        table = index.store.chunk_table()
+        others = [number for number in table.ids.tolist() if index.store.chunks([number])[0].path != "fig.py"]
+        deepen(index.store, index.encoder, 6, ids=others)
+        assert [hit.path for hit in index.search("fig.py", budget_s=0)] == unread
+        assert index.last_search is not None and index.last_search.num_deep == 0

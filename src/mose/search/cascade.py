@@ -202,6 +202,18 @@ def with_deep(candidates: Candidates, places: Rows, cosines: Floats) -> Candidat
     return Candidates(rows=candidates.rows, lexical=candidates.lexical, shallow=candidates.shallow, deep=deep)
 
 
+def without_gaps(candidates: Candidates, places: Rows) -> Candidates:
+    """The candidates with the deep cosines of the short list up to the first place that has none.
+
+    What lies behind an unread place has been read for some other question, and would overtake it.
+    """
+    unread = np.flatnonzero(~np.isfinite(candidates.deep[places]))
+    if not len(unread):
+        return candidates
+    behind = places[unread[0] :]
+    return with_deep(candidates, behind, np.full(len(behind), np.nan, dtype=np.float32))
+
+
 def _by_words(
     store: Store, table: ChunkTable, asked: Asked, config: CascadeConfig, terms: tuple[str, ...]
 ) -> tuple[Rows, Floats]:

@@ -23,7 +23,16 @@ from mose.errors import (
     UnwritableIndexError,
 )
 from mose.runtime.encoder import DEFAULT_MODEL, Encoder
-from mose.search.cascade import Asked, CascadeConfig, ExitVectors, cosines_of, gather, short_list, with_deep
+from mose.search.cascade import (
+    Asked,
+    CascadeConfig,
+    ExitVectors,
+    cosines_of,
+    gather,
+    short_list,
+    with_deep,
+    without_gaps,
+)
 from mose.search.chunks import ChunkerConfig
 from mose.search.deepening import DeepenReport, deepen, mend_vectors
 from mose.search.enclosing import is_part
@@ -434,7 +443,7 @@ class CodeIndex:
         weights: RankWeights,
         signals: Signals | None,
     ) -> tuple[Candidates, int, NDArray[np.int64]]:
-        """Fills in deep cosines of the short list; gives how many were encoded and which candidates are in it."""
+        """Fills in deep cosines of the short list, best first; gives how many were encoded and which are in it."""
         assert asked.deep is not None
         places = short_list(asked, table, candidates, self.cascade, weights, signals)
         candidates = with_deep(candidates, places, deep.cosines_at(asked.deep, candidates.rows[places]))
@@ -455,8 +464,8 @@ class CodeIndex:
                 vectors = np.stack([report.vectors[ids[place]] for place in found])
                 cosines[found] = cosines_of(vectors, asked.deep)
             candidates = with_deep(candidates, missing, cosines)
-            return candidates, report.num_encoded, places
-        return candidates, 0, places
+            return without_gaps(candidates, places), report.num_encoded, places
+        return without_gaps(candidates, places), 0, places
 
     def _chunks(self, table: ChunkTable, rows: NDArray[np.int64]) -> list[StoredChunk]:
         """The chunks of rows of a table; those that a writer has just removed are left out."""
