@@ -99,7 +99,7 @@ def test_a_tree_whose_name_is_no_text_is_searched(shell):
         assert shell(rf"""mose {verb} "$TREE"$'\xff' """)[0] == 0
 
 
-ODD = ["\udcff", "\ud800", "", " ", "~", "~nobody/x", "..", "/dev/null", "a:b:3", ":", "*", "\n", "9" * 20, "a\0b", "x" * 5000,
+ODD = ["--", "\udcff", "\ud800", "", " ", "~", "~nobody/x", "..", "/dev/null", "a:b:3", ":", "*", "\n", "9" * 20, "a\0b", "x" * 5000,
        "-1", "0", "nan", "inf", "1e309", "1e-400", "\uff13", "²", "C:\\x\\y.py", "[z-a]", "!", "\\", "**/" * 99]  # fmt: skip
 
 
@@ -111,6 +111,8 @@ ODD = ["\udcff", "\ud800", "", " ", "~", "~nobody/x", "..", "/dev/null", "a:b:3"
         "search --like {}:3 TREE --budget 0",
         "search --like src/dates.py:{} TREE --budget 0",
         "search proxy TREE --budget 0 --path {}",
+        "search proxy TREE --budget 0 --path={}",
+        "search proxy TREE --language={} --model={}",
         "search proxy TREE --budget 0 --language {}",
         "search proxy TREE --model {}",
         "search proxy TREE --budget {}",

@@ -320,7 +320,7 @@ def test_an_answer_does_not_depend_on_what_was_asked_or_read_before(tmp_path):
 
 def test_what_was_read_for_another_question_does_not_overtake_what_is_unread(tmp_path):
     """Without time to read, a file that was asked for by name stays first, whichever other chunks have been read."""
-    words = "apple banana cherry damson elder fig grape hazel iris juniper".split()
+    words = ["apple", "banana", "cherry", "damson", "elder", "fig", "grape", "hazel", "iris", "juniper"]
     write_tree(tmp_path / "tree", {f"{word}.py": f"def {word}_basket(): return {word!r}\n" for word in words})
     with CodeIndex.open(tmp_path / "tree") as index:
         unread = [hit.path for hit in index.search("fig.py", budget_s=0)]

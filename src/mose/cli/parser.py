@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from mose.cli.terminal import flush, say, show
 
@@ -30,6 +30,11 @@ class Parser(argparse.ArgumentParser):
         say(f"{self.prog}: {message}")
         say(f"  `{self.prog} --help` shows an example.")
         raise SystemExit(2)
+
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        if action.option_strings and "--" in arg_strings:  # argparse takes it away, and a list for the value
+            self.error(f"argument {'/'.join(action.option_strings)}: -- is not a value")
+        return super()._get_values(action, arg_strings)
 
     def verbs(self) -> list[str]:
         """The verbs below this one."""
