@@ -322,22 +322,22 @@ def test_the_command_lists_tasks(data, capsys):
 def test_a_missing_data_folder_is_named(tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("MOSE_DATA", raising=False)
     code, text = run(capsys, "--data", tmp_path / "nowhere")
-    assert code == 1 and "nowhere" in text.err
+    assert code == 2 and "nowhere" in text.err
     code, text = run(capsys)
-    assert code == 1 and "MOSE_DATA" in text.err
+    assert code == 2 and "MOSE_DATA" in text.err
 
 
 def test_an_unwritable_out_is_refused_before_the_work(data, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     code, text = run(capsys, "--data", data, "--out", tmp_path / "file" / "report")
-    assert code == 1 and "--out" in text.err
+    assert code == 2 and "--out" in text.err
 
 
 def test_a_broken_result_file_is_named(tmp_path, capsys):
     (tmp_path / "broken.json").write_text('{"format": 1, "tasks": 3}')
     for path in (tmp_path / "broken.json", tmp_path / "missing.json"):
         code, text = run(capsys, "--compare", path, path)
-        assert code == 1 and path.name in text.err
+        assert code == 2 and path.name in text.err
 
 
 @pytest.mark.skipif("not __import__('os').environ.get('MOSE_DATA')", reason="MOSE_DATA names no data folder")

@@ -169,10 +169,10 @@ def test_missing_file_of_a_set(data):
 def test_damaged_file(data):
     path = data / "csn" / "test.jsonl.xz"
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(DataError, match=r"test.jsonl.xz cannot be read"):
+    with pytest.raises(DataError, match=r"test.jsonl.xz is damaged, or not text"):
         load_tasks(data, ["csn-go"])
     path.write_bytes(b"no archive")
-    with pytest.raises(DataError, match=r"test.jsonl.xz cannot be read after line 0"):
+    with pytest.raises(DataError, match=r"test.jsonl.xz is damaged, or not text"):
         load_tasks(data, ["csn-go"])
 
 

@@ -29,6 +29,7 @@ from mose.search import indexer
 from mose.search.indexer import refresh
 from mose.search.location import index_folder
 from mose.search.store import Store
+from mose.syntax.grammars import grammar_of
 
 NOBODY = 65_534
 needs_rights = pytest.mark.skipif(os.name != "posix", reason="rights of files are those of POSIX")
@@ -40,6 +41,8 @@ def plain_user() -> Iterator[None]:
     is_root = os.geteuid() == 0
     for module in ("mmap", "mose.search.chunks", "tree_sitter", "tree_sitter_python", "tree_sitter_javascript"):
         import_module(module)  # while the files of Python can be read
+    for language in ("python", "javascript"):
+        grammar_of(language)
     if is_root:
         os.seteuid(NOBODY)
     try:

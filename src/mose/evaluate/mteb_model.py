@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from mose.errors import ConfigError, MissingExtraError
 from mose.runtime.encoder import DEFAULT_MODEL, Encoder
 from mose.runtime.table import unit_rows
+from mose.search.indexer import forget
 from mose.search.query import CodeIndex
 from mose.tokenizer import Kind
 
@@ -185,6 +186,7 @@ class MoseSearch:
         if self._index is not None:
             self._index.close()
         if self._folder is not None:
+            forget(self._folder.name)
             self._folder.cleanup()
         self._index, self._folder, self._ids = None, None, {}
 

@@ -19,6 +19,7 @@ from mose.evaluate.repository.measure import DEFAULT_BUDGET_TOKENS, System, chos
 from mose.evaluate.repository.values import GoldenSet
 from mose.files import SourceFile, walk
 from mose.runtime.encoder import DEFAULT_MODEL, Encoder
+from mose.search.indexer import forget
 from mose.search.location import source_root
 from mose.search.query import CodeIndex
 from mose.search.records import ProgressCallback
@@ -111,10 +112,13 @@ def evaluate_tree(
         copy = Path(folder) / (root.name or "tree")
         copy.mkdir()
         copy_tree(root, files, blanked_lines(golden.queries), copy, progress)
-        with CodeIndex.open(copy, model=model, inside=True, progress=progress) as index:
-            values = measure(index, golden.queries, systems, budget_tokens=budget_tokens, progress=progress)
-            status = index.status()
-            identity = index.encoder.identity
+        try:
+            with CodeIndex.open(copy, model=model, inside=True, progress=progress) as index:
+                values = measure(index, golden.queries, systems, budget_tokens=budget_tokens, progress=progress)
+                status = index.status()
+                identity = index.encoder.identity
+        finally:
+            forget(copy)  # the user's folder knows of every index, and this one goes
     return TreeReport(
         root=root,
         state=tree_state(root),
