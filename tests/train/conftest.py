@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,15 @@ def pair_rows(count: int) -> list[dict[str, object]]:
                 }
             )
     return rows
+
+
+Make = Callable[..., FinetuneConfig]
+"""Settings of a small run by the name of its folder, with changes."""
+
+
+def losses(folder: Path) -> list[float]:
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [line["total"] for line in lines if line["event"] == "step"]
 
 
 @pytest.fixture(scope="session")
@@ -120,3 +130,8 @@ def settings(ladder: Path, data_folder: Path, run: Path, **changes: object) -> F
         table, name = key.split("__")
         values[table][name] = value
     return from_values(values, FinetuneConfig)
+
+
+@pytest.fixture
+def make(ladder: Path, data_folder: Path, tmp_path: Path) -> Make:
+    return lambda name="run", **changes: settings(ladder, data_folder, tmp_path / name, **changes)

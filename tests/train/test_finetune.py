@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from mose.config import FinetuneConfig, write_toml
+from mose.config import write_toml
 from mose.errors import ConfigError, DataError
 from mose.model.checkpoint import load_model
 from mose.model.folder import WEIGHTS_FILE
@@ -23,14 +22,7 @@ from mose.train import finetune
 from mose.train.loop import TrainingError
 from mose.train.state import complete_checkpoints
 
-from .conftest import settings
-
-Make = Callable[..., FinetuneConfig]
-
-
-@pytest.fixture
-def make(ladder: Path, data_folder: Path, tmp_path: Path) -> Make:
-    return lambda name="run", **changes: settings(ladder, data_folder, tmp_path / name, **changes)
+from .conftest import Make
 
 
 def log_of(folder: Path, event: str) -> list[dict[str, Any]]:

@@ -2,37 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-from mose.config import FinetuneConfig
 from mose.model.batch import text_batch
 from mose.model.checkpoint import load_model
 from mose.tokenizer import CodeTokenizer
 from mose.train import finetune
 
-from .conftest import settings
+from .conftest import Make, losses
 
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU"),
 ]
-
-Make = Callable[..., FinetuneConfig]
-
-
-@pytest.fixture
-def make(ladder: Path, data_folder: Path, tmp_path: Path) -> Make:
-    return lambda name="run", **changes: settings(ladder, data_folder, tmp_path / name, **changes)
-
-
-def losses(folder: Path) -> list[float]:
-    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    return [line["total"] for line in lines if line["event"] == "step"]
 
 
 def test_vectors_are_those_of_the_cpu(ladder: Path) -> None:

@@ -5,31 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-from mose.config import FinetuneConfig
 from mose.errors import DataError
 from mose.train import finetune
 from mose.train.loop import TrainingError
 from mose.train.prefetch import Prefetched
 
-from .conftest import settings
-
-Make = Callable[..., FinetuneConfig]
-
-
-@pytest.fixture
-def make(ladder: Path, data_folder: Path, tmp_path: Path) -> Make:
-    return lambda name="run", **changes: settings(ladder, data_folder, tmp_path / name, **changes)
-
-
-def losses(folder: Path) -> list[float]:
-    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    return [line["total"] for line in lines if line["event"] == "step"]
+from .conftest import Make, losses
 
 
 def test_workers_give_the_same_run_every_time(make: Make, tmp_path: Path) -> None:

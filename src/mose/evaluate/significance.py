@@ -53,8 +53,7 @@ def bootstrap_interval(
         >>> print(bootstrap_interval([np.array([0.1, 0.1, 0.1])]))
         +0.100 [+0.100, +0.100]
     """
-    if not differences or any(not len(difference_Q) for difference_Q in differences):
-        raise ValueError("no paired differences to resample")
+    _require_queries(differences)
     rng = np.random.default_rng(seed)
     means = np.zeros(rounds)
     for difference_Q in differences:
@@ -62,9 +61,7 @@ def bootstrap_interval(
         for span in _spans(rounds, count):
             drawn = rng.integers(count, size=(span.stop - span.start, count), dtype=np.int32)
             means[span] += np.asarray(difference_Q, dtype=np.float64)[drawn].mean(axis=1)
-    low, high = np.quantile(means / len(differences), [(1 - level) / 2, (1 + level) / 2])
-    mean = float(np.mean([np.mean(difference_Q) for difference_Q in differences]))
-    return Interval(mean=mean, low=float(low), high=float(high))
+    return _interval(differences, means / len(differences), level)
 
 
 def clustered_interval(
@@ -80,8 +77,7 @@ def clustered_interval(
         >>> print(clustered_interval([np.array([0.1, 0.1]), np.array([0.3, 0.3])]))
         +0.200 [+0.100, +0.300]
     """
-    if not differences or any(not len(difference_Q) for difference_Q in differences):
-        raise ValueError("no paired differences to resample")
+    _require_queries(differences)
     rng = np.random.default_rng(seed)
     means = np.zeros(rounds)
     for _ in differences:
@@ -91,9 +87,7 @@ def clustered_interval(
             for span in _spans(len(places), len(difference_Q)):
                 drawn = rng.integers(len(difference_Q), size=(span.stop - span.start, len(difference_Q)))
                 means[places[span]] += np.asarray(difference_Q, dtype=np.float64)[drawn].mean(axis=1)
-    low, high = np.quantile(means / len(differences), [(1 - level) / 2, (1 + level) / 2])
-    mean = float(np.mean([np.mean(difference_Q) for difference_Q in differences]))
-    return Interval(mean=mean, low=float(low), high=float(high))
+    return _interval(differences, means / len(differences), level)
 
 
 def permutation_test(difference_Q: Floats, *, rounds: int = 10_000, seed: int = 0) -> float:
@@ -165,6 +159,19 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p_values) - place) * p_values[number]))
         adjusted[number] = largest
     return adjusted
+
+
+def _require_queries(differences: Sequence[Floats]) -> None:
+    """Raise `ValueError` unless there is a task, and every task has a query."""
+    if not differences or any(not len(difference_Q) for difference_Q in differences):
+        raise ValueError("no paired differences to resample")
+
+
+def _interval(differences: Sequence[Floats], means: Floats, level: float) -> Interval:
+    """The mean over tasks, and where the middle ``level`` of its resampled values lies."""
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    mean = float(np.mean([np.mean(difference_Q) for difference_Q in differences]))
+    return Interval(mean=mean, low=float(low), high=float(high))
 
 
 def _spans(total: int, width: int) -> Iterator[slice]:
