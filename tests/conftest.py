@@ -1,6 +1,8 @@
 """What every test shares: an index home of its own, and a small source tree to search."""
 
+import re
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -116,3 +118,20 @@ def mose(capsys):
         return code, out, err
 
     return run
+
+
+@pytest.fixture
+def peak_memory():
+    """Forgets this process's peak of memory and gives a function that reads the peak since then, in bytes.
+
+    `getrusage` would not do: its peak is that of the whole test run, whichever test reached it.
+    """
+    status = Path("/proc/self/status")
+    if not status.exists():
+        pytest.skip("the peak of memory is read from /proc")
+    Path("/proc/self/clear_refs").write_text("5")
+
+    def peak():
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) * 1024
+
+    return peak

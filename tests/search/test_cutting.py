@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import os
-import resource
+import subprocess
 import sys
 
 import pytest
@@ -53,8 +53,25 @@ def test_bombs_are_cut_by_lines_and_harm_no_other_file(tmp_path):
             chunks = [chunk for chunk in store.chunks(table.ids.tolist()) if chunk.path == name]
             assert {chunk.kind for chunk in chunks} == {"text"}
             assert max(chunk.last_line for chunk in chunks) == text.count("\n")
-        assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 1_500_000
         _changes_nothing(store, tree)
+
+
+PEAK_OF_WORKERS = """
+import resource, sys
+from mose.cli import main
+main(["index", sys.argv[1], "--quiet"])
+from mose import parallel
+parallel.stop_idle()
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+
+
+def test_bombs_take_little_memory(tmp_path):
+    # In a process of its own: the peak that a child is charged with begins at that of the process that starts it.
+    tree = write_tree(tmp_path / "tree", SOURCES | BOMBS)
+    run = [sys.executable, "-c", PEAK_OF_WORKERS, str(tree)]
+    kilobytes = int(subprocess.run(run, check=True, capture_output=True, text=True).stdout.split()[-1])
+    assert 20_000 < kilobytes < 1_500_000
 
 
 def _changes_nothing(store, tree):
