@@ -40,6 +40,17 @@ def live_or_die(how):  # noqa: C901
     return how
 
 
+def log_and_live_or_die(log_and_fate):
+    log, fate = log_and_fate
+    with open(log, "a", encoding="utf-8") as file:
+        file.write("1")
+    return live_or_die(fate)
+
+
+def swell(data, num_bytes):
+    return data + bytes(num_bytes)
+
+
 def die_once(mark):
     """Killed the first time, as by somebody else."""
     if not Path(mark).exists():

@@ -1,4 +1,4 @@
-"""The child's side of `mose.parallel`: answers one item after the other under limits of memory and time.
+"""The child's side of `mose.parallel`: answers one item after another under limits of memory and time.
 
 Imports as little as it can, for a search waits for its start.
 """
@@ -9,20 +9,28 @@ import os
 import pickle
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from typing import IO
 
 
+class Call(NamedTuple):
+    """What is done with the items that follow."""
+
+    function: Callable[..., object]
+    shared: tuple[object, ...]  # its further arguments
+    memory_bytes: int  # address space of the process
+    cpu_seconds: float  # for each item
+
+
 def write_frame(pipe: IO[bytes], data: bytes) -> None:
-    """Write bytes so that `read_frame` gives them back."""
+    """Write bytes so that `read_frame` gives them back, once the pipe is flushed."""
     pipe.write(len(data).to_bytes(8, "little"))
     pipe.write(data)
-    pipe.flush()
 
 
 def read_frame(pipe: IO[bytes]) -> bytes | None:
@@ -44,21 +52,27 @@ def serve(module: str) -> None:
     _limit("RLIMIT_CORE", 0)  # a crash is expected here and worth no file
     with suppress(ImportError):
         import_module(module)
+    call: Call | None = None
     while (frame := read_frame(source)) is not None:
-        function, shared, item, memory_bytes, cpu_seconds = pickle.loads(frame)
-        _limit("RLIMIT_AS", memory_bytes)
-        _set_timer(cpu_seconds)
-        answer = _answer(function, shared, item)
+        message = pickle.loads(frame)
+        if isinstance(message, Call):
+            call = message
+            _limit("RLIMIT_AS", call.memory_bytes)
+            continue
+        assert call is not None
+        _set_timer(call.cpu_seconds)
+        answer = _answer(call, message)
         _set_timer(0)
         try:
             write_frame(target, answer)
+            target.flush()
         except BrokenPipeError:
             os._exit(0)
 
 
-def _answer(function: Callable[..., object], shared: Sequence[object], item: object) -> bytes:
+def _answer(call: Call, item: object) -> bytes:
     try:
-        return pickle.dumps((True, function(item, *shared)), protocol=5)
+        return pickle.dumps((True, call.function(item, *call.shared)), protocol=5)
     except MemoryError:
         os.abort()
     except Exception as error:

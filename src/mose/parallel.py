@@ -10,39 +10,28 @@ memory; there, only the clock of the caller ends a function that hangs. (Neither
 
 from __future__ import annotations
 
-import atexit
-import os
 import pickle
-import signal
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import islice
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-from mose import processes
-from mose.limited import read_frame, write_frame
-
-if TYPE_CHECKING:
-    import subprocess
+from mose.limited import Call
+from mose.workers import CRASHED, KILLED, NO_PROCESS, TOO_LARGE, Failure, Worker, keep, take
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
-TOO_LONG = "took too long"
-TOO_LARGE = "needed too much memory"
-CRASHED = "crashed the parser"
-KILLED = "was interrupted"
-NO_PROCESS = "no process could be started"
-FAILURES = frozenset({TOO_LONG, TOO_LARGE, CRASHED, KILLED, NO_PROCESS})
-"""Reasons of a `Failure` that are not exceptions."""
 _TRIED_AGAIN = frozenset({TOO_LARGE, CRASHED, KILLED})
-
-MAX_AHEAD_WEIGHT = 1_000_000
-"""A process is given no more than this before its first answers are taken, and one item at least."""
+MAX_AHEAD_WEIGHT = 4_000_000
+"""A lane is given no more than this before its first answers are taken, and one item at least."""
+MAX_AHEAD_BYTES = 4_096
+"""No more than this is sent ahead of the item that a process works on: what every pipe takes without being read, for
+a process whose answer nobody reads yet does not read either."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,17 +44,6 @@ class Limits:
     """Processor time, so that a busy machine is no reason to give up."""
     wall_seconds: float = 60.0
     """Time by the clock, for a process that is stopped or waits for a disk that does not answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why there is no answer for an item."""
-
-    reason: str
-    may_pass: bool = False
-    """True if trying again may help: the fault was perhaps not the item's."""
-    detail: str = ""
-    """For the log: the exception, or how the process ended."""
 
 
 def run_each(
@@ -89,16 +67,23 @@ def run_each(
         num_workers: Processes.
         limits: Of each call; the defaults if None.
     """
-    lanes = [_Lane(function, shared, limits or Limits()) for _ in range(max(num_workers, 1))]
-    order: deque[_Lane] = deque()
+    limits = limits or Limits()
+    call = pickle.dumps(Call(function, tuple(shared), limits.memory_bytes, limits.cpu_seconds), protocol=5)
+    lanes = [_Lane(function.__module__, call, limits.wall_seconds) for _ in range(max(num_workers, 1))]
+    order: deque[_Lane | Failure] = deque()
     try:
         for item in items:
+            try:
+                message = pickle.dumps(item, protocol=5)
+            except Exception as error:  # whatever it is, the caller waits for an answer
+                order.append(Failure(NO_PROCESS, True, repr(error)))
+                continue
             weight = weigh(item)
             lane = min(lanes, key=lambda lane: lane.weight)
             while lane.weight and lane.weight + weight > MAX_AHEAD_WEIGHT:
                 yield _next_answer(order, lanes)
                 lane = min(lanes, key=lambda lane: lane.weight)
-            lane.give(item, weight)
+            lane.give(_Task(message, weight))
             order.append(lane)
         while order:
             yield _next_answer(order, lanes)
@@ -107,15 +92,10 @@ def run_each(
             lane.close()
 
 
-def start_early(module: str) -> None:
-    """Start a process for a `run_each` of a module's function while this one still imports what it needs."""
-    if not _idle and sys.executable:
-        with suppress(OSError):
-            _idle.append(_Process(module))
-
-
-def _next_answer(order: deque[_Lane], lanes: list[_Lane]) -> Any:
+def _next_answer(order: deque[_Lane | Failure], lanes: list[_Lane]) -> Any:
     lane = order.popleft()
+    if isinstance(lane, Failure):
+        return lane
     while True:
         try:
             weight, answer = lane.answers.get(timeout=1.0)
@@ -127,166 +107,119 @@ def _next_answer(order: deque[_Lane], lanes: list[_Lane]) -> Any:
         return answer
 
 
-class _Lane:
-    """A thread that asks one process after another for the answers of its items."""
+@dataclass(slots=True)
+class _Task:
+    """An item on its way."""
 
-    def __init__(self, function: Callable[..., object], shared: Sequence[object], limits: Limits) -> None:
+    message: bytes
+    weight: int
+    tried: bool = False
+
+
+class _Lane:
+    """A thread that asks one process after another for the answers of its items.
+
+    A process has some items ahead of the one that it works on, so that it never waits for a busy caller. It answers
+    in order: when it dies, it has died of the first item without an answer, and the others are sent to the next one.
+    """
+
+    def __init__(self, module: str, call: bytes, wall_seconds: float) -> None:
         self.weight = 0  # of the items without an answer that was taken
         self.answers: SimpleQueue[tuple[int, object]] = SimpleQueue()
-        self._function, self._shared, self._limits = function, tuple(shared), limits
-        self._items: SimpleQueue[tuple[int, object] | None] = SimpleQueue()
-        self._process: _Process | None = None
+        self._module, self._call, self._wall_seconds = module, call, wall_seconds
+        self._given: SimpleQueue[_Task | None] = SimpleQueue()
+        self._tasks: deque[_Task] = deque()  # without an answer
+        self._num_sent = self._sent_bytes = 0  # of these, what the process has
+        self._worker: Worker | None = None
         self._closed = False
-        self._asked = 0  # items and attempts so far
-        self._watched = (0, 0)  # as of the last look: _asked, and seconds since it rose
+        self._progress = 0  # answers and deaths so far
+        self._watched = (0, 0)  # as of the last look: _progress, and seconds since it rose
         self._thread = Thread(target=self._work, daemon=True)
         self._thread.start()
 
-    def give(self, item: object, weight: int) -> None:
-        self.weight += weight
-        self._items.put((weight, item))
+    def give(self, task: _Task) -> None:
+        self.weight += task.weight
+        self._given.put(task)
 
     def watch(self) -> None:
         """Called about every second while an answer is waited for; counted, so that a stopped caller is not a delay."""
-        asked, seconds = self._watched
-        self._watched = (self._asked, seconds + 1 if asked == self._asked else 0)
-        process = self._process
-        if process is not None and self._watched[1] > self._limits.wall_seconds:
-            process.timed_out = True
-            process.kill()
+        progress, seconds = self._watched
+        is_stuck = self._num_sent > 0 and progress == self._progress
+        self._watched = (self._progress, seconds + 1 if is_stuck else 0)
+        worker = self._worker
+        if worker is not None and self._watched[1] > self._wall_seconds:
+            worker.timed_out = True
+            worker.kill()
 
     def close(self) -> None:
         """End the thread; keep the process for the next time if it has nothing left to do."""
         self._closed = True
-        self._items.put(None)
-        if self.weight and self._process is not None:
-            self._process.kill()
+        self._given.put(None)
+        if self.weight and self._worker is not None:
+            self._worker.kill()
         self._thread.join()
-        if self._process is not None:
-            _keep(self._process)
+        if self._worker is not None:
+            keep(self._worker)
 
     def _work(self) -> None:
-        while (given := self._items.get()) is not None and not self._closed:
-            weight, item = given
-            try:
-                answer = self._ask(item)
-                if isinstance(answer, Failure) and answer.reason in _TRIED_AGAIN and not self._closed:
-                    answer = self._ask(item)
-            except Exception as error:  # whatever it is, the caller waits for an answer
-                answer = Failure(NO_PROCESS, True, repr(error))
-            self.answers.put((weight, answer))
+        while self._take_in():
+            if self._worker is None:
+                try:
+                    self._worker = take(self._module)
+                except Exception as error:  # whatever it is, the caller waits for an answer
+                    self._answer(Failure(NO_PROCESS, True, str(error)))
+                    continue
+                self._worker.send([self._call])
+            if not self._closed:
+                self._send(self._worker)
+                self._receive(self._worker)
 
-    def _ask(self, item: object) -> object:
-        """The answer to one item, or the failure."""
-        self._asked += 1
-        if self._process is None:
-            try:
-                self._process = _take(self._function.__module__)
-            except OSError as error:
-                return Failure(NO_PROCESS, True, str(error))
-        message = (self._function, self._shared, item, self._limits.memory_bytes, self._limits.cpu_seconds)
-        frame = self._process.ask(pickle.dumps(message, protocol=5))
+    def _take_in(self) -> bool:
+        """Takes what was given, and waits for it if there is nothing to do; False at the end."""
+        with suppress(Empty):
+            while (task := self._given.get(block=not self._tasks)) is not None:
+                self._tasks.append(task)
+            return False
+        return not self._closed
+
+    def _send(self, worker: Worker) -> None:
+        """Sends the first item, and those ahead once half of what may be ahead has been worked on."""
+        if self._num_sent and self._sent_bytes > MAX_AHEAD_BYTES // 2:
+            return
+        messages = []
+        for task in islice(self._tasks, self._num_sent, None):
+            if self._num_sent and self._sent_bytes + len(task.message) > MAX_AHEAD_BYTES:
+                break
+            messages.append(task.message)
+            self._num_sent += 1
+            self._sent_bytes += len(task.message)
+        worker.send(messages)
+
+    def _receive(self, worker: Worker) -> None:
+        """Waits for the answer to the first item, or for the end of the worker."""
+        frame = worker.receive()
         if frame is not None:
-            succeeded, answer = pickle.loads(frame)
-            return answer if succeeded else Failure(*answer)
-        failure = self._process.end()
-        self._process = None
-        return failure
+            self._num_sent -= 1
+            self._sent_bytes -= len(self._tasks[0].message)
+            self._answer(_unpacked(frame))
+            return
+        self._worker = None
+        self._num_sent = self._sent_bytes = 0
+        failure = worker.end()
+        if failure.reason in _TRIED_AGAIN and not self._tasks[0].tried:
+            self._tasks[0].tried = True
+            self._progress += 1
+        else:
+            self._answer(failure)
+
+    def _answer(self, answer: object) -> None:
+        self._progress += 1
+        self.answers.put((self._tasks.popleft().weight, answer))
 
 
-@dataclass(slots=True)
-class _Process:
-    """A child that answers one frame by one frame."""
-
-    module: str
-    timed_out: bool = False
-    _killed: bool = False
-    owner: int = field(default_factory=os.getpid)
-    _child: subprocess.Popen[bytes] = field(init=False)
-
-    def __post_init__(self) -> None:
-        import subprocess
-
-        self._child = subprocess.Popen(
-            processes.python_command(f"from mose.limited import serve; serve({self.module!r})"),
-            cwd=processes.ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is the caller's business
-        )
-
-    def ask(self, message: bytes) -> bytes | None:
-        """The answering frame, None if the process has died."""
-        assert self._child.stdin is not None and self._child.stdout is not None
-        try:
-            write_frame(self._child.stdin, message)
-            return read_frame(self._child.stdout)
-        except (OSError, ValueError):
-            return None
-
-    def kill(self) -> None:
-        self._killed = True
-        self._child.kill()
-
-    def end(self) -> Failure:
-        """Kill what may be left of it, and say how it ended."""
-        import subprocess
-
-        with suppress(subprocess.TimeoutExpired):
-            self._child.wait(timeout=0.5)  # its pipes close a moment before it can be waited for
-        self.kill()
-        code = self._child.wait()
-        for pipe in (self._child.stdin, self._child.stdout):
-            if pipe is not None:
-                with suppress(OSError):  # what is left in its buffer has no reader any more
-                    pipe.close()
-        return _failure(code, timed_out=self.timed_out)
-
-    def is_usable(self) -> bool:
-        return self.owner == os.getpid() and not self._killed and self._child.poll() is None
-
-
-def _failure(code: int, *, timed_out: bool) -> Failure:
-    detail = f"the process ended with {code}"
-    name = next((known.name for known in signal.Signals if known == -code), "")
-    if timed_out or name == "SIGPROF":
-        return Failure(TOO_LONG, timed_out, detail)
-    if name == "SIGABRT":  # what a grammar does that is given no memory
-        return Failure(TOO_LARGE, False, detail)
-    if name in ("SIGKILL", "SIGTERM", "SIGHUP", "SIGINT", "SIGQUIT"):
-        return Failure(KILLED, True, detail)
-    return Failure(CRASHED, False, detail)
-
-
-_idle: list[_Process] = []
-"""At most one process, for the next time; a fork of this process leaves it alone."""
-
-
-def _take(module: str) -> _Process:
-    while _idle:
-        process = _idle.pop()
-        if process.is_usable():
-            return process
-        if process.owner == os.getpid():
-            process.end()
-    return _Process(module)
-
-
-def _keep(process: _Process) -> None:
-    if process.is_usable() and not _idle:
-        _idle.append(process)
-    else:
-        process.end()
-
-
-def stop_idle() -> None:
-    """End the process that is kept for the next time."""
-    while _idle:
-        process = _idle.pop()
-        if process.owner == os.getpid():
-            process.kill()
-            process.end()
-
-
-atexit.register(stop_idle)
+def _unpacked(frame: bytes) -> object:
+    try:
+        succeeded, answer = pickle.loads(frame)
+    except Exception as error:  # whatever it is, the caller waits for an answer
+        return Failure(NO_PROCESS, True, repr(error))
+    return answer if succeeded else Failure(*answer)

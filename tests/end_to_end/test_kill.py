@@ -16,11 +16,11 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "search"))
 from index_doubles import content, write_file
 
-from mose.parallel import stop_idle
 from mose.runtime.encoder import Encoder
 from mose.search.indexer import deepen, refresh
 from mose.search.location import current_index, index_folder
 from mose.search.store import Store
+from mose.workers import stop_idle
 
 KILLS = 50
 FILES = 36

@@ -8,7 +8,7 @@ import pytest
 import worker_functions
 from index_doubles import SOURCES, WordEncoder, content, write_file, write_tree
 
-from mose import parallel
+from mose import workers
 from mose.files import SourceFile, WalkLimits, walk
 from mose.search import cutting, indexer, preparing
 from mose.search.chunks import ChunkerConfig
@@ -60,8 +60,8 @@ PEAK_OF_WORKERS = """
 import resource, sys
 from mose.cli import main
 main(["index", sys.argv[1], "--quiet"])
-from mose import parallel
-parallel.stop_idle()
+from mose import workers
+workers.stop_idle()
 print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
 
@@ -87,16 +87,16 @@ def _changes_nothing(store, tree):
 def killers(monkeypatch):
     """Makes workers die of files by their content: killed by somebody else, once or always, or by themselves."""
     monkeypatch.setattr(cutting, "cut_file", worker_functions.cut_or_die)
-    parallel.stop_idle()
+    workers.stop_idle()
     yield
-    parallel.stop_idle()
+    workers.stop_idle()
 
 
 def test_file_whose_worker_dies_is_cut_by_lines(tmp_path, killers):
     tree = write_tree(tmp_path / "tree", SOURCES | {"bad.py": "# ABORT\nx = 1\n", "zebra.py": "y = 1\n"})
     with Store.open(index_folder(tree)) as store:
         refresh(store, tree, WordEncoder(), num_workers=2)
-        assert store.status().troubles == {parallel.TOO_LARGE: 1}
+        assert store.status().troubles == {workers.TOO_LARGE: 1}
         assert sorted(store.chunk_table().paths) == sorted([*SOURCES, "bad.py", "zebra.py"])
         _changes_nothing(store, tree)
 
@@ -105,7 +105,7 @@ def test_file_that_cannot_be_cut_by_lines_either_is_left_out_with_the_reason(tmp
     tree = write_tree(tmp_path / "tree", SOURCES | {"bad.py": "# ABORT ALWAYS\n", "worse.py": "# RAISE ALWAYS\n"})
     with Store.open(index_folder(tree)) as store:
         refresh(store, tree, WordEncoder())
-        assert store.status().skipped == {parallel.TOO_LARGE: 1, "failed (ValueError)": 1}
+        assert store.status().skipped == {workers.TOO_LARGE: 1, "failed (ValueError)": 1}
         assert sorted(store.chunk_table().paths) == sorted(SOURCES)
         _changes_nothing(store, tree)
 
@@ -114,7 +114,7 @@ def test_file_whose_worker_was_killed_is_cut_along_its_definitions_in_the_next_r
     tree = write_tree(tmp_path / "tree", SOURCES | {"bad.py": "# KILL\ndef f(): pass\n"})
     with Store.open(index_folder(tree)) as store:
         refresh(store, tree, WordEncoder())
-        assert store.status().troubles == {parallel.KILLED: 1}
+        assert store.status().troubles == {workers.KILLED: 1}
         monkeypatch.setattr(cutting, "cut_file", preparing.cut_file)
         refresh(store, tree, WordEncoder())
         assert store.status().troubles == {}
@@ -127,19 +127,19 @@ def test_file_whose_worker_is_killed_in_two_runs_is_not_tried_for_ever(tmp_path,
     with Store.open(index_folder(tree)) as store:
         for _ in range(2):
             refresh(store, tree, WordEncoder())
-            assert store.status().troubles == {parallel.KILLED: 1}
-            assert store.status().skipped == {parallel.KILLED: 1}
+            assert store.status().troubles == {workers.KILLED: 1}
+            assert store.status().skipped == {workers.KILLED: 1}
         _changes_nothing(store, tree)
 
 
 def test_where_no_process_can_be_started_files_are_cut_by_lines_until_one_can(tmp_path, monkeypatch):
     tree = write_tree(tmp_path / "tree", SOURCES)
-    parallel.stop_idle()
+    workers.stop_idle()
     with Store.open(index_folder(tree)) as store:
         with monkeypatch.context() as patch:
             patch.setattr(sys, "executable", "/no/such/python")
             refresh(store, tree, WordEncoder())
-        assert store.status().troubles == {parallel.NO_PROCESS: 3}
+        assert store.status().troubles == {workers.NO_PROCESS: 3}
         refresh(store, tree, WordEncoder())
         assert store.status().troubles == {}
 
@@ -175,7 +175,7 @@ def test_files_are_cut_by_lines_while_a_grammar_does_not_fit_and_heal_when_it_do
 
 
 def _forget_versions():
-    parallel.stop_idle()
+    workers.stop_idle()
     for function in (versions.parser_of, versions._version, versions._installed):
         function.cache_clear()
 
@@ -187,7 +187,7 @@ def _ids(store, path):
 def test_workers_are_gone_when_their_work_is_broken_off(tmp_path):
     tree = write_tree(tmp_path / "many", {f"f{n}.py": f"x{n} = 1\n" * 200 for n in range(200)})
     tasks = [CutTask(file=file) for file in walk(tree) if isinstance(file, SourceFile)]
-    parallel.stop_idle()
+    workers.stop_idle()
     before = len(_children())
     cut = cutting.cut_files(tree, tasks, WalkLimits(), ChunkerConfig(), num_workers=2)
     assert next(cut).path == "f0.py"

@@ -95,8 +95,8 @@ def _open(arguments: Arguments) -> tuple[CodeIndex, str]:
 
 def _start_early(root: Path | str, arguments: Arguments) -> None:
     """Start the process that will cut a tree without an index: it gets ready while this one imports the rest."""
-    from mose.parallel import start_early
     from mose.search.location import index_folder
+    from mose.workers import start_early
 
     with suppress(MoseError, OSError, ValueError):
         if not arguments.no_update and not index_folder(root, inside=arguments.inside).exists():

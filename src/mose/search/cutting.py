@@ -12,10 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from mose.files import WalkLimits
-from mose.parallel import NO_PROCESS, Failure, run_each
+from mose.parallel import run_each
 from mose.search.chunks import ChunkerConfig
 from mose.search.preparing import CutFile, CutTask, cut_file
 from mose.syntax import parser_of
+from mose.workers import NO_PROCESS, Failure
 
 ONE_WORKER_BYTES = 1_500_000
 """Less than this is cut sooner than a second worker starts."""

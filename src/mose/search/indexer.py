@@ -22,7 +22,6 @@ from mose.files import TRANSIENT, SourceFile, WalkLimits, moved_away, walk
 from mose.files.disk import identity_of
 from mose.files.records import OVERSIZED, printable
 from mose.languages import may_be
-from mose.parallel import FAILURES
 from mose.search.chunks import ChunkerConfig
 from mose.search.cutting import cut_files
 from mose.search.deepening import DeepenReport, TextEncoder, at_full_width, check_model, deepen, fill_exit_0
@@ -46,6 +45,7 @@ from mose.search.writing import (
     write_vectors,
 )
 from mose.syntax import MISFIT, parser_of
+from mose.workers import FAILURES
 
 __all__ = [
     "DeepenReport",

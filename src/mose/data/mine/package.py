@@ -18,8 +18,9 @@ from mose.data.mine.manifest import MineConfig, Package, held_out_name
 from mose.data.mine.parse import ParsedFile, parse_file
 from mose.data.mine.select import distinct, within_caps
 from mose.files import Skipped, read_source, walk
-from mose.parallel import Failure, run_each
+from mose.parallel import run_each
 from mose.storage import new_file
+from mose.workers import Failure
 
 _VERSION = 1
 """Raised whenever the same files would give other rows."""

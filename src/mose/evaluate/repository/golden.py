@@ -15,9 +15,10 @@ from mose.evaluate.repository.history import from_history, read_commits
 from mose.evaluate.repository.tested import Definitions, Test, from_tests, read_tests
 from mose.evaluate.repository.values import KINDS, GoldenQuery, GoldenSet, KindReport
 from mose.files import SourceFile, read_source
-from mose.parallel import Failure, run_each
+from mose.parallel import run_each
 from mose.search.records import Progress, ProgressCallback
 from mose.syntax import Definition, definitions
+from mose.workers import Failure
 
 DEFAULT_QUERIES = 100
 
