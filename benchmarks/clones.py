@@ -29,16 +29,16 @@ from torch import Tensor
 from mose.config import CloneFiles, ClonesConfig, ClonesDataConfig, read_toml
 from mose.data.clones import ClonePairs, read_clone_pairs
 from mose.data.pairs import read_objects
-from mose.evaluate.adaptive import Point, lowest_confidence
-from mose.evaluate.decisions import average_precision_of_pairs, best_f1_threshold, f1
 from mose.evaluate.report.plots import INK, as_png, as_svg
-from mose.evaluate.significance import Interval
-from mose.model.detector import CloneDetector, load_classifier, pair_margins
-from mose.model.pair_batch import PairBatch
+from mose.metrics.adaptive import Point, lowest_confidence
+from mose.metrics.decisions import average_precision_of_pairs, best_f1_threshold, f1
+from mose.metrics.significance import Interval
+from mose.model.clones.detector import CloneDetector, load_classifier, pair_margins
+from mose.model.clones.pair_batch import PairBatch
 from mose.runtime.encoder import Encoder
-from mose.train.clones import calibrate, curve
-from mose.train.finetune import parse_overrides
+from mose.train.clones.run import calibrate, curve
 from mose.train.prepare import autocast
+from mose.train.retrieval.run import parse_overrides
 from mose.words import split_words
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ import tempfile
 from itertools import chain
 from pathlib import Path
 
-from mose.evaluate.repo_search import load_tasks
-from mose.search.query import CodeIndex
+from mose.evaluate.repository.benchmark import load_tasks
+from mose.search.index import CodeIndex
 
 Answer = list[tuple[str, int, float]]
 

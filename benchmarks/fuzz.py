@@ -105,9 +105,9 @@ def raw(rng: random.Random, most: int) -> bytes:
 def contents(rng: random.Random, work: Path) -> None:
     """A file of every language, up to a megabyte, cut as a search would."""
     from mose.files import SourceFile, WalkLimits, walk
-    from mose.search.chunks import ChunkerConfig
-    from mose.search.cutting import cut_files
-    from mose.search.preparing import CutTask
+    from mose.search.chunking.chunks import ChunkerConfig
+    from mose.search.chunking.cut_files import cut_files
+    from mose.search.chunking.prepare import CutTask
 
     name = "x." + rng.choice([*EXTENSIONS.values()] * 2 + [*OTHERS])
     (work / name).write_bytes(raw(rng, 1_000_000))
@@ -152,7 +152,7 @@ def names(rng: random.Random, work: Path) -> None:
 
 def ignores(rng: random.Random, work: Path) -> None:
     """Ignore rules against paths; where git is at hand, names in the tree itself are decided as by git."""
-    from mose.ignore import IgnoreRules
+    from mose.files.ignore import IgnoreRules
 
     letters = [
         "*",

@@ -97,9 +97,9 @@ def main() -> None:
 
 def measure(tree: Path) -> dict[str, object]:
     from mose.runtime.encoder import Encoder
-    from mose.search.indexer import refresh
-    from mose.search.location import index_folder
-    from mose.search.store import Store
+    from mose.search.refresh import refresh
+    from mose.search.store.location import index_folder
+    from mose.search.store.store import Store
 
     encoder = Encoder.load("small")
     sampler = MemorySampler()

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from mose.model.checkpoint import load_model, save_model
-from mose.model.heads import narrow_heads
+from mose.model.reshape import narrow_heads
 
 
 def share_of(name: str, *, blocks: float, top: float, exits: tuple[int, ...]) -> float:

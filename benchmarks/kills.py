@@ -102,8 +102,8 @@ def disturb(process: subprocess.Popen[bytes], rng: random.Random, longest: float
 def content(home: Path, tree: Path) -> dict[tuple[object, ...], list[bytes]]:
     """What an index holds: every chunk, and its vectors at exit 0 and at `EXIT`."""
     os.environ["MOSE_HOME"] = str(home)
-    from mose.search.location import index_folder
-    from mose.search.store import Store
+    from mose.search.store.location import index_folder
+    from mose.search.store.store import Store
 
     with Store.open(index_folder(tree)) as store:
         table = store.chunk_table()

@@ -20,8 +20,8 @@ from pathlib import Path, PurePosixPath
 
 from mose import languages
 from mose.files import SourceFile, read_source, walk
-from mose.search.intent import last_name
-from mose.search.query import CodeIndex
+from mose.search.index import CodeIndex
+from mose.search.query import last_name
 from mose.search.snippet import snippet
 from mose.syntax import Definition, definitions
 

@@ -4,7 +4,7 @@
 
 MODEL is the folder a run ended with. ``checkpoints/small`` gets the weights in half precision, and in ``training/``
 each run's log and what the mined pairs came from (package, version, licence, rows);
-``src/mose/models/small`` gets the runtime made from those very weights. The checkpoint's card, notices and licences
+``src/mose/shipped/small`` gets the runtime made from those very weights. The checkpoint's card, notices and licences
 stay.
 """
 
@@ -19,8 +19,8 @@ from typing import Any
 
 import torch
 
+from mose.export.export import export
 from mose.model.checkpoint import load_model, save_model
-from mose.runtime.export import export
 
 ROOT = Path(__file__).parents[1]
 SOURCE = (
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--first-stage", type=int, default=1, help="number of the first of these runs (default: 1)")
     parser.add_argument("--mined", type=Path, help="manifest.json of the mined pairs")
     parser.add_argument("--checkpoint", type=Path, default=ROOT / "checkpoints" / "small")
-    parser.add_argument("--runtime", type=Path, default=ROOT / "src" / "mose" / "models" / "small")
+    parser.add_argument("--runtime", type=Path, default=ROOT / "src" / "mose" / "shipped" / "small")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         save_model(load_model(given.model, dtype=torch.float16), Path(folder) / "model", companions=given.model)

@@ -29,10 +29,10 @@ from pathlib import Path
 from results import write_result
 from splits import evaluate_splits
 
-from mose.evaluate.repo_search import Place, RepoTask, load_tasks, ndcg_at_10
-from mose.search.location import index_folder
-from mose.search.query import CodeIndex
-from mose.search.rank import RankWeights
+from mose.evaluate.repository.benchmark import Place, RepoTask, load_tasks, ndcg_at_10
+from mose.search.index import CodeIndex
+from mose.search.ranking.rank import RankWeights
+from mose.search.store.location import index_folder
 
 PLAIN = RankWeights(signals=False)
 Answer = Callable[[str], list[Place]]

@@ -74,8 +74,8 @@ def mose(*words: str, home: Path) -> float:
 
 def synthetic_deep(index) -> None:
     """Gives every chunk a random unit vector at the deepest exit."""
-    from mose.search.lock import writer_lock
-    from mose.search.writing import missing_vectors, write_vectors
+    from mose.search.store.lock import writer_lock
+    from mose.search.store.write import missing_vectors, write_vectors
 
     rng = np.random.default_rng(0)
     width = index.encoder.manifest.widths[index.encoder.exit]
@@ -89,7 +89,7 @@ def synthetic_deep(index) -> None:
 
 
 def warm_query_ms(root: Path, home: Path) -> dict[str, float]:
-    from mose.search.query import CodeIndex
+    from mose.search.index import CodeIndex
 
     os.environ["MOSE_HOME"] = str(home)
     with CodeIndex.open(root) as index:

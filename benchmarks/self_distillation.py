@@ -25,16 +25,16 @@ from results import with_interval, write_result
 
 from mose.config import FinetuneConfig, read_toml, write_toml
 from mose.data.sources import open_sources
-from mose.evaluate.significance import bootstrap_interval
+from mose.metrics.significance import bootstrap_interval
 from mose.model.checkpoint import load_model
 from mose.model.encoder import MoseModel
 from mose.tokenizer import CodeTokenizer
 from mose.train.distributed import World
-from mose.train.finetune import parse_overrides, run
-from mose.train.fit_heads import fit_heads
-from mose.train.learner import RetrievalLearner
 from mose.train.prepare import autocast, choose_device, fitting_texts, start_model
-from mose.train.validate import RetrievalTask, load_tasks, task_ranks
+from mose.train.retrieval.fit_heads import fit_heads
+from mose.train.retrieval.learner import RetrievalLearner
+from mose.train.retrieval.run import parse_overrides, run
+from mose.train.retrieval.validate import RetrievalTask, load_tasks, task_ranks
 
 Ranks = dict[str, NDArray[np.float64]]
 

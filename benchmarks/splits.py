@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from results import with_interval, write_result
 
-from mose.evaluate.repo_search import Place, RepoTask, load_tasks, ndcg_at_10
-from mose.evaluate.significance import Interval, clustered_interval
-from mose.search.query import CodeIndex
+from mose.evaluate.repository.benchmark import Place, RepoTask, load_tasks, ndcg_at_10
+from mose.metrics.significance import Interval, clustered_interval
+from mose.search.index import CodeIndex
 
 NAME = "cascade-repo-search"
 SPLITS = {

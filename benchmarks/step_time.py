@@ -21,10 +21,10 @@ from mose.data.batches import PairBatches
 from mose.data.sources import open_sources
 from mose.tokenizer import CodeTokenizer
 from mose.train.distributed import World
-from mose.train.finetune import parse_overrides
-from mose.train.learner import RetrievalLearner
 from mose.train.optim import build_optimizer
 from mose.train.prepare import choose_device, start_model
+from mose.train.retrieval.learner import RetrievalLearner
+from mose.train.retrieval.run import parse_overrides
 
 
 def main() -> None:

@@ -22,9 +22,9 @@ from self_distillation import Ranks, interval, kept, measure, opened, tasks_and_
 
 from mose.config import FinetuneConfig, read_toml
 from mose.model.checkpoint import load_model
-from mose.train.finetune import parse_overrides, run
-from mose.train.hard_negatives import MiningConfig, mine_hard_negatives
 from mose.train.prepare import choose_device, chosen_precision
+from mose.train.retrieval.hard_negatives import MiningConfig, mine_hard_negatives
+from mose.train.retrieval.run import parse_overrides, run
 
 SWITCHES: dict[str, dict[str, Any]] = {
     "plain": {},

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mose.evaluate.metrics import reciprocal_rank, relevant_ranks
-from mose.evaluate.peers.bm25 import STOP_WORDS, Bm25
+from mose.evaluate.systems.bm25 import STOP_WORDS, Bm25
 from mose.evaluate.tasks import RetrievalTask, load_tasks, task_names
+from mose.metrics.ranking import reciprocal_rank, relevant_ranks
 
 K1 = (0.9, 1.2, 1.6, 2.0)
 B = (0.5, 0.75, 0.9, 1.0)

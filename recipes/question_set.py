@@ -25,11 +25,11 @@ import numpy as np
 from mose import Encoder
 from mose.data.mine.extract import Mined
 from mose.data.mine.manifest import held_out_name
-from mose.data.mine.near import shingles
 from mose.data.mine.package import read_part
 from mose.data.mine.select import Evaluation, distinct
+from mose.data.near_copies import shingles
 from mose.data.pairs import read_objects
-from mose.evaluate.peers.bm25 import Bm25, Bm25Index
+from mose.evaluate.systems.bm25 import Bm25, Bm25Index
 from mose.languages.tables import word_set
 
 EXCLUDED = word_set("sympy pytest sphinx astropy requests pylint xarray seaborn flask django matplotlib scikit-learn")

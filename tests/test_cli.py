@@ -281,7 +281,7 @@ def test_a_reader_that_has_enough_is_no_error(sample_tree, home):
 
 
 def test_ctrl_c_exits_with_130_and_says_that_work_is_kept(mose, sample_tree, monkeypatch):
-    from mose.search.query import CodeIndex
+    from mose.search.index import CodeIndex
 
     def interrupted(*_, **__):
         raise KeyboardInterrupt

@@ -52,7 +52,7 @@ def test_the_first_command_of_the_readme_finds_something_in_a_fresh_clone(monkey
     readme = (ROOT / "README.md").read_text(encoding="utf8")
     command = re.search(r"<!-- install command -->\n```sh\npip install \. && (mose .*)\n```", readme)[1]
     assert cli.main(shlex.split(command)[1:]) == 0
-    assert "mose/search/location.py" in capsys.readouterr().out
+    assert "mose/search/store/location.py" in capsys.readouterr().out
 
 
 def _status(main, words):

@@ -21,7 +21,7 @@ from worker_functions import (
 
 from mose import parallel, workers
 from mose.parallel import Limits, run_each
-from mose.search.preparing import cut_file
+from mose.search.chunking.prepare import cut_file
 from mose.workers import CRASHED, KILLED, NO_PROCESS, TOO_LARGE, TOO_LONG, Failure
 
 QUICK = Limits(memory_bytes=400_000_000, cpu_seconds=0.5, wall_seconds=3.0)
@@ -130,7 +130,7 @@ def test_idle_process_is_used_again_and_ends_with_its_owner():
     (second,) = run_each(process_id, [0])
     assert second != first
     code = (
-        "from mose.parallel import run_each; from mose.search.preparing import embedding_key as f\n"
+        "from mose.parallel import run_each; from mose.search.chunking.prepare import embedding_key as f\n"
         "import mose.workers; list(run_each(f, ['a'], shared=('b',)))\n"
         "print(mose.workers._idle[0]._child.pid)"
     )

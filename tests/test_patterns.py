@@ -26,7 +26,7 @@ NOISE_S = 0.004
 """Shorter times say nothing."""
 
 BOUNDED = {
-    "mose.data.mine.prose.": 2_000,
+    "mose.syntax.prose.": 2_000,
     "mose.data.mine.manifest.": 100,
     "mose.evaluate.repository.prose.": 2_000,
     "mose.evaluate.repository.history.": 500,
@@ -36,7 +36,7 @@ BOUNDED = {
     "mose.syntax.versions._DIST_INFO": 255,
     "mose.syntax.definitions._SLASH_COMMENT": 1_200,
     "mose.files.content._MARK_ALONE": 300,
-    "mose.search.intent._LINE": 4_000,
+    "mose.search.query._LINE": 4_000,
     "mose.files.walking._HIDDEN_FILES_SKIPPED": 255,
 }
 """Of texts that are cut to so many characters, or are names of files and definitions: the time at that size is what counts."""

@@ -5,7 +5,7 @@ import signal
 import time
 from pathlib import Path
 
-from mose.search.preparing import cut_file
+from mose.search.chunking.prepare import cut_file
 
 
 def double(number, extra=0):

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from mose.errors import MoseError
     from mose.runtime.encoder import Encoder
     from mose.search.hits import Hit
-    from mose.search.query import CodeIndex
+    from mose.search.index import CodeIndex
 
 __version__ = "0.1.0"
 __all__ = ["CodeIndex", "Encoder", "Hit", "MoseError", "__version__"]
 
 _HOME = {
-    "CodeIndex": "mose.search.query",
+    "CodeIndex": "mose.search.index",
     "Encoder": "mose.runtime.encoder",
     "Hit": "mose.search.hits",
     "MoseError": "mose.errors",

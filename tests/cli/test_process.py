@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from mose.search.intent import MAX_QUERY_CHARS
+from mose.search.query import MAX_QUERY_CHARS
 
 MOSE = [sys.executable, "-m", "mose"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if os.path.isabs(entry))}
@@ -194,7 +194,7 @@ command.main()
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize(
     "module",
-    ["argparse", "mose.cli", "mose.cli.terminal", "mose.cli.searching", "numpy", "mose.search.query", "onnxruntime",
+    ["argparse", "mose.cli", "mose.cli.terminal", "mose.cli.searching", "numpy", "mose.search.index", "onnxruntime",
      "tokenizers", "sqlite3", "mose.search.snippet"],
 )  # fmt: skip
 def test_an_interruption_during_any_import_is_no_traceback(sample_tree, home, module, number):

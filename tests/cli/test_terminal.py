@@ -178,7 +178,7 @@ def test_no_bar_is_drawn_where_none_is_wanted(monkeypatch, capsys, term, quiet):
     import io
 
     from mose.cli.output import ProgressBar
-    from mose.search.records import Progress
+    from mose.progress import Progress
 
     class Screen(io.StringIO):
         def isatty(self):

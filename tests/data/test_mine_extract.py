@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from mose.data.mine.extract import Harvest, extract
-from mose.data.mine.parse import parse_file
-from mose.data.mine.prose import description, fault
+from mose.syntax.documentation import parse_file
+from mose.syntax.prose import description, fault
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "pairs"
 LANGUAGES = sorted(path.suffix[1:] for path in GOLDEN.glob("sample.*"))

@@ -11,8 +11,8 @@ from mose.config import DataConfig, SourceConfig, ValidationConfig, ValidationTa
 from mose.data.pairs import read_rows
 from mose.data.sources import open_sources
 from mose.framing import framed
-from mose.search.chunks import cut, embedding_text
-from mose.train.validate import load_tasks
+from mose.search.chunking.chunks import cut, embedding_text
+from mose.train.retrieval.validate import load_tasks
 
 
 def write(folder: Path, **fields: str) -> DataConfig:

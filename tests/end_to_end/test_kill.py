@@ -17,9 +17,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "search"))
 from index_doubles import content, write_file
 
 from mose.runtime.encoder import Encoder
-from mose.search.indexer import deepen, refresh
-from mose.search.location import current_index, index_folder
-from mose.search.store import Store
+from mose.search.refresh import deepen, refresh
+from mose.search.store.location import current_index, index_folder
+from mose.search.store.store import Store
 from mose.workers import stop_idle
 
 KILLS = 50
@@ -33,9 +33,10 @@ PROGRAM = """
 import os, sys
 from pathlib import Path
 from mose.runtime.encoder import Encoder
-from mose.search import deepening, indexer
-from mose.search.location import index_folder
-from mose.search.store import Store
+from mose.search import deepen as deepening
+from mose.search import refresh as indexer
+from mose.search.store.location import index_folder
+from mose.search.store.store import Store
 
 tree = Path(sys.argv[1])
 encoder = Encoder.load("small", threads=1)

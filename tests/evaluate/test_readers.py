@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from mose.errors import DataError
-from mose.evaluate import metrics
 from mose.evaluate.tasks import code_search_net, load_pair_tasks, load_tasks, published, task_names
+from mose.metrics import ranking
 
 
 def lines(*rows):
@@ -124,7 +124,7 @@ def test_code_search_net_pools_are_a_task_of_their_own(tmp_path):
     assert task.excluded == (frozenset({2, 3}),) * 2 + (frozenset({0, 1}),) * 2
     assert task.excluded[0] is task.excluded[1]
     scores = [[0, 1, 9, 9], [0, 1, 9, 9], [9, 9, 1, 0], [9, 9, 1, 0]]
-    ranks = metrics.relevant_ranks(np.array(scores), task.corpus.ids, task.relevant, task.excluded)
+    ranks = ranking.relevant_ranks(np.array(scores), task.corpus.ids, task.relevant, task.excluded)
     assert [rank.tolist() for rank in ranks] == [[2.0], [1.0], [1.0], [2.0]]
     assert len(found["codesearchnet-go"]().corpus.ids) == 5
 

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from mose.errors import DataError
-from mose.evaluate.repo_search import Place, load_tasks, ndcg_at_10
+from mose.evaluate.repository.benchmark import Place, load_tasks, ndcg_at_10
 
 A, B, C = (Place(path=f"pkg/{name}.py", start_line=1, end_line=50) for name in "abc")
 

@@ -10,12 +10,12 @@ import pytest
 from mose.errors import DataError
 from mose.evaluate import differences
 from mose.evaluate.headline import SETS
-from mose.evaluate.peers.card import Card
 from mose.evaluate.report import html, markdown, write_report
 from mose.evaluate.report.compare import change_table, compare
 from mose.evaluate.report.tables import all_tables, matrix_table, set_table, summary_table, task_table, width_table
 from mose.evaluate.report.values import Table
 from mose.evaluate.result import HEADLINE, SHARED, Cell, Cost, Result, Score, Skipped, System, TaskInfo
+from mose.evaluate.systems.protocol import Card
 
 VALUES = {  # system, exit -> MRR of three queries of each task
     ("ours", 0): {"cosqa": [0.5, 0.5, 0.5], "csn-go": [0.2, 0.4, 0.6]},

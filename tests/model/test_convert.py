@@ -14,8 +14,8 @@ from transformers import BertConfig, BertModel
 from mose.errors import ConfigError, ModelError
 from mose.model.batch import text_batch
 from mose.model.checkpoint import load_model
-from mose.model.convert import convert_bert
-from mose.model.table import TableRecipe
+from mose.model.convert.bert import convert_bert
+from mose.model.convert.distill_table import TableRecipe
 from mose.tokenizer import CodeTokenizer
 
 WORDS = [

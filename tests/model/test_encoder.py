@@ -9,9 +9,9 @@ import torch
 
 from mose.errors import ConfigError, ModelError
 from mose.model.batch import TextBatch
-from mose.model.config import MoseConfig
 from mose.model.encoder import MoseModel
 from mose.model.heads import join
+from mose.model.transformers_config import MoseConfig
 
 from .conftest import TINY_BERT, randomized
 

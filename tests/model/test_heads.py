@@ -7,9 +7,10 @@ import torch
 
 from mose.errors import ConfigError
 from mose.model.batch import TextBatch
-from mose.model.config import MoseConfig
 from mose.model.encoder import MoseModel
-from mose.model.heads import add_heads, join, narrow_heads, normalize, pool
+from mose.model.heads import join, normalize, pool
+from mose.model.reshape import add_heads, narrow_heads
+from mose.model.transformers_config import MoseConfig
 
 from .conftest import TINY_BERT, randomized
 

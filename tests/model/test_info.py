@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from mose.errors import ConfigError
-from mose.model.config import MoseConfig
 from mose.model.cut import cut
 from mose.model.encoder import MoseModel
 from mose.model.info import info
 from mose.model.presets import preset
 from mose.model.shapes import tensor_shapes
+from mose.model.transformers_config import MoseConfig
 
 # Parameters of the backbone, with one head, by exit; GFLOPs per token at 128, 512, 1024, 2048 tokens.
 PUBLISHED = {

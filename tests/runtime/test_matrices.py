@@ -7,8 +7,8 @@ import onnxruntime
 import pytest
 from safetensors.numpy import save_file
 
-from mose.runtime.graph import WEIGHTS_NAME, GraphWriter, WeightsFile
-from mose.runtime.matrices import MatrixWriter, Precision
+from mose.export.graph import WEIGHTS_NAME, GraphWriter, WeightsFile
+from mose.export.matrices import MatrixWriter, Precision
 from mose.runtime.tensors import TensorFile
 
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from mose.runtime import quantize
-from mose.runtime.quantize import quantize_columns, quantize_rows
+from mose.export import quantize
+from mose.export.quantize import quantize_columns, quantize_rows
 
 MATRICES = arrays(np.float32, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.floats(-1e3, 1e3, width=32))
 

@@ -10,9 +10,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))  # the tests beside this file share index_doubles
 from index_doubles import SOURCES, WordEncoder, write_tree
 
-from mose.search.indexer import refresh
-from mose.search.location import index_folder
-from mose.search.store import Store
+from mose.search.refresh import refresh
+from mose.search.store.location import index_folder
+from mose.search.store.store import Store
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mose.search.indexer import deepen, refresh
-from mose.search.preparing import DOUBTFUL_NS
-from mose.search.store import Store
+from mose.search.chunking.prepare import DOUBTFUL_NS
+from mose.search.refresh import deepen, refresh
+from mose.search.store.store import Store
 from mose.words import split_words
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import mose
 from mose.errors import ConfigError, SourceError
-from mose.search.intent import MAX_QUERY_CHARS
+from mose.search.query import MAX_QUERY_CHARS
 
 
 @pytest.fixture

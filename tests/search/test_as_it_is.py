@@ -14,7 +14,7 @@ from index_doubles import write_file
 
 from mose import CodeIndex
 from mose.errors import CodeIndexError, MoseError
-from mose.search.location import index_folder
+from mose.search.store.location import index_folder
 
 QUERIES = ["read a date", "reuse an open connection", "throw away the oldest entry", "check a password", "signIn"]
 AS_ANOTHER_USER = 12345

@@ -9,7 +9,7 @@ import pytest
 
 from mose.errors import ConfigError
 from mose.search.filters import allowed_chunks
-from mose.search.records import ChunkTable
+from mose.search.store.records import ChunkTable
 
 FILES = {
     "src/app.py": "python",

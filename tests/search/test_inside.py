@@ -12,9 +12,9 @@ from index_doubles import WordEncoder, content, fresh_content
 
 from mose import CodeIndex
 from mose.errors import CodeIndexError
-from mose.search.indexer import forget, refresh
-from mose.search.location import INSIDE_NAME, index_folder
-from mose.search.store import Store
+from mose.search.refresh import forget, refresh
+from mose.search.store.location import INSIDE_NAME, index_folder
+from mose.search.store.store import Store
 
 
 def _inside(tree: Path) -> Path:

@@ -12,8 +12,8 @@ from index_doubles import SOURCES, write_tree
 import mose
 from mose import CodeIndex
 from mose.errors import CodeIndexError
-from mose.search.location import index_folder
-from mose.search.store import Store
+from mose.search.store.location import index_folder
+from mose.search.store.store import Store
 
 SEEDS = 40
 QUERIES = ("parse an ISO date", "open a proxy", "writer_lock", "DateRange.contains")

@@ -25,10 +25,10 @@ from index_doubles import (
 
 from mose.errors import SourceError
 from mose.files import SourceFile, walk
-from mose.search import indexer
-from mose.search.indexer import refresh
-from mose.search.location import index_folder
-from mose.search.store import Store
+from mose.search import refresh as indexer
+from mose.search.refresh import refresh
+from mose.search.store.location import index_folder
+from mose.search.store.store import Store
 from mose.syntax.grammars import grammar_of
 
 NOBODY = 65_534
@@ -39,7 +39,13 @@ needs_rights = pytest.mark.skipif(os.name != "posix", reason="rights of files ar
 def plain_user() -> Iterator[None]:
     """As a user whom rights hold back, which they do not do with root."""
     is_root = os.geteuid() == 0
-    for module in ("mmap", "mose.search.chunks", "tree_sitter", "tree_sitter_python", "tree_sitter_javascript"):
+    for module in (
+        "mmap",
+        "mose.search.chunking.chunks",
+        "tree_sitter",
+        "tree_sitter_python",
+        "tree_sitter_javascript",
+    ):
         import_module(module)  # while the files of Python can be read
     for language in ("python", "javascript"):
         grammar_of(language)

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from index_doubles import SOURCES, WordEncoder, content, fresh_content, settle, write_tree
 
-from mose.search.indexer import deepen, refresh
-from mose.search.location import index_folder
-from mose.search.store import Store
+from mose.search.refresh import deepen, refresh
+from mose.search.store.location import index_folder
+from mose.search.store.store import Store
 
 NAMES = st.sampled_from(["a.py", "b.py", "src/c.py", "src/d.js", "src/deep/e.md", "f.bin", "g", "h.go"])
 TEXTS = st.one_of(

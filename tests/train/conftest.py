@@ -12,8 +12,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from mose.config import FinetuneConfig, from_values
 from mose.model.checkpoint import save_model
-from mose.model.config import MoseConfig
 from mose.model.encoder import MoseModel
+from mose.model.transformers_config import MoseConfig
 
 SPECIAL = ["<|endoftext|>", "<cls>", "<sep>", "<mask>", "[UNK]"]
 WORDS = [

@@ -18,20 +18,20 @@ from mose import cli
 from mose.config import CloneFiles, ClonesConfig, from_values, write_toml
 from mose.data.clones import CloneBatches, read_clone_pairs
 from mose.errors import ConfigError, DataError, ModelError
-from mose.evaluate.adaptive import probability
-from mose.evaluate.decisions import f1
+from mose.metrics.adaptive import probability
+from mose.metrics.decisions import f1
 from mose.model.checkpoint import load_model
-from mose.model.classifier import Calibration, PairClassifier, pair_features, probabilities
-from mose.model.config import MoseConfig
-from mose.model.detector import pair_batches, pair_margins
+from mose.model.clones.classifier import Calibration, PairClassifier, pair_features, probabilities
+from mose.model.clones.detector import pair_batches, pair_margins
+from mose.model.clones.pair_batch import PairBatch, encode_pairs, padded
 from mose.model.encoder import MoseModel
-from mose.model.pair_batch import PairBatch, encode_pairs, padded
+from mose.model.transformers_config import MoseConfig
 from mose.tokenizer import CodeTokenizer
-from mose.train import clones
-from mose.train.clone_learner import CloneLearner
+from mose.train.checkpoints import complete_checkpoints
+from mose.train.clones import run as clones
+from mose.train.clones.learner import CloneLearner
 from mose.train.distributed import World
 from mose.train.loop import TrainingError
-from mose.train.state import complete_checkpoints
 
 from .conftest import WORDS
 

@@ -14,8 +14,8 @@ from mose.data.sources import open_sources
 from mose.model.checkpoint import load_model
 from mose.tokenizer import CodeTokenizer
 from mose.train.distributed import World, average_gradients, join_world
-from mose.train.finetune import run
-from mose.train.learner import RetrievalLearner
+from mose.train.retrieval.learner import RetrievalLearner
+from mose.train.retrieval.run import run
 
 from .conftest import settings
 

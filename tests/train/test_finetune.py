@@ -18,9 +18,9 @@ from mose.config import write_toml
 from mose.errors import ConfigError, DataError
 from mose.model.checkpoint import load_model
 from mose.model.folder import WEIGHTS_FILE
-from mose.train import finetune
+from mose.train.checkpoints import complete_checkpoints
 from mose.train.loop import TrainingError
-from mose.train.state import complete_checkpoints
+from mose.train.retrieval import run as finetune
 
 from .conftest import Make
 
@@ -153,7 +153,7 @@ def test_killed_process_resumes_exactly(make: Make, tmp_path: Path) -> None:
     config = make("killed", run__checkpoint_minutes=0.0)
     file = tmp_path / "config.toml"
     file.write_text(write_toml(config))
-    command = [sys.executable, "-m", "mose.train.finetune", str(file)]
+    command = [sys.executable, "-m", "mose.train.retrieval.run", str(file)]
     process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
     while not complete_checkpoints(tmp_path / "killed" / "checkpoints") and process.poll() is None:
         time.sleep(0.01)

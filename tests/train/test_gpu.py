@@ -10,7 +10,7 @@ import torch
 from mose.model.batch import text_batch
 from mose.model.checkpoint import load_model
 from mose.tokenizer import CodeTokenizer
-from mose.train import finetune
+from mose.train.retrieval import run as finetune
 
 from .conftest import Make, losses
 

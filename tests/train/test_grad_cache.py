@@ -5,10 +5,10 @@ from torch import Tensor
 
 from mose.config import LossConfig
 from mose.model.batch import TextBatch
-from mose.model.config import MoseConfig
 from mose.model.encoder import MoseModel
-from mose.train.grad_cache import cached_backward, plain_backward
-from mose.train.multi_exit import Sides, multi_exit_loss
+from mose.model.transformers_config import MoseConfig
+from mose.train.retrieval.grad_cache import cached_backward, plain_backward
+from mose.train.retrieval.multi_exit import Sides, multi_exit_loss
 
 CONFIG = LossConfig(distill_rows=0.3, distill_vectors=0.2, aligned=0.5, widths=(8,))
 

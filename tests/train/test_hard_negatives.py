@@ -11,10 +11,10 @@ from mose.data.batches import PairBatches
 from mose.data.sources import open_sources
 from mose.model.checkpoint import load_model
 from mose.tokenizer import CodeTokenizer
-from mose.train import finetune
 from mose.train.distributed import World
-from mose.train.hard_negatives import MiningConfig, choose_negatives, mine_hard_negatives
-from mose.train.learner import RetrievalLearner
+from mose.train.retrieval import run as finetune
+from mose.train.retrieval.hard_negatives import MiningConfig, choose_negatives, mine_hard_negatives
+from mose.train.retrieval.learner import RetrievalLearner
 
 from .conftest import settings
 

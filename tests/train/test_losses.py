@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from mose.config import LossConfig
-from mose.train.losses import contrastive_loss, row_distillation, shared_keys, vector_distillation
-from mose.train.multi_exit import Sides, exit_weights, multi_exit_loss
+from mose.train.retrieval.losses import contrastive_loss, row_distillation, shared_keys, vector_distillation
+from mose.train.retrieval.multi_exit import Sides, exit_weights, multi_exit_loss
 
 
 def unit(*shape: int, seed: int = 0, grad: bool = False) -> Tensor:

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from mose.errors import DataError
-from mose.train import finetune
 from mose.train.loop import TrainingError
-from mose.train.prefetch import Prefetched
+from mose.train.retrieval import run as finetune
+from mose.train.retrieval.prefetch import Prefetched
 
 from .conftest import Make, losses
 
@@ -65,7 +65,7 @@ def test_likely_answers_are_no_negatives(make: Make, tmp_path: Path) -> None:
 
 
 def test_mask_is_by_direction() -> None:
-    from mose.train.losses import contrastive_loss
+    from mose.train.retrieval.losses import contrastive_loss
 
     query, code = torch.eye(3), torch.tensor([[0.6, 0.8, 0.0], [0.9, 0.1, 0.42], [0.0, 0.0, 1.0]])
     code = torch.nn.functional.normalize(code, dim=1)

@@ -6,7 +6,7 @@ import torch
 
 from mose.model.batch import TextBatch
 from mose.model.checkpoint import load_model
-from mose.train.rotate_heads import rotate_heads
+from mose.train.retrieval.rotate_heads import rotate_heads
 
 
 def batch(seed: int) -> TextBatch:

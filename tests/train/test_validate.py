@@ -10,7 +10,7 @@ from mose.config import DataConfig, SourceConfig, ValidationConfig, ValidationTa
 from mose.errors import DataError
 from mose.model.checkpoint import load_model
 from mose.tokenizer import CodeTokenizer
-from mose.train.validate import RetrievalTask, evaluate_tasks, exit_matrix, load_tasks, reciprocal_ranks
+from mose.train.retrieval.validate import RetrievalTask, evaluate_tasks, exit_matrix, load_tasks, reciprocal_ranks
 
 
 def load(folder: Path, **task: object) -> RetrievalTask:

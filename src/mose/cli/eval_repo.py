@@ -10,9 +10,9 @@ from mose.cli.terminal import say, show, show_json
 from mose.errors import DataError
 
 if TYPE_CHECKING:
-    from mose.evaluate.repo_search import Place
+    from mose.evaluate.repository.benchmark import Place
     from mose.evaluate.repository.comparison import Check
-    from mose.evaluate.repository.run import TreeReport
+    from mose.evaluate.repository.tree_report import TreeReport
     from mose.evaluate.repository.values import GoldenQuery
 
 

@@ -30,8 +30,8 @@ def evaluate(arguments: Arguments) -> int:
 
     if arguments.report:
         return _show(Result.read(arguments.report), arguments)
-    from mose.evaluate.evaluation import QUICK_LIMIT, Request
-    from mose.evaluate.evaluation import evaluate as run
+    from mose.evaluate.run import QUICK_LIMIT, Request
+    from mose.evaluate.run import evaluate as run
 
     limit = arguments.limit if arguments.limit is not None else QUICK_LIMIT if arguments.quick else None
     if limit is not None and limit < 1:

@@ -11,15 +11,15 @@ from mose.cli.parser import quoted
 from mose.cli.terminal import counted, say, show, show_json
 
 if TYPE_CHECKING:
-    from mose.search.store import Store
+    from mose.search.store.store import Store
 
 _LONG_PATH = 120
 
 
 def index(arguments: Arguments) -> int:
     """``mose index``: reads every chunk at the exit asked for."""
-    from mose.search.location import index_folder
-    from mose.search.query import CodeIndex
+    from mose.search.index import CodeIndex
+    from mose.search.store.location import index_folder
 
     if arguments.where:
         show(str(index_folder(arguments.path, inside=arguments.inside)))
@@ -112,9 +112,9 @@ def status(arguments: Arguments) -> int:
 def _open_around(arguments: Arguments) -> Store:
     """The index that a search of PATH would ask: that of a tree around it counts, too."""
     from mose.errors import CodeIndexError
-    from mose.search.enclosing import tree_and_part
-    from mose.search.location import base_folder, current_index, index_folder
-    from mose.search.store import Store
+    from mose.search.store.enclosing import tree_and_part
+    from mose.search.store.location import base_folder, current_index, index_folder
+    from mose.search.store.store import Store
 
     root = arguments.path if arguments.inside else tree_and_part(arguments.path)[0]
     folder = index_folder(root, inside=arguments.inside)
@@ -135,9 +135,9 @@ def _why(arguments: Arguments) -> int:
     from mose.errors import CodeIndexError
     from mose.files import explain
     from mose.files.why import MISSING
-    from mose.search.location import index_folder, source_root
-    from mose.search.status import file_status, limits_of
-    from mose.search.store import Store
+    from mose.search.store.location import index_folder, source_root
+    from mose.search.store.status import file_status, limits_of
+    from mose.search.store.store import Store
 
     root, limits, known = source_root(arguments.path), None, None
     try:
@@ -164,7 +164,7 @@ def _why(arguments: Arguments) -> int:
 
 def forget(arguments: Arguments) -> int:
     """``mose forget``: deletes an index."""
-    from mose.search import indexer
+    from mose.search import refresh as indexer
 
     folders = indexer.forget(arguments.path)
     for folder in folders:

@@ -44,7 +44,7 @@ def info(arguments: Arguments) -> int:
 def convert(arguments: Arguments) -> int:
     """``mose convert``: a BERT-family folder as a ladder of exits."""
     need_packages("convert", "torch", "transformers")
-    from mose.model.convert import convert_bert
+    from mose.model.convert.bert import convert_bert
 
     convert_bert(
         arguments.source,
@@ -70,7 +70,7 @@ def cut(arguments: Arguments) -> int:
 def export(arguments: Arguments) -> int:
     """``mose export``: the runtime form of a model."""
     need_packages("export", "onnx")
-    from mose.runtime import export as model_export
+    from mose.export import export as model_export
 
     model_export.export(arguments.model, arguments.out, dtype=arguments.dtype)
     show(f"Wrote {arguments.out}.")

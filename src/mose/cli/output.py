@@ -10,8 +10,8 @@ from mose.cli.terminal import is_terminal, say
 from mose.escaping import escape
 
 if TYPE_CHECKING:
-    from mose.search.query import CodeIndex
-    from mose.search.records import Progress
+    from mose.progress import Progress
+    from mose.search.index import CodeIndex
 
 STAGES = {"walk": "finding files", "cut": "reading files", "words": "sorting words"}
 

@@ -13,8 +13,8 @@ def mine(arguments: Arguments) -> int:
     """``mose pairs mine``: pairs from the source of named packages."""
     from mose.data.mine.build import mine as mine_pairs
     from mose.data.mine.manifest import read_manifest
-    from mose.search.location import home
-    from mose.search.records import Progress
+    from mose.progress import Progress
+    from mose.search.store.location import home
 
     with ProgressBar(quiet=arguments.quiet) as tell:
         summary = mine_pairs(
@@ -42,8 +42,8 @@ def mine(arguments: Arguments) -> int:
 def negatives(arguments: Arguments) -> int:
     """``mose pairs negatives``: codes near each query that do not answer it, found by a model."""
     need_packages("pairs negatives", "torch", "transformers")
-    from mose.search.records import Progress
-    from mose.train.hard_negatives import MiningConfig, mine_hard_negatives
+    from mose.progress import Progress
+    from mose.train.retrieval.hard_negatives import MiningConfig, mine_hard_negatives
 
     config = MiningConfig(
         first_rank=arguments.first_rank,

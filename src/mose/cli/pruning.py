@@ -9,9 +9,9 @@ from mose.cli.terminal import counted, say, show, show_json
 
 def prune(arguments: Arguments) -> int:
     """``mose prune``: removes what no tree needs any more."""
-    from mose.search import pruning
+    from mose.search.store import prune
 
-    report = pruning.prune(dry_run=arguments.dry_run)
+    report = prune.prune(dry_run=arguments.dry_run)
     if arguments.json:
         show_json([{
             "indexes": [

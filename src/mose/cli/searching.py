@@ -21,7 +21,7 @@ from mose.errors import ConfigError, MoseError, SourceError
 
 if TYPE_CHECKING:
     from mose.search.hits import Hit
-    from mose.search.query import CodeIndex
+    from mose.search.index import CodeIndex
 
 
 def search(arguments: Arguments) -> int:
@@ -64,11 +64,11 @@ def search(arguments: Arguments) -> int:
 
 def _open(arguments: Arguments) -> tuple[CodeIndex, str]:
     """The index that PATH belongs to, up to date, and the part of the tree that PATH names; "" for all of it."""
-    from mose.search.enclosing import tree_and_part
+    from mose.search.store.enclosing import tree_and_part
 
     root, part = (arguments.path, "") if arguments.inside else tree_and_part(arguments.path)
     _start_early(root, arguments)
-    from mose.search.query import CodeIndex
+    from mose.search.index import CodeIndex
 
     while True:
         with ProgressBar(quiet=arguments.quiet) as progress:
@@ -95,16 +95,16 @@ def _open(arguments: Arguments) -> tuple[CodeIndex, str]:
 
 def _start_early(root: Path | str, arguments: Arguments) -> None:
     """Start the process that will cut a tree without an index: it gets ready while this one imports the rest."""
-    from mose.search.location import index_folder
+    from mose.search.store.location import index_folder
     from mose.workers import start_early
 
     with suppress(MoseError, OSError, ValueError):
         if not arguments.no_update and not index_folder(root, inside=arguments.inside).exists():
-            start_early("mose.search.preparing")
+            start_early("mose.search.chunking.prepare")
 
 
 def _query_of(arguments: Arguments) -> str:
-    from mose.search.intent import MAX_QUERY_CHARS, checked_query
+    from mose.search.query import MAX_QUERY_CHARS, checked_query
 
     if arguments.like is not None:
         _file_and_line(arguments.like)
@@ -206,7 +206,7 @@ def _deepen_in_background(index: CodeIndex, arguments: Arguments) -> None:
 
     from mose.runtime.encoder import DEFAULT_MODEL
     from mose.runtime.model import model_folder
-    from mose.search.location import HOME_VARIABLE, home, unwritable
+    from mose.search.store.location import HOME_VARIABLE, home, unwritable
     from mose.storage import create_file
 
     log = index.store.folder / "deepen.log"

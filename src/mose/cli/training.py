@@ -11,8 +11,8 @@ from mose.cli.terminal import say, show
 def finetune(arguments: Arguments) -> int:
     """``mose finetune``: one training run for every exit; its log goes to stderr as JSON lines."""
     need_packages("finetune", "torch", "transformers")
-    from mose.train import clones
-    from mose.train import finetune as retrieval
+    from mose.train.clones import run as clones
+    from mose.train.retrieval import run as retrieval
 
     run = {"retrieval": retrieval.run, "clones": clones.run}[arguments.task]
     folder = run(

@@ -9,7 +9,7 @@ from mose.config.clones import (
     ClonesLossConfig,
     ClonesValidationConfig,
 )
-from mose.config.finetune import (
+from mose.config.retrieval import (
     BatchConfig,
     DataConfig,
     FinetuneConfig,

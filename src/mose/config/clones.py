@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mose.config.finetune import OptimizerConfig, RunConfig, StartConfig
+from mose.config.retrieval import OptimizerConfig, RunConfig, StartConfig
 from mose.errors import require
 
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from importlib import metadata
 from typing import Any
 
-from mose.evaluate.peers.card import Embedder, Scorer
 from mose.evaluate.result import Cost
+from mose.evaluate.systems.protocol import Embedder, Scorer
 from mose.evaluate.tasks.values import RetrievalTask
 from mose.runtime.batching import available_cores
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mose.evaluate.headline import Floats, weighted
 from mose.evaluate.result import HEADLINE, SHARED, Difference, Result
-from mose.evaluate.significance import Interval, bootstrap_interval, pairwise_p_values
+from mose.metrics.significance import Interval, bootstrap_interval, pairwise_p_values
 
 ROUNDS = 2000
 """Resamples, and sign flips, of each interval and test."""

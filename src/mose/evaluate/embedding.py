@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from mose.evaluate.cache import EmbeddingCache, Vectors, key_of
-from mose.evaluate.peers.card import Embedder
+from mose.evaluate.systems.protocol import Embedder
 from mose.evaluate.tasks.values import RetrievalTask, Texts
-from mose.search.records import Progress
+from mose.progress import Progress
 from mose.tokenizer import Kind
 
 Tell = Callable[[Progress], None]

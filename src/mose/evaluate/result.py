@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mose.errors import DataError
-from mose.evaluate.peers.card import Card
+from mose.evaluate.systems.protocol import Card
 from mose.parsing import parse_json
 from mose.storage import new_file
 

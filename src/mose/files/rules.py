@@ -9,9 +9,9 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from mose.files.disk import read_regular
+from mose.files.ignore import IgnoreRules, Rule
 from mose.files.repository import Repository, repository_at, user_excludes
 from mose.files.tracked import TrackedFiles, tracked_files
-from mose.ignore import IgnoreRules, Rule
 
 GIT_RULES = ".gitignore"
 MOSE_RULES = ".moseignore"

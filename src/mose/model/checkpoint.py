@@ -9,11 +9,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from mose.errors import ModelError
-from mose.model.config import MoseConfig
 from mose.model.encoder import MoseModel
 from mose.model.folder import WEIGHTS_FILE, check_tensors, copy_companions, read_header, write_config
 from mose.model.settings import ModelSettings
 from mose.model.shapes import tensor_shapes
+from mose.model.transformers_config import MoseConfig
 from mose.storage import new_folder
 
 

@@ -18,10 +18,11 @@ from transformers import PreTrainedModel
 
 from mose.errors import ConfigError, ModelError
 from mose.model.batch import TextBatch
-from mose.model.config import MoseConfig
-from mose.model.heads import TokenTable, build_heads, join, normalize, pool
+from mose.model.heads import build_heads, join, normalize, pool
 from mose.model.layers import Block, Embeddings, Rotary, positions_of, rotary_tables
 from mose.model.settings import ModelSettings
+from mose.model.token_table import TokenTable
+from mose.model.transformers_config import MoseConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

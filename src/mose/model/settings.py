@@ -1,7 +1,7 @@
 """Everything that defines a model, in one frozen value: shapes, exits, pooling, heads, templates.
 
-Plain Python, so that a checkpoint can be described and cut without torch. ``mose.model.config`` wraps it for
-transformers. Values marked "guess" are open in the publications on ModularStarEncoder.
+Plain Python, so that a checkpoint can be described and cut without torch; ``mose.model.transformers_config`` wraps it
+for transformers. Values marked "guess" are open in the publications on ModularStarEncoder.
 """
 
 from __future__ import annotations

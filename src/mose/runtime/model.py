@@ -20,7 +20,7 @@ from mose.tokenizer import CodeTokenizer, Kind
 if TYPE_CHECKING:
     from mose.runtime.session import Session
 
-_SHIPPED = Path(__file__).resolve().parents[1] / "models"
+_SHIPPED = Path(__file__).resolve().parents[1] / "shipped"
 
 
 class RuntimeModel:

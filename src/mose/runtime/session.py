@@ -22,7 +22,7 @@ class Session:
     """One graph, ready to run on one CPU core; several threads may run it at the same time.
 
     Args:
-        path: A graph that ``mose.runtime.export`` wrote.
+        path: A graph that ``mose.export.export`` wrote.
 
     Raises:
         ModelError: ONNX Runtime cannot read the graph or its weights.

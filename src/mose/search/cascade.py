@@ -17,13 +17,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mose.search.intent import Query
-from mose.search.matching import stem
-from mose.search.rank import Candidates, RankWeights, rank
-from mose.search.records import ChunkTable
-from mose.search.signals import Signals, asked_rows, definitions_of
-from mose.search.store import Store
-from mose.search.vectors import read_exit
+from mose.search.query import Query
+from mose.search.ranking.matching import stem
+from mose.search.ranking.rank import Candidates, RankWeights, rank
+from mose.search.ranking.signals import Signals, asked_rows, definitions_of
+from mose.search.store.exit_vectors import read_exit
+from mose.search.store.records import ChunkTable
+from mose.search.store.store import Store
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]

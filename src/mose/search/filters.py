@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mose.errors import ConfigError
-from mose.ignore import IgnoreRules
+from mose.files.ignore import IgnoreRules
 from mose.languages import labels_named
-from mose.search.enclosing import is_part
-from mose.search.records import ChunkTable
+from mose.search.store.enclosing import is_part
+from mose.search.store.records import ChunkTable
 
 Names = str | Sequence[str] | None
 """One name, several, or None for no filter."""

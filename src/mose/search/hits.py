@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mose.search.copies import original_of
-from mose.search.intent import Query, last_name
-from mose.search.rank import Candidates, Ranking
-from mose.search.records import ChunkTable, StoredChunk
-from mose.search.signals import best_definition
+from mose.search.query import Query, last_name
+from mose.search.ranking.copies import original_of
+from mose.search.ranking.rank import Candidates, Ranking
+from mose.search.ranking.signals import best_definition
+from mose.search.store.records import ChunkTable, StoredChunk
 
 MAX_FOLDED = 40
 """How far below the hits copies of them are looked for."""

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from mose.errors import CodeIndexError, DamagedIndexError, IndexReplacedError, UnwritableIndexError
 from mose.files import WalkLimits
+from mose.progress import ProgressCallback
 from mose.runtime.encoder import Encoder
-from mose.search.chunks import ChunkerConfig
-from mose.search.deepening import check_model
-from mose.search.exchange import discard_damaged
-from mose.search.indexer import RefreshReport, is_outdated, rebuild, refresh, retire
-from mose.search.location import base_folder, current_index, foreign_folder, index_folder
-from mose.search.records import ProgressCallback
-from mose.search.store import Store
+from mose.search.chunking.chunks import ChunkerConfig
+from mose.search.deepen import check_model
+from mose.search.refresh import RefreshReport, is_outdated, rebuild, refresh, retire
+from mose.search.store.exchange import discard_damaged
+from mose.search.store.location import base_folder, current_index, foreign_folder, index_folder
+from mose.search.store.store import Store
 
 ATTEMPTS = 20
 """How often an index is opened again that others keep removing."""
@@ -38,10 +38,10 @@ class Opening:
     """How to open the index of a tree."""
 
     root: Path
-    """The tree, as `mose.search.location.source_root` gives it."""
+    """The tree, as `mose.search.store.location.source_root` gives it."""
     encoder: Encoder
     inside: bool | None = None
-    """See `mose.search.location.index_folder`."""
+    """See `mose.search.store.location.index_folder`."""
     update: bool = True
     """False to answer from the index as it is."""
     create: bool = True

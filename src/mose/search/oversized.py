@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from mose.files.reading import read_bytes
 
 if TYPE_CHECKING:
-    from mose.search.store import Store
+    from mose.search.store.store import Store
 
 _READ_BYTES = 2_000_000
-"""Of each file; `mose.search.status.MAX_EXAMPLES` files at most are known by name."""
+"""Of each file; `mose.search.store.status.MAX_EXAMPLES` files at most are known by name."""
 _WORD = re.compile(r"\w{3,}")
 
 

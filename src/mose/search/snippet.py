@@ -6,8 +6,8 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from mose.search.intent import read_query
-from mose.search.matching import related
+from mose.search.query import read_query
+from mose.search.ranking.matching import related
 from mose.words import split_words
 
 if TYPE_CHECKING:

@@ -22,12 +22,12 @@ from mose.errors import ConfigError
 from mose.model.batch import TextBatch, words_batch
 from mose.model.checkpoint import load_model
 from mose.model.encoder import MoseModel
-from mose.model.heads import add_heads, narrow_heads
+from mose.model.reshape import add_heads, narrow_heads
 from mose.model.settings import ModelSettings
 from mose.tokenizer import CodeTokenizer
 from mose.train.distributed import World, join_world, leave_world
-from mose.train.inputs import mini_batches, sides_of
 from mose.train.loop import Batches, Checked, Log, Schedule, Validate, mean_by_exit, require_finite
+from mose.train.retrieval.inputs import mini_batches, sides_of
 
 _MAY_CHANGE = ("steps", "minutes", "checkpoint_minutes", "keep_checkpoints", "log_every", "threads", "device", "folder")
 _TEXTS_AT_ONCE = 512

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from mose.config import ClonesConfig, FinetuneConfig, write_toml
 from mose.model.encoder import MoseModel
 from mose.storage import require_replaceable, require_writable_folder
+from mose.train.checkpoints import complete_checkpoints, load_state, save_state
 from mose.train.distributed import World
 from mose.train.loop import Batches, Learner, Log, Progress, Validate, fit
 from mose.train.optim import build_optimizer, load_optimizer_tensors, optimizer_tensors
 from mose.train.prepare import check_same, schedule_of
-from mose.train.state import complete_checkpoints, load_state, save_state
 
 
 class StoredLearner(Learner, Protocol):

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import takewhile
 
-from mose.data.mine.parse import Block, ParsedFile
-from mose.data.mine.prose import MAX_WORDS, description, fault, without_markers
 from mose.languages.tables import word_set
 from mose.syntax import Definition
 from mose.syntax.definitions import CONTAINERS
+from mose.syntax.documentation import Block, ParsedFile
+from mose.syntax.prose import MAX_WORDS, description, fault, without_markers
 from mose.words import parts
 
 MIN_CODE_LINES = 3

@@ -15,11 +15,11 @@ from typing import Any
 from mose import languages
 from mose.data.mine.extract import Harvest, Mined, extract
 from mose.data.mine.manifest import MineConfig, Package, held_out_name
-from mose.data.mine.parse import ParsedFile, parse_file
 from mose.data.mine.select import distinct, within_caps
 from mose.files import Skipped, read_source, walk
 from mose.parallel import run_each
 from mose.storage import new_file
+from mose.syntax.documentation import ParsedFile, parse_file
 from mose.workers import Failure
 
 _VERSION = 1

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from mose.data.mine.extract import Mined, draw
 from mose.data.mine.manifest import MineConfig
-from mose.data.mine.near import NearCopies, shingles
+from mose.data.near_copies import NearCopies, shingles
 from mose.data.pairs import key_of, read_objects
 
 T = TypeVar("T")

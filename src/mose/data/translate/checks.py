@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from mose.data.mine import prose
-from mose.data.mine.near import shingles
+from mose.data.near_copies import shingles
 from mose.languages.tables import word_set
+from mose.syntax import prose
 from mose.syntax.definitions import definitions
 from mose.syntax.grammars import grammar_of
 from mose.words import identifiers, parts
@@ -25,7 +25,7 @@ MIN_COMMON = 20
 MIN_PACKAGES = 3
 """A word is plain if questions and descriptions of so many packages use it."""
 
-_TOKENIZER = Path(__file__).parents[2] / "models" / "small" / "tokenizer.json"
+_TOKENIZER = Path(__file__).parents[2] / "shipped" / "small" / "tokenizer.json"
 _OPENINGS = {
     "search": r"(?!what|why|does|is|are)\b",
     "where": r"(?:where|how|when|which)\b",

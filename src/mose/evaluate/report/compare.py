@@ -12,7 +12,7 @@ from mose.evaluate.differences import intervals
 from mose.evaluate.headline import Floats, headline
 from mose.evaluate.report.values import Table
 from mose.evaluate.result import HEADLINE, SHARED, Result
-from mose.evaluate.significance import Interval
+from mose.metrics.significance import Interval
 
 MODEL = "model"
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +15,10 @@ import mose
 from mose.errors import DataError
 from mose.evaluate.repository.golden import fingerprint
 from mose.evaluate.repository.measure import METRICS
+from mose.evaluate.repository.tree_report import TreeReport
 from mose.evaluate.repository.values import KINDS
 from mose.parsing import parse_json
 from mose.storage import new_file
-
-if TYPE_CHECKING:
-    from mose.evaluate.repository.run import TreeReport
 
 FORMAT = "mose eval-repo, 1"
 _SMALLEST_SHARE = 0.1
@@ -29,7 +27,7 @@ _REMEDY = "Make a new one: mose eval-repo PATH --save FILE."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """An earlier run; fields as of `mose.evaluate.repository.run.TreeReport`."""
+    """An earlier run; fields as of `mose.evaluate.repository.tree_report.TreeReport`."""
 
     version: str
     model: str

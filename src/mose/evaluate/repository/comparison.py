@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from mose.errors import DataError
 from mose.evaluate.repository.baseline import Baseline
-from mose.evaluate.repository.run import TreeReport
-from mose.evaluate.significance import bootstrap_interval
+from mose.evaluate.repository.tree_report import TreeReport
+from mose.metrics.significance import bootstrap_interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

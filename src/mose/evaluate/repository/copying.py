@@ -9,7 +9,7 @@ from pathlib import Path
 from mose.errors import SourceError
 from mose.files import SourceFile, read_source
 from mose.files.disk import read_regular
-from mose.search.records import Progress, ProgressCallback
+from mose.progress import Progress, ProgressCallback
 
 
 def copy_tree(

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
-from mose.evaluate.repo_search import Place
+from mose.evaluate.repository.benchmark import Place
 from mose.evaluate.repository.prose import summary, why_not
 from mose.evaluate.repository.values import GoldenQuery
 from mose.syntax import Definition

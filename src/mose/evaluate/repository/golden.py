@@ -16,7 +16,7 @@ from mose.evaluate.repository.tested import Definitions, Test, from_tests, read_
 from mose.evaluate.repository.values import KINDS, GoldenQuery, GoldenSet, KindReport
 from mose.files import SourceFile, read_source
 from mose.parallel import run_each
-from mose.search.records import Progress, ProgressCallback
+from mose.progress import Progress, ProgressCallback
 from mose.syntax import Definition, definitions
 from mose.workers import Failure
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mose import git, languages
-from mose.evaluate.repo_search import Place
+from mose.evaluate.repository.benchmark import Place
 from mose.evaluate.repository.values import GoldenQuery, has_few_words
 from mose.processes import find_program
 

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mose.errors import ConfigError
-from mose.evaluate.repo_search import Place, ndcg_at_10
+from mose.evaluate.repository.benchmark import Place, ndcg_at_10
 from mose.evaluate.repository.values import GoldenQuery
+from mose.progress import Progress, ProgressCallback
 from mose.search.hits import Hit
-from mose.search.query import CodeIndex, Mode
-from mose.search.records import Progress, ProgressCallback
+from mose.search.index import CodeIndex, Mode
 
 METRICS = ("ndcg@10", "recall@10", "recall in tokens")
 CHARS_PER_TOKEN = 4
@@ -105,7 +105,7 @@ def measure(
 def scores(hits: Sequence[Hit], query: GoldenQuery, budget_tokens: int) -> tuple[float, float, float]:
     """The three metrics of one answer, in the order of ``METRICS``.
 
-    NDCG@10 is `mose.evaluate.repo_search.ndcg_at_10`; Recall@10 the share of targets that one of the ten best
+    NDCG@10 is `mose.evaluate.repository.benchmark.ndcg_at_10`; Recall@10 the share of targets that one of the ten best
     hits meets; recall in tokens the share of the targets' lines (of the targets themselves, where they are
     whole files) in the best hits as long as the budget lasts.
     """

@@ -4,45 +4,22 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from mose.errors import ConfigError
 from mose.evaluate.repository.baseline import Baseline, check_shared
 from mose.evaluate.repository.copying import copy_tree
 from mose.evaluate.repository.golden import DEFAULT_QUERIES, blanked_lines, build
-from mose.evaluate.repository.history import TreeState, tree_state
-from mose.evaluate.repository.measure import DEFAULT_BUDGET_TOKENS, System, chosen_exits, measure, systems_of
+from mose.evaluate.repository.history import tree_state
+from mose.evaluate.repository.measure import DEFAULT_BUDGET_TOKENS, chosen_exits, measure, systems_of
+from mose.evaluate.repository.tree_report import TreeReport
 from mose.evaluate.repository.values import GoldenSet
 from mose.files import SourceFile, walk
+from mose.progress import ProgressCallback
 from mose.runtime.encoder import DEFAULT_MODEL, Encoder
-from mose.search.indexer import forget
-from mose.search.location import source_root
-from mose.search.query import CodeIndex
-from mose.search.records import ProgressCallback
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TreeReport:
-    """How good search is on one tree, by one model."""
-
-    root: Path
-    state: TreeState
-    model: str
-    """Identity of the model."""
-    golden: GoldenSet
-    num_files: int
-    num_chunks: int
-    seed: int
-    num_queries: int
-    """Asked for, of each kind."""
-    budget_tokens: int
-    systems: tuple[System, ...]
-    values: NDArray[np.float64]
-    """[systems, queries, metrics]"""
+from mose.search.index import CodeIndex
+from mose.search.refresh import forget
+from mose.search.store.location import source_root
 
 
 def golden_set(

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mose.evaluate.repository.run import TreeReport
+from mose.evaluate.repository.tree_report import TreeReport
 from mose.evaluate.repository.values import KINDS
-from mose.evaluate.significance import bootstrap_interval
+from mose.metrics.significance import bootstrap_interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

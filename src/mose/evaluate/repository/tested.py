@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from mose.evaluate.repo_search import Place
+from mose.evaluate.repository.benchmark import Place
 from mose.evaluate.repository.values import GoldenQuery, has_few_words
-from mose.search.intent import STOP_WORDS
+from mose.search.query import STOP_WORDS
 from mose.syntax import Definition
 from mose.syntax.definitions import CONTAINERS
 from mose.words import split_words

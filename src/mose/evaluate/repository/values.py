@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mose.evaluate.repo_search import Place
+from mose.evaluate.repository.benchmark import Place
 from mose.words import split_words
 
 KINDS = ("docs", "history", "tests")

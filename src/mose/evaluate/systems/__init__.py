@@ -1,0 +1,92 @@
+"""What a user could take instead, each measured in the same run through one adapter."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+
+from mose.errors import ConfigError
+from mose.evaluate.systems.protocol import Embedder, Scorer
+
+PEERS = ("bm25", "minilm", "e5", "static")
+"""Names of the peers; a sentence-transformers folder is one, too."""
+E5_TASKS = (
+    "conala",
+    "csn-java",
+    "mbxp-python",
+    "mbxp-anon-python",
+    "mbxp-anon-code-python-java",
+    "rosetta-code-python-java",
+    "rosetta-code-c-go",
+)
+"""Tasks of a slow peer, unless all are asked for: small corpora, one of each kind."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """A peer that is ready to run."""
+
+    system: Embedder | Scorer
+    tasks: tuple[str, ...] | None = None
+    """Tasks that it takes part in; all if None."""
+    note: str = ""
+    """Why not in all."""
+
+
+def check_peers(names: tuple[str, ...]) -> None:
+    """Nothing if every name is a known peer or a folder.
+
+    Raises:
+        ConfigError: One is not; the nearest name is given.
+    """
+    for name in names:
+        if name not in PEERS and not Path(name).expanduser().is_dir():
+            near = difflib.get_close_matches(name, PEERS, n=1)
+            remedy = f"Did you mean {near[0]}?" if near else None
+            raise ConfigError(
+                "peer", got=name, allowed=f"{', '.join(PEERS)}, or a sentence-transformers folder", remedy=remedy
+            )
+
+
+def load_peer(
+    name: str, *, folder: Path, static_folder: Path | None, threads: int | None, all_tasks: bool = False
+) -> Peer:
+    """A peer by name, or a sentence-transformers folder.
+
+    Args:
+        name: One of ``PEERS``, or a folder.
+        folder: Where a peer may keep what it makes once.
+        static_folder: The model2vec folder; ``folder / "static"`` if None.
+        threads: Threads for those that take a number; all cores if None.
+        all_tasks: True to run slow peers on all tasks.
+
+    Raises:
+        ConfigError: No such peer.
+        MissingExtraError: Its package is not installed.
+        ModelError: Its folder is missing or of another kind.
+    """
+    check_peers((name,))
+    if name == "bm25":
+        from mose.evaluate.systems.bm25 import Bm25, require
+
+        require()
+        return Peer(system=Bm25())
+    if name == "minilm":
+        from mose.evaluate.systems.minilm import minilm
+
+        return Peer(system=minilm(folder, threads=threads))
+    from mose.evaluate.systems import foreign
+
+    if name == "e5":
+        system = foreign.e5(threads=threads)
+        if all_tasks:
+            return Peer(system=system)
+        return Peer(
+            system=system,
+            tasks=E5_TASKS,
+            note=f"slow on a CPU: run on {', '.join(E5_TASKS)} alone (--all-tasks runs it on every one)",
+        )
+    if name == "static":
+        return Peer(system=foreign.static(static_folder or folder / "static"))
+    return Peer(system=foreign.sentence_transformer(Path(name).expanduser(), threads=threads))

@@ -1,0 +1,1 @@
+"""This project inside other people's frameworks."""

@@ -1,0 +1,1 @@
+"""Foreign encoders to our model folders. The only room that knows their tensor names."""

@@ -1,0 +1,277 @@
+"""Foreign encoders to our checkpoint folder. The only file that knows foreign names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from safetensors.torch import load_file
+from tokenizers import BertWordPieceTokenizer, Tokenizer
+from torch import Tensor
+
+from mose.errors import ConfigError, ModelError
+from mose.model.checkpoint import write_model
+from mose.model.convert.distill_table import TableRecipe, fill_table
+from mose.model.encoder import MoseModel
+from mose.model.folder import check_tensors, read_header
+from mose.model.settings import ModelSettings
+from mose.model.shapes import tensor_shapes
+from mose.model.transformers_config import MoseConfig
+from mose.parsing import parse_json
+from mose.storage import new_folder
+from mose.tokenizer import CodeTokenizer
+
+_FAMILIES = ("bert", "roberta", "xlm-roberta")
+_ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}
+_BLOCK_NAMES = {
+    "attention.self.query": "attention.query",
+    "attention.self.key": "attention.key",
+    "attention.self.value": "attention.value",
+    "attention.output.dense": "attention.output",
+    "attention.output.LayerNorm": "attention_norm",
+    "intermediate.dense": "mlp.up",
+    "output.dense": "mlp.down",
+    "output.LayerNorm": "mlp_norm",
+}
+_LAYER = re.compile(r"encoder\.layer\.(\d+)\.(.+)\.(weight|bias)")
+_UNUSED = re.compile(r"(pooler\.|cls\.|lm_head\.|embeddings\.position_ids).*")
+_SPECIAL_TOKENS = ("cls_token", "sep_token", "pad_token", "mask_token")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConvertReport:
+    """What a conversion made of a foreign model."""
+
+    settings: ModelSettings
+    unused_tensors: tuple[str, ...]
+    """Foreign tensors that the ladder does not need: poolers, word heads, blocks above the last exit."""
+
+
+def convert_bert(
+    source: str | Path,
+    out: str | Path,
+    *,
+    exits: Sequence[int],
+    query_template: str = "{cls}{text}{sep}",
+    code_template: str = "{cls}{text}{sep}",
+    pooling: Literal["cls", "mean"] | None = None,
+    max_tokens: int | None = None,
+    split_identifiers: bool = False,
+    table_share: float = 0.0,
+    table: TableRecipe | None = None,
+    code_sample: Iterable[str] | None = None,
+    licences: Iterable[str | Path] = (),
+    card: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> ConvertReport:
+    """Writes a BERT-family encoder (BERT, RoBERTa) as a ladder of exits.
+
+    Args:
+        source: Folder with ``config.json``, ``model.safetensors``, and ``tokenizer.json`` or ``vocab.txt``.
+        out: Model folder to write; an older one there is replaced.
+        exits: Depths at which embeddings may leave; blocks above the deepest are dropped. 0 adds a table.
+        query_template: Literal text and the markers {cls} {sep} {text}.
+        code_template: The same for code, with {language} too.
+        pooling: As the folder's ``1_Pooling/config.json`` says if None, else "mean".
+        max_tokens: As the folder's ``sentence_bert_config.json`` says if None, else all positions.
+        split_identifiers: Put spaces between the words of an identifier before the tokenizer, which knows plain
+            language, sees it.
+        table_share: Share of exit 0 in the cosine at every other exit.
+        table: How exit 0 is made; the default recipe if None.
+        code_sample: Source texts whose words are counted for exit 0; Python's standard library if None.
+        licences: Files to carry along, as ``LICENSE-<name>`` unless so named.
+        card: Text of the model card; a short one is written if None.
+        progress: Called with (done, all) while the token table is made.
+
+    Raises:
+        ModelError: The folder is incomplete, damaged, or another kind of model.
+        ConfigError: The exits or templates contradict the model.
+
+    Example:
+        >>> convert_bert("all-MiniLM-L6-v2", "ladder", exits=(0, 2, 3, 4, 6))      # doctest: +SKIP
+    """
+    source = Path(source)
+    foreign = _bert_config(source)
+    table = table or TableRecipe()
+    if not 1 <= max(exits, default=0) <= foreign["num_hidden_layers"]:
+        allowed = f"up to {foreign['num_hidden_layers']}, one of them above 0"
+        raise ConfigError(f"exits of {source}", got=list(exits), allowed=allowed)
+    settings = ModelSettings.from_json(
+        {
+            **_shapes(foreign),
+            **_tokens(source),
+            "num_layers": max(exits),
+            "exits": sorted(set(exits)),
+            "query_template": query_template,
+            "code_template": code_template,
+            "pooling": pooling or _pooling(source),
+            "max_tokens": max_tokens or _max_tokens(source, foreign),
+            "split_identifiers": split_identifiers,
+            "table_width": table.width if 0 in exits else None,
+            "table_share": table_share,
+        },
+        where=f"the conversion of {source}",
+    )
+    tensors, unused = _tensors(source, foreign, settings)
+    model = MoseModel(MoseConfig.from_settings(settings))
+    model.train(False)
+    model.load_state_dict(tensors, strict=False)
+    with new_folder(out) as folder:
+        _write_tokenizer(source, folder / "tokenizer.json")
+        for licence in map(Path, licences):
+            name = licence.name if licence.name.startswith("LICENSE") else f"LICENSE-{licence.name}"
+            (folder / name).write_bytes(licence.read_bytes())
+        if (source / "README.md").is_file():
+            (folder / "NOTICE-source.md").write_bytes((source / "README.md").read_bytes())
+        if model.table is not None:
+            tokenizer = CodeTokenizer.build(folder / "tokenizer.json", settings.tokenizer_settings())
+            fill_table(model, tokenizer, table, code_sample=code_sample, progress=progress)
+        write_model(model, folder, card=card or _card(source, settings))
+    return ConvertReport(settings=settings, unused_tensors=unused)
+
+
+def _bert_config(source: Path) -> dict[str, Any]:
+    if not (source / "config.json").is_file():
+        raise ModelError(f"{source} is not a model folder: it has no config.json")
+    foreign = _read_json(source / "config.json")
+    for key, known in (("model_type", _FAMILIES), ("hidden_act", tuple(_ACTIVATIONS))):
+        if foreign.get(key) not in known:
+            raise ModelError(f"{source}: {key}", got=foreign.get(key), allowed=", ".join(known))
+    if foreign.get("position_embedding_type", "absolute") != "absolute" or foreign.get("is_decoder", False):
+        raise ModelError(f"{source} is a decoder or has relative positions", remedy="Take a plain encoder.")
+    return foreign
+
+
+def _shapes(foreign: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "block": "bert",
+        "vocab_size": foreign["vocab_size"],
+        "hidden_size": foreign["hidden_size"],
+        "intermediate_size": foreign["intermediate_size"],
+        "num_heads": foreign["num_attention_heads"],
+        "num_kv_heads": foreign["num_attention_heads"],
+        "max_positions": foreign["max_position_embeddings"] - _first_position(foreign),
+        "norm_eps": foreign["layer_norm_eps"],
+        "activation": _ACTIVATIONS[foreign["hidden_act"]],
+        "attention_dropout": foreign["attention_probs_dropout_prob"],
+        "residual_dropout": foreign["hidden_dropout_prob"],
+        "embedding_dropout": foreign["hidden_dropout_prob"],
+        "init_std": foreign["initializer_range"],
+        "final_norm": "none",
+        "padding_side": "right",
+    }
+
+
+def _first_position(foreign: dict[str, Any]) -> int:
+    """RoBERTa counts positions from behind its pad id; the rows before are never read."""
+    return 0 if foreign["model_type"] == "bert" else int(foreign["pad_token_id"]) + 1
+
+
+def _tensors(
+    source: Path, foreign: dict[str, Any], settings: ModelSettings
+) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """Our tensors by our names, and the foreign names that are not needed."""
+    weights = source / "model.safetensors"
+    if not weights.is_file() and (source / "pytorch_model.bin").is_file():
+        raise ModelError(f"{source} holds pickled weights, which can run code when loaded",
+                         remedy="Save it as safetensors first.")  # fmt: skip
+    read_header(weights)
+    tensors: dict[str, Tensor] = {}
+    unused: list[str] = []
+    for full_name, tensor in load_file(weights).items():
+        name = full_name.removeprefix("bert.").removeprefix("roberta.")
+        layer = _LAYER.fullmatch(name)
+        if layer and layer[2] in _BLOCK_NAMES and int(layer[1]) < settings.num_layers:
+            tensors[f"layers.{layer[1]}.{_BLOCK_NAMES[layer[2]]}.{layer[3]}"] = tensor
+        elif layer or _UNUSED.fullmatch(name):
+            unused.append(full_name)
+        elif name.startswith("embeddings."):
+            tensors[name] = tensor
+        else:
+            raise ModelError(f"{weights} has an unknown tensor {name}")
+    try:
+        token_type = tensors.pop("embeddings.token_type_embeddings.weight")[0]
+        positions = tensors.pop("embeddings.position_embeddings.weight")[_first_position(foreign) :]
+        tensors["embeddings.tokens.weight"] = tensors.pop("embeddings.word_embeddings.weight")
+        for kind in ("weight", "bias"):
+            tensors[f"embeddings.norm.{kind}"] = tensors.pop(f"embeddings.LayerNorm.{kind}")
+    except KeyError as error:
+        raise ModelError(f"{weights} has no tensor {error.args[0]}") from error
+    # Every token is of type 0: its vector moves into the positions.
+    tensors["embeddings.positions.weight"] = positions + token_type
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    table = {name: shape for name, shape in tensor_shapes(settings).items() if name.startswith("table.")}
+    check_tensors(found | table, settings, where=str(weights))
+    return tensors, tuple(unused)
+
+
+def _tokens(source: Path) -> dict[str, str]:
+    """Special tokens by our keys."""
+    named: dict[str, Any] = {}
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        if (source / name).is_file():
+            named |= _read_json(source / name)
+    tokens = {key: named.get(key, f"[{key.removesuffix('_token').upper()}]") for key in _SPECIAL_TOKENS}
+    return {key: token["content"] if isinstance(token, dict) else token for key, token in tokens.items()}
+
+
+def _pooling(source: Path) -> str:
+    file = source / "1_Pooling" / "config.json"
+    if not file.is_file():
+        return "mean"
+    rules = _read_json(file)
+    if rules.get("pooling_mode_cls_token"):
+        # Our "cls" reads the last real token; BERT's stands first.
+        raise ModelError(f"{source} pools on its first token", allowed="pooling over the mean",
+                         remedy='Pass pooling="mean"; it can be trained to that.')  # fmt: skip
+    return "mean"
+
+
+def _max_tokens(source: Path, foreign: dict[str, Any]) -> int:
+    positions = int(foreign["max_position_embeddings"]) - _first_position(foreign)
+    file = source / "sentence_bert_config.json"
+    stated = _read_json(file).get("max_seq_length") if file.is_file() else None
+    return min(int(stated or positions), positions)
+
+
+def _write_tokenizer(source: Path, target: Path) -> None:
+    """Writes tokenizer.json without the padding and truncation that the source may have baked in."""
+    if (source / "tokenizer.json").is_file():
+        tokenizer: Any = Tokenizer.from_file(str(source / "tokenizer.json"))
+    elif (source / "vocab.txt").is_file():
+        file = source / "tokenizer_config.json"
+        options = _read_json(file) if file.is_file() else {}
+        tokenizer = BertWordPieceTokenizer(
+            str(source / "vocab.txt"),
+            lowercase=options.get("do_lower_case", True),
+            strip_accents=options.get("strip_accents"),
+            handle_chinese_chars=options.get("tokenize_chinese_chars", True),
+        )
+    else:
+        raise ModelError(f"{source} has neither tokenizer.json nor vocab.txt")
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    tokenizer.save(str(target))
+
+
+def _card(source: Path, settings: ModelSettings) -> str:
+    exits = ", ".join(map(str, settings.exits))
+    return (
+        f"# Ladder of exits made from {source.name}\n\n"
+        "Converted by `mose convert`, not trained: the weights are the source's, and so is the licence; the\n"
+        "source's own card, where it has one, is NOTICE-source.md.\n\n"
+        f"Exits: {exits}. Embeddings below the deepest exit are what the source's hidden states give.\n"
+    )
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        values = parse_json(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{file} is damaged ({error})") from error
+    if not isinstance(values, dict):
+        raise ModelError(f"{file} is damaged (not a JSON object)")
+    return values

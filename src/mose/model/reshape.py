@@ -1,0 +1,66 @@
+"""Heads added to a model without them, and heads made narrower."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import nn
+
+from mose.errors import ConfigError
+from mose.model.encoder import MoseModel
+from mose.model.heads import build_heads
+
+
+def add_heads(
+    model: MoseModel, kind: Literal["linear", "mlp"], init: Literal["identity", "random"] = "identity"
+) -> None:
+    """Gives a headless model one head for each exit above 0; its config says so afterwards.
+
+    Args:
+        model: A model with ``head: none``, changed in place.
+        kind: linear: one matrix. mlp: Linear, activation, Linear.
+        init: identity: the model's embeddings stay what they are (linear alone). random: as a fresh model.
+
+    Raises:
+        ConfigError: The model has heads, or an mlp was to start as the identity.
+    """
+    if model.config.head != "none":
+        raise ConfigError("the model has heads already", got=model.config.head, allowed="none")
+    if kind not in ("linear", "mlp"):
+        raise ConfigError("head", got=kind, allowed="linear, mlp")
+    inits = ("identity", "random") if kind == "linear" else ("random",)
+    if init not in inits:
+        raise ConfigError(f"init of {kind} heads", got=init, allowed=", ".join(inits))
+    model.config.head, model.config.head_width = kind, None
+    model.settings = model.config.settings
+    heads = build_heads(model.settings)
+    for layer in heads.modules():
+        if isinstance(layer, nn.Linear):
+            if init == "identity":
+                nn.init.eye_(layer.weight)
+            else:
+                nn.init.normal_(layer.weight, std=model.settings.init_std)
+            nn.init.zeros_(layer.bias)
+    model.heads = heads.to(device=model.device, dtype=model.dtype)
+
+
+def narrow_heads(model: MoseModel, width: int) -> None:
+    """Keeps the leading outputs of every head, in place; the model's config says so afterwards.
+
+    Args:
+        model: A model with heads; those that ``mose.train.retrieval.rotate_heads`` has turned lose little.
+        width: Outputs to keep.
+
+    Raises:
+        ConfigError: The model has no heads, or none as wide.
+    """
+    full = model.settings.own_width
+    if model.settings.head == "none" or not 1 <= width <= full:
+        allowed = "null without heads" if model.settings.head == "none" else f"1 to {full}"
+        raise ConfigError("head_width", got=width, allowed=allowed)
+    for head in model.heads.values():
+        last = [layer for layer in head.modules() if isinstance(layer, nn.Linear)][-1]
+        last.weight, last.bias = nn.Parameter(last.weight[:width].clone()), nn.Parameter(last.bias[:width].clone())
+        last.out_features = width
+    model.config.head_width = width
+    model.settings = model.config.settings

@@ -1,0 +1,99 @@
+"""Reading and cutting files for the index, in worker processes.
+
+No file is lost to what a parser does: one that kills its worker is cut by lines, and left out only if that fails too.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mose.files import WalkLimits
+from mose.parallel import run_each
+from mose.search.chunking.chunks import ChunkerConfig
+from mose.search.chunking.prepare import CutFile, CutTask, cut_file
+from mose.syntax import parser_of
+from mose.workers import NO_PROCESS, Failure
+
+ONE_WORKER_BYTES = 1_500_000
+"""Less than this is cut sooner than a second worker starts."""
+MAX_WORKERS = 4
+"""More would only wait for this process, which stores and embeds what they cut."""
+_TASK_BYTES = 16_000
+"""What a small file costs beside its content, as if it were content."""
+
+
+def cut_files(
+    root: Path,
+    tasks: Sequence[CutTask],
+    limits: WalkLimits,
+    config: ChunkerConfig,
+    *,
+    num_workers: int | None = None,
+) -> Iterator[CutFile]:
+    """Files read and cut, in the order given.
+
+    Args:
+        root: The source tree.
+        tasks: The files.
+        limits: Which content is no source.
+        config: How to cut.
+        num_workers: Processes; None for `worker_count`, 0 for this process, which a file may then bring down.
+    """
+    if num_workers is None:
+        num_workers = worker_count(tasks)
+    shared = (root.absolute(), limits, config)
+    if num_workers == 0 or not sys.executable:
+        for task in tasks:
+            yield cut_file(task, *shared)
+        return
+    found = run_each(cut_file, tasks, shared=shared, weigh=_weight, num_workers=num_workers)
+    for task, cut in zip(tasks, found, strict=True):
+        yield _cut_by_lines(task, cut, shared) if isinstance(cut, Failure) else cut
+
+
+def worker_count(tasks: Sequence[CutTask]) -> int:
+    """Processes that are worth their start."""
+    total_bytes = sum(task.file.size_bytes for task in tasks)
+    return min(os.cpu_count() or 1, MAX_WORKERS) if total_bytes > ONE_WORKER_BYTES else min(len(tasks), 1)
+
+
+def _weight(task: CutTask) -> int:
+    return task.file.size_bytes + _TASK_BYTES
+
+
+def _cut_by_lines(task: CutTask, failure: Failure, shared: tuple[Path, WalkLimits, ChunkerConfig]) -> CutFile:
+    """What can be had of a file that could not be cut along its definitions."""
+    from logging import getLogger
+
+    getLogger(__name__).info("%s %s: %s", task.file.path, failure.reason, failure.detail)
+    may_pass = failure.may_pass and not task.tried_before
+    plainly = replace(task, trouble=failure.reason)
+    cut: CutFile | Failure
+    if failure.reason == NO_PROCESS:
+        cut = cut_file(plainly, *shared)
+    else:
+        (cut,) = run_each(cut_file, [plainly], shared=shared)
+    if isinstance(cut, Failure):
+        getLogger(__name__).warning("%s is left out, it %s: %s", task.file.path, cut.reason, cut.detail)
+        may_pass = cut.may_pass and not task.tried_before
+        cut = CutFile(
+            path=task.file.path,
+            hash=b"",
+            size_bytes=task.file.size_bytes,
+            modified_ns=task.file.modified_ns,
+            changed_ns=task.file.changed_ns,
+            inode=task.file.inode,
+            doubtful=False,
+            language=task.file.language,
+            cut_by=parser_of(task.file.language),
+            trouble="",
+            generated=False,
+            skipped=cut.reason,
+            same=False,
+            chunks=[],
+        )
+    return cut._replace(doubtful=cut.doubtful or may_pass)

@@ -1,0 +1,158 @@
+"""One file read, judged, cut into chunks and split into words: all that a worker process does.
+
+Imports neither numpy nor the encoder, so that workers start quickly and stay small.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from mose.files import TRANSIENT, SourceFile, WalkLimits, read_source
+from mose.files.content import is_generated_text
+from mose.files.notebooks import is_notebook
+from mose.languages import label_of
+from mose.search.chunking.chunks import Chunk, ChunkerConfig, Cut, cut_by_lines, cut_text, embedding_frame
+from mose.search.chunking.index_words import both_words, symbol_words
+from mose.search.chunking.names import written
+from mose.search.chunking.notebooks import cut_notebook
+from mose.syntax import parser_of
+
+DOUBTFUL_NS = 50_000_000
+"""A file system with fine time stamps may stamp two changes within this time alike."""
+DOUBTFUL_COARSE_NS = 2_000_000_000
+"""And one that stamps whole milliseconds or seconds, two within this time."""
+_COARSE_NS = 1_000_000
+
+
+class CutChunk(NamedTuple):
+    """One chunk ready to be stored, its words already split. A tuple: millions pass between processes."""
+
+    first_line: int
+    last_line: int
+    kind: str
+    symbol: str
+    signature: str
+    context: str
+    defines: str  # as `mose.search.chunking.names` writes them
+    text: str
+    key: bytes  # of language and embedding text: equal keys have equal vectors
+    frame_words: str  # words of the embedding text around the text itself
+    text_words: str  # words of the text, identifiers split
+    whole_words: str  # identifiers of more than one part, whole
+    symbol_words: str  # both forms of symbol and defines
+
+
+class CutFile(NamedTuple):
+    """One file read and cut."""
+
+    path: str
+    hash: bytes
+    size_bytes: int
+    modified_ns: int
+    changed_ns: int
+    inode: int
+    doubtful: bool  # to be read again next time: changed shortly before reading, or what went wrong may pass
+    language: str
+    cut_by: str  # as `mose.syntax.parser_of` says of the language
+    trouble: str  # why it is cut by lines although there is a grammar; empty if it is not
+    generated: bool  # a mark at its head says that a tool wrote it
+    skipped: str  # why its content is left out, or why what is known of it is not read anew; empty if neither
+    same: bool  # what the index has stays
+    chunks: list[CutChunk]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutTask:
+    """One file to read, and what the index knows of it, so that equal content is not cut again."""
+
+    file: SourceFile
+    known_hash: bytes | None = None
+    known_language: str = ""
+    known_skip: str = ""
+    trouble: str = ""  # why it must be cut by lines
+    tried_before: bool = False  # the last run had trouble with it that might have passed
+
+
+def embedding_key(language: str, text: str) -> bytes:
+    """The key under which a vector is shared: 16 bytes of language and embedding text."""
+    data = f"{language}\0{text}".encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(data, digest_size=16).digest()
+
+
+def cut_file(task: CutTask, root: Path, limits: WalkLimits, config: ChunkerConfig) -> CutFile:
+    """One file read, judged and cut, ready to be stored."""
+    file = task.file
+    started_ns = time.time_ns()
+    text = read_source(root, file, limits)
+    language, skipped, digest = file.language, "", b""
+    if isinstance(text, str):
+        language = label_of(file.path, text)
+        digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        same = task.known_hash == digest and (task.known_skip == "" or task.known_skip in TRANSIENT)
+    else:
+        skipped = text.reason
+        same = bool(task.known_hash) if skipped in TRANSIENT else task.known_hash == b"" and task.known_skip == skipped
+    if same:
+        language, digest = task.known_language, task.known_hash or b""
+    cut = Cut([], "")
+    if isinstance(text, str) and not same:
+        cut = _cut(text, language, config, task)
+    return CutFile(
+        path=file.path,
+        hash=digest,
+        size_bytes=file.size_bytes,
+        modified_ns=file.modified_ns,
+        changed_ns=file.changed_ns,
+        inode=file.inode,
+        doubtful=is_doubtful(file, started_ns),
+        language=language,
+        cut_by=parser_of(language),
+        trouble=cut.trouble,
+        generated=isinstance(text, str) and is_generated_text(text),
+        skipped=skipped,
+        same=same,
+        chunks=[_prepare(chunk, file.path) for chunk in cut.chunks],
+    )
+
+
+def _cut(text: str, language: str, config: ChunkerConfig, task: CutTask) -> Cut:
+    notebook = cut_notebook(text, config, task.trouble) if is_notebook(task.file.path) else None
+    if notebook is not None:
+        return notebook
+    if task.trouble:
+        return cut_by_lines(text, language, config, task.trouble)
+    return cut_text(text, language, config)
+
+
+def is_doubtful(file: SourceFile, read_ns: int) -> bool:
+    """Whether a file may change after it was read and look as before: the rule that git calls racy.
+
+    What counts is when the file system last stamped a change, which no program can set back.
+    """
+    moment = file.changed_ns if os.name == "posix" else file.modified_ns  # elsewhere: when the file was made
+    return moment > read_ns - (DOUBTFUL_NS if moment % _COARSE_NS else DOUBTFUL_COARSE_NS)
+
+
+def _prepare(chunk: Chunk, path: str) -> CutChunk:
+    above, below = embedding_frame(chunk, path)
+    text_words, whole_words = both_words(chunk.text)
+    return CutChunk(
+        first_line=chunk.first_line,
+        last_line=chunk.last_line,
+        kind=chunk.kind,
+        symbol=chunk.symbol,
+        signature=chunk.signature,
+        context=chunk.context,
+        defines=written(chunk.names),
+        text=chunk.text,
+        key=embedding_key(chunk.language, f"{above}{chunk.text}{below}"),
+        frame_words=both_words(above + below)[0],
+        text_words=text_words,
+        whole_words=whole_words,
+        symbol_words=symbol_words(chunk.symbol, chunk.defines),
+    )

@@ -1,0 +1,1 @@
+"""Which chunks answer a query best: words, vectors, and what a reader of code would look at."""

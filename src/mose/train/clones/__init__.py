@@ -1,0 +1,1 @@
+"""Clone detection: a classifier for pairs of codes at every exit."""

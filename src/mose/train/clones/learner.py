@@ -1,0 +1,156 @@
+"""Clone detection: a batch of pairs in, gradients and named loss terms out.
+
+Cross-entropy at every exit above 0, ``L = sum of alpha_i L_i``. The paper reports this task at all exits; that
+it trains a classifier for each with the weights of its other losses, ``alpha_i = i / layers``, is a guess.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from mose.config import ClonesConfig
+from mose.data.clones import CloneBatch
+from mose.errors import ConfigError
+from mose.model.batch import length_groups
+from mose.model.clones.classifier import PairClassifier, PairSettings
+from mose.model.clones.pair_batch import PairBatch, encode_pairs, padded
+from mose.tokenizer import CodeTokenizer
+from mose.train.distributed import World
+from mose.train.prepare import autocast, freeze_parts
+
+
+class CloneLearner:
+    """A ladder with its classifiers, and the gradients of one step.
+
+    Args:
+        classifier: Trained in place; what is not trained is frozen here.
+        tokenizer: The ladder's.
+        pairs: Template and length.
+        config: All settings.
+        world: This process's place.
+        device: Where the classifier is.
+    """
+
+    def __init__(
+        self,
+        classifier: PairClassifier,
+        tokenizer: CodeTokenizer,
+        pairs: PairSettings,
+        config: ClonesConfig,
+        *,
+        world: World,
+        device: torch.device,
+    ) -> None:
+        if config.batch.pairs % world.size:
+            raise ConfigError("batch.pairs", got=config.batch.pairs, allowed=f"a multiple of {world.size} processes")
+        self.classifier = classifier
+        self.model = classifier.model
+        self.weights = exit_weights(classifier, config)
+        self._tokenizer = tokenizer
+        self._pairs = pairs
+        self._config = config
+        self._world = world
+        self._device = device
+        freeze_parts(self.model, config.start)
+        self.model.heads.requires_grad_(False)
+        if self.model.table is not None:
+            self.model.table.requires_grad_(False)
+
+    def named_trained(self) -> list[tuple[str, nn.Parameter]]:
+        """Name and parameter of whatever is trained, in a fixed order."""
+        classifiers = [(f"classifiers.{name}", one) for name, one in self.classifier.classifiers.named_parameters()]
+        every = [*self.model.named_parameters(), *classifiers]
+        return [(name, parameter) for name, parameter in every if parameter.requires_grad]
+
+    def trained(self) -> list[nn.Parameter]:
+        """Parameters with gradient."""
+        return [parameter for _, parameter in self.named_trained()]
+
+    def backward(self, batch: CloneBatch) -> dict[str, float]:
+        """Adds the gradients of this process's share of one batch; the loss's terms."""
+        self.classifier.train()
+        # Seeded by step, so that a resumed run, on any process, drops what the uninterrupted one dropped.
+        torch.manual_seed((self._config.run.seed * 1_000_003 + batch.step) * 1_009 + self._world.rank)
+        sums: dict[str, float] = {}
+        for inputs, labels_B, share in self._mini_batches(batch):
+            with self._plain_attention():
+                terms = self._terms(inputs, labels_B)
+                (terms["total"] * share).backward()  # type: ignore[no-untyped-call]
+            for name, term in terms.items():
+                sums[name] = sums.get(name, 0.0) + float(term.detach()) * share
+        return sums
+
+    @torch.no_grad()
+    def check(self, batch: CloneBatch) -> dict[str, float]:
+        """The loss's terms without gradients."""
+        self.classifier.train(False)
+        sums: dict[str, float] = {}
+        for inputs, labels_B, share in self._mini_batches(batch):
+            for name, term in self._terms(inputs, labels_B).items():
+                sums[name] = sums.get(name, 0.0) + float(term) * share
+        return sums
+
+    def logits(self, inputs: PairBatch) -> dict[int, Tensor]:
+        """Logits at every exit, in the run's arithmetic."""
+        with autocast(self._config.run.precision, self._device):
+            found: dict[int, Tensor] = self.classifier(inputs.to(self._device))
+        return found
+
+    def after_step(self) -> None:
+        """Nothing to keep in range."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint must hold beside the model and the optimizer."""
+        state = self.classifier.classifiers.state_dict()
+        return {f"classifiers.{name}": tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Puts back what ``tensors`` gave."""
+        prefix = "classifiers."
+        own = {name.removeprefix(prefix): one for name, one in tensors.items() if name.startswith(prefix)}
+        self.classifier.classifiers.load_state_dict(own)
+
+    def _mini_batches(self, batch: CloneBatch) -> Iterator[tuple[PairBatch, Tensor, float]]:
+        """This process's pairs by length, with labels and their share of them."""
+        mine = slice(self._world.rank, None, self._world.size)
+        firsts, seconds, labels = batch.firsts[mine], batch.seconds[mine], batch.labels[mine]
+        ids = encode_pairs(
+            self._tokenizer, firsts, seconds, template=self._pairs.template, max_tokens=self._pairs.max_tokens
+        )
+        for rows in length_groups([len(one) for one in ids], budget=self._config.batch.mini_batch_tokens):
+            inputs = padded(self._tokenizer, [ids[row] for row in rows])
+            labels_B = torch.tensor([labels[row] for row in rows], device=self._device)
+            yield inputs.to(self._device), labels_B, len(rows) / len(ids)
+
+    def _terms(self, inputs: PairBatch, labels_B: Tensor) -> dict[str, Tensor]:
+        """Mean cross-entropy at each exit with a weight, and their weighted sum as "total"."""
+        used = [one for one, weight in self.weights.items() if weight > 0]
+        with autocast(self._config.run.precision, self._device):
+            logits = self.classifier(inputs, exits=used)
+        terms = {f"exit_{one:02d}": functional.cross_entropy(logits[one], labels_B) for one in used}
+        total = torch.stack([self.weights[one] * terms[f"exit_{one:02d}"] for one in used]).sum()
+        return {**terms, "total": total}
+
+    def _plain_attention(self) -> contextlib.AbstractContextManager[None]:
+        """On a CPU plain attention: its backward pass takes a fraction of the fused one's time."""
+        return sdpa_kernel(SDPBackend.MATH) if self._device.type == "cpu" else contextlib.nullcontext()
+
+
+def exit_weights(classifier: PairClassifier, config: ClonesConfig) -> dict[int, float]:
+    """Weight of each exit's term, shallowest first.
+
+    Raises:
+        ConfigError: ``loss.exit_weights`` has another number of them.
+    """
+    exits, given = classifier.exits, config.loss.exit_weights
+    if given is None:
+        return {one: one / classifier.model.settings.num_layers for one in exits}
+    if len(given) != len(exits):
+        raise ConfigError("loss.exit_weights", got=given, allowed=f"{len(exits)} numbers, for exits {exits}")
+    return dict(zip(exits, given, strict=True))

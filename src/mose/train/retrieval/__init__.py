@@ -1,0 +1,1 @@
+"""Retrieval fine-tuning: a contrastive loss at every exit."""

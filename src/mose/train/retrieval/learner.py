@@ -1,0 +1,235 @@
+"""Retrieval fine-tuning of one model: a batch of pairs in, gradients and named loss terms out."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from mose.config import FinetuneConfig
+from mose.data.batches import PairBatch
+from mose.errors import ConfigError
+from mose.model.batch import TextBatch
+from mose.model.encoder import MoseModel
+from mose.tokenizer import CodeTokenizer
+from mose.train.distributed import World, gather
+from mose.train.prepare import autocast, freeze_parts
+from mose.train.retrieval.grad_cache import Loss, cached_backward, plain_backward
+from mose.train.retrieval.inputs import NUM_KEYS, StepBatch, StepInputs, prepare_step
+from mose.train.retrieval.losses import shared_keys
+from mose.train.retrieval.multi_exit import Sides, exit_weights, multi_exit_loss
+from mose.train.retrieval.negative_queue import NegativeQueue
+
+
+class RetrievalLearner:
+    """Model, similarity factor and (if asked) queue, with the step's gradients.
+
+    Args:
+        model: Trained in place; frozen parts are frozen here.
+        tokenizer: The model's.
+        config: All settings.
+        world: This process's place.
+        device: Where the model is.
+        reference: Says which negatives are likely answers, where ``loss.mask_answers`` asks for it; stays as it is.
+    """
+
+    def __init__(
+        self,
+        model: MoseModel,
+        tokenizer: CodeTokenizer,
+        config: FinetuneConfig,
+        *,
+        world: World,
+        device: torch.device,
+        reference: MoseModel | None = None,
+    ) -> None:
+        if config.run.minutes and world.size > 1:
+            raise ConfigError("run.minutes", got=config.run.minutes, allowed="0 with several processes")
+        if config.batch.pairs % world.size:
+            raise ConfigError("batch.pairs", got=config.batch.pairs, allowed=f"a multiple of {world.size} processes")
+        self.model = model
+        self.log_scale = nn.Parameter(
+            torch.tensor(math.log(config.loss.scale_start), device=device),
+            requires_grad=config.loss.learn_scale,
+        )
+        exits = tuple(model.settings.exits)
+        given = config.loss.exit_weights
+        if given is not None and len(given) != len(exits):
+            raise ConfigError("loss.exit_weights", got=given, allowed=f"{len(exits)} numbers, for exits {exits}")
+        self.weights = exit_weights(exits, model.settings.num_layers, config.loss)
+        tied = config.loss.distill_rows or config.loss.distill_vectors or config.loss.aligned
+        # Exit 0 shares no weight with the blocks: with weight 0 it is left alone even where exits are tied.
+        self.used_exits = tuple(one for one in exits if self.weights[one] > 0 or (tied and one > 0))
+        """Exits that the loss looks at; blocks above the deepest of them are not run."""
+        if not self.used_exits:
+            raise ConfigError("loss.exit_weights", got=given, allowed="at least one above 0")
+        self._tokenizer = tokenizer
+        self._config = config
+        self._world = world
+        self._device = device
+        freeze_parts(model, config.start)
+        self.queue: NegativeQueue | None = None
+        if config.loss.queue:
+            size, momentum = config.loss.queue, config.loss.queue_momentum
+            self.queue = NegativeQueue(model, size=size, momentum=momentum, num_keys=NUM_KEYS, device=device)
+        self._late: tuple[dict[int, Tensor], Tensor] | None = None
+        self._reference = reference if config.loss.mask_answers else None
+        if self._reference is not None:
+            self._reference.requires_grad_(False).train(False)
+
+    def named_trained(self) -> list[tuple[str, nn.Parameter]]:
+        """Name and parameter of whatever is trained, in a fixed order."""
+        every = [*self.model.named_parameters(), ("log_scale", self.log_scale)]
+        return [(name, parameter) for name, parameter in every if parameter.requires_grad]
+
+    def trained(self) -> list[nn.Parameter]:
+        """Parameters with gradient."""
+        return [parameter for _, parameter in self.named_trained()]
+
+    def scale(self) -> Tensor:
+        """Factor on the cosines; ``after_step`` keeps it below its limit, where a clamp here would end its gradient."""
+        return self.log_scale.exp()
+
+    def backward(self, batch: PairBatch | StepBatch) -> dict[str, float]:
+        """Adds the gradients of this process's share of one batch; the loss's terms."""
+        self.model.train()
+        # Seeded by step, so that a resumed run, on any process, drops what the uninterrupted one dropped.
+        torch.manual_seed((self._config.run.seed * 1_000_003 + batch.step) * 1_009 + self._world.rank)
+        inputs, loss = self._prepare(batch)
+        run = cached_backward if self._config.batch.gradient_cache else plain_backward
+        terms = run(self._encode_used, inputs, loss)
+        return {**{name: float(term) for name, term in terms.items()}, "scale": float(self.scale().detach())}
+
+    @torch.no_grad()
+    def check(self, batch: PairBatch | StepBatch) -> dict[str, float]:
+        """The loss's terms without gradients."""
+        self.model.train(False)
+        inputs, loss = self._prepare(batch)
+        encoded = [self._encode_used(one) for one in inputs]
+        terms = loss({one: torch.cat([vectors[one] for vectors in encoded]) for one in encoded[0]})
+        self._late = None
+        return {name: float(term) for name, term in terms.items()}
+
+    def encode(self, inputs: TextBatch) -> dict[int, Tensor]:
+        """Vectors of one mini-batch at every exit, in the run's arithmetic."""
+        with self._precision():
+            return self.model.embed(inputs.to(self._device))
+
+    def _encode_used(self, inputs: TextBatch) -> dict[int, Tensor]:
+        with self._precision(), self._attention():
+            return self.model.embed(inputs.to(self._device), exits=self.used_exits)
+
+    def after_step(self) -> None:
+        """Keeps the factor in its range; feeds the queue."""
+        with torch.no_grad():
+            self.log_scale.clamp_(max=math.log(self._config.loss.scale_limit))
+        if self.queue is not None and self._late is not None:
+            self.queue.push(*self._late)
+            self.queue.follow(self.model)
+            self._late = None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint must hold beside the model and the optimizer."""
+        tensors = {
+            "log_scale": self.log_scale.detach(),
+            **({} if self.queue is None else self.queue.tensors()),
+        }
+        return {name: value.cpu().contiguous() for name, value in tensors.items()}
+
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Puts back what ``tensors`` gave."""
+        with torch.no_grad():
+            self.log_scale.copy_(tensors["log_scale"])
+        if self.queue is not None:
+            self.queue.load_tensors(tensors)
+
+    def _precision(self) -> contextlib.AbstractContextManager[Any]:
+        return autocast(self._config.run.precision, self._device)
+
+    def _attention(self) -> contextlib.AbstractContextManager[Any]:
+        """On a CPU plain attention: its backward pass takes a fraction of the fused one's time."""
+        return sdpa_kernel(SDPBackend.MATH) if self._device.type == "cpu" else contextlib.nullcontext()
+
+    def prepare(self, batch: PairBatch) -> StepBatch:
+        """This process's share of a batch, tokenised."""
+        words = self.model.settings.reads_words(self.used_exits)
+        return prepare_step(batch, self._tokenizer, self._config.batch, self._world, words=words)
+
+    def _prepare(self, batch: PairBatch | StepBatch) -> tuple[list[TextBatch], Loss]:
+        """Mini-batches of this process's share, and the loss over the vectors of all of them."""
+        step = batch if isinstance(batch, StepBatch) else self.prepare(batch)
+        inputs = step.inputs
+        rows = len(step) // self._world.size
+        first = self._world.rank * rows
+        back = inputs.back.to(self._device)
+        keys = step.keys.to(self._device)
+        extra_keys = step.extra_keys.to(self._device)
+        if self.queue is not None:
+            extra_keys = torch.cat([extra_keys, self.queue.keys])
+        shared_BN = shared_keys(keys[first : first + rows], keys)
+        to_code_BN, to_query_BN = self._likely_answers(inputs, back, rows, first)
+
+        def loss(vectors: dict[int, Tensor]) -> dict[str, Tensor]:
+            ordered = {one: vectors_RD[back] for one, vectors_RD in vectors.items()}
+            query = {one: vectors_RD[:rows] for one, vectors_RD in ordered.items()}
+            code = {one: vectors_RD[rows : 2 * rows] for one, vectors_RD in ordered.items()}
+            extra = {one: vectors_RD[2 * rows :] for one, vectors_RD in ordered.items()}
+            sides = Sides(
+                query=query,
+                code=code,
+                all_query={one: gather(vectors_BD, self._world) for one, vectors_BD in query.items()},
+                all_code={one: gather(vectors_BD, self._world) for one, vectors_BD in code.items()},
+                first_row=first,
+                shared_BN=shared_BN if to_code_BN is None else shared_BN | to_code_BN,
+                shared_query_BN=shared_BN if to_query_BN is None else shared_BN | to_query_BN,
+                extra_code=self._extra(extra) if len(extra_keys) else None,
+                shared_BE=shared_keys(keys[first : first + rows], extra_keys),
+            )
+            if self.queue is not None:
+                self._late = (self._queued(inputs, sides, rows), keys)
+            return multi_exit_loss(sides, scale=self.scale(), weights=self.weights, config=self._config.loss)
+
+        return inputs.queries + inputs.codes, loss
+
+    @torch.no_grad()
+    def _likely_answers(
+        self, inputs: StepInputs, back: Tensor, rows: int, first: int
+    ) -> tuple[Tensor, Tensor] | tuple[None, None]:
+        """True where the reference puts a code above the query's own: rows are queries, then rows are codes."""
+        if self._reference is None:
+            return None, None
+        deepest = self._reference.settings.exits[-1]
+        with self._precision():
+            encoded = [
+                self._reference.embed(one.to(self._device), exits=(deepest,))[deepest]
+                for one in inputs.queries + inputs.codes
+            ]
+        ordered = torch.cat(encoded)[back]
+        all_query, all_code = (gather(part, self._world) for part in (ordered[:rows], ordered[rows : 2 * rows]))
+        cosines_NN = all_query @ all_code.T
+        above_NN = cosines_NN > cosines_NN.diagonal()[:, None]
+        return above_NN[first : first + rows], above_NN.T[first : first + rows]
+
+    def _extra(self, negatives: dict[int, Tensor]) -> dict[int, Tensor]:
+        """Hard negatives of all processes, then the queue."""
+        extra = {one: gather(vectors_ED, self._world) for one, vectors_ED in negatives.items()}
+        if self.queue is not None and len(self.queue):
+            extra = {one: torch.cat([extra[one], self.queue.vectors[one]]) for one in extra}
+        return extra
+
+    @torch.no_grad()
+    def _queued(self, inputs: StepInputs, sides: Sides, rows: int) -> dict[int, Tensor]:
+        """Vectors of the batch's codes that will be negatives later."""
+        slow = self.queue.slow if self.queue is not None else None
+        if slow is None:
+            return {one: vectors.detach() for one, vectors in sides.all_code.items()}
+        slow.train(False)
+        with self._precision():
+            encoded = [slow.embed(one.to(self._device), exits=self.used_exits) for one in inputs.codes]
+        own = inputs.code_back.to(self._device)[:rows]
+        return {one: gather(torch.cat([vectors[one] for vectors in encoded])[own], self._world) for one in encoded[0]}

@@ -1,0 +1,211 @@
+"""Retrieval quality of every exit on validation files: mean reciprocal rank, all exits from one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mose.config import DataConfig, ValidationConfig, ValidationTask
+from mose.data.pairs import key_of, read_objects, read_rows, text_of
+from mose.data.rename import hide_defined_name
+from mose.errors import DataError
+from mose.framing import framed
+from mose.model.batch import TextBatch
+from mose.tokenizer import CodeTokenizer
+from mose.train.retrieval.inputs import Side, in_text_order, mini_batches
+
+_BUDGET = 4_096
+"""Padded tokens at once: what stays in a core's cache is several times faster than more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrievalTask:
+    """Queries, candidates, and which candidates answer which query."""
+
+    name: str
+    query: Side
+    code: Side
+    relevant: tuple[frozenset[int], ...]
+    """Numbers of the candidates that answer each query."""
+
+
+def load_tasks(
+    config: ValidationConfig, data: DataConfig, *, seed: int = 0, skip_missing: bool = False
+) -> list[RetrievalTask]:
+    """The tasks of a config, read and checked.
+
+    Raises:
+        DataError: A file is missing or faulty, or a task has no queries.
+    """
+    tasks = []
+    for task in config.tasks:
+        if skip_missing and not (Path(data.folder) / task.file).exists():
+            continue
+        tasks.append(_load(task, config, Path(data.folder), seed))
+    return tasks
+
+
+def _load(task: ValidationTask, config: ValidationConfig, folder: Path, seed: int) -> RetrievalTask:
+    rng = np.random.default_rng([seed, 3])
+    if task.codebase:
+        queries, languages, codes, relevant = _against_codebase(task, folder)
+    elif task.task == "code-code":
+        queries, languages, codes, relevant = _across_languages(task, folder)
+    else:
+        queries, languages, codes, relevant = _pairs(task, folder)
+    if not queries:
+        raise DataError(f"validation task {task.name} has no queries", got=task.file)
+    if task.max_queries and len(queries) > task.max_queries:
+        chosen = sorted(rng.permutation(len(queries))[: task.max_queries].tolist())
+        queries, relevant = [queries[row] for row in chosen], [relevant[row] for row in chosen]
+        kept = sorted(set().union(*relevant))
+        place = {old: new for new, old in enumerate(kept)}
+        codes = [codes[old] for old in kept]
+        relevant = [frozenset(place[old] for old in row) for row in relevant]
+    texts = [hide_defined_name(text, rng) if task.hide_name else text for text, _ in codes]
+    is_code = task.task == "code-code"
+    return RetrievalTask(
+        name=task.name,
+        query=Side(
+            texts=queries,
+            kind="code" if is_code else "query",
+            languages=[task.languages[0]] * len(queries) if is_code else languages[: len(queries)],
+            max_tokens=config.code_tokens if is_code else config.text_tokens,
+        ),
+        code=Side(
+            texts=texts,
+            kind="code",
+            languages=[language for _, language in codes],
+            max_tokens=config.code_tokens,
+        ),
+        relevant=tuple(relevant),
+    )
+
+
+_Loaded = tuple[list[str], list[str], list[tuple[str, str]], list[frozenset[int]]]
+
+
+def _pairs(task: ValidationTask, folder: Path) -> _Loaded:
+    rows = read_rows(folder / task.file, languages=task.languages)
+    shown = [(framed(row.path, row.code) if task.place else row.code, row.language) for row in rows]
+    codes = list(dict.fromkeys(shown))
+    number = {code: position for position, code in enumerate(codes)}
+    answers: dict[str, set[int]] = {}
+    for row, code in zip(rows, shown, strict=True):
+        answers.setdefault(row.text, set()).add(number[code])
+    return list(answers), ["text"] * len(answers), codes, [frozenset(found) for found in answers.values()]
+
+
+def _across_languages(task: ValidationTask, folder: Path) -> _Loaded:
+    if len(task.languages) != 2:
+        raise DataError(
+            f"languages of validation task {task.name}",
+            got=task.languages,
+            allowed="two: of queries, of candidates",
+        )
+    rows = read_rows(folder / task.file, with_text=False, with_group=True)
+    codes = [row for row in rows if row.language == task.languages[1]]
+    groups: dict[str, set[int]] = {}
+    for place, row in enumerate(codes):
+        groups.setdefault(row.group, set()).add(place)
+    queries = [row for row in rows if row.language == task.languages[0] and row.group in groups]
+    return (
+        [row.code for row in queries],
+        [row.language for row in queries],
+        [(row.code, row.language) for row in codes],
+        [frozenset(groups[row.group]) for row in queries],
+    )
+
+
+def _against_codebase(task: ValidationTask, folder: Path) -> _Loaded:
+    path = folder / task.codebase
+    codes: list[tuple[str, str]] = []
+    number: dict[str, int] = {}
+    for line, value in read_objects(path):
+        number[text_of(value, "id", path, line)] = len(codes)
+        codes.append((text_of(value, "code", path, line), text_of(value, "language", path, line)))
+    same: dict[int, set[int]] = {}
+    for place, (code, _) in enumerate(codes):
+        same.setdefault(key_of(code), set()).add(place)
+    queries: list[str] = []
+    relevant: list[frozenset[int]] = []
+    path = folder / task.file
+    for line, value in read_objects(path):
+        positive = text_of(value, "positive", path, line)
+        if positive not in number:
+            raise DataError(f"{path}, line {line}: positive is not in {task.codebase}", got=positive)
+        queries.append(text_of(value, "query", path, line))
+        relevant.append(frozenset(same[key_of(codes[number[positive]][0])]))
+    return queries, ["text"] * len(queries), codes, relevant
+
+
+Encode = Callable[[TextBatch], dict[int, Tensor]]
+
+
+@torch.no_grad()
+def encode_side(side: Side, tokenizer: CodeTokenizer, encode: Encode, *, words: bool) -> dict[int, Tensor]:
+    """Exit -> vectors of all texts, in order, on the CPU."""
+    batches, order = mini_batches(side, tokenizer, budget=max(_BUDGET, side.max_tokens), words=words)
+    encoded = [encode(batch) for batch in batches]
+    back = in_text_order(order)
+    return {one: torch.cat([vectors[one].float().cpu() for vectors in encoded])[back] for one in encoded[0]}
+
+
+def task_ranks(
+    tasks: Sequence[RetrievalTask], tokenizer: CodeTokenizer, encode: Encode, *, words: bool
+) -> dict[str, NDArray[np.float64]]:
+    """Reciprocal rank of every query by "task/exit_02"."""
+    found: dict[str, NDArray[np.float64]] = {}
+    for task in tasks:
+        queries = encode_side(task.query, tokenizer, encode, words=words)
+        codes = encode_side(task.code, tokenizer, encode, words=words)
+        for one in queries:
+            scores = (queries[one] @ codes[one].T).numpy()
+            found[f"{task.name}/exit_{one:02d}"] = reciprocal_ranks(scores, task.relevant)
+    return found
+
+
+def exit_matrix(
+    tasks: Sequence[RetrievalTask], tokenizer: CodeTokenizer, encode: Encode, *, words: bool
+) -> dict[tuple[int, int], float]:
+    """Mean reciprocal rank, mean over tasks, by (exit of the query, exit of the codes) of equal width."""
+    found: dict[tuple[int, int], list[float]] = {}
+    for task in tasks:
+        queries = encode_side(task.query, tokenizer, encode, words=words)
+        codes = encode_side(task.code, tokenizer, encode, words=words)
+        for one, query_QD in queries.items():
+            for other, code_CD in codes.items():
+                if query_QD.shape[1] == code_CD.shape[1]:
+                    ranks = reciprocal_ranks((query_QD @ code_CD.T).numpy(), task.relevant)
+                    found.setdefault((one, other), []).append(float(ranks.mean()))
+    return {pair: float(np.mean(values)) for pair, values in found.items()}
+
+
+def evaluate_tasks(
+    tasks: Sequence[RetrievalTask], tokenizer: CodeTokenizer, encode: Encode, *, words: bool
+) -> dict[str, float]:
+    """Mean reciprocal rank by "task/exit_02"; ties count against the model."""
+    ranks = task_ranks(tasks, tokenizer, encode, words=words)
+    return {name: float(values.mean()) for name, values in ranks.items()}
+
+
+def reciprocal_ranks(scores: NDArray[Any], relevant: Sequence[frozenset[int]]) -> NDArray[np.float64]:
+    """1 / rank of the best relevant candidate of each query; ties rank below their equals.
+
+    Example:
+        >>> reciprocal_ranks(np.array([[0.9, 0.5], [0.9, 0.5]]), [frozenset({0}), frozenset({1})]).tolist()
+        [1.0, 0.5]
+    """
+    found = np.zeros(len(relevant))
+    for number, (row, answers) in enumerate(zip(scores, relevant, strict=True)):
+        right = np.zeros(len(row), dtype=bool)
+        right[list(answers)] = True
+        found[number] = 1.0 / (1 + int((row[~right] >= row[right].max()).sum()))
+    return found
