@@ -222,7 +222,8 @@ def test_an_interruption_at_any_moment_is_130_and_nothing_is_lost(sample_tree, h
             process.send_signal(signal.SIGINT)
             err = process.communicate(timeout=60)[1]
         assert b"Traceback" not in err and b"should not" not in err, err
-        codes.append(process.returncode)
+        # While Python itself still starts, the signal ends it; a shell shows that as 130 too.
+        codes.append(130 if process.returncode == -signal.SIGINT else process.returncode)
     assert set(codes) <= {0, 130}
     assert 130 in codes
     done = subprocess.run(
