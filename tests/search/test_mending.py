@@ -24,8 +24,8 @@ PAGE = 4096
 def pattern(tmp_path_factory):
     """A tree and the user's folder with its index, every chunk read deeply."""
     root = tmp_path_factory.mktemp("pattern")
-    search = Path(mose.__file__).parent / "search"
-    parts = {f"lib/{name}.py": (search / f"{name}.py").read_text() for name in ("lock", "writing")}
+    store = Path(mose.__file__).parent / "search" / "store"
+    parts = {f"lib/{name}.py": (store / f"{name}.py").read_text() for name in ("lock", "write")}
     write_tree(root / "tree", {**SOURCES, **parts})
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MOSE_HOME", str(root / "home"))

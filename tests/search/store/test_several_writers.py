@@ -35,7 +35,7 @@ def test_two_processes_index_one_tree_at_once(tmp_path):
     program = (
         "import sys; from pathlib import Path; from index_doubles import WordEncoder\n"
         "from mose.search.refresh import refresh, deepen; from mose.search.store.location import index_folder\n"
-        "from mose.search.store.store import Store; from mose.search import deepening\n"
+        "from mose.search.store.store import Store; from mose.search import deepen as deepening\n"
         "deepening.FIRST_WINDOW = deepening.LARGEST_WINDOW = 8\n"
         "with Store.open(index_folder(Path(sys.argv[1]))) as store:\n"
         "    for _ in range(3):\n"
