@@ -1,27 +1,33 @@
-"""Where benchmark results go: one JSON file per benchmark and commit, and the last line printed."""
+"""Where benchmark results go: one JSON file per benchmark and commit, and the last line printed.
+
+A result of uncommitted code has a "+" behind the commit in its name. Git ignores such files: only results that
+somebody else can make again are committed.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
+import sys
 import time
 from importlib import metadata
 from pathlib import Path
 
 from mose import git
 
-FOLDER = Path(__file__).parent / "results"
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "benchmarks" / "results"
 PACKAGES = ("mose", "numpy", "onnxruntime", "tokenizers", "torch", "transformers", "sentence-transformers")
 
 
 def commit() -> str:
-    """Short hash of the working tree's commit, with "+" if there are uncommitted changes."""
-    sources = Path(__file__).parents[1] / "src"
-    repository = git.find_repository(sources)
+    """Short hash of the commit, with "+" if the package or the benchmarks have uncommitted changes."""
+    repository = git.find_repository(ROOT)
     if repository is None:
         return "uncommitted"
-    return repository.commit[:12] + ("+" if git.is_changed(repository, sources) else "")
+    is_dirty = any(git.is_changed(repository, ROOT / folder) for folder in ("src", "benchmarks"))
+    return repository.commit[:12] + ("+" if is_dirty else "")
 
 
 def with_interval(mean: float, low: float, high: float) -> str:
@@ -57,4 +63,6 @@ def write_result(name: str, result: dict[str, object]) -> None:
     FOLDER.mkdir(exist_ok=True)
     path = FOLDER / f"{name}-{result['commit']}.json"
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf8")
+    if str(result["commit"]).endswith("+"):
+        print(f"{path.name} is of uncommitted changes: commit them and measure again to keep it.", file=sys.stderr)
     print(json.dumps(result))

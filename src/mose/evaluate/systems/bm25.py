@@ -27,7 +27,7 @@ STOP_WORDS = frozenset(_STOP_WORDS.split())
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bm25:
-    """BM25 (Lucene's form) by the package bm25s. The defaults are what benchmarks/tune_bm25.py found on validation."""
+    """BM25 (Lucene's form) by the package bm25s. The defaults were chosen on validation splits."""
 
     k1: float = 1.6
     """Saturation of repeated words."""

@@ -163,9 +163,7 @@ def static(folder: Path) -> ForeignEmbedder:
         MissingExtraError: model2vec is not installed.
     """
     if not (folder / "model.safetensors").is_file():
-        raise ModelError(
-            f"no static model in {folder}", remedy="Make it with: python benchmarks/distill_static.py FOLDER"
-        )
+        raise ModelError(f"no static model in {folder}", remedy="Make it with: python recipes/distill_static.py FOLDER")
     try:
         from model2vec import StaticModel
     except ImportError as error:
@@ -175,7 +173,7 @@ def static(folder: Path) -> ForeignEmbedder:
     return ForeignEmbedder(
         card=Card(
             name="static",
-            source="model2vec distillation of all-MiniLM-L6-v2 (benchmarks/distill_static.py)",
+            source="model2vec distillation of all-MiniLM-L6-v2 (recipes/distill_static.py)",
             prompt="{text}",
             runtime="model2vec, numpy",
             licence="Apache-2.0",

@@ -1,6 +1,6 @@
 """Writes what a release ships of a trained model: the float16 checkpoint and the int8 runtime in the wheel.
 
-    python benchmarks/release.py MODEL --runs RUN ... --first-stage 5 --mined DATA/mined/manifest.json
+    python recipes/release.py MODEL --runs RUN ... --first-stage 5 --mined DATA/mined/manifest.json
 
 MODEL is the folder a run ended with. ``checkpoints/small`` gets the weights in half precision, and in ``training/``
 each run's log and what the mined pairs came from (package, version, licence, rows);

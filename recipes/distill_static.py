@@ -1,6 +1,6 @@
 """Distils all-MiniLM-L6-v2 into a table of token vectors with model2vec: the peer "static" of `mose eval`.
 
-    python benchmarks/distill_static.py FOLDER [--dimensions 256]
+    python recipes/distill_static.py FOLDER [--dimensions 256]
 
 model2vec's distillation needs an older transformers than this project, so it runs in an environment of its own, made
 in a temporary folder (or kept with --environment) from the ordinary package index.

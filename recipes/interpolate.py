@@ -1,6 +1,6 @@
 """Weights between a trained ladder and the one it started from: what training took from the start comes partly back.
 
-    python benchmarks/interpolate.py OUT --start START --trained TRAINED [TRAINED ...] --blocks 0.9 --top 0.6
+    python recipes/interpolate.py OUT --start START --trained TRAINED [TRAINED ...] --blocks 0.9 --top 0.6
 
 WiSE-FT (Wortsman et al., 2022, section 3) by depth: trained * share + start * (1 - share), where several trained
 ladders of one start are averaged first, the start's heads are narrowed to the width of the trained ones, and the
