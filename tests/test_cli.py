@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from mose.cli import COMMANDS
+
 
 def test_search_shows_place_symbol_score_and_snippet(mose, sample_tree):
     code, out, err = mose("search", "give a connection back to the pool", sample_tree, "--limit", 1)
@@ -212,23 +214,7 @@ def test_options_and_trees_are_still_told_from_words(mose, sample_tree, monkeypa
     assert mose("status", "--json", sample_tree)[0] == 2, "no index yet, but the arguments are understood"
 
 
-@pytest.mark.parametrize(
-    "verb",
-    [
-        "search",
-        "index",
-        "status",
-        "forget",
-        "info",
-        "convert",
-        "cut",
-        "export",
-        "finetune",
-        "pairs",
-        "eval",
-        "eval-repo",
-    ],
-)
+@pytest.mark.parametrize("verb", COMMANDS)
 def test_every_verb_has_help_with_an_example(mose, verb):
     code, out, _ = mose(verb, "--help")
     assert code == 0

@@ -321,7 +321,7 @@ def test_an_answer_that_is_no_batch_result_is_named(tmp_path):
 def test_command_writes_requests_and_reads_answers(tmp_path, capsys):
     write_lines(tmp_path / "mined.jsonl.xz", [row(number) for number in range(3)])
     out = str(tmp_path / "asked")
-    assert main(["pairs", "ask", str(tmp_path / "mined.jsonl.xz"), "--out", out, "--most", "2", "--json"]) == 0
+    assert main(["pairs", "ask", str(tmp_path / "mined.jsonl.xz"), "--out", out, "--limit", "2", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"requests": {"function python": 2}}
     id_ = lines(tmp_path / "asked/rows.jsonl.xz")[0]["id"]
     write_lines(tmp_path / "answers.jsonl.xz", [answer(id_, "search: join ranges that overlap")])

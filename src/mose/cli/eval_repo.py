@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from argparse import Namespace as Arguments
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mose.cli.options import add_json, add_model, add_quiet, define
 from mose.cli.output import ProgressBar
+from mose.cli.parser import Parser
 from mose.cli.terminal import say, show, show_json
 from mose.errors import DataError
 
@@ -14,6 +17,46 @@ if TYPE_CHECKING:
     from mose.evaluate.repository.comparison import Check
     from mose.evaluate.repository.tree_report import TreeReport
     from mose.evaluate.repository.values import GoldenQuery
+
+
+def add_eval_repo(command: Parser) -> None:
+    """Add the arguments of ``mose eval-repo``."""
+    define(command, eval_repo, example="mose eval-repo path/to/tree --save baseline.json")
+    command.add_argument("path", nargs="?", metavar="PATH", help="source tree (default: this folder)")
+    add_model(command)
+    depth = command.add_mutually_exclusive_group()
+    depth.add_argument(
+        "--exit",
+        type=int,
+        action="append",
+        default=[],
+        metavar="K",
+        help="depth to measure, several times for several (default: the shallowest and the deepest)",
+    )
+    depth.add_argument("--all-exits", action="store_true", help="measure every depth of the model")
+    command.add_argument(
+        "--queries", type=int, default=100, metavar="N", help="at most this many of each kind (default: 100)"
+    )
+    command.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="which queries, if there are more (default: 0)"
+    )
+    command.add_argument(
+        "--budget-tokens",
+        type=int,
+        metavar="N",
+        help="size of an answer for the third metric, 4 characters a token (default: 4000)",
+    )
+    baseline = command.add_mutually_exclusive_group()
+    baseline.add_argument("--save", type=Path, metavar="FILE", help="keep the values, to check against later")
+    baseline.add_argument(
+        "--check",
+        type=Path,
+        metavar="FILE",
+        help="ask the queries of a saved run again; exit status 1 if NDCG@10 fell beyond noise",
+    )
+    command.add_argument("--list", action="store_true", help="print the queries and their answers, and measure nothing")
+    add_quiet(command)
+    add_json(command, "print one JSON object (with --list, one a query)")
 
 
 def eval_repo(arguments: Arguments) -> int:

@@ -8,7 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mose.cli.options import add_json, add_quiet, count, define, names, numbers
 from mose.cli.output import ProgressBar, need_packages
+from mose.cli.parser import Parser
 from mose.cli.terminal import say, show, show_json, show_lines
 from mose.errors import ConfigError, DataError
 from mose.storage import require_writable_folder
@@ -17,6 +19,42 @@ if TYPE_CHECKING:
     from mose.evaluate.result import Result
 
 DATA_VARIABLE = "MOSE_DATA"
+
+
+def add_eval(command: Parser) -> None:
+    """Add the arguments of ``mose eval``."""
+    define(command, evaluate, example="mose eval small --data DATA --out report/ --tasks cosqa,csn-ruby")
+    add = command.add_argument
+    add(
+        "model", nargs="?", default="small", metavar="MODEL",
+        help='a shipped model, a runtime folder or a checkpoint folder (default: "small")',
+    )  # fmt: skip
+    add("--data", type=Path, metavar="DATA", help=f"folder with task data (default: the variable {DATA_VARIABLE})")
+    add("--out", type=Path, default=Path("report"), metavar="FOLDER", help="to write (default: report)")
+    add("--tasks", type=names, default=(), metavar="NAME,...", help="tasks to run (default: all)")
+    add("--exits", type=numbers, metavar="K,...", help="exits to score (default: all)")
+    add(
+        "--widths", type=numbers, default=(256, 128, 64), metavar="W,...",
+        help="leading dimensions to score, besides all of them (default: 256,128,64)",
+    )  # fmt: skip
+    add(
+        "--peers", type=names, default=("bm25", "minilm", "static", "e5"), metavar="NAME,...",
+        help="bm25, minilm, e5, static, a sentence-transformers folder, or none (default: bm25,minilm,static,e5)",
+    )  # fmt: skip
+    add("--static", type=Path, metavar="FOLDER", help="model2vec folder of the peer static")
+    add("--all-tasks", action="store_true", help="run slow peers, too, on every task")
+    add("--quick", action="store_true", help="a look at a sample of each task, comparable to nothing else")
+    add("--limit", type=count, metavar="N", help="the same, with N queries a task")
+    add("--cache", type=Path, metavar="FOLDER", help="of embeddings (default: in the user's cache)")
+    add("--threads", type=int, metavar="N", help="to use (default: all cores)")
+    add_quiet(command)
+    add_json(command, "print one JSON object for each task, system, exit and width")
+    other = command.add_mutually_exclusive_group()
+    other.add_argument(
+        "--compare", type=Path, nargs=2, metavar=("A.json", "B.json"), help="compare two result files; run nothing"
+    )
+    other.add_argument("--report", type=Path, metavar="RESULT.json", help="render a result file again; run nothing")
+    other.add_argument("--list", action="store_true", help="list the tasks that DATA holds; run nothing")
 
 
 def evaluate(arguments: Arguments) -> int:
@@ -34,8 +72,6 @@ def evaluate(arguments: Arguments) -> int:
     from mose.evaluate.run import evaluate as run
 
     limit = arguments.limit if arguments.limit is not None else QUICK_LIMIT if arguments.quick else None
-    if limit is not None and limit < 1:
-        raise ConfigError("--limit", got=limit, allowed="1 or more")
     if 0 in arguments.widths:
         raise ConfigError("--widths", got=0, allowed="1 or more")
     request = Request(

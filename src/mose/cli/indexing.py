@@ -1,19 +1,28 @@
-"""``mose index``, ``mose status`` and ``mose forget``."""
+"""``mose index``, ``mose forget`` and ``mose prune``."""
 
 from __future__ import annotations
 
 from argparse import Namespace as Arguments
-from pathlib import Path
-from typing import TYPE_CHECKING
 
+from mose.cli.options import add_exit, add_json, add_max_file_size, add_model, add_quiet, add_tree, define, seconds
 from mose.cli.output import ProgressBar, say_warnings
-from mose.cli.parser import quoted
+from mose.cli.parser import Parser
 from mose.cli.terminal import counted, say, show, show_json
 
-if TYPE_CHECKING:
-    from mose.search.store.store import Store
 
-_LONG_PATH = 120
+def add_index(command: Parser) -> None:
+    """Add the arguments of ``mose index``."""
+    define(command, index, example="mose index path/to/tree --exit 6")
+    add_tree(command)
+    add_model(command)
+    add_exit(command)
+    command.add_argument("--budget", type=seconds, metavar="TIME", help="stop after this long (default: no limit)")
+    add_max_file_size(command)
+    command.add_argument("--rebuild", action="store_true", help="start the index anew")
+    command.add_argument("--existing", action="store_true", help="only if there is an index; make none")
+    command.add_argument("--where", action="store_true", help="print where the index is kept, and do nothing")
+    add_quiet(command)
+    add_json(command, "print what was done as a JSON object")
 
 
 def index(arguments: Arguments) -> int:
@@ -68,107 +77,56 @@ def index(arguments: Arguments) -> int:
     return 0
 
 
-def status(arguments: Arguments) -> int:
-    """``mose status``: what an index holds."""
-    if arguments.why is not None:
-        return _why(arguments)
-    with _open_around(arguments) as store:
-        status = store.status()
-    if arguments.json:
-        from dataclasses import asdict
-
-        show_json([{**asdict(status), "folder": str(status.folder)}])
-        return 0
-    state = "complete" if status.complete else f"unfinished, {status.num_pending_files:,} files to go"
-    show(status.root)
-    show(f"  index     {status.folder} ({status.size_bytes / 1e6:.1f} MB), {state}")
-    show(f"  content   {counted(status.num_files, 'file')}, {counted(status.num_chunks, 'chunk')}")
-    for exit_layer, count in sorted(status.vectors.items()):
-        share = count / max(status.num_chunks, 1)
-        damaged = status.damaged.get(exit_layer, 0)
-        mended = f", {damaged:,} vectors were damaged and will be made again" if damaged else ""
-        show(f"  read      {counted(count, 'chunk')} ({share:.0%}) for searches with --exit {exit_layer}{mended}")
-    for language in status.languages:
-        how = (
-            f", {counted(language.num_cut_by_lines, 'file')} cut by length, not by definition"
-            if language.num_cut_by_lines
-            else ""
-        )
-        files, chunks = counted(language.num_files, "file"), counted(language.num_chunks, "chunk")
-        show(f"  {language.language:<16} {files:>13} {chunks:>16}{how}")
-    if status.troubles:
-        show("  cut by length although the language is known")
-        for reason, count in status.troubles.items():
-            examples = ", ".join(status.trouble_examples[reason][:2])
-            show(f"    {reason:<22} {count:>7,}   {examples}")
-    if status.skipped:
-        show("  left out")
-        for reason, count in sorted(status.skipped.items(), key=lambda item: -item[1]):
-            examples = ", ".join(map(_shortened, status.skipped_examples.get(reason, ())[:2]))
-            show(f"    {reason:<22} {count:>7,}   {examples}")
-    return 0
-
-
-def _open_around(arguments: Arguments) -> Store:
-    """The index that a search of PATH would ask: that of a tree around it counts, too."""
-    from mose.errors import CodeIndexError
-    from mose.search.store.enclosing import tree_and_part
-    from mose.search.store.location import base_folder, current_index, index_folder
-    from mose.search.store.store import Store
-
-    root = arguments.path if arguments.inside else tree_and_part(arguments.path)[0]
-    folder = index_folder(root, inside=arguments.inside)
-    if current_index(base_folder(folder)) is None:
-        path = quoted(str(arguments.path))
-        raise CodeIndexError(
-            f"there is no index of {Path(root).absolute()}", remedy=f"Run `mose index {path}`, or search it once."
-        )
-    return Store.open_to_read(folder)
-
-
-def _shortened(path: str) -> str:
-    return path if len(path) <= _LONG_PATH else f"{path[: _LONG_PATH // 2]}...{path[-_LONG_PATH // 2 :]}"
-
-
-def _why(arguments: Arguments) -> int:
-    """Says of one file whether it is read, and whether the index has it; 1 if it is left out."""
-    from mose.errors import CodeIndexError
-    from mose.files import explain
-    from mose.files.why import MISSING
-    from mose.search.store.location import index_folder, source_root
-    from mose.search.store.status import file_status, limits_of
-    from mose.search.store.store import Store
-
-    root, limits, known = source_root(arguments.path), None, None
-    try:
-        with Store.open_to_read(index_folder(arguments.path, inside=arguments.inside)) as store:
-            limits = limits_of(store)
-            found = explain(root, arguments.why, limits)
-            known = file_status(store, found.path)
-    except CodeIndexError:  # none yet, or none that can be read: the file can be judged even so
-        found = explain(root, arguments.why, limits)
-    if arguments.json:
-        from dataclasses import asdict
-
-        show_json([{**asdict(found), "index": known}])
-        return 1 if found.reason else 0
-    if found.reason:
-        what = MISSING if found.reason == MISSING else f"left out, {found.reason}"
-    else:
-        what = f"read{f' as {found.language}' if found.language else ''}"
-    show(f"{found.path}: {what}{f' ({found.detail})' if found.detail else ''}")
-    if not found.path.endswith("/"):
-        show(f"  the index has {known or 'nothing of it'}")
-    return 1 if found.reason else 0
+def add_forget(command: Parser) -> None:
+    """Add the arguments of ``mose forget``."""
+    define(command, forget, example="mose forget path/to/tree")
+    add_tree(command)
 
 
 def forget(arguments: Arguments) -> int:
     """``mose forget``: deletes an index."""
-    from mose.search import refresh as indexer
+    from mose.search.refresh import forget as forget_index
 
-    folders = indexer.forget(arguments.path)
+    folders = forget_index(arguments.path)
     for folder in folders:
         show(f"Deleted {folder}.")
     if not folders:
         show("There was no index.")
+    return 0
+
+
+def add_prune(command: Parser) -> None:
+    """Add the arguments of ``mose prune``."""
+    define(command, prune, example="mose prune --dry-run")
+    command.add_argument("--dry-run", action="store_true", help="say what would be removed, and remove nothing")
+    add_json(command, "print it as a JSON object")
+
+
+def prune(arguments: Arguments) -> int:
+    """``mose prune``: removes what no tree needs any more."""
+    from mose.search.store.prune import prune as prune_indexes
+
+    report = prune_indexes(dry_run=arguments.dry_run)
+    if arguments.json:
+        show_json([{
+            "indexes": [
+                {"folder": str(index.folder), "root": index.root, "reason": index.reason, "bytes": index.size_bytes}
+                for index in report.indexes
+            ],
+            "kept": report.num_kept, "busy": [str(folder) for folder in report.busy],
+            "vectors": report.num_vectors, "vectors_kept": report.num_vectors_kept,
+            "freed_bytes": report.freed_bytes, "dry_run": arguments.dry_run, "notes": report.notes,
+        }])  # fmt: skip
+        return 0
+    would = "Would remove" if arguments.dry_run else "Removed"
+    for index in report.indexes:
+        show(f"{would} the index of {index.root or index.folder} ({index.reason}, {index.size_bytes / 1e6:.1f} MB).")
+    if report.num_vectors:
+        show(f"{would} {counted(report.num_vectors, 'vector')} that no index uses, or not for long.")
+    kept = f"{counted(report.num_kept, 'index', 'indexes')} and {counted(report.num_vectors_kept, 'vector')}"
+    show(f"Kept: {kept} that all trees share.")
+    for folder in report.busy:
+        say(f"{folder} is left alone: another process is writing it.")
+    for note in report.notes:
+        say(note)
     return 0

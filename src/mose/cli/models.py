@@ -5,8 +5,20 @@ from __future__ import annotations
 from argparse import Namespace as Arguments
 from pathlib import Path
 
+from mose.cli.options import add_json, define, numbers
 from mose.cli.output import need_packages
+from mose.cli.parser import Parser
 from mose.cli.terminal import show, show_json
+
+
+def add_info(command: Parser) -> None:
+    """Add the arguments of ``mose info``."""
+    define(command, info, example="mose info small")
+    command.add_argument(
+        "model", metavar="MODEL", nargs="?", default="small", help="model folder, shipped model or preset"
+    )
+    command.add_argument("--length", type=int, default=128, metavar="T", help="tokens in a text (default: 128)")
+    add_json(command)
 
 
 def info(arguments: Arguments) -> int:
@@ -41,6 +53,29 @@ def info(arguments: Arguments) -> int:
     return 0
 
 
+def add_convert(command: Parser) -> None:
+    """Add the arguments of ``mose convert``."""
+    define(command, convert, example="mose convert all-MiniLM-L6-v2/ ladder/ --exits 0,2,3,4,6")
+    command.add_argument("source", type=Path, metavar="SOURCE", help="folder with config.json and safetensors weights")
+    command.add_argument("out", type=Path, metavar="OUT", help="folder to write")
+    command.add_argument("--exits", type=numbers, required=True, metavar="K,...", help="exits of the ladder")
+    command.add_argument(
+        "--max-tokens", type=int, metavar="N", help="tokens of a text that are read (default: as before)"
+    )
+    command.add_argument(
+        "--split-identifiers",
+        action="store_true",
+        help="read parseDate and parse_date as two words, as a tokenizer of plain language should",
+    )
+    command.add_argument(
+        "--table-share",
+        type=float,
+        default=0.0,
+        metavar="X",
+        help="share of exit 0 in the cosine at every other exit (default: 0)",
+    )
+
+
 def convert(arguments: Arguments) -> int:
     """``mose convert``: a BERT-family folder as a ladder of exits."""
     need_packages("convert", "torch", "transformers")
@@ -58,6 +93,14 @@ def convert(arguments: Arguments) -> int:
     return 0
 
 
+def add_cut(command: Parser) -> None:
+    """Add the arguments of ``mose cut``."""
+    define(command, cut, example="mose cut ladder/ --exit 3 ladder-3/")
+    _add_model_folder(command)
+    command.add_argument("--exit", type=int, required=True, metavar="K", help="exit to keep")
+    command.add_argument("out", type=Path, metavar="OUT", help="folder to write")
+
+
 def cut(arguments: Arguments) -> int:
     """``mose cut``: the blocks of a model up to one exit."""
     from mose.model import cut as model_cut
@@ -65,6 +108,18 @@ def cut(arguments: Arguments) -> int:
     model_cut.cut(arguments.model, arguments.exit, arguments.out)
     show(f"Wrote {arguments.out}.")
     return 0
+
+
+def add_export(command: Parser) -> None:
+    """Add the arguments of ``mose export``."""
+    define(command, export, example="mose export ladder/ runtime/ --dtype int8")
+    _add_model_folder(command)
+    command.add_argument("out", type=Path, metavar="OUT", help="folder to write")
+    command.add_argument("--dtype", choices=("int8", "float32"), default="int8", help="of the weights (default: int8)")
+
+
+def _add_model_folder(command: Parser) -> None:
+    command.add_argument("model", type=Path, metavar="MODEL", help="model folder")
 
 
 def export(arguments: Arguments) -> int:

@@ -3,10 +3,128 @@
 from __future__ import annotations
 
 from argparse import Namespace as Arguments
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from mose.cli.options import add_json, add_quiet, count, define
 from mose.cli.output import ProgressBar, need_packages
+from mose.cli.parser import Parser
 from mose.cli.terminal import show, show_json
+
+_STEPS = "write the requests, check the answers"
+
+
+def add_pairs(command: Parser) -> None:
+    """Add the commands of ``mose pairs`` and their arguments."""
+    command.epilog = "example:\n  mose pairs mine configs/mine.toml --out mined/"
+    actions = command.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, add, help in (
+        ("mine", _add_mine, "mine pairs of text and code from the source of named packages"),
+        ("negatives", _add_negatives, "give each row codes near its query that do not answer it (needs mose[train])"),
+        ("ask", _add_ask, f"let a language model ask about the code of pairs: {_STEPS}"),
+        ("translate", _add_translate, f"let a language model translate the code of pairs: {_STEPS}"),
+    ):
+        add(actions.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}."))
+
+
+def _add_mine(command: Parser) -> None:
+    define(
+        command, mine, example="mose pairs mine configs/mine.toml --out mined/ --exclude-near DATA/csn/test.jsonl.xz"
+    )
+    command.add_argument("manifest", type=Path, metavar="MANIFEST", help="TOML file that names the packages")
+    command.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="folder to write; a stopped run goes on"
+    )
+    command.add_argument(
+        "--sources", type=Path, metavar="FOLDER", help="folder of unpacked packages (default: the user's cache)"
+    )
+    command.add_argument(
+        "--exclude-near",
+        type=Path,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
+        help="evaluation files; near copies of their rows are left out",
+    )
+    command.add_argument("--skip-missing", action="store_true", help="leave out packages that cannot be fetched")
+    command.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default: 2)")
+    _add_output(command)
+
+
+def _add_negatives(command: Parser) -> None:
+    define(
+        command,
+        negatives,
+        example="mose pairs negatives ladder/ DATA/csn/train.jsonl.xz --out DATA/csn/train-hard.jsonl.xz",
+    )
+    command.add_argument("model", type=Path, metavar="MODEL", help="model folder that looks for them")
+    command.add_argument("pairs", type=Path, metavar="PAIRS", help="pairs of text and code, as JSON lines")
+    command.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write: .jsonl or .jsonl.xz")
+    command.add_argument(
+        "--first-rank",
+        type=int,
+        default=5,
+        metavar="N",
+        help="leave out the N nearest codes, which often answer unmarked (default: 5)",
+    )
+    command.add_argument("--last-rank", type=int, default=60, metavar="N", help="look no further (default: 60)")
+    command.add_argument(
+        "--margin",
+        type=float,
+        default=0.95,
+        metavar="SHARE",
+        help="a negative's cosine is at most this share of the answer's (default: 0.95)",
+    )
+    command.add_argument("--count", type=int, default=4, metavar="N", help="negatives of a row, at most (default: 4)")
+    command.add_argument(
+        "--exit",
+        type=int,
+        metavar="K",
+        help="exit that looks for them; 0 reads thousands of rows a second (default: the deepest)",
+    )
+    command.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
+    _add_output(command)
+
+
+def _add_ask(command: Parser) -> None:
+    _add_requests(command, ask, "ask")
+
+
+def _add_translate(command: Parser) -> None:
+    _add_requests(command, translate, "translate")
+
+
+def _add_requests(command: Parser, run: Callable[[Arguments], int], name: str) -> None:
+    define(
+        command,
+        run,
+        example=f"mose pairs {name} mined/train.jsonl.xz --out {name}/ && ... && "
+        f"mose pairs {name} --out {name}/ --answers part-*.jsonl.xz",
+    )
+    command.add_argument("pairs", type=Path, nargs="*", metavar="PAIRS", help="files written by mose pairs mine")
+    command.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="folder of requests and checked answers"
+    )
+    command.add_argument(
+        "--answers",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="check these answers (OpenAI batch results, .jsonl or .jsonl.xz) to the requests of FOLDER",
+    )
+    command.add_argument(
+        "--without", nargs="+", default=[], metavar="SOURCE", help="leave out rows of these sources (pypi:rich)"
+    )
+    command.add_argument("--limit", type=count, metavar="N", help="write at most N requests")
+    _add_output(command)
+
+
+def _add_output(command: Parser) -> None:
+    add_quiet(command)
+    add_json(command, "print the counts as a JSON object")
 
 
 def mine(arguments: Arguments) -> int:
@@ -93,7 +211,7 @@ def _write(arguments: Arguments, choose: Any) -> int:
     else:
         counts = {
             "requests": write_requests(
-                arguments.pairs, arguments.out, choose, without=frozenset(arguments.without), most=arguments.most
+                arguments.pairs, arguments.out, choose, without=frozenset(arguments.without), most=arguments.limit
             )
         }
         files = [REQUESTS]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -17,8 +16,18 @@ if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
 
+EXIT_STATUS = """exit status:
+  0    found, or done
+  1    nothing found; with `eval-repo --check`, search has become worse
+  2    an error, or wrong usage
+  130  interrupted"""
+
+
 class Parser(argparse.ArgumentParser):
     """argparse that knows near misses, and writes as everything else does."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **settings)
 
     def error(self, message: str) -> NoReturn:
         """Says what is wrong with the arguments, and stops."""
@@ -93,7 +102,7 @@ def quoted(text: str, *, always: bool = False) -> str:
     return f'"{text}"' if (always or " " in text) and not set(text) & set('"\\$`!') else shlex.quote(text)
 
 
-def as_meant(argv: Sequence[str], verbs: Sequence[str]) -> list[str]:
+def as_meant(argv: Sequence[str], verbs: Collection[str]) -> list[str]:
     """The arguments with ``help VERB`` and a bare quoted query put into their usual form."""
     words = list(argv)
     if words[:1] == ["help"]:
@@ -119,56 +128,3 @@ def take_late_path(arguments: argparse.Namespace, extra: Sequence[str]) -> list[
     if getattr(arguments, "path", "") is None:
         arguments.path = rest.pop(0) if rest and not rest[0].startswith("-") else "."
     return rest
-
-
-def seconds(text: str) -> float:
-    """A time such as ``3s``, ``500ms`` or ``2m``."""
-    for unit, size in (("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0), ("", 1.0)):
-        if text.endswith(unit):
-            try:
-                value = float(text[: len(text) - len(unit)]) * size
-            except ValueError:
-                break
-            if value >= 0 and math.isfinite(value):
-                return value
-            break
-    raise argparse.ArgumentTypeError(f"{text!r} is not a time: write 3s, 500ms or 2m")
-
-
-def count(text: str) -> int:
-    """A number from 1 up."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 up")
-    return value
-
-
-def exits(text: str) -> tuple[int, ...]:
-    """Exits with commas between."""
-    try:
-        return tuple(sorted({int(part) for part in text.split(",")}))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of exits: write 0,2,3,4,6") from None
-
-
-def size(text: str) -> int:
-    """Bytes of a text such as 5MB.
-
-    Example:
-        >>> size("500KB"), size("2mb"), size("100")
-        (500000, 2000000, 100)
-    """
-    for unit, factor in (("KB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000), ("B", 1), ("", 1)):
-        number = text.upper().removesuffix(unit).strip()
-        if (
-            text.upper().endswith(unit)
-            and number.isascii()
-            and number.isdigit()
-            and 0 < len(number) < 13
-            and int(number)
-        ):
-            return int(number) * factor
-    raise argparse.ArgumentTypeError(f"{text!r} is not a size: write 5MB, 500KB or 2000000")

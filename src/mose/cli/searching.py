@@ -6,7 +6,6 @@ import os
 import re
 import sys
 from argparse import Namespace as Arguments
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,14 +13,74 @@ from typing import TYPE_CHECKING
 
 from mose import processes
 from mose.cli.hits import hit_as_dict, show_hits
+from mose.cli.notes import say_notes
+from mose.cli.options import (
+    add_exit,
+    add_json,
+    add_max_file_size,
+    add_model,
+    add_quiet,
+    add_tree,
+    count,
+    define,
+    seconds,
+)
 from mose.cli.output import ProgressBar, say_warnings
-from mose.cli.parser import quoted
-from mose.cli.terminal import counted, flush, say, show_json, takes_color, wrapped
+from mose.cli.parser import EXIT_STATUS, Parser, quoted
+from mose.cli.terminal import flush, say, show_json, takes_color
 from mose.errors import ConfigError, MoseError, SourceError
 
 if TYPE_CHECKING:
-    from mose.search.hits import Hit
     from mose.search.index import CodeIndex
+
+
+_NOTES = f"""what is read:
+  What git would keep, less what a .moseignore (same syntax) leaves out; `mose status --why FILE` says why.
+where the index is kept:
+  In the user's cache folder, or in the folder that MOSE_HOME names; with --inside, in PATH/.mose.
+  A folder or file inside an indexed tree is searched with the index of that tree.
+
+{EXIT_STATUS}"""
+
+
+def add_search(command: Parser) -> None:
+    """Add the arguments of ``mose search``."""
+    define(command, search, example='mose search "open a connection through a proxy" . --limit 5', notes=_NOTES)
+    command.add_argument("query", metavar="QUERY", nargs="?", help="words or a name; - reads standard input")
+    add_tree(command, "source tree, or a folder or file in one (default: this folder)")
+    add_model(command)
+    add_exit(command)
+    command.add_argument("--width", type=int, metavar="W", help="leading dimensions to compare (default: all)")
+    command.add_argument("--limit", "--top", type=count, default=10, metavar="N", help="hits to show (default: 10)")
+    command.add_argument(
+        "--language", action="append", metavar="NAME", help="only this language, e.g. python; may be repeated"
+    )
+    command.add_argument(
+        "--path",
+        dest="path_pattern",
+        action="append",
+        metavar="GLOB",
+        help="only files that match, as in .gitignore: 'src/', '*.py', '!tests/'; may be repeated",
+    )
+    command.add_argument("--like", metavar="FILE:LINE", help="code like that at a place, instead of QUERY")
+    mode = command.add_mutually_exclusive_group()
+    mode.add_argument("--lexical", dest="mode", action="store_const", const="lexical", help="words alone")
+    mode.add_argument("--dense", dest="mode", action="store_const", const="dense", help="vectors alone")
+    command.add_argument(
+        "--budget",
+        type=seconds,
+        default=2.0,
+        metavar="TIME",
+        help="for reading the best candidates closely, e.g. 3s, 500ms (default: 2s)",
+    )
+    add_max_file_size(command)
+    command.add_argument("--deepen", action="store_true", help="read the rest of the tree deeply in the background")
+    command.add_argument("--all-places", action="store_true", help="show a file as often as it has good places")
+    command.add_argument("--no-update", action="store_true", help="answer from the index as it is")
+    command.add_argument("--explain", action="store_true", help="show the parts of each score")
+    add_json(command)
+    command.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="styles (default: auto)")
+    add_quiet(command)
 
 
 def search(arguments: Arguments) -> int:
@@ -42,9 +101,9 @@ def search(arguments: Arguments) -> int:
         }
         if arguments.like is not None:
             path, line = _place_of(arguments.like, index.root, named)
-            hits = index.like(path, line, path_pattern=arguments.pattern, **options)
+            hits = index.like(path, line, path_pattern=arguments.path_pattern, **options)
         else:
-            hits = index.search(query, mode=arguments.mode or "fused", path=arguments.pattern, **options)
+            hits = index.search(query, mode=arguments.mode or "fused", path=arguments.path_pattern, **options)
         if part:
             hits = [replace(hit, path=(index.root / hit.path).relative_to(named).as_posix()) for hit in hits]
         if arguments.json:
@@ -52,11 +111,7 @@ def search(arguments: Arguments) -> int:
         else:
             show_hits(hits, query, explain=arguments.explain, color=takes_color(arguments.color))
         flush()  # before the talk about it
-        if not hits:
-            say(_nothing(index))
-        _say_if_no_word_occurs(index, hits, arguments)
-        _say_what_it_rests_on(index, hits)
-        _say_what_is_too_large(index, query)
+        say_notes(index, hits, query, uses_words=arguments.like is None and arguments.mode != "dense")
         if arguments.deepen:
             _deepen_in_background(index, arguments)
     return 0 if hits else 1
@@ -155,50 +210,6 @@ def _place_of(text: str, root: Path, named: Path) -> tuple[str, int]:
         except (OSError, ValueError, RuntimeError):  # too long, half a character, a circle of links
             break
     return file.as_posix(), line
-
-
-def _say_if_no_word_occurs(index: CodeIndex, hits: Sequence[Hit], arguments: Arguments) -> None:
-    if arguments.like is not None or arguments.mode == "dense" or index.last_search is None:
-        return
-    if not index.last_search.has_words and index.last_search.num_chunks:
-        meant = "these are the nearest by meaning" if hits else "say in a sentence what you mean"
-        say(f"No word of the query occurs here: {meant}.")
-
-
-def _say_what_it_rests_on(index: CodeIndex, hits: Sequence[Hit]) -> None:
-    """How much was looked at, and what the user can do to have more looked at."""
-    stats, report = index.last_search, index.last_refresh
-    if stats is None:
-        return
-    notes = [f"{counted(len(hits), 'hit')} in {counted(stats.num_chunks, 'chunk')}, {stats.seconds:.1f} s"]
-    if stats.exit and stats.num_read < stats.num_chunks:
-        notes.append(f"{stats.num_deep:,} read closely, {stats.num_encoded:,} of them just now")
-        notes.append("`mose index` reads all beforehand, for speed")
-    if stats.exit and stats.num_deep < stats.num_short:
-        notes.append(f"time was up before {stats.num_short - stats.num_deep:,} more: allow it with --budget")
-    for line in wrapped("; ".join(notes), sys.stderr):
-        say(line)
-    for note in index.notes:
-        say(note)
-    if report is not None and report.busy:
-        num_files = index.status().num_files
-        say(f"Another process is indexing this tree: this answer is from the {num_files:,} files that are in.")
-
-
-def _say_what_is_too_large(index: CodeIndex, query: str) -> None:
-    """Files that were left out for their size although they hold the words."""
-    from mose.search.oversized import oversized_with
-
-    paths = oversized_with(index.store, index.root, query)
-    if paths:
-        say(f"Too large to be read, and the words are in it: {', '.join(paths)}. See --max-file-size.")
-
-
-def _nothing(index: CodeIndex) -> str:
-    if index.last_search is not None and index.last_search.num_chunks == 0:
-        status = f"mose status {quoted(str(index.root))}"
-        return f"There is nothing to search: no file of {index.root} is read. `{status}` shows what is left out."
-    return "Nothing found."
 
 
 def _deepen_in_background(index: CodeIndex, arguments: Arguments) -> None:

@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 from argparse import Namespace as Arguments
+from pathlib import Path
 
+from mose.cli.options import define
 from mose.cli.output import need_packages
+from mose.cli.parser import Parser
 from mose.cli.terminal import say, show
+
+
+def add_finetune(command: Parser) -> None:
+    """Add the arguments of ``mose finetune``."""
+    define(command, finetune, example="mose finetune retrieval --config configs/small.toml --set data.folder=DATA")
+    command.add_argument(
+        "task", choices=("retrieval", "clones"), help="retrieval: text to code, code to code; clones: same task or not"
+    )
+    command.add_argument("--config", type=Path, required=True, metavar="FILE", help="TOML file with everything")
+    command.add_argument(
+        "--set", dest="changes", action="append", default=[], metavar="KEY=VALUE", help="put over the file's value"
+    )
 
 
 def finetune(arguments: Arguments) -> int:

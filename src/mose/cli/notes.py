@@ -1,0 +1,74 @@
+"""What is said below the hits of a search: what they rest on, and how to have more looked at."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mose.cli.parser import quoted
+from mose.cli.terminal import counted, say, wrapped
+
+if TYPE_CHECKING:
+    from mose.search.hits import Hit
+    from mose.search.index import CodeIndex
+
+
+def say_notes(index: CodeIndex, hits: Sequence[Hit], query: str, *, uses_words: bool) -> None:
+    """Say what the hits of the last search rest on.
+
+    Args:
+        index: Where they come from.
+        hits: What was found.
+        query: What was asked.
+        uses_words: Whether the words of the query count.
+    """
+    if not hits:
+        _say_nothing_found(index)
+    if uses_words:
+        _say_if_no_word_occurs(index, hits)
+    _say_what_it_rests_on(index, hits)
+    _say_what_is_too_large(index, query)
+
+
+def _say_nothing_found(index: CodeIndex) -> None:
+    if index.last_search is not None and index.last_search.num_chunks == 0:
+        status = f"mose status {quoted(str(index.root))}"
+        say(f"There is nothing to search: no file of {index.root} is read. `{status}` shows what is left out.")
+    else:
+        say("Nothing found.")
+
+
+def _say_if_no_word_occurs(index: CodeIndex, hits: Sequence[Hit]) -> None:
+    if index.last_search is not None and not index.last_search.has_words and index.last_search.num_chunks:
+        meant = "these are the nearest by meaning" if hits else "say in a sentence what you mean"
+        say(f"No word of the query occurs here: {meant}.")
+
+
+def _say_what_it_rests_on(index: CodeIndex, hits: Sequence[Hit]) -> None:
+    """How much was looked at, and what the user can do to have more looked at."""
+    stats, report = index.last_search, index.last_refresh
+    if stats is None:
+        return
+    notes = [f"{counted(len(hits), 'hit')} in {counted(stats.num_chunks, 'chunk')}, {stats.seconds:.1f} s"]
+    if stats.exit and stats.num_read < stats.num_chunks:
+        notes.append(f"{stats.num_deep:,} read closely, {stats.num_encoded:,} of them just now")
+        notes.append("`mose index` reads all beforehand, for speed")
+    if stats.exit and stats.num_deep < stats.num_short:
+        notes.append(f"time was up before {stats.num_short - stats.num_deep:,} more: allow it with --budget")
+    for line in wrapped("; ".join(notes), sys.stderr):
+        say(line)
+    for note in index.notes:
+        say(note)
+    if report is not None and report.busy:
+        num_files = index.status().num_files
+        say(f"Another process is indexing this tree: this answer is from the {num_files:,} files that are in.")
+
+
+def _say_what_is_too_large(index: CodeIndex, query: str) -> None:
+    """Files that were left out for their size although they hold the words."""
+    from mose.search.oversized import oversized_with
+
+    paths = oversized_with(index.store, index.root, query)
+    if paths:
+        say(f"Too large to be read, and the words are in it: {', '.join(paths)}. See --max-file-size.")
