@@ -249,3 +249,18 @@ def test_checksum_ties_a_row_to_its_chunk(store):
     (ids,) = store.rows("SELECT ids FROM runs WHERE exit = 0")[0]
     store.connection.execute("UPDATE runs SET ids = ? WHERE exit = 0", (ids[8:16] + ids[:8] + ids[16:],))
     assert read_exit(store, 0).num_damaged == 2
+
+
+def test_what_a_batch_of_vectors_costs_does_not_grow_with_the_chunks_of_the_index(store):
+    """No statement that is run for it reads the table of chunks."""
+    statements = []
+    store.connection.set_trace_callback(statements.append)
+    write_vectors(store, 9, "other", store.chunk_ids()[:1], _rows(1, width=12))
+    statements.clear()
+    store.connection.execute(
+        "UPDATE meta SET value = value + 1 WHERE key = 'generation'"
+    )  # what is known counts no more
+    write_vectors(store, 9, "other", np.array([10_000]), _rows(1, width=12, seed=1))
+    store.connection.set_trace_callback(None)
+    assert [text for text in statements if "exits" in text]
+    assert [text for text in statements if "chunks" in text and "sqlite_sequence" not in text] == []

@@ -13,7 +13,7 @@ import secrets
 import stat
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -122,7 +122,7 @@ class ExitMatrix:
     ids: NDArray[np.int64]  # [M], chunks
     rows: NDArray[np.int64]  # [M], of the matrix
     matrix: NDArray[np.float32]  # [R, W], a read-only map
-    num_damaged: int = 0  # rows that are named, and lost or not as they were written
+    num_damaged: int = 0  # as `num_damaged` counts them
 
 
 def read_entries(store: Reader) -> list[ExitEntry]:
@@ -149,11 +149,25 @@ def read_entries(store: Reader) -> list[ExitEntry]:
 
 def read_exit(store: Reader, exit_layer: int) -> ExitMatrix:
     """The vectors of an exit; each row is checked once a process."""
+    found = _sound_rows(store, exit_layer)
+    keep = is_member(found.ids, store.chunk_ids())
+    return replace(found, ids=found.ids[keep], rows=found.rows[keep])
+
+
+def num_damaged(store: Reader, exit_layer: int) -> int:
+    """Rows of an exit that are named, and lost or not as they were written.
+
+    Asked before every batch that is written, so it reads nothing of the chunks.
+    """
+    return _sound_rows(store, exit_layer).num_damaged
+
+
+def _sound_rows(store: Reader, exit_layer: int) -> ExitMatrix:
+    """As `read_exit`, with the rows of chunks that are gone."""
     while True:
         with store.snapshot():
             found = [entry for entry in read_entries(store) if entry.exit == exit_layer]
             runs = store.rows("SELECT first_row, ids, sums FROM runs WHERE exit = ? ORDER BY first_row", (exit_layer,))
-            live = store.chunk_ids()
         if not found:
             none = np.empty(0, np.int64)
             return ExitMatrix(ids=none, rows=none, matrix=np.empty((0, 0), np.float32))
@@ -164,9 +178,8 @@ def read_exit(store: Reader, exit_layer: int) -> ExitMatrix:
     ids, rows, sums = run_members(runs)
     sound = rows < len(matrix)
     sound[sound] = _checked(store, entry, matrix)[rows[sound]] == sums[sound] - _seeds(entry, ids[sound])
-    keep = sound & is_member(ids, live)
-    num_damaged = entry.next_row - int(np.count_nonzero(sound))
-    return ExitMatrix(ids=ids[keep], rows=rows[keep], matrix=matrix, num_damaged=num_damaged)
+    lost = entry.next_row - int(np.count_nonzero(sound))
+    return ExitMatrix(ids=ids[sound], rows=rows[sound], matrix=matrix, num_damaged=lost)
 
 
 def _checked(store: Reader, entry: ExitEntry, matrix: NDArray[np.float32]) -> NDArray[np.uint32]:

@@ -50,7 +50,8 @@ class StoredChunk:
 
 def chunk_sum(*values: object) -> int:
     """The checksum that is kept with a chunk: of its id, place, names, text and key, in this order."""
-    return zlib.crc32(repr(values).encode("utf-8", "surrogatepass"))
+    parts = [value if type(value) is str else repr(value) for value in values]  # repr() of a text is slow
+    return zlib.crc32("\0".join(parts).encode("utf-8", "surrogatepass"))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -17,7 +17,7 @@ from mose.errors import CodeIndexError, DamagedIndexError, UnwritableIndexError
 from mose.search.store.location import HOME_VARIABLE
 
 APPLICATION_ID = 0x4D6F5345  # "MoSE"
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 BUSY_TIMEOUT_MS = 30_000
 CACHE_KIB = 32_768
 FULL_BYTES = 1_000_000

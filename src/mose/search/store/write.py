@@ -24,6 +24,7 @@ from mose.search.store.exit_vectors import (
     VectorFile,
     is_member,
     new_name,
+    num_damaged,
     read_entries,
     read_exit,
     run_members,
@@ -220,7 +221,7 @@ def write_vectors(
     """
     if not len(ids):
         return
-    if read_exit(store, exit_layer).num_damaged:
+    if num_damaged(store, exit_layer):
         _repair_exit(store, exit_layer)
     width = vectors.shape[1]
     found = [entry for entry in read_entries(store) if entry.exit == exit_layer]
@@ -277,7 +278,7 @@ def need_repair(store: Store) -> bool:
 
 def damaged_rows(store: Store) -> dict[int, int]:
     """Exit -> rows that are lost or not as they were written; exits that are sound are left out."""
-    damaged = {entry.exit: read_exit(store, entry.exit).num_damaged for entry in read_entries(store)}
+    damaged = {entry.exit: num_damaged(store, entry.exit) for entry in read_entries(store)}
     return {exit_layer: count for exit_layer, count in damaged.items() if count}
 
 
