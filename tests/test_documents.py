@@ -18,6 +18,13 @@ def test_tables_equal_their_results():
     assert done.returncode == 0, done.stderr
 
 
+def test_the_reference_of_the_command_line_equals_its_parser():
+    done = subprocess.run(
+        [sys.executable, ROOT / "recipes" / "command_line.py", "--check"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_ci_finds_the_test_command():
     readme = (ROOT / "README.md").read_text(encoding="utf8")
     block = re.search(r"<!-- test command -->\n```sh\n(pip .*)\n```", readme)

@@ -27,7 +27,7 @@ COMMANDS = {
         "remove the indexes of trees that are gone (or not mounted) and vectors that no index uses",
     ),
     "info": ("models.add_info", "show layers, parameters, bytes and FLOPs of a model at each exit"),
-    "convert": ("models.add_convert", "turn a BERT-family folder into a ladder of exits (needs mose[train])"),
+    "convert": ("models.add_convert", "turn a BERT-family model into a ladder of exits (needs mose[train])"),
     "cut": ("models.add_cut", "keep a model's blocks up to one exit"),
     "export": (
         "models.add_export",
@@ -35,15 +35,15 @@ COMMANDS = {
     ),
     "finetune": (
         "training.add_finetune",
-        "train every exit of a ladder at once, or go on where a run stopped (needs mose[train])",
+        "train every exit of a model at once, or resume a stopped run (needs mose[train])",
     ),
     "eval": (
         "evaluating.add_eval",
-        "say what each exit of a model is worth, beside everything a user could take instead (needs mose[eval])",
+        "evaluate every exit of a model beside other encoders and BM25 (needs mose[eval])",
     ),
     "eval-repo": (
         "eval_repo.add_eval_repo",
-        "measure search on a source tree of yours, by what its documentation, history and tests say",
+        "measure search on a source tree with queries from its own documentation, history and tests",
     ),
     "pairs": ("pairs.add_pairs", "make pairs to train on"),
 }

@@ -31,14 +31,14 @@ def add_eval_repo(command: Parser) -> None:
         action="append",
         default=[],
         metavar="K",
-        help="depth to measure, several times for several (default: the shallowest and the deepest)",
+        help="depth to measure; may be repeated (default: the shallowest and the deepest)",
     )
     depth.add_argument("--all-exits", action="store_true", help="measure every depth of the model")
     command.add_argument(
         "--queries", type=int, default=100, metavar="N", help="at most this many of each kind (default: 100)"
     )
     command.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="which queries, if there are more (default: 0)"
+        "--seed", type=int, default=0, metavar="N", help="seed of the draw, if there are more (default: 0)"
     )
     command.add_argument(
         "--budget-tokens",
@@ -47,14 +47,14 @@ def add_eval_repo(command: Parser) -> None:
         help="size of an answer for the third metric, 4 characters a token (default: 4000)",
     )
     baseline = command.add_mutually_exclusive_group()
-    baseline.add_argument("--save", type=Path, metavar="FILE", help="keep the values, to check against later")
+    baseline.add_argument("--save", type=Path, metavar="FILE", help="save the scores, to check against later")
     baseline.add_argument(
         "--check",
         type=Path,
         metavar="FILE",
         help="ask the queries of a saved run again; exit status 1 if NDCG@10 fell beyond noise",
     )
-    command.add_argument("--list", action="store_true", help="print the queries and their answers, and measure nothing")
+    command.add_argument("--list", action="store_true", help="print the queries and their answers; measure nothing")
     add_quiet(command)
     add_json(command, "print one JSON object (with --list, one a query)")
 

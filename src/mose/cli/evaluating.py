@@ -30,7 +30,7 @@ def add_eval(command: Parser) -> None:
         help='a shipped model, a runtime folder or a checkpoint folder (default: "small")',
     )  # fmt: skip
     add("--data", type=Path, metavar="DATA", help=f"folder with task data (default: the variable {DATA_VARIABLE})")
-    add("--out", type=Path, default=Path("report"), metavar="FOLDER", help="to write (default: report)")
+    add("--out", type=Path, default=Path("report"), metavar="FOLDER", help="folder to write (default: report)")
     add("--tasks", type=names, default=(), metavar="NAME,...", help="tasks to run (default: all)")
     add("--exits", type=numbers, metavar="K,...", help="exits to score (default: all)")
     add(
@@ -42,11 +42,11 @@ def add_eval(command: Parser) -> None:
         help="bm25, minilm, e5, static, a sentence-transformers folder, or none (default: bm25,minilm,static,e5)",
     )  # fmt: skip
     add("--static", type=Path, metavar="FOLDER", help="model2vec folder of the peer static")
-    add("--all-tasks", action="store_true", help="run slow peers, too, on every task")
-    add("--quick", action="store_true", help="a look at a sample of each task, comparable to nothing else")
-    add("--limit", type=count, metavar="N", help="the same, with N queries a task")
-    add("--cache", type=Path, metavar="FOLDER", help="of embeddings (default: in the user's cache)")
-    add("--threads", type=int, metavar="N", help="to use (default: all cores)")
+    add("--all-tasks", action="store_true", help="run slow peers on every task, too")
+    add("--quick", action="store_true", help="run on a sample of each task; compare it with nothing else")
+    add("--limit", type=count, metavar="N", help="as --quick, with N queries a task")
+    add("--cache", type=Path, metavar="FOLDER", help="folder of embeddings (default: in the user's cache)")
+    add("--threads", type=int, metavar="N", help="threads (default: all cores)")
     add_quiet(command)
     add_json(command, "print one JSON object for each task, system, exit and width")
     other = command.add_mutually_exclusive_group()

@@ -19,8 +19,8 @@ def add_index(command: Parser) -> None:
     command.add_argument("--budget", type=seconds, metavar="TIME", help="stop after this long (default: no limit)")
     add_max_file_size(command)
     command.add_argument("--rebuild", action="store_true", help="start the index anew")
-    command.add_argument("--existing", action="store_true", help="only if there is an index; make none")
-    command.add_argument("--where", action="store_true", help="print where the index is kept, and do nothing")
+    command.add_argument("--existing", action="store_true", help="update an existing index; make none")
+    command.add_argument("--where", action="store_true", help="print where the index is kept; index nothing")
     add_quiet(command)
     add_json(command, "print what was done as a JSON object")
 
@@ -98,7 +98,7 @@ def forget(arguments: Arguments) -> int:
 def add_prune(command: Parser) -> None:
     """Add the arguments of ``mose prune``."""
     define(command, prune, example="mose prune --dry-run")
-    command.add_argument("--dry-run", action="store_true", help="say what would be removed, and remove nothing")
+    command.add_argument("--dry-run", action="store_true", help="say what would be removed; remove nothing")
     add_json(command, "print it as a JSON object")
 
 

@@ -60,12 +60,12 @@ def add_convert(command: Parser) -> None:
     command.add_argument("out", type=Path, metavar="OUT", help="folder to write")
     command.add_argument("--exits", type=numbers, required=True, metavar="K,...", help="exits of the ladder")
     command.add_argument(
-        "--max-tokens", type=int, metavar="N", help="tokens of a text that are read (default: as before)"
+        "--max-tokens", type=int, metavar="N", help="tokens of a text that are read (default: as in SOURCE)"
     )
     command.add_argument(
         "--split-identifiers",
         action="store_true",
-        help="read parseDate and parse_date as two words, as a tokenizer of plain language should",
+        help="read parseDate and parse_date as two words, for a tokenizer of plain language",
     )
     command.add_argument(
         "--table-share",
@@ -115,7 +115,9 @@ def add_export(command: Parser) -> None:
     define(command, export, example="mose export ladder/ runtime/ --dtype int8")
     _add_model_folder(command)
     command.add_argument("out", type=Path, metavar="OUT", help="folder to write")
-    command.add_argument("--dtype", choices=("int8", "float32"), default="int8", help="of the weights (default: int8)")
+    command.add_argument(
+        "--dtype", choices=("int8", "float32"), default="int8", help="type of the weights (default: int8)"
+    )
 
 
 def _add_model_folder(command: Parser) -> None:

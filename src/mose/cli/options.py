@@ -57,10 +57,10 @@ def add_exit(command: Parser) -> None:
 
 def add_quiet(command: Parser) -> None:
     """Add ``--quiet``."""
-    command.add_argument("--quiet", action="store_true", help="no progress")
+    command.add_argument("--quiet", action="store_true", help="show no progress")
 
 
-def add_json(command: Parser, help: str = "one JSON object a line") -> None:
+def add_json(command: Parser, help: str = "print one JSON object a line") -> None:
     """Add ``--json``."""
     command.add_argument("--json", action="store_true", help=help)
 

@@ -21,7 +21,11 @@ def add_pairs(command: Parser) -> None:
     actions = command.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, add, help in (
         ("mine", _add_mine, "mine pairs of text and code from the source of named packages"),
-        ("negatives", _add_negatives, "give each row codes near its query that do not answer it (needs mose[train])"),
+        (
+            "negatives",
+            _add_negatives,
+            "find hard negatives: code near a query that does not answer it (needs mose[train])",
+        ),
         ("ask", _add_ask, f"let a language model ask about the code of pairs: {_STEPS}"),
         ("translate", _add_translate, f"let a language model translate the code of pairs: {_STEPS}"),
     ):
@@ -59,7 +63,7 @@ def _add_negatives(command: Parser) -> None:
         negatives,
         example="mose pairs negatives ladder/ DATA/csn/train.jsonl.xz --out DATA/csn/train-hard.jsonl.xz",
     )
-    command.add_argument("model", type=Path, metavar="MODEL", help="model folder that looks for them")
+    command.add_argument("model", type=Path, metavar="MODEL", help="model folder that ranks the code")
     command.add_argument("pairs", type=Path, metavar="PAIRS", help="pairs of text and code, as JSON lines")
     command.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write: .jsonl or .jsonl.xz")
     command.add_argument(
@@ -67,7 +71,7 @@ def _add_negatives(command: Parser) -> None:
         type=int,
         default=5,
         metavar="N",
-        help="leave out the N nearest codes, which often answer unmarked (default: 5)",
+        help="skip the N nearest, which are often unmarked answers (default: 5)",
     )
     command.add_argument("--last-rank", type=int, default=60, metavar="N", help="look no further (default: 60)")
     command.add_argument(
@@ -77,14 +81,16 @@ def _add_negatives(command: Parser) -> None:
         metavar="SHARE",
         help="a negative's cosine is at most this share of the answer's (default: 0.95)",
     )
-    command.add_argument("--count", type=int, default=4, metavar="N", help="negatives of a row, at most (default: 4)")
+    command.add_argument(
+        "--count", type=int, default=4, metavar="N", help="at most this many negatives of a row (default: 4)"
+    )
     command.add_argument(
         "--exit",
         type=int,
         metavar="K",
-        help="exit that looks for them; 0 reads thousands of rows a second (default: the deepest)",
+        help="exit that ranks the code; 0 reads thousands of rows a second (default: the deepest)",
     )
-    command.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
+    command.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the draw (default: 0)")
     _add_output(command)
 
 
@@ -118,7 +124,7 @@ def _add_requests(command: Parser, run: Callable[[Arguments], int], name: str) -
     command.add_argument(
         "--without", nargs="+", default=[], metavar="SOURCE", help="leave out rows of these sources (pypi:rich)"
     )
-    command.add_argument("--limit", type=count, metavar="N", help="write at most N requests")
+    command.add_argument("--limit", type=count, metavar="N", help="requests to write (default: all)")
     _add_output(command)
 
 

@@ -62,16 +62,16 @@ def add_search(command: Parser) -> None:
         metavar="GLOB",
         help="only files that match, as in .gitignore: 'src/', '*.py', '!tests/'; may be repeated",
     )
-    command.add_argument("--like", metavar="FILE:LINE", help="code like that at a place, instead of QUERY")
+    command.add_argument("--like", metavar="FILE:LINE", help="find code like that at a line, instead of QUERY")
     mode = command.add_mutually_exclusive_group()
-    mode.add_argument("--lexical", dest="mode", action="store_const", const="lexical", help="words alone")
-    mode.add_argument("--dense", dest="mode", action="store_const", const="dense", help="vectors alone")
+    mode.add_argument("--lexical", dest="mode", action="store_const", const="lexical", help="compare words alone")
+    mode.add_argument("--dense", dest="mode", action="store_const", const="dense", help="compare vectors alone")
     command.add_argument(
         "--budget",
         type=seconds,
         default=2.0,
         metavar="TIME",
-        help="for reading the best candidates closely, e.g. 3s, 500ms (default: 2s)",
+        help="time to read the best candidates closely, e.g. 3s, 500ms (default: 2s)",
     )
     add_max_file_size(command)
     command.add_argument("--deepen", action="store_true", help="read the rest of the tree deeply in the background")
@@ -79,7 +79,9 @@ def add_search(command: Parser) -> None:
     command.add_argument("--no-update", action="store_true", help="answer from the index as it is")
     command.add_argument("--explain", action="store_true", help="show the parts of each score")
     add_json(command)
-    command.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="styles (default: auto)")
+    command.add_argument(
+        "--color", choices=("auto", "always", "never"), default="auto", help="use colors (default: auto)"
+    )
     add_quiet(command)
 
 

@@ -17,9 +17,14 @@ def add_finetune(command: Parser) -> None:
     command.add_argument(
         "task", choices=("retrieval", "clones"), help="retrieval: text to code, code to code; clones: same task or not"
     )
-    command.add_argument("--config", type=Path, required=True, metavar="FILE", help="TOML file with everything")
+    command.add_argument("--config", type=Path, required=True, metavar="FILE", help="TOML file with all settings")
     command.add_argument(
-        "--set", dest="changes", action="append", default=[], metavar="KEY=VALUE", help="put over the file's value"
+        "--set",
+        dest="changes",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override a setting of the file; may be repeated",
     )
 
 
