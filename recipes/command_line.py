@@ -1,7 +1,7 @@
 """Write docs/cli.md, the reference of the command line, from the parser itself.
 
-    python recipes/command_line.py            # write it
-    python recipes/command_line.py --check    # say whether it is up to date
+python recipes/command_line.py            # write it
+python recipes/command_line.py --check    # say whether it is up to date
 """
 
 import argparse
