@@ -40,15 +40,17 @@ ALLOWED = {
     "syntax": {"languages"},
     "tokenizer": {"errors", "parsing", "words"},
     "data": {
-        "errors", "parsing", "parallel", "workers", "processes", "storage", "config", "files", "syntax", "languages", "tokenizer",
-        "words", "framing",
+        "errors", "progress", "parsing", "parallel", "workers", "processes", "storage", "config", "files", "syntax", "languages",
+        "tokenizer", "words", "framing",
     },
-    "model": {"errors", "parsing", "storage", "config", "tokenizer", "words"},
+    "model": {"errors", "progress", "parsing", "storage", "config", "tokenizer", "words"},
     "train": {
-        "errors", "parsing", "storage", "config", "tokenizer", "words", "framing", "data", "model",
+        "errors", "progress", "parsing", "storage", "config", "tokenizer", "words", "framing", "data", "model",
         "metrics.ranking", "metrics.decisions", "metrics.adaptive",
     },
-    "runtime": {"errors", "parsing", "storage", "tokenizer", "words", "model.settings", "model.folder", "model.shapes"},
+    "runtime": {
+        "errors", "progress", "parsing", "storage", "tokenizer", "words", "model.settings", "model.folder", "model.shapes",
+    },
     "export": {
         "errors", "storage", "tokenizer", "runtime", "model.settings", "model.folder", "model.shapes",
     },

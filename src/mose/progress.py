@@ -1,4 +1,4 @@
-"""How long work says how far it is."""
+"""One way to report long work: a keyword argument ``progress``, called with a `Progress` after each step."""
 
 from __future__ import annotations
 
@@ -8,11 +8,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """One step of long work: ``stage`` is "wait", "walk", "cut", "words" or "exit 6"."""
+    """How much of one stage of the work is done."""
 
     stage: str
+    """Such as "walk", "cut" or "exit 6"; "wait" while another process writes what is to be written."""
     done: int
     total: int
+    """0 if it is not known."""
 
 
 ProgressCallback = Callable[[Progress], None]
+
+
+def no_progress(progress: Progress) -> None:
+    """Report to nobody: the default of an argument ``progress``."""

@@ -370,11 +370,11 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path, sources):
         sys.path.insert(0, {str(Path(__file__).parent)!r})
         from test_mine import ALL, config, mine
 
-        def tell(stage, done, total):
-            if stage == "mine" and done == 2:
+        def kill(progress):
+            if progress.stage == "mine" and progress.done == 2:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        mine(config(*ALL), Path({str(tmp_path / "out")!r}), sources=Path({str(sources)!r}), workers=1, tell=tell)
+        mine(config(*ALL), Path({str(tmp_path / "out")!r}), sources=Path({str(sources)!r}), workers=1, progress=kill)
         """
     )
     killed = subprocess.run([sys.executable, "-c", program])

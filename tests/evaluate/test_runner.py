@@ -205,7 +205,7 @@ def request(data, tmp_path, **changes):
 
 
 def test_evaluation_of_the_shipped_model_beside_bm25(data, tmp_path):
-    result = evaluate(request(data, tmp_path, peers=("bm25",), exits=(0, 6)), tell=silent, say=silent)
+    result = evaluate(request(data, tmp_path, peers=("bm25",), exits=(0, 6)), progress=silent, say=silent)
     measured = {(score.task, score.system, score.exit, score.width) for score in result.scores}
     assert ("conala", "bm25", None, None) in measured
     assert {(exit_layer, width) for task_, name, exit_layer, width in measured if name == "small"} == {
@@ -219,7 +219,7 @@ def test_evaluation_of_the_shipped_model_beside_bm25(data, tmp_path):
 
 
 def test_result_survives_its_file(data, tmp_path):
-    result = evaluate(request(data, tmp_path, exits=(0, 2)), tell=silent, say=silent)
+    result = evaluate(request(data, tmp_path, exits=(0, 2)), progress=silent, say=silent)
     read = Result.read(result.write(tmp_path / "results"))
     assert (
         read.write(tmp_path / "again").read_text()
@@ -235,7 +235,7 @@ def test_result_survives_its_file(data, tmp_path):
 
 def test_a_peer_that_cannot_run_is_skipped_with_a_word(data, tmp_path):
     said = []
-    result = evaluate(request(data, tmp_path, peers=("static",), exits=(0,)), tell=silent, say=said.append)
+    result = evaluate(request(data, tmp_path, peers=("static",), exits=(0,)), progress=silent, say=said.append)
     assert [row.system for row in result.skipped] == ["static"]
     assert "distill_static.py" in result.skipped[0].reason and "static" in said[0]
 
@@ -251,7 +251,7 @@ def test_a_peer_that_cannot_run_is_skipped_with_a_word(data, tmp_path):
 )
 def test_a_wrong_name_is_refused_with_the_nearest(data, tmp_path, changes, words):
     with pytest.raises((ConfigError, DataError, ModelError), match=words):
-        evaluate(request(data, tmp_path, **changes), tell=silent, say=silent)
+        evaluate(request(data, tmp_path, **changes), progress=silent, say=silent)
     assert not (tmp_path / "cache").exists()
 
 

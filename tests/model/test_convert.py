@@ -96,7 +96,7 @@ def test_exit_0_is_made_from_the_deepest_exit(foreign: Path, tmp_path: Path) -> 
         exits=(0, 2),
         table=recipe,
         code_sample=["open"],
-        progress=lambda *at: seen.append(at),
+        progress=lambda progress: seen.append((progress.done, progress.total)),
     )
     model = load_model(tmp_path / "out")
     assert seen == [(16, 40), (32, 40), (40, 40)]

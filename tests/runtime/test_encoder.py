@@ -122,8 +122,9 @@ def test_progress_counts_up_to_all_texts(exit_layer, runtime_folder, monkeypatch
     monkeypatch.setattr(batching, "WINDOW_TEXTS", 3)
     seen = []
     Encoder.load(runtime_folder(), exit=exit_layer).encode(TEXTS, progress=seen.append)
-    assert seen == sorted(seen)
-    assert seen[-1] == len(TEXTS)
+    done = [progress.done for progress in seen]
+    assert done == sorted(done)
+    assert seen[-1].done == seen[-1].total == len(TEXTS)
     assert len(seen) >= 3
 
 

@@ -88,8 +88,8 @@ def evaluate(arguments: Arguments) -> int:
         threads=arguments.threads,
     )
     _check_writable(arguments.out)
-    with ProgressBar(quiet=arguments.quiet) as tell:
-        result = run(request, tell=tell, say=say)
+    with ProgressBar(quiet=arguments.quiet) as progress:
+        result = run(request, progress=progress, say=say)
     path = result.write(arguments.out / "results")
     say(f"Wrote {path}.")
     return _show(result, arguments)

@@ -137,10 +137,9 @@ def mine(arguments: Arguments) -> int:
     """``mose pairs mine``: pairs from the source of named packages."""
     from mose.data.mine.build import mine as mine_pairs
     from mose.data.mine.manifest import read_manifest
-    from mose.progress import Progress
     from mose.search.store.location import home
 
-    with ProgressBar(quiet=arguments.quiet) as tell:
+    with ProgressBar(quiet=arguments.quiet) as progress:
         summary = mine_pairs(
             read_manifest(arguments.manifest),
             arguments.out,
@@ -148,7 +147,7 @@ def mine(arguments: Arguments) -> int:
             exclude_near=tuple(arguments.exclude_near),
             skip_missing=arguments.skip_missing,
             workers=arguments.workers,
-            tell=lambda stage, done, total: tell(Progress(stage=stage, done=done, total=total)),
+            progress=progress,
         )
     if arguments.json:
         show_json([{name: summary[name] for name in ("totals", "dropped", "missing", "files")}])
@@ -166,7 +165,6 @@ def mine(arguments: Arguments) -> int:
 def negatives(arguments: Arguments) -> int:
     """``mose pairs negatives``: codes near each query that do not answer it, found by a model."""
     need_packages("pairs negatives", "torch", "transformers")
-    from mose.progress import Progress
     from mose.train.retrieval.hard_negatives import MiningConfig, mine_hard_negatives
 
     config = MiningConfig(
@@ -176,14 +174,14 @@ def negatives(arguments: Arguments) -> int:
         count=arguments.count,
         exit_layer=arguments.exit,
     )
-    with ProgressBar(quiet=arguments.quiet) as tell:
+    with ProgressBar(quiet=arguments.quiet) as progress:
         counts = mine_hard_negatives(
             arguments.model,
             arguments.pairs,
             arguments.out,
             config,
             seed=arguments.seed,
-            tell=lambda stage, done, total: tell(Progress(stage=stage, done=done, total=total)),
+            progress=progress,
         )
     if arguments.json:
         show_json([{"file": str(arguments.out), **counts}])

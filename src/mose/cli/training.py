@@ -38,7 +38,7 @@ def finetune(arguments: Arguments) -> int:
     folder = run(
         arguments.config,
         overrides=retrieval.parse_overrides(arguments.changes),
-        tell=say,
+        say=say,
     )
     show(str(folder))
     return 0

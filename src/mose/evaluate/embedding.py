@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +10,9 @@ import numpy as np
 from mose.evaluate.cache import EmbeddingCache, Vectors, key_of
 from mose.evaluate.systems.protocol import Embedder
 from mose.evaluate.tasks.values import RetrievalTask, Texts
-from mose.progress import Progress
+from mose.progress import Progress, ProgressCallback
 from mose.tokenizer import Kind
 
-Tell = Callable[[Progress], None]
 BATCH_TEXTS = 128
 """Texts between two commits of the cache: what a killed run may lose."""
 
@@ -26,10 +25,12 @@ class _Request:
     language: str
 
 
-def embed_tasks(system: Embedder, tasks: Iterable[RetrievalTask], cache: EmbeddingCache, tell: Tell) -> int:
+def embed_tasks(
+    system: Embedder, tasks: Iterable[RetrievalTask], cache: EmbeddingCache, progress: ProgressCallback
+) -> int:
     """Fills the cache with every text of the tasks that is not in it.
 
-    Batches hold texts of similar length; their order is random, so that the time left is told right.
+    Batches hold texts of similar length; their order is random, so that the estimate of the time left is right.
 
     Returns:
         How many texts were embedded.
@@ -53,7 +54,7 @@ def embed_tasks(system: Embedder, tasks: Iterable[RetrievalTask], cache: Embeddi
         )
         cache.add([request.key for request in batch], vectors)
         done += len(batch)
-        tell(Progress(stage=f"{system.card.name}: embed", done=done, total=len(wanted)))
+        progress(Progress(stage=f"{system.card.name}: embed", done=done, total=len(wanted)))
     return done
 
 

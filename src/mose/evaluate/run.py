@@ -14,13 +14,13 @@ from pathlib import Path
 from mose import git
 from mose.errors import ConfigError, MissingExtraError, ModelError
 from mose.evaluate import cost, differences
-from mose.evaluate.embedding import Tell
 from mose.evaluate.result import Cost, Result, Score, Skipped, System
 from mose.evaluate.scores import run_matrix, run_system, shortened, task_info
 from mose.evaluate.systems import Peer, check_peers, load_peer
 from mose.evaluate.systems.ladder import CheckpointLadder, RuntimeLadder
 from mose.evaluate.systems.protocol import Embedder, Scorer
 from mose.evaluate.tasks.values import RetrievalTask
+from mose.progress import ProgressCallback
 from mose.runtime.encoder import Encoder
 from mose.runtime.manifest import MANIFEST_NAME
 from mose.search.store.location import home
@@ -51,13 +51,13 @@ class Request:
     threads: int | None = None
 
 
-def evaluate(request: Request, *, tell: Tell, say: Callable[[str], None]) -> Result:
+def evaluate(request: Request, *, progress: ProgressCallback, say: Callable[[str], None]) -> Result:
     """Runs one evaluation; embeddings that an earlier run made are used again.
 
     Args:
         request: What to do.
-        tell: Hears of progress.
-        say: Hears a line for people: what is skipped and why.
+        progress: Called with the progress so far.
+        say: Called with a line for people: what is skipped and why.
 
     Raises:
         ConfigError: An unknown task, exit or peer; the nearest name is given.
@@ -101,10 +101,15 @@ def evaluate(request: Request, *, tell: Tell, say: Callable[[str], None]) -> Res
         systems.append(_system(system, is_model=is_model))
         scores.extend(
             run_system(
-                system, own, folder, tell, exits=exits if is_model else None, widths=request.widths if is_model else ()
+                system,
+                own,
+                folder,
+                progress,
+                exits=exits if is_model else None,
+                widths=request.widths if is_model else (),
             )
         )
-    matrix = list(run_matrix(model, tasks, folder, tell, exits=exits)) if len(exits) > 1 else []
+    matrix = list(run_matrix(model, tasks, folder, progress, exits=exits)) if len(exits) > 1 else []
     costs = [row for entrant in entrants for row in _costs(entrant.system, tasks, exits, request, model)]
     result = Result(
         identity=code_identity(),

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mose.evaluate.cache import EmbeddingCache
-from mose.evaluate.embedding import Tell, embed_tasks, side_vectors
+from mose.evaluate.embedding import embed_tasks, side_vectors
 from mose.evaluate.result import Cell, Score, TaskInfo
 from mose.evaluate.systems.protocol import Embedder, Scorer
 from mose.evaluate.tasks.values import RetrievalTask, Texts
 from mose.metrics import ranking
-from mose.progress import Progress
+from mose.progress import Progress, ProgressCallback
 from mose.runtime.table import unit_rows
 
 METRICS = ("mrr", "recall@10", "ndcg@10")
@@ -26,7 +26,7 @@ def run_system(
     system: Embedder | Scorer,
     tasks: Sequence[RetrievalTask],
     cache_folder: Path,
-    tell: Tell,
+    progress: ProgressCallback,
     *,
     exits: Sequence[int] | None = None,
     widths: Sequence[int] = (),
@@ -37,7 +37,7 @@ def run_system(
         system: Embeds or scores.
         tasks: What to rank.
         cache_folder: Where embeddings are kept.
-        tell: Hears of the progress.
+        progress: Called with the progress so far.
         exits: Exits to score; all if None.
         widths: Narrower widths to score besides the full one, where an exit is wider.
     """
@@ -45,10 +45,10 @@ def run_system(
     if isinstance(system, Scorer):
         for number, task in enumerate(tasks, start=1):
             yield _score(task, _text_scores(system, task), system=name, exit_layer=None, width=None, keep=True)
-            tell(Progress(stage=f"{name}: score", done=number, total=len(tasks)))
+            progress(Progress(stage=f"{name}: score", done=number, total=len(tasks)))
         return
     with EmbeddingCache(cache_folder, system.identity, system.widths) as cache:
-        embed_tasks(system, tasks, cache, tell)
+        embed_tasks(system, tasks, cache, progress)
         for number, task in enumerate(tasks, start=1):
             queries, corpus = (side_vectors(system, side, cache) for side in (task.queries, task.corpus))
             for exit_layer in system.widths if exits is None else exits:
@@ -57,11 +57,16 @@ def run_system(
                     scores_QC = similarity(queries[exit_layer], corpus[exit_layer], width)
                     keep = width == full
                     yield _score(task, scores_QC, system=name, exit_layer=exit_layer, width=width, keep=keep)
-            tell(Progress(stage=f"{name}: score", done=number, total=len(tasks)))
+            progress(Progress(stage=f"{name}: score", done=number, total=len(tasks)))
 
 
 def run_matrix(
-    system: Embedder, tasks: Sequence[RetrievalTask], cache_folder: Path, tell: Tell, *, exits: Sequence[int]
+    system: Embedder,
+    tasks: Sequence[RetrievalTask],
+    cache_folder: Path,
+    progress: ProgressCallback,
+    *,
+    exits: Sequence[int],
 ) -> Iterator[Cell]:
     """The exit x exit matrix: queries at one exit, corpus at another, both at the width that all exits have.
 
@@ -76,7 +81,7 @@ def run_matrix(
                     scores_QC = similarity(queries[query_exit], corpus[corpus_exit], width)
                     value = float(per_query(task, scores_QC)[task.metric].mean())
                     yield Cell(task=task.name, query_exit=query_exit, corpus_exit=corpus_exit, width=width, value=value)
-            tell(Progress(stage=f"{system.card.name}: exit x exit", done=number, total=len(tasks)))
+            progress(Progress(stage=f"{system.card.name}: exit x exit", done=number, total=len(tasks)))
 
 
 def similarity(queries_QW: NDArray[np.float32], corpus_CW: NDArray[np.float32], width: int) -> NDArray[np.float32]:

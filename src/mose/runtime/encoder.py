@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mose.errors import ConfigError, ModelError
+from mose.progress import Progress, ProgressCallback, no_progress
 from mose.runtime import batching
 from mose.runtime.manifest import ALL_EXITS_NAME, Manifest, exit_file
 from mose.runtime.model import RuntimeModel, model_folder
@@ -109,7 +110,7 @@ class Encoder:
         *,
         kind: Kind = "code",
         language: str | Sequence[str] | None = None,
-        progress: Callable[[int], None] | None = None,
+        progress: ProgressCallback = no_progress,
     ) -> NDArray[np.float32]:
         """Unit vectors of texts, in their order.
 
@@ -117,7 +118,7 @@ class Encoder:
             texts: Queries or pieces of code, one or many. Longer ones than the model reads lose their end.
             kind: Which of the model's templates to put them in (exit 0 uses none).
             language: One language for all, or one for each text; for templates that name it.
-            progress: Called after each batch with the number of texts done so far.
+            progress: Called after each batch.
 
         Returns:
             float32 [N, width]. At exit 0, a text without a known token gives zeros.
@@ -131,13 +132,13 @@ class Encoder:
         if self.exit == 0:
             for window in batching.windows(len(texts)):
                 vectors[window] = _narrow(self._model.table().encode(texts[window]), self.width)
-                _report(progress, min(window.stop, len(texts)))
+                progress(Progress("encode", min(window.stop, len(texts)), len(texts)))
             return vectors
         name = f"exit_{self.exit}"
         for rows, outputs in self._model.run(exit_file(self.exit), texts, kind=kind, language=language):
             vectors[rows] = _narrow(outputs[name], self.width)
             done += len(rows)
-            _report(progress, done)
+            progress(Progress("encode", done, len(texts)))
         return vectors
 
     def encode_words(self, words: Sequence[Sequence[str]]) -> NDArray[np.float32]:
@@ -189,8 +190,3 @@ def _narrow(vectors: NDArray[np.float32], width: int) -> NDArray[np.float32]:
     if width == vectors.shape[1]:
         return vectors
     return unit_rows(vectors[:, :width])
-
-
-def _report(progress: Callable[[int], None] | None, done: int) -> None:
-    if progress is not None:
-        progress(done)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mose.errors import CodeIndexError
-from mose.progress import Progress, ProgressCallback
+from mose.progress import Progress, ProgressCallback, no_progress
 from mose.search.chunking.chunks import Chunk, embedding_text
 from mose.search.store.exit_vectors import is_member
 from mose.search.store.location import SHARED_NAME, home
@@ -94,7 +94,7 @@ def deepen(
     *,
     ids: Sequence[int] | NDArray[np.int64] | None = None,
     budget_s: float | None = None,
-    progress: ProgressCallback | None = None,
+    progress: ProgressCallback = no_progress,
     wait: bool = True,
 ) -> DeepenReport:
     """Gives chunks their vectors at an exit; those that have one already cost nothing.
@@ -129,8 +129,7 @@ def deepen(
         left = missing if shared is None else _reuse(work, shared, missing)
         for window in _windows(work, _in_order(store, left, by_length=ids is None), deadline):
             _encode_window(work, shared, window)
-            if progress is not None:
-                progress(Progress(f"exit {exit_layer}", work.num_reused + work.num_encoded, len(missing)))
+            progress(Progress(f"exit {exit_layer}", work.num_reused + work.num_encoded, len(missing)))
     return DeepenReport(
         num_wanted=len(missing),
         num_reused=work.num_reused,

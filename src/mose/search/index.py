@@ -22,7 +22,7 @@ from mose.errors import (
     SourceError,
     UnwritableIndexError,
 )
-from mose.progress import ProgressCallback
+from mose.progress import ProgressCallback, no_progress
 from mose.runtime.encoder import DEFAULT_MODEL, Encoder
 from mose.search.cascade import (
     Asked,
@@ -105,7 +105,7 @@ class CodeIndex:
         update: bool = True,
         create: bool = True,
         rebuild: bool = False,
-        progress: ProgressCallback | None = None,
+        progress: ProgressCallback = no_progress,
         chunker: ChunkerConfig | None = None,
         max_file_bytes: int | None = None,
     ) -> CodeIndex:
@@ -123,7 +123,7 @@ class CodeIndex:
             update: False to answer from the index as it is, to write nothing, and to fail if there is none.
             create: False to fail if there is no index.
             rebuild: True to make the index anew, where it lies.
-            progress: Called with how far the work is.
+            progress: Called with the progress so far.
             chunker: How to cut; needed only to make an index that differs from the default.
             max_file_bytes: Read files up to this size, from now on; as the index was last told if None.
 
@@ -173,7 +173,7 @@ class CodeIndex:
 
     # ---- keeping up
 
-    def refresh(self, *, progress: ProgressCallback | None = None) -> RefreshReport:
+    def refresh(self, *, progress: ProgressCallback = no_progress) -> RefreshReport:
         """Brings the index up to date with the tree; only what has changed is read.
 
         While another process writes the same index, nothing is done if there is something to answer from.
@@ -186,7 +186,7 @@ class CodeIndex:
         *,
         exit: int | None = None,
         budget_s: float | None = None,
-        progress: ProgressCallback | None = None,
+        progress: ProgressCallback = no_progress,
     ) -> DeepenReport:
         """Brings every chunk to an exit, the encoder's own if None. What is done stays done when interrupted."""
         _check_budget(budget_s)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mose.errors import CodeIndexError, DamagedIndexError, IndexReplacedError, UnwritableIndexError
 from mose.files import WalkLimits
-from mose.progress import ProgressCallback
+from mose.progress import ProgressCallback, no_progress
 from mose.runtime.encoder import Encoder
 from mose.search.chunking.chunks import ChunkerConfig
 from mose.search.deepen import check_model
@@ -55,7 +55,7 @@ class Opening:
     max_file_bytes: int | None = None
     """The largest file to read, from now on; None for what the index was last told."""
 
-    def open(self, progress: ProgressCallback | None = None) -> Opened:
+    def open(self, progress: ProgressCallback = no_progress) -> Opened:
         """The index, brought up to date if that is asked for and possible; made anew if it was damaged.
 
         Raises:
@@ -73,7 +73,7 @@ class Opening:
         """How to open it later on: what was to be made anew has been made anew."""
         return replace(self, rebuild=False)
 
-    def _open(self, progress: ProgressCallback | None) -> Opened:
+    def _open(self, progress: ProgressCallback) -> Opened:
         folder = index_folder(self.root, inside=self.inside)
         if not self.update:
             return Opened(store=self._open_to_read(folder))
@@ -99,7 +99,7 @@ class Opening:
         """Puts an empty index in the place of a damaged one; `open` fills it."""
         discard_damaged(index_folder(self.root, inside=self.inside), damaged)
 
-    def _open_to_write(self, folder: Path, progress: ProgressCallback | None) -> Opened:
+    def _open_to_write(self, folder: Path, progress: ProgressCallback) -> Opened:
         try:
             store = Store.open(folder, create=self.create)
         except UnwritableIndexError as error:
@@ -120,7 +120,7 @@ class Opening:
             store.close()
             raise
 
-    def refresh(self, store: Store, progress: ProgressCallback | None = None) -> RefreshReport:
+    def refresh(self, store: Store, progress: ProgressCallback = no_progress) -> RefreshReport:
         """Brings an open index up to date; while another process writes it, only if there is nothing to answer from."""
         return refresh(
             store,

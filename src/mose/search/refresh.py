@@ -22,7 +22,7 @@ from mose.files import TRANSIENT, SourceFile, WalkLimits, moved_away, walk
 from mose.files.disk import identity_of
 from mose.files.records import OVERSIZED, printable
 from mose.languages import may_be
-from mose.progress import Progress, ProgressCallback
+from mose.progress import Progress, ProgressCallback, no_progress
 from mose.search.chunking.chunks import ChunkerConfig
 from mose.search.chunking.cut_files import cut_files
 from mose.search.chunking.index_words import fingerprint
@@ -97,7 +97,7 @@ def refresh(
     *,
     chunker: ChunkerConfig | None = None,
     limits: WalkLimits | None = None,
-    progress: ProgressCallback | None = None,
+    progress: ProgressCallback = no_progress,
     wait: bool = True,
     num_workers: int | None = None,
     model_name: str = "",
@@ -109,8 +109,8 @@ def refresh(
         root: The source tree.
         encoder: Gives the vectors of exit 0, if it has that exit; None for words alone.
         chunker: How to cut; an index keeps to the settings it was made with.
-        limits: Which files are too large, from now on; None for what the index was told before.
-        progress: Called with how far the work is.
+        limits: Which files are too large, from now on; None for those of the last refresh.
+        progress: Called with the progress so far.
         wait: Wait while another process writes; False to leave the index as it is then (``busy``).
         num_workers: See `mose.search.chunking.cut_files.cut_files`.
         model_name: How the model was asked for; empty for the shipped one.
@@ -120,17 +120,16 @@ def refresh(
         SourceError: The tree cannot be read.
     """
     started = time.perf_counter()
-    tell = progress or _silent
     root = source_root(root)
-    chunker, told, limits = chunker or ChunkerConfig(), limits, limits or limits_of(store)
+    chunker, asked, limits = chunker or ChunkerConfig(), limits, limits or limits_of(store)
     check_made_by(store, chunker, encoder)
     place = identity_of(str(root))
-    found = _walk(root, limits, tell)
+    found = _walk(root, limits, progress)
     _refuse_empty_mount(store, root, found, place)
     plan = _plan(store, root, found)
     if limits == limits_of(store) and _is_up_to_date(store, plan, found.skipped, encoder):
         return RefreshReport(skipped=skipped_counts(store), seconds=time.perf_counter() - started)
-    with store.writing(wait=wait, on_wait=lambda: tell(Progress("wait", 0, 0))) as mine:
+    with store.writing(wait=wait, progress=progress) as mine:
         if not mine:
             return RefreshReport(busy=True, seconds=time.perf_counter() - started)
         check_made_by(store, chunker, encoder)  # another process has perhaps been here
@@ -142,12 +141,12 @@ def refresh(
             set_meta(store, complete="0", pending=str(len(plan.tasks)))
             if encoder is not None:
                 set_meta(store, model=encoder.identity, model_name=model_name)
-            if told is not None:
-                set_meta(store, max_file_bytes=str(told.max_file_bytes))
+            if asked is not None:
+                set_meta(store, max_file_bytes=str(asked.max_file_bytes))
         if not was_whole:
             repair_vectors(store)
         cut = cut_files(root, plan.tasks, limits, chunker, num_workers=num_workers)
-        num_new = _store_files(store, cut, plan, encoder, tell)
+        num_new = _store_files(store, cut, plan, encoder, progress)
         write_skipped(store, found.skipped)
         if not was_whole and encoder is not None and 0 in encoder.exits:
             fill_exit_0(store, encoder)
@@ -257,13 +256,13 @@ class _Found:
     unreadable: set[str]  # folders, with a slash at the end, and files of which nothing is known today
 
 
-def _walk(root: Path, limits: WalkLimits, tell: ProgressCallback) -> _Found:
+def _walk(root: Path, limits: WalkLimits, progress: ProgressCallback) -> _Found:
     found = _Found([], {}, set())
     for item in walk(root, limits):
         if isinstance(item, SourceFile):
             found.files.append(item)
             if len(found.files) % 1000 == 0:
-                tell(Progress("walk", len(found.files), 0))
+                progress(Progress("walk", len(found.files), 0))
             continue
         count, examples = found.skipped.get(item.reason, (0, []))
         if len(examples) < MAX_EXAMPLES:
@@ -342,7 +341,7 @@ def _may_be_there(path: str, unreadable: Collection[str]) -> bool:
 
 
 def _store_files(
-    store: Store, cut: Iterable[CutFile], plan: _Plan, encoder: TextEncoder | None, tell: ProgressCallback
+    store: Store, cut: Iterable[CutFile], plan: _Plan, encoder: TextEncoder | None, progress: ProgressCallback
 ) -> int:
     """Commits files in batches, the vectors of exit 0 behind each; gives the number of new chunks."""
     num_new = num_done = 0
@@ -357,7 +356,7 @@ def _store_files(
         num_new += len(ids)
         num_done += len(batch)
         set_meta(store, pending=str(len(plan.tasks) - num_done))
-        tell(Progress("cut", num_done, len(plan.tasks)))
+        progress(Progress("cut", num_done, len(plan.tasks)))
         if at_exit_0 is not None and len(ids):
             chunks = (chunk for file in batch if not file.same for chunk in file.chunks)
             words = [[*chunk.frame_words.split(), *chunk.text_words.split()] for chunk in chunks]
@@ -380,7 +379,3 @@ def _batches(cut: Iterable[CutFile]) -> Iterator[list[CutFile]]:
             batch, num_chunks, started = [], 0, time.monotonic()
     if batch:
         yield batch
-
-
-def _silent(progress: Progress) -> None:
-    """Tells nobody."""

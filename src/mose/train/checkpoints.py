@@ -21,7 +21,7 @@ from mose.model.checkpoint import load_model, save_model
 from mose.model.encoder import MoseModel
 from mose.parsing import parse_json
 from mose.storage import is_own_folder, new_folder
-from mose.train.loop import Progress
+from mose.train.loop import RunState
 
 
 def save_state(
@@ -30,7 +30,7 @@ def save_state(
     model: MoseModel,
     companions: Path,
     tensors: Mapping[str, Tensor],
-    progress: Progress,
+    state: RunState,
     batches: Mapping[str, Any],
     keep: int,
 ) -> Path:
@@ -41,16 +41,16 @@ def save_state(
         model: The model.
         companions: Folder with the tokenizer, card and licences.
         tensors: Optimizer, learner, anything else.
-        progress: Where the run stands.
+        state: How far the run is.
         batches: Position of the batches.
         keep: Checkpoints left afterwards.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"step_{progress.step:06d}"
+    target = folder / f"step_{state.step:06d}"
     with new_folder(target) as staging:
         save_model(model, staging / "model", companions=companions)
         save_file(dict(tensors), staging / "training.safetensors")
-        values = {"progress": dataclasses.asdict(progress), "batches": batches}
+        values = {"progress": dataclasses.asdict(state), "batches": batches}
         (staging / "training.json").write_text(json.dumps(values), encoding="utf8")
     for old in complete_checkpoints(folder)[:-keep]:
         if is_own_folder(old):
@@ -71,7 +71,7 @@ class State:
 
     model: MoseModel
     tensors: dict[str, Tensor]
-    progress: Progress
+    run: RunState
     batches: dict[str, Any]
 
 
@@ -84,7 +84,7 @@ def load_state(checkpoint: Path) -> State:
     try:
         values = parse_json((checkpoint / "training.json").read_text(encoding="utf8"))
         tensors = load_file(checkpoint / "training.safetensors")
-        progress = Progress(**values["progress"])
+        run = RunState(**values["progress"])
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ModelError(f"{checkpoint} is damaged ({error})", remedy="Delete it; the one before is used.") from error
-    return State(model=load_model(checkpoint / "model"), tensors=tensors, progress=progress, batches=values["batches"])
+    return State(model=load_model(checkpoint / "model"), tensors=tensors, run=run, batches=values["batches"])

@@ -72,15 +72,15 @@ class Schedule:
     checkpoint_seconds: float
     log_every: int = 1
 
-    def position(self, progress: Progress) -> float:
+    def position(self, state: RunState) -> float:
         """How far the run is, in steps: those done, or where its time puts it if that is farther on."""
-        by_time = progress.seconds / (60 * self.minutes) * self.steps if self.minutes else 0.0
-        return max(float(progress.step), by_time)
+        by_time = state.seconds / (60 * self.minutes) * self.steps if self.minutes else 0.0
+        return max(float(state.step), by_time)
 
 
 @dataclass(slots=True, kw_only=True)
-class Progress:
-    """Where the run stands; stored in every checkpoint."""
+class RunState:
+    """How far a run is; stored in every checkpoint."""
 
     step: int = 0
     """Optimizer steps done."""
@@ -95,16 +95,16 @@ class Progress:
 
 
 Validate = Callable[[], Mapping[str, float]]
-Save = Callable[[Progress, str], None]
-"""Progress and the reason: "time", "best", "interrupted" or "end"."""
+Save = Callable[[RunState, str], None]
+"""State and the reason: "time", "best", "interrupted" or "end"."""
 
 
 class Log:
     """JSON lines, appended; only the first process writes."""
 
-    def __init__(self, path: Path | None, tell: Callable[[str], None] | None = None) -> None:
+    def __init__(self, path: Path | None, say: Callable[[str], None] | None = None) -> None:
         self._path = path
-        self._tell = tell
+        self._say = say
 
     def write(self, **values: Any) -> None:
         """One line."""
@@ -112,8 +112,8 @@ class Log:
         if self._path is not None:
             with self._path.open("a", encoding="utf8") as file:
                 file.write(line + "\n")
-        if self._tell is not None:
-            self._tell(line)
+        if self._say is not None:
+            self._say(line)
 
 
 class _Interrupt:
@@ -144,28 +144,28 @@ def fit(
     batches: Batches,
     optimizer: torch.optim.Optimizer,
     schedule: Schedule,
-    progress: Progress,
+    state: RunState,
     *,
     validate: Validate,
     save: Save,
     log: Log,
     world: World,
-) -> Progress:
-    """Train from ``progress.step`` to ``schedule.steps``, or until ``schedule.minutes`` are over.
+) -> RunState:
+    """Train from ``state.step`` to ``schedule.steps``, or until ``schedule.minutes`` are over.
 
     Args:
         learner: Computes gradients.
-        batches: Position must agree with ``progress``; ``len`` of a batch is its number of items.
+        batches: Position must agree with ``state``; ``len`` of a batch is its number of items.
         optimizer: Over the learner's parameters.
         schedule: Steps, rates, intervals.
-        progress: Changed in place.
+        state: Changed in place.
         validate: "task/exit_02" -> value, higher is better; the means per exit are kept.
         save: Writes a checkpoint.
         log: Takes one line per step, validation and end.
         world: This process's place.
 
     Returns:
-        ``progress``.
+        ``state``.
 
     Raises:
         TrainingError: A loss or gradient is not finite; the last checkpoint stands.
@@ -173,23 +173,23 @@ def fit(
     """
     last_save = perf_counter()
     with _Interrupt() as interrupt:
-        while (position := schedule.position(progress)) < schedule.steps:
+        while (position := schedule.position(state)) < schedule.steps:
             start = perf_counter()
             batch = next(batches)
             share = learning_rate_share(
                 position, steps=schedule.steps, warmup=schedule.warmup, final_share=schedule.final_share
             )
-            terms = _step(learner, batch, optimizer, schedule, share, progress.step, world)
+            terms = _step(learner, batch, optimizer, schedule, share, state.step, world)
             elapsed = perf_counter() - start
-            progress.step += 1
-            progress.seconds += elapsed
-            progress.seen += len(batch)
-            if progress.step % schedule.log_every == 0:
-                remaining = progress.seconds * (schedule.steps / schedule.position(progress) - 1)
+            state.step += 1
+            state.seconds += elapsed
+            state.seen += len(batch)
+            if state.step % schedule.log_every == 0:
+                remaining = state.seconds * (schedule.steps / schedule.position(state) - 1)
                 log.write(
                     event="step",
-                    step=progress.step,
-                    seen=progress.seen,
+                    step=state.step,
+                    seen=state.seen,
                     source=getattr(batch, "source", ""),
                     rate_share=round(share, 4),
                     **{name: round(term, 4) for name, term in terms.items()},
@@ -197,20 +197,20 @@ def fit(
                     per_second=round(len(batch) / elapsed, 1),
                     remaining_seconds=max(0, round(remaining)),
                 )
-            ended = schedule.position(progress) >= schedule.steps
-            due = schedule.validate_every and progress.step % schedule.validate_every == 0
-            if (ended or due) and _validate(validate, progress, log) and not ended:
-                save(progress, "best")
+            ended = schedule.position(state) >= schedule.steps
+            due = schedule.validate_every and state.step % schedule.validate_every == 0
+            if (ended or due) and _validate(validate, state, log) and not ended:
+                save(state, "best")
                 last_save = perf_counter()
             if any_of_all(interrupt.asked, world):
-                save(progress, "interrupted")
-                log.write(event="interrupted", step=progress.step)
+                save(state, "interrupted")
+                log.write(event="interrupted", step=state.step)
                 raise KeyboardInterrupt
             if ended or perf_counter() - last_save > schedule.checkpoint_seconds:
-                save(progress, "end" if ended else "time")
+                save(state, "end" if ended else "time")
                 last_save = perf_counter()
-    log.write(event="end", step=progress.step, seconds=round(progress.seconds), best=progress.best)
-    return progress
+    log.write(event="end", step=state.step, seconds=round(state.seconds), best=state.best)
+    return state
 
 
 def _step(
@@ -234,18 +234,18 @@ def _step(
     return {**terms, "gradient_norm": norm}
 
 
-def _validate(validate: Validate, progress: Progress, log: Log) -> bool:
+def _validate(validate: Validate, state: RunState, log: Log) -> bool:
     start = perf_counter()
     values = validate()
     if not values:
         return False
     means = mean_by_exit(values)
-    better = [name for name, value in means.items() if value > progress.best.get(name, -1.0)]
+    better = [name for name, value in means.items() if value > state.best.get(name, -1.0)]
     for name in better:
-        progress.best[name] = means[name]
-        progress.best_step[name] = progress.step
+        state.best[name] = means[name]
+        state.best_step[name] = state.step
     log.write(
-        event="validation", step=progress.step, mean={name: round(value, 4) for name, value in means.items()},
+        event="validation", step=state.step, mean={name: round(value, 4) for name, value in means.items()},
         tasks={name: round(value, 4) for name, value in values.items()}, better=better,
         seconds=round(perf_counter() - start, 1),
     )  # fmt: skip

@@ -13,7 +13,7 @@ from mose.model.encoder import MoseModel
 from mose.storage import require_replaceable, require_writable_folder
 from mose.train.checkpoints import complete_checkpoints, load_state, save_state
 from mose.train.distributed import World
-from mose.train.loop import Batches, Learner, Log, Progress, Validate, fit
+from mose.train.loop import Batches, Learner, Log, RunState, Validate, fit
 from mose.train.optim import build_optimizer, load_optimizer_tensors, optimizer_tensors
 from mose.train.prepare import check_same, schedule_of
 
@@ -54,7 +54,7 @@ class RunFolder:
     Args:
         config: All settings.
         world: Only the first process writes.
-        tell: Takes each line of the log as well.
+        say: Called with each line of the log as well.
 
     Raises:
         ConfigError: The folder holds a run with other settings.
@@ -62,7 +62,7 @@ class RunFolder:
         ModelError: Its newest checkpoint is damaged.
     """
 
-    def __init__(self, config: FinetuneConfig | ClonesConfig, world: World, tell: Callable[[str], None] | None) -> None:
+    def __init__(self, config: FinetuneConfig | ClonesConfig, world: World, say: Callable[[str], None] | None) -> None:
         self.path = Path(config.run.folder)
         require_writable_folder(self.path, marks=("log.jsonl", "checkpoints"))
         require_replaceable(self.path / "best")
@@ -74,7 +74,7 @@ class RunFolder:
         """The newest checkpoint; None for a new run."""
         if self.state is not None:
             check_same(config, self.path)
-        self.log = Log(self.path / "log.jsonl" if world.is_first else None, tell if world.is_first else None)
+        self.log = Log(self.path / "log.jsonl" if world.is_first else None, say if world.is_first else None)
 
     def begin(self) -> None:
         """Makes the folder and writes the settings: once nothing is left that could be refused."""
@@ -88,8 +88,8 @@ class RunFolder:
         batches: StoredBatches,
         *,
         validate: Validate,
-        write: Callable[[Path, Progress], None],
-    ) -> Progress:
+        write: Callable[[Path, RunState], None],
+    ) -> RunState:
         """Trains from the newest checkpoint, or the beginning, to ``run.steps``.
 
         Args:
@@ -107,15 +107,15 @@ class RunFolder:
         optimizer = build_optimizer(
             learner.named_trained(), config.optimizer, num_layers=learner.model.settings.num_layers
         )
-        progress = Progress()
+        state = RunState()
         if self.state is not None:
-            progress = self.state.progress
+            state = self.state.run
             load_optimizer_tensors(optimizer, self.state.tensors)
             learner.load_tensors(self.state.tensors)
             batches.load_state(self.state.batches)
-            self.log.write(event="resumed", step=progress.step, checkpoint=str(self._newest))
+            self.log.write(event="resumed", step=state.step, checkpoint=str(self._newest))
 
-        def save(progress: Progress, reason: str) -> None:
+        def save(state: RunState, reason: str) -> None:
             if not self._world.is_first:
                 return
             written = save_state(
@@ -123,20 +123,20 @@ class RunFolder:
                 model=learner.model,
                 companions=Path(config.start.folder),
                 tensors={**optimizer_tensors(optimizer), **learner.tensors()},
-                progress=progress,
+                state=state,
                 batches=batches.state(),
                 keep=config.run.keep_checkpoints,
             )
-            self.log.write(event="checkpoint", step=progress.step, reason=reason, path=str(written))
-            if progress.best_step.get("all") == progress.step:
-                write(self.path / "best", progress)
+            self.log.write(event="checkpoint", step=state.step, reason=reason, path=str(written))
+            if state.best_step.get("all") == state.step:
+                write(self.path / "best", state)
 
         return fit(
             learner,
             batches,
             optimizer,
             schedule_of(config),
-            progress,
+            state,
             validate=validate,
             save=save,
             log=self.log,

@@ -13,7 +13,7 @@ def test_second_writer_is_refused_and_a_waiting_one_comes_next(tmp_path):
     events = []
 
     def wait():
-        with writer_lock(tmp_path, wait=True, on_wait=lambda: events.append("waiting")) as mine:
+        with writer_lock(tmp_path, wait=True, progress=lambda progress: events.append(progress.stage)) as mine:
             events.append(mine)
 
     thread = threading.Thread(target=wait)
@@ -22,9 +22,9 @@ def test_second_writer_is_refused_and_a_waiting_one_comes_next(tmp_path):
             assert (first, second) == (True, False)
         thread.start()
         thread.join(0.6)
-        assert events == ["waiting"]
+        assert events == ["wait"]
     thread.join()
-    assert events == ["waiting", True]
+    assert events == ["wait", True]
 
 
 def test_lock_is_free_after_an_error(tmp_path):

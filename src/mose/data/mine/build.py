@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import lzma
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from hashlib import sha256
@@ -24,10 +23,8 @@ from mose.data.mine.manifest import MineConfig, Package
 from mose.data.mine.package import Part, count_rows, mine_package, part_path, read_part, write_part
 from mose.data.mine.select import Evaluation, distinct, within_language_share
 from mose.errors import DataError, SourceError
+from mose.progress import Progress, ProgressCallback, no_progress
 from mose.storage import new_file, require_writable_folder
-
-Tell = Callable[[str, int, int], None]
-"""Told the stage, how much of it is done, and how much there is."""
 
 SPLITS = ("train", "valid")
 MANIFEST_NAME = "manifest.json"
@@ -41,7 +38,7 @@ def mine(
     exclude_near: tuple[Path, ...] = (),
     skip_missing: bool = False,
     workers: int = 2,
-    tell: Tell = lambda stage, done, total: None,
+    progress: ProgressCallback = no_progress,
 ) -> dict[str, Any]:
     """Mines all packages of a manifest.
 
@@ -52,7 +49,7 @@ def mine(
         exclude_near: Evaluation files; rows that copy one of theirs are left out.
         skip_missing: Leave out packages that cannot be fetched, and say so in the manifest.
         workers: Processes; 1 works in this one.
-        tell: Told about progress.
+        progress: Called with the progress so far.
 
     Returns:
         What ``manifest.json`` holds.
@@ -65,14 +62,14 @@ def mine(
     require_writable_folder(out, marks=("parts",))
     (out / "parts").mkdir(parents=True, exist_ok=True)
     (out / MANIFEST_NAME).unlink(missing_ok=True)
-    folders, missing = _fetch_all(config, out, sources, skip_missing, tell)
-    _mine_all(config, out, folders, workers, tell)
+    folders, missing = _fetch_all(config, out, sources, skip_missing, progress)
+    _mine_all(config, out, folders, workers, progress)
     packages = [package for package in config.packages if package.label not in missing]
     parts = [read_part(part_path(out / "parts", package, config)) for package in packages]
     evaluation = Evaluation(exclude_near, config.near)
     dropped: Counter[str] = Counter()
     labelled = [(package, row) for package, part in zip(packages, parts, strict=True) for row in part.rows]
-    labelled = _select(labelled, config, evaluation, dropped, tell)
+    labelled = _select(labelled, config, evaluation, dropped, progress)
     files = {}
     for split in SPLITS:
         rows = [_row(package, row) for package, row in labelled if package.split == split]
@@ -89,13 +86,13 @@ def mine(
 
 
 def _fetch_all(
-    config: MineConfig, out: Path, sources: Path, skip_missing: bool, tell: Tell
+    config: MineConfig, out: Path, sources: Path, skip_missing: bool, progress: ProgressCallback
 ) -> tuple[dict[str, tuple[Path, ...]], dict[str, str]]:
     """Folders of each package that has no part yet, and why the others are missing."""
     folders: dict[str, tuple[Path, ...]] = {}
     missing: dict[str, str] = {}
     for number, package in enumerate(config.packages):
-        tell("fetch", number, len(config.packages))
+        progress(Progress("fetch", number, len(config.packages)))
         if part_path(out / "parts", package, config).exists():
             continue
         try:
@@ -107,11 +104,13 @@ def _fetch_all(
     return folders, missing
 
 
-def _mine_all(config: MineConfig, out: Path, folders: dict[str, tuple[Path, ...]], workers: int, tell: Tell) -> None:
+def _mine_all(
+    config: MineConfig, out: Path, folders: dict[str, tuple[Path, ...]], workers: int, progress: ProgressCallback
+) -> None:
     todo = [package for package in config.packages if package.label in folders]
     if workers == 1:
         for number, package in enumerate(todo):
-            tell("mine", number, len(todo))
+            progress(Progress("mine", number, len(todo)))
             _mine_one(package, config, folders[package.label], out)
         return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
@@ -119,7 +118,7 @@ def _mine_all(config: MineConfig, out: Path, folders: dict[str, tuple[Path, ...]
         try:
             for number, job in enumerate(as_completed(jobs)):
                 job.result()
-                tell("mine", number + 1, len(todo))
+                progress(Progress("mine", number + 1, len(todo)))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -134,7 +133,7 @@ Labelled = list[tuple[Package, Mined]]
 
 
 def _select(
-    labelled: Labelled, config: MineConfig, evaluation: Evaluation, dropped: Counter[str], tell: Tell
+    labelled: Labelled, config: MineConfig, evaluation: Evaluation, dropped: Counter[str], progress: ProgressCallback
 ) -> Labelled:
     """What no single package can decide: evaluation rows, copies between packages, shares of languages."""
     luck = {
@@ -146,7 +145,7 @@ def _select(
     allowed: Labelled = []
     for number, (package, row) in enumerate(labelled):
         if number % 500 == 0:
-            tell("compare", number, len(labelled))
+            progress(Progress("compare", number, len(labelled)))
         reason = evaluation.fault(row)
         if reason:
             dropped[reason] += 1

@@ -9,7 +9,7 @@ from pathlib import Path
 from mose.errors import SourceError
 from mose.files import SourceFile, read_source
 from mose.files.disk import read_regular
-from mose.progress import Progress, ProgressCallback
+from mose.progress import Progress, ProgressCallback, no_progress
 
 
 def copy_tree(
@@ -17,7 +17,7 @@ def copy_tree(
     files: Collection[SourceFile],
     blanked: Mapping[str, frozenset[int]],
     out: Path,
-    progress: ProgressCallback | None = None,
+    progress: ProgressCallback = no_progress,
 ) -> None:
     """Copies files under the same relative paths; line numbers stay as they are.
 
@@ -33,8 +33,7 @@ def copy_tree(
     """
     (out / ".git").touch()  # ignore rules of folders above the copy do not apply to it
     for number, file in enumerate(files, 1):
-        if progress is not None:
-            progress(Progress("copy", number, len(files)))
+        progress(Progress("copy", number, len(files)))
         content = _content(root, file, blanked.get(file.path, frozenset()))
         if content is None:
             continue

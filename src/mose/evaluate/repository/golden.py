@@ -16,7 +16,7 @@ from mose.evaluate.repository.tested import Definitions, Test, from_tests, read_
 from mose.evaluate.repository.values import KINDS, GoldenQuery, GoldenSet, KindReport
 from mose.files import SourceFile, read_source
 from mose.parallel import run_each
-from mose.progress import Progress, ProgressCallback
+from mose.progress import Progress, ProgressCallback, no_progress
 from mose.syntax import Definition, definitions
 from mose.workers import Failure
 
@@ -30,7 +30,7 @@ def build(
     num_queries: int = DEFAULT_QUERIES,
     seed: int = 0,
     wanted: Collection[tuple[str, str]] | None = None,
-    progress: ProgressCallback | None = None,
+    progress: ProgressCallback = no_progress,
 ) -> GoldenSet:
     """Queries with known answers, from the files and the history of a tree.
 
@@ -126,13 +126,12 @@ def _read_files(
     docs: list[GoldenQuery],
     known: Definitions,
     dropped: Counter[str],
-    progress: ProgressCallback | None,
+    progress: ProgressCallback,
 ) -> list[Test]:
     tests: list[Test] = []
     contents = run_each(_read_file, files, shared=(root.absolute(),), weigh=lambda file: file.size_bytes)
     for number, (file, content) in enumerate(zip(files, contents, strict=True), 1):
-        if progress is not None:
-            progress(Progress("golden set", number, len(files)))
+        progress(Progress("golden set", number, len(files)))
         if isinstance(content, Failure):
             dropped["a file that cannot be parsed"] += 1
             continue

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mose.errors import ConfigError
 from mose.evaluate.repository.benchmark import Place, ndcg_at_10
 from mose.evaluate.repository.values import GoldenQuery
-from mose.progress import Progress, ProgressCallback
+from mose.progress import Progress, ProgressCallback, no_progress
 from mose.search.hits import Hit
 from mose.search.index import CodeIndex, Mode
 
@@ -70,7 +70,7 @@ def measure(
     systems: Sequence[System],
     *,
     budget_tokens: int = DEFAULT_BUDGET_TOKENS,
-    progress: ProgressCallback | None = None,
+    progress: ProgressCallback = no_progress,
 ) -> NDArray[np.float64]:
     """Values [S, Q, M], 0 to 1, higher is better.
 
@@ -81,7 +81,7 @@ def measure(
         queries: What to ask.
         systems: How to ask it.
         budget_tokens: Size of the answer for "recall in tokens".
-        progress: Called with how far the work is.
+        progress: Called with the progress so far.
     """
     encoder = index.encoder
     values = np.zeros((len(systems), len(queries), len(METRICS)))
@@ -95,8 +95,7 @@ def measure(
                 by_file = all(target.start_line is None for target in query.targets)
                 hits = index.search(query.text, limit=limit, mode=system.mode, budget_s=0, per_file=by_file)
                 values[row, column] = scores(hits, query, budget_tokens)
-                if progress is not None:
-                    progress(Progress("search", row * len(queries) + column + 1, len(systems) * len(queries)))
+                progress(Progress("search", row * len(queries) + column + 1, len(systems) * len(queries)))
     finally:
         index.encoder = encoder
     return values

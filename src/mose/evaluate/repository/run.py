@@ -15,7 +15,7 @@ from mose.evaluate.repository.measure import DEFAULT_BUDGET_TOKENS, chosen_exits
 from mose.evaluate.repository.tree_report import TreeReport
 from mose.evaluate.repository.values import GoldenSet
 from mose.files import SourceFile, walk
-from mose.progress import ProgressCallback
+from mose.progress import ProgressCallback, no_progress
 from mose.runtime.encoder import DEFAULT_MODEL, Encoder
 from mose.search.index import CodeIndex
 from mose.search.refresh import forget
@@ -28,7 +28,7 @@ def golden_set(
     num_queries: int = DEFAULT_QUERIES,
     seed: int = 0,
     wanted: Collection[tuple[str, str]] | None = None,
-    progress: ProgressCallback | None = None,
+    progress: ProgressCallback = no_progress,
 ) -> tuple[list[SourceFile], GoldenSet]:
     """Files of a tree, and the queries that they and their history give; see `mose.evaluate.repository.golden.build`.
 
@@ -51,7 +51,7 @@ def evaluate_tree(
     seed: int = 0,
     budget_tokens: int | None = None,
     baseline: Baseline | None = None,
-    progress: ProgressCallback | None = None,
+    progress: ProgressCallback = no_progress,
 ) -> TreeReport:
     """Measures search on a tree.
 
@@ -67,7 +67,7 @@ def evaluate_tree(
         seed: Which of them, if there are more.
         budget_tokens: Size of the answer for "recall in tokens"; that of the baseline, or 4,000, if None.
         baseline: Ask its queries, as far as the tree still has them, instead of a sample.
-        progress: Called with how far the work is.
+        progress: Called with the progress so far.
 
     Raises:
         SourceError: ``path`` is not a folder, or cannot be copied.

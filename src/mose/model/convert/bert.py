@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +21,7 @@ from mose.model.settings import ModelSettings
 from mose.model.shapes import tensor_shapes
 from mose.model.transformers_config import MoseConfig
 from mose.parsing import parse_json
+from mose.progress import ProgressCallback, no_progress
 from mose.storage import new_folder
 from mose.tokenizer import CodeTokenizer
 
@@ -65,7 +66,7 @@ def convert_bert(
     code_sample: Iterable[str] | None = None,
     licences: Iterable[str | Path] = (),
     card: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: ProgressCallback = no_progress,
 ) -> ConvertReport:
     """Writes a BERT-family encoder (BERT, RoBERTa) as a ladder of exits.
 
@@ -84,7 +85,7 @@ def convert_bert(
         code_sample: Source texts whose words are counted for exit 0; Python's standard library if None.
         licences: Files to carry along, as ``LICENSE-<name>`` unless so named.
         card: Text of the model card; a short one is written if None.
-        progress: Called with (done, all) while the token table is made.
+        progress: Called while the token table is made.
 
     Raises:
         ModelError: The folder is incomplete, damaged, or another kind of model.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sysconfig
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from torch import Tensor
 from mose.errors import ConfigError
 from mose.model.encoder import MoseModel
 from mose.model.heads import pool
+from mose.progress import Progress, ProgressCallback, no_progress
 from mose.tokenizer import CodeTokenizer
 from mose.words import split_words
 
@@ -48,7 +49,7 @@ def fill_table(
     recipe: TableRecipe,
     *,
     code_sample: Iterable[str] | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: ProgressCallback = no_progress,
 ) -> None:
     """Fills the model's token table from its deepest exit, in place.
 
@@ -57,7 +58,7 @@ def fill_table(
         tokenizer: The model's own.
         recipe: Numbers of the recipe.
         code_sample: Files of source code to count words in; Python's standard library if None.
-        progress: Called with (done, all) tokens.
+        progress: Called with the tokens done so far.
 
     Raises:
         ConfigError: The recipe's width is not the table's, or more than the encoder has.
@@ -81,7 +82,7 @@ def token_outputs(
     tokenizer: CodeTokenizer,
     *,
     batch_tokens: int,
-    progress: Callable[[int, int], None] | None = None,
+    progress: ProgressCallback = no_progress,
 ) -> Tensor:
     """What the deepest exit makes of each token inside the query template, pooled, without head [V,D]."""
     settings = model.settings
@@ -94,8 +95,7 @@ def token_outputs(
         keep_BT = torch.ones_like(token_ids_BT, dtype=torch.bool)
         hidden = model(token_ids_BT, keep_BT, exits=[settings.num_layers])[settings.num_layers]
         rows.append(pool(hidden, keep_BT, settings.pooling).float())
-        if progress is not None:
-            progress(first + size, settings.vocab_size)
+        progress(Progress("token table", first + size, settings.vocab_size))
     return torch.cat(rows)
 
 

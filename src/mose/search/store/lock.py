@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mose.errors import IndexReplacedError
+from mose.progress import Progress, ProgressCallback, no_progress
 from mose.search.store.location import unwritable
 
 LOCK_NAME = "write.lock"
@@ -18,28 +19,28 @@ _POLL_S = 0.02
 
 
 @contextmanager
-def writer_lock(folder: Path, *, wait: bool, on_wait: Callable[[], None] | None = None) -> Iterator[bool]:
+def writer_lock(folder: Path, *, wait: bool, progress: ProgressCallback = no_progress) -> Iterator[bool]:
     """Holds the right to write; gives False if another process keeps it and ``wait`` is False.
 
     Args:
         folder: The base folder of the index (`mose.search.store.location.base_folder`).
         wait: Wait for as long as it takes.
-        on_wait: Called once if there is a wait worth telling of.
+        progress: Called once with the stage "wait" if there is a wait worth reporting.
 
     Raises:
         IndexReplacedError: The folder is gone.
         CodeIndexError: The lock file cannot be written.
     """
     deadline = time.monotonic() + SHORT_WAIT_S
-    told = False
+    reported = False
     while (release := _try_lock(folder / LOCK_NAME)) is None:
         if time.monotonic() > deadline:
             if not wait:
                 yield False
                 return
-            if on_wait is not None and not told:
-                on_wait()
-                told = True
+            if not reported:
+                progress(Progress("wait", 0, 0))
+                reported = True
         time.sleep(_POLL_S)
     try:
         yield True

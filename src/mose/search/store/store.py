@@ -11,7 +11,7 @@ import json
 import os
 import sqlite3
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mose.errors import CodeIndexError, IndexReplacedError, UnwritableIndexError
+from mose.progress import ProgressCallback, no_progress
 from mose.search.chunking.names import read_names
 from mose.search.store.chunk_table import read_table
 from mose.search.store.exchange import exchanging, finish_exchange, remove_lock, replace_index
@@ -125,12 +126,12 @@ class Store(Reader):
         return self._settled is None or (is_settled(self.path) and _stamp(self.path) == self._settled)
 
     @contextmanager
-    def writing(self, *, wait: bool = True, on_wait: Callable[[], None] | None = None) -> Iterator[bool]:
+    def writing(self, *, wait: bool = True, progress: ProgressCallback = no_progress) -> Iterator[bool]:
         """The right to write this index: everything that writes takes it, and may take it again inside.
 
         Args:
             wait: See `mose.search.store.lock.writer_lock`.
-            on_wait: As well.
+            progress: As well.
 
         Yields:
             False if another process keeps it and ``wait`` is False.
@@ -144,7 +145,7 @@ class Store(Reader):
             return
         if self.read_only:
             raise UnwritableIndexError(f"{self.path}: was opened for reading, not for writing")
-        with writer_lock(self.base, wait=wait, on_wait=on_wait) as mine:
+        with writer_lock(self.base, wait=wait, progress=progress) as mine:
             if mine and not self.is_current():
                 if current_index(self.base) is None:
                     remove_lock(self.base)  # which has perhaps been made just now

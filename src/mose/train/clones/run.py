@@ -29,7 +29,7 @@ from mose.model.clones.pair_batch import native_template, split_template
 from mose.tokenizer import CodeTokenizer
 from mose.train.clones.learner import CloneLearner
 from mose.train.distributed import World, share_first, wait_for_all
-from mose.train.loop import Progress
+from mose.train.loop import RunState
 from mose.train.prepare import announce, joined, look_before, rounded, start_model
 from mose.train.run_folder import RunFolder
 
@@ -43,14 +43,14 @@ def run(
     config: str | Path | ClonesConfig,
     *,
     overrides: Mapping[str, Any] | None = None,
-    tell: Callable[[str], None] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Path:
     """Trains, or continues, the run of one config.
 
     Args:
         config: TOML file, or settings.
         overrides: Dotted key -> value, put over the file's.
-        tell: Takes each line of the log as well.
+        say: Called with each line of the log as well.
 
     Returns:
         The folder of the finished model.
@@ -63,16 +63,16 @@ def run(
     if not isinstance(config, ClonesConfig):
         config = read_toml(config, ClonesConfig, overrides=overrides)
     with joined(config.run) as (device, world):
-        return _run(config, device, world, tell)
+        return _run(config, device, world, say)
 
 
-def _run(config: ClonesConfig, device: torch.device, world: World, tell: Callable[[str], None] | None) -> Path:
+def _run(config: ClonesConfig, device: torch.device, world: World, say: Callable[[str], None] | None) -> Path:
     seed = config.run.seed
     train, valid = (read_clone_pairs(files, config.data) for files in (config.data.train, config.data.valid))
     if config.validation.max_pairs:
         valid = valid.at_most(config.validation.max_pairs, np.random.default_rng([seed, 3]))
     batches = CloneBatches(train, config.data, size=config.batch.pairs, seed=seed)
-    folder = RunFolder(config, world, tell)
+    folder = RunFolder(config, world, say)
     state = folder.state
     model = start_model(config) if state is None else state.model
     pairs = pair_settings(config, model.settings.block, model.settings.max_positions)
@@ -89,15 +89,15 @@ def _run(config: ClonesConfig, device: torch.device, world: World, tell: Callabl
         preview = CloneBatches(train, config.data, size=config.batch.pairs, seed=seed + 1)
         look_before(learner, preview, folder.log, None)
 
-    def write(out: Path, _: Progress) -> None:
+    def write(out: Path, _: RunState) -> None:
         save_classifier(classifier, judge.settings(), out, companions=Path(config.start.folder))
 
-    before = 0 if state is None else state.progress.step
-    progress = folder.train(learner, batches, validate=judge.validate, write=write)
+    before = 0 if state is None else state.run.step
+    trained = folder.train(learner, batches, validate=judge.validate, write=write)
     if world.is_first:
-        if progress.step == before:
+        if trained.step == before:
             judge.validate()  # nothing was left to train
-        write(folder.path / "model", progress)
+        write(folder.path / "model", trained)
         folder.log.write(event="adaptive", **judge.summary())
     wait_for_all(world)
     return folder.path / "model"

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from mose.config import FinetuneConfig
-from mose.train.loop import Progress
+from mose.train.loop import RunState
 
 
-def model_card(config: FinetuneConfig, progress: Progress) -> str:
+def model_card(config: FinetuneConfig, state: RunState) -> str:
     """Text of ``README.md``: start, data, length, and the best validation mean of every exit."""
     trained = "exits of weight 0 as they were" if 0.0 in (config.loss.exit_weights or ()) else "every exit at once"
     lines = [
         "# Ladder of exits, fine-tuned for code retrieval",
         "",
-        f"By `mose finetune retrieval`: {progress.step:,} steps of {config.batch.pairs:,} pairs, {trained}, seed"
+        f"By `mose finetune retrieval`: {state.step:,} steps of {config.batch.pairs:,} pairs, {trained}, seed"
         f" {config.run.seed}. All settings: `config.toml` beside this folder.",
         "",
         "| source | file | task | weight |",
@@ -21,7 +21,7 @@ def model_card(config: FinetuneConfig, progress: Progress) -> str:
     lines += [
         f"| {source.name} | {source.file} | {source.task} | {source.weight:g} |" for source in config.data.sources
     ]
-    best = {name: value for name, value in sorted(progress.best.items()) if name.startswith("exit_")}
+    best = {name: value for name, value in sorted(state.best.items()) if name.startswith("exit_")}
     if best:
         lines += ["", "| exit | best mean on the validation files |", "|---|---|"]
         lines += [f"| {int(name.removeprefix('exit_'))} | {value:.3f} |" for name, value in best.items()]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import lzma
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from mose.data.pairs import Row, key_of, read_rows
 from mose.errors import require
 from mose.model.checkpoint import load_model
+from mose.progress import Progress, ProgressCallback, no_progress
 from mose.storage import new_file
 from mose.tokenizer import CodeTokenizer
 from mose.train.retrieval.inputs import Side
@@ -87,7 +88,7 @@ def mine_hard_negatives(
     config: MiningConfig | None = None,
     *,
     seed: int = 0,
-    tell: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    progress: ProgressCallback = no_progress,
 ) -> dict[str, int]:
     """Writes a pair file with negatives from the file's own codes, language by language.
 
@@ -97,7 +98,7 @@ def mine_hard_negatives(
         out: ``.jsonl`` or ``.jsonl.xz``; written beside its place, then renamed.
         config: Window, margin, count, exit.
         seed: Fixes the draw.
-        tell: Told the language that is encoded, the rows done and all rows.
+        progress: Called with the progress so far, once for each language.
 
     Returns:
         ``rows``, how many got a negative (``with_negatives``), and the ``negatives`` of all.
@@ -115,7 +116,7 @@ def mine_hard_negatives(
     rng = np.random.default_rng([seed, 4])
     found: dict[int, list[str]] = {}
     for language in sorted({row.language for row in rows}):
-        tell(f"encode {language}", len(found), len(rows))
+        progress(Progress(f"encode {language}", len(found), len(rows)))
         numbers = [number for number, row in enumerate(rows) if row.language == language]
         some = [rows[number] for number in numbers]
         query = Side(

@@ -26,7 +26,7 @@ from mose.errors import ConfigError, MoseError
 from mose.model.checkpoint import save_model
 from mose.tokenizer import CodeTokenizer
 from mose.train.distributed import World, merge, share_first, wait_for_all
-from mose.train.loop import Progress, Validate, mean_by_exit
+from mose.train.loop import RunState, Validate, mean_by_exit
 from mose.train.prepare import (
     announce,
     autocast,
@@ -50,14 +50,14 @@ def run(
     config: str | Path | FinetuneConfig,
     *,
     overrides: Mapping[str, Any] | None = None,
-    tell: Callable[[str], None] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Path:
     """Trains, or continues, the run of one config.
 
     Args:
         config: TOML file, or settings.
         overrides: Dotted key -> value, put over the file's.
-        tell: Takes each line of the log as well.
+        say: Called with each line of the log as well.
 
     Returns:
         The folder of the finished model.
@@ -70,14 +70,14 @@ def run(
     if not isinstance(config, FinetuneConfig):
         config = read_toml(config, FinetuneConfig, overrides=overrides)
     with joined(config.run) as (device, world):
-        return _run(config, device, world, tell)
+        return _run(config, device, world, say)
 
 
-def _run(config: FinetuneConfig, device: torch.device, world: World, tell: Callable[[str], None] | None) -> Path:
+def _run(config: FinetuneConfig, device: torch.device, world: World, say: Callable[[str], None] | None) -> Path:
     seed, mixed = config.run.seed, config.batch.mixed
     sources = open_sources(config.data, batch_pairs=config.batch.pairs, mixed=mixed, seed=seed)
     tasks = load_tasks(config.validation, config.data, seed=seed, skip_missing=config.data.skip_missing)
-    folder = RunFolder(config, world, tell)
+    folder = RunFolder(config, world, say)
     log = folder.log
     streams = _streams(config, sources)
     model = start_model(config) if folder.state is None else folder.state.model
@@ -101,11 +101,11 @@ def _run(config: FinetuneConfig, device: torch.device, world: World, tell: Calla
         preview = PairBatches(sources, pairs=config.batch.pairs, seed=seed + 1, mixed=mixed)
         look_before(learner, preview, log, validate if config.validation.every else None)
 
-    def write(out: Path, progress: Progress) -> None:
-        save_model(model, out, companions=config.start.folder, card=model_card(config, progress))
+    def write(out: Path, trained: RunState) -> None:
+        save_model(model, out, companions=config.start.folder, card=model_card(config, trained))
 
     try:
-        progress = folder.train(learner, batches, validate=validate, write=write)
+        trained = folder.train(learner, batches, validate=validate, write=write)
     finally:
         if isinstance(batches, Prefetched):
             batches.close()
@@ -114,7 +114,7 @@ def _run(config: FinetuneConfig, device: torch.device, world: World, tell: Calla
             texts = fitting_texts(config, sources, tokenizer, config.run.rotate_heads)
             shares = rotate_heads(model, texts)
             log.write(event="heads rotated", share={str(w): round(share, 4) for w, share in shares.items()})
-        write(folder.path / "model", progress)
+        write(folder.path / "model", trained)
     wait_for_all(world)
     return folder.path / "model"
 
@@ -180,7 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="put over the file's value")
     given = parser.parse_args(arguments)
     try:
-        run(given.config, overrides=parse_overrides(given.set), tell=lambda line: _say(line))
+        run(given.config, overrides=parse_overrides(given.set), say=lambda line: _say(line))
     except KeyboardInterrupt:
         return 130
     except MoseError as error:
