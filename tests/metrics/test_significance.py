@@ -55,6 +55,20 @@ def test_clusters_that_differ_make_a_clustered_interval_as_wide_as_they_differ()
     assert plain.high - plain.low < (clustered.high - clustered.low) / 5
 
 
+def test_a_pooled_interval_counts_every_query_the_same():
+    clusters = [np.zeros(30), np.ones(10)]
+    pooled = clustered_interval(clusters, pooled=True)
+    assert pooled.mean == 0.25
+    assert (pooled.low, pooled.high) == (0.0, 1.0)  # both clusters drawn from one
+    assert clustered_interval(clusters).mean == 0.5
+
+
+def test_a_pooled_interval_of_equal_clusters_is_the_interval_of_their_means():
+    clusters = [np.random.default_rng(seed).normal(size=20) for seed in range(5)]
+    pooled, plain = clustered_interval(clusters, pooled=True), clustered_interval(clusters)
+    assert (pooled.mean, pooled.low, pooled.high) == pytest.approx((plain.mean, plain.low, plain.high))
+
+
 def test_a_cluster_alone_is_resampled_by_its_queries():
     difference = np.random.default_rng(5).normal(size=100)
     plain, clustered = bootstrap_interval([difference]), clustered_interval([difference])

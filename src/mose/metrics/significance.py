@@ -65,11 +65,23 @@ def bootstrap_interval(
 
 
 def clustered_interval(
-    differences: Sequence[Floats], *, level: float = 0.95, rounds: int = 10_000, seed: int = 0
+    differences: Sequence[Floats],
+    *,
+    level: float = 0.95,
+    rounds: int = 10_000,
+    seed: int = 0,
+    pooled: bool = False,
 ) -> Interval:
     """As `bootstrap_interval`, for tasks that are themselves a sample: tasks are resampled, then queries within each.
 
     It says how far the mean would move with other repositories, not only with other queries on the same ones.
+
+    Args:
+        differences: As for `bootstrap_interval`.
+        level: As for `bootstrap_interval`.
+        rounds: As for `bootstrap_interval`.
+        seed: As for `bootstrap_interval`.
+        pooled: Every query counts the same, so that a task counts by its size; False for the mean of task means.
 
     Source: Davison and Hinkley, Bootstrap Methods and their Application (1997), section 3.8.
 
@@ -79,15 +91,17 @@ def clustered_interval(
     """
     _require_queries(differences)
     rng = np.random.default_rng(seed)
-    means = np.zeros(rounds)
+    sums, weights = np.zeros(rounds), np.zeros(rounds)
     for _ in differences:
         chosen = rng.integers(len(differences), size=rounds)
         for task, difference_Q in enumerate(differences):
+            weight = len(difference_Q) if pooled else 1
             places = np.flatnonzero(chosen == task)
+            weights[places] += weight
             for span in _spans(len(places), len(difference_Q)):
                 drawn = rng.integers(len(difference_Q), size=(span.stop - span.start, len(difference_Q)))
-                means[places[span]] += np.asarray(difference_Q, dtype=np.float64)[drawn].mean(axis=1)
-    return _interval(differences, means / len(differences), level)
+                sums[places[span]] += weight * np.asarray(difference_Q, dtype=np.float64)[drawn].mean(axis=1)
+    return _interval([np.concatenate(differences)] if pooled else differences, sums / weights, level)
 
 
 def permutation_test(difference_Q: Floats, *, rounds: int = 10_000, seed: int = 0) -> float:
