@@ -6,7 +6,6 @@ one line.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -15,9 +14,8 @@ import unicodedata
 import warnings
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from io import TextIOWrapper
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 from mose.errors import MoseError, OutputError
 from mose.escaping import escape, escape_json
@@ -32,9 +30,8 @@ class ReaderGoneError(Exception):
     """The reader of a pipe has had enough; no error of ours."""
 
 
-@dataclass(frozen=True, slots=True)
-class Styled:
-    """A text and how to show it where there are colours."""
+class Styled(NamedTuple):
+    """A text and how to show it where there are colours; a tuple, for `dataclasses` is slow to import."""
 
     text: str
     code: str
@@ -77,6 +74,8 @@ def show_lines(text: str) -> None:
 
 def show_json(rows: Iterable[object]) -> None:
     """Writes one JSON object a line."""
+    import json
+
     ascii_only = not (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "").startswith("utf8")
     for row in rows:
         _write_answer(escape_json(json.dumps(row, ensure_ascii=ascii_only)) + "\n")
