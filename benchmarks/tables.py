@@ -22,6 +22,7 @@ from mose.evaluate.report.tables import matrix_table, set_table, summary_table, 
 from mose.evaluate.report.values import Table
 from mose.evaluate.result import Result
 from mose.model.info import info
+from mose.model.settings import ModelSettings
 
 HERE = Path(__file__).parent
 SMALL = HERE.parent / "checkpoints" / "small"
@@ -52,7 +53,7 @@ def readme() -> str:
     rows = [["plain BM25, 50-line chunks", "", "", f"{quality['BM25, 50-line chunks']['all']:.3f}", ""]]
     rows.append(["words, signals", "", "", f"{quality['words, signals']['all']:.3f}", ""])
     names = {0: "words, exit 0, signals", 6: "fused, signals: all deep"}
-    parameters = {one.exit_layer: f"{one.parameters / 1e6:.1f} M" for one in info(SMALL).exits}
+    parameters = {one.exit_layer: f"{one.parameters / 1e6:.1f} M" for one in info(ModelSettings.read(SMALL)).exits}
     for layer, size in parameters.items():
         fused = quality[names.get(layer, f"fused, signals: all at exit {layer}")]["all"]
         alone = quality["deepest exit alone" if layer == 6 else f"exit {layer} alone"]["all"]

@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,18 @@ def test_the_reference_of_the_command_line_equals_its_parser():
         [sys.executable, ROOT / "recipes" / "command_line.py", "--check"], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a clone")
+def test_the_source_distribution_holds_every_file_of_the_repository():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))
+    held = {*settings["tool"]["hatch"]["build"]["targets"]["sdist"]["include"], "pyproject.toml", ".gitignore"}
+    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert {Path(file).parts[0] for file in files.splitlines()} <= held
+    ignored = subprocess.run(
+        ["git", "ls-files", "--cached", "--ignored", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
+    ).stdout
+    assert not ignored, "hatch leaves out what git ignores, be it committed or not"
 
 
 def test_ci_finds_the_test_command():
