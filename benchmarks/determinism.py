@@ -18,6 +18,7 @@ from pathlib import Path
 
 from mose.evaluate.repository.benchmark import load_tasks
 from mose.search.index import CodeIndex
+from mose.search.options import SearchOptions
 
 Answer = list[tuple[str, int, float]]
 
@@ -37,7 +38,7 @@ def main() -> int:
         with CodeIndex.open(args.tree) as index:
 
             def answers(chosen: list[str]) -> list[Answer]:
-                found = (index.search(query, budget_s=600) for query in chosen)
+                found = (index.search(query, SearchOptions(budget_s=600)) for query in chosen)
                 return [[(hit.path, hit.start_line, hit.score) for hit in hits] for hits in found]
 
             cold = answers(asked)

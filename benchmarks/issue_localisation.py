@@ -165,12 +165,13 @@ def within(places: Sequence[Place], max_tokens: int) -> list[Place]:
 def answers(report: Report, root: Path, args: argparse.Namespace) -> Iterator[tuple[str, dict[str, float]]]:
     """The measures of every system that is compared, on one report."""
     from mose.search.index import CodeIndex
+    from mose.search.options import SearchOptions
 
     with CodeIndex.open(root, model=args.model, exit=args.exit) as index:
         started = time.perf_counter()
-        hits = index.search(report.text, limit=NUM_FILES, budget_s=args.budget)
+        hits = index.search(report.text, SearchOptions(limit=NUM_FILES, budget_s=args.budget))
         seconds = time.perf_counter() - started
-        chunks = index.search(report.text, limit=NUM_CHUNKS, budget_s=args.budget, per_file=False)
+        chunks = index.search(report.text, SearchOptions(limit=NUM_CHUNKS, budget_s=args.budget, per_file=False))
     places = [
         Place(path=hit.path, first_line=hit.start_line, last_line=hit.end_line, num_chars=len(hit.text))
         for hit in chunks

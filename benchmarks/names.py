@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from mose import languages
 from mose.files import SourceFile, read_source, walk
 from mose.search.index import CodeIndex
+from mose.search.options import SearchOptions
 from mose.search.query import last_name
 from mose.search.snippet import snippet
 from mose.syntax import Definition, definitions
@@ -92,7 +93,7 @@ def measure(tree: Path, count: int, exit_layer: int | None, misses: bool) -> Non
             line = place.definition.line
             keyword = keyword_of(place)
             for query in [name, f"{keyword} {name}"] if keyword else [name]:
-                hit = next(iter(index.search(query, limit=1)), None)
+                hit = next(iter(index.search(query, SearchOptions(limit=1))), None)
                 told = f"{query}, {place.definition.kind} in {place.path}:{line}"
                 got = "nothing" if hit is None else f"{hit.path}:{hit.start_line}-{hit.end_line} {hit.symbol}"
                 is_first = hit is not None and hit.path == place.path and hit.start_line <= line <= hit.end_line
@@ -107,7 +108,7 @@ def measure(tree: Path, count: int, exit_layer: int | None, misses: bool) -> Non
                 note("name shown", is_first and last_name(hit.symbol) == name, told, "->", got)
         for path in files[:count]:
             for what, query in (("file name", PurePosixPath(path).name), ("path", path)):
-                hit = next(iter(index.search(query, limit=1)), None)
+                hit = next(iter(index.search(query, SearchOptions(limit=1))), None)
                 note(what, hit is not None and hit.path == path, query, "->", hit and hit.path)
     cells = [f"{right[what]}/{asked[what]} ({right[what] / asked[what]:.1%})" for what in asked]
     print(f"| {tree.name} | {' | '.join(cells)} |", flush=True)

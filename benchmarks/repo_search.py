@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import statistics
 import tempfile
 import time
@@ -31,8 +30,8 @@ from splits import evaluate_splits
 
 from mose.evaluate.repository.benchmark import Place, RepoTask, load_tasks, ndcg_at_10
 from mose.search.index import CodeIndex
+from mose.search.options import SearchOptions
 from mose.search.ranking.rank import RankWeights
-from mose.search.store.location import index_folder
 
 PLAIN = RankWeights(signals=False)
 Answer = Callable[[str], list[Place]]
@@ -72,30 +71,10 @@ def once_per_file(places: list[Place]) -> list[Place]:
     return list(seen.values())
 
 
-def ours(index: CodeIndex, **options: object) -> Answer:
+def ours(index: CodeIndex, options: SearchOptions = SearchOptions()) -> Answer:  # noqa: B008
     def answer(query: str) -> list[Place]:
-        hits = index.search(query, limit=10, **options)  # type: ignore[arg-type]
+        hits = index.search(query, options)
         return [Place(path=hit.path, start_line=hit.start_line, end_line=hit.end_line) for hit in hits]
-
-    return answer
-
-
-def cold(index: CodeIndex, untouched: Path, **options: object) -> Answer:
-    """Every query meets the index as the first search of the tree does: no deep vector known."""
-
-    def answer(query: str) -> list[Place]:
-        folder = index.store.folder
-        index.close()
-        shutil.rmtree(folder)
-        shutil.copytree(untouched, folder)
-        index.__init__(
-            index.root,
-            type(index.store).open(folder),
-            index.encoder,  # type: ignore[misc]
-            weights=index.weights,
-            cascade=index.cascade,
-        )
-        return ours(index, **options)(query)
 
     return answer
 
@@ -142,36 +121,38 @@ def evaluate(args: argparse.Namespace) -> None:
         root = args.sources / task.package / task.root
         if not args.quick:
             table.judge("BM25, 50-line chunks", task, plain_bm25(root))
+        CodeIndex.open(root, model=args.model).close()
+        with CodeIndex.open(
+            root, model=args.model, update=False
+        ) as unread:  # keeps no vector: every query is the first
+            table.judge("cascade, cold tree", task, ours(unread, SearchOptions(budget_s=args.budget)))
         with CodeIndex.open(root, model=args.model) as index:
-            deepest = index.encoder
-            untouched = Path(os.environ["MOSE_HOME"]) / "untouched"
-            shutil.rmtree(untouched, ignore_errors=True)
-            index.store.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            shutil.copytree(index_folder(root), untouched)
-            index.deepen()
-            signals = index.weights
-            table.judge("fused, signals: all deep", task, ours(index))
-            if not args.quick:
-                index.weights = PLAIN
-                table.judge("words alone", task, ours(index, mode="lexical"))
-                table.judge("deepest exit alone", task, ours(index, mode="dense"))
-                table.judge("fused, no signals", task, ours(index))
-                index.encoder = deepest.at(exit=0)
-                table.judge("exit 0 alone", task, ours(index, mode="dense"))
-                index.weights = signals
-                table.judge("words, signals", task, ours(index, mode="lexical"))
-                table.judge("words, exit 0, signals", task, ours(index))
-                for middle in deepest.exits[1:-1]:
-                    index.encoder = deepest.at(exit=middle)
-                    index.deepen()
-                    table.judge(f"fused, signals: all at exit {middle}", task, ours(index))
-                    index.weights = PLAIN
-                    table.judge(f"exit {middle} alone", task, ours(index, mode="dense"))
-                    index.weights = signals
-            index.encoder = deepest
-            index.weights = replace(signals)
-            table.judge("cascade, cold tree", task, cold(index, untouched, budget_s=args.budget))
+            judge_parts(table, task, index, quick=args.quick)
     report(table, args)
+
+
+def judge_parts(table: Table, task: RepoTask, index: CodeIndex, *, quick: bool) -> None:
+    """Scores of words, of each exit and of both, every chunk read."""
+    index.deepen()
+    table.judge("fused, signals: all deep", task, ours(index))
+    if quick:
+        return
+    words, vectors = SearchOptions(mode="lexical"), SearchOptions(mode="dense")
+    signals = index.weights
+    exits = index.encoder.exits
+    for exit_layer in exits[1:-1]:
+        index.deepen(exit=exit_layer)
+    table.judge("words, signals", task, ours(index, words))
+    table.judge("words, exit 0, signals", task, ours(index, SearchOptions(exit=0)))
+    for exit_layer in exits[1:-1]:
+        table.judge(f"fused, signals: all at exit {exit_layer}", task, ours(index, SearchOptions(exit=exit_layer)))
+    index.weights = PLAIN
+    table.judge("words alone", task, ours(index, words))
+    table.judge("deepest exit alone", task, ours(index, vectors))
+    table.judge("fused, no signals", task, ours(index))
+    for exit_layer in exits[:-1]:
+        table.judge(f"exit {exit_layer} alone", task, ours(index, replace(vectors, exit=exit_layer)))
+    index.weights = signals
 
 
 def report(table: Table, args: argparse.Namespace) -> None:

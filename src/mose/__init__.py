@@ -3,7 +3,7 @@
 Example:
     >>> import mose
     >>> index = mose.CodeIndex.open(".")                             # doctest: +SKIP
-    >>> index.search("parse an ISO date", limit=3)                   # doctest: +SKIP
+    >>> index.search("parse an ISO date", mose.SearchOptions(limit=3))     # doctest: +SKIP
 """
 
 # Imports nothing but what every Python process has loaded already, not even `__future__`: this runs before the current
@@ -16,15 +16,17 @@ if TYPE_CHECKING:
     from mose.runtime.encoder import Encoder
     from mose.search.hits import Hit
     from mose.search.index import CodeIndex
+    from mose.search.options import SearchOptions
 
 __version__ = "0.1.0"
-__all__ = ["CodeIndex", "Encoder", "Hit", "MoseError", "__version__"]
+__all__ = ["CodeIndex", "Encoder", "Hit", "MoseError", "SearchOptions", "__version__"]
 
 _HOME = {
     "CodeIndex": "mose.search.index",
     "Encoder": "mose.runtime.encoder",
     "Hit": "mose.search.hits",
     "MoseError": "mose.errors",
+    "SearchOptions": "mose.search.options",
 }
 
 # ONNX Runtime 1.29 and later reports its use to its maker, unless it finds this at the moment it is loaded.

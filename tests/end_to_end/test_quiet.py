@@ -39,7 +39,7 @@ assert main(["search", "parse a date", sys.argv[1], "--deepen"]) == 0
 end = time.monotonic() + float(sys.argv[2])
 with mose.CodeIndex.open(sys.argv[1]) as index:
     while time.monotonic() < end:
-        assert index.search("open a connection through a proxy", limit=1)
+        assert index.search("open a connection through a proxy", mose.SearchOptions(limit=1))
         time.sleep(0.5)
 """
 

@@ -37,20 +37,22 @@ def index(sample_tree):
 )
 def test_a_wrong_argument_is_named(index, query, options):
     with pytest.raises(ConfigError):
-        index.search(query, **options)
+        index.search(query, mose.SearchOptions(**options))
 
 
 def test_odd_queries_are_answered(index):
     wanted = index.search("proxy pool")[0].path
     for query in ("proxy\0pool", "\ud800proxy pool\udcff", "proxy pool " * 100_000, "proxy pool " + "x" * 10_000_000):
         assert index.search(query)[0].path == wanted
-    assert index.search("proxy", budget_s=math.inf, limit=10**12)
+    assert index.search("proxy", mose.SearchOptions(budget_s=math.inf, limit=10**12))
     assert index.deepen(budget_s=math.inf).num_left == 0
 
 
 def test_of_a_long_query_the_beginning_is_read(index):
     beginning = "proxy pool ".ljust(MAX_QUERY_CHARS, "x")
-    assert index.search(beginning + " parse a date", budget_s=0) == index.search(beginning, budget_s=0)
+    assert index.search(beginning + " parse a date", mose.SearchOptions(budget_s=0)) == index.search(
+        beginning, mose.SearchOptions(budget_s=0)
+    )
 
 
 @pytest.mark.parametrize(
@@ -73,4 +75,4 @@ def test_one_text_is_one_vector(exit):
 
 
 def test_public_names_are_listed():
-    assert {"CodeIndex", "Encoder", "Hit", "MoseError"} <= set(dir(mose))
+    assert {"CodeIndex", "Encoder", "Hit", "MoseError", "SearchOptions"} <= set(dir(mose))

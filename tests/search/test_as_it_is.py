@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from index_doubles import write_file
 
-from mose import CodeIndex
+from mose import CodeIndex, SearchOptions
 from mose.errors import CodeIndexError, MoseError
 from mose.search.store.location import index_folder
 
@@ -35,12 +35,14 @@ def _run(code, *words, **options):
 
 def test_an_answer_without_an_update_writes_nothing_at_all(sample_tree, home):
     with CodeIndex.open(sample_tree) as index:
-        expected = index.search("read a date", budget_s=60)
+        expected = index.search("read a date", SearchOptions(budget_s=60))
     write_file(sample_tree / "new.py", "def brand_new():\n    return 1\n")
     before = _state(home)
     with CodeIndex.open(sample_tree, update=False) as index:
-        assert [hit.path for hit in index.search("read a date", budget_s=60)] == [hit.path for hit in expected]
-        assert index.search("give a connection back", budget_s=60)[0].parts.exit == 6
+        assert [hit.path for hit in index.search("read a date", SearchOptions(budget_s=60))] == [
+            hit.path for hit in expected
+        ]
+        assert index.search("give a connection back", SearchOptions(budget_s=60))[0].parts.exit == 6
         assert index.status().complete
         with pytest.raises(CodeIndexError, match="as it is"):
             index.deepen()
@@ -54,7 +56,7 @@ def test_an_answer_without_an_update_sees_what_another_has_written_meanwhile(sam
         index.search("read a date")
         write_file(sample_tree / "clock.py", "def wind_the_clock():\n    '''Winds the clock.'''\n")
         CodeIndex.open(sample_tree).close()
-        assert index.search("wind the clock", budget_s=0)[0].path == "clock.py"
+        assert index.search("wind the clock", SearchOptions(budget_s=0))[0].path == "clock.py"
 
 
 IN_A_SMALL_MOUNT = """
@@ -66,7 +68,7 @@ mount -t tmpfs -o size="$3" none "$MOSE_HOME"
 FULL = """
 import os, sys
 from pathlib import Path
-from mose import CodeIndex
+from mose import CodeIndex, SearchOptions
 from mose.cli import main
 tree = Path(sys.argv[1])
 assert main(["search", "read a date", str(tree), "--limit", "1"]) == 0
@@ -196,7 +198,7 @@ def test_rebuild_with_wrong_arguments_leaves_the_index_alone(mose, sample_tree):
 
 def _answers(index):
     return [
-        [(hit.path, hit.start_line, round(hit.score, 5)) for hit in index.search(query, budget_s=60)]
+        [(hit.path, hit.start_line, round(hit.score, 5)) for hit in index.search(query, SearchOptions(budget_s=60))]
         for query in QUERIES
     ]
 

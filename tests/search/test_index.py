@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from index_doubles import write_tree
 
-from mose import CodeIndex
+from mose import CodeIndex, SearchOptions
 from mose.errors import CodeIndexError, ConfigError, ModelError, SourceError
 from mose.search.cascade import CascadeConfig
 from mose.search.deepen import deepen
@@ -57,42 +57,46 @@ def test_hits_come_best_first_and_a_file_once(index):
     hits = index.search("connection")
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
     assert len(set(paths(hits))) == len(hits)
-    assert len(index.search("connection", per_file=False)) >= len(hits)
-    assert len(index.search("connection", limit=2)) == 2
+    assert len(index.search("connection", SearchOptions(per_file=False))) >= len(hits)
+    assert len(index.search("connection", SearchOptions(limit=2))) == 2
 
 
 def test_language_and_path_narrow_the_search(index):
-    assert set(paths(index.search("connection", language="go"))) == {"src/store.go"}
-    assert set(paths(index.search("date", path="tests/"))) == {"tests/test_dates.py"}
-    assert set(paths(index.search("date", path="*.py"))) <= {
+    assert set(paths(index.search("connection", SearchOptions(language="go")))) == {"src/store.go"}
+    assert set(paths(index.search("date", SearchOptions(path="tests/")))) == {"tests/test_dates.py"}
+    assert set(paths(index.search("date", SearchOptions(path="*.py")))) <= {
         "src/dates.py",
         "src/network.py",
         "tests/test_dates.py",
     }
     with pytest.raises(ConfigError, match=r"cobol.*allowed: go, javascript, markdown, python"):
-        index.search("date", language="cobol")
+        index.search("date", SearchOptions(language="cobol"))
     with pytest.raises(ConfigError, match=r"\*\.rs"):
-        index.search("date", path="*.rs")
+        index.search("date", SearchOptions(path="*.rs"))
 
 
 def test_words_alone_and_vectors_alone(index):
-    words = index.search("evict", mode="lexical")
+    words = index.search("evict", SearchOptions(mode="lexical"))
     assert {hit.parts.cosine for hit in words} == {None}
-    vectors = index.search("evict", mode="dense")
+    vectors = index.search("evict", SearchOptions(mode="dense"))
     assert {hit.parts.bm25 for hit in vectors} == {0.0}
 
 
 @pytest.mark.parametrize("exit_layer", [0, 2, 3, 4, 6])
-def test_every_exit_answers(sample_tree, exit_layer):
-    with CodeIndex.open(sample_tree, exit=exit_layer) as index:
-        hits = index.search("open a connection through the proxy")
+def test_every_exit_answers_be_it_chosen_for_the_index_or_for_one_search(sample_tree, exit_layer):
+    with CodeIndex.open(sample_tree, exit=exit_layer) as shallow, CodeIndex.open(sample_tree) as index:
+        hits = index.search("open a connection through the proxy", SearchOptions(exit=exit_layer))
         assert hits[0].path == "src/network.py"
         assert hits[0].parts.exit == exit_layer
+        assert shallow.search("open a connection through the proxy") == hits
+        like = index.like("src/network.py", 9, SearchOptions(exit=exit_layer))
+        assert shallow.like("src/network.py", 9) == like
 
 
 def test_widths_are_leading_dimensions(sample_tree):
     with CodeIndex.open(sample_tree, width=64) as narrow, CodeIndex.open(sample_tree) as full:
         narrow.deepen()
+        assert full.search("open a proxy", SearchOptions(width=64)) == narrow.search("open a proxy")
         ids, rows, matrix = narrow.store.vector_matrix(6)
         query = full.encoder.encode(["open a proxy"], kind="query")[0][:64]
         query /= np.linalg.norm(query)
@@ -105,13 +109,11 @@ def test_widths_are_leading_dimensions(sample_tree):
 
 
 def test_without_a_budget_nothing_is_read_deeply(index):
-    hits = index.search("open a connection", budget_s=0)
+    hits = index.search("open a connection", SearchOptions(budget_s=0))
     assert {hit.parts.exit for hit in hits} == {0}
-    assert index.last_search.num_encoded == 0
-    index.search("open a connection")
-    assert index.last_search.num_encoded > 0
-    index.search("open a connection")
-    assert index.last_search.num_encoded == 0
+    assert hits.stats.num_encoded == 0
+    assert index.search("open a connection").stats.num_encoded > 0
+    assert index.search("open a connection").stats.num_encoded == 0
 
 
 def test_what_was_left_unread_is_counted_however_much_is_known_from_before(tmp_path):
@@ -124,8 +126,7 @@ def test_what_was_left_unread_is_counted_however_much_is_known_from_before(tmp_p
         index.cascade = cascade
         for number in range(0, 40, 4):
             index.search(f"task_{number}")
-        index.search("giraffe", budget_s=0)
-        stats = index.last_search
+        stats = index.search("giraffe", SearchOptions(budget_s=0)).stats
     assert (stats.num_short, stats.num_encoded) == (5, 0)
     assert stats.num_deep < stats.num_short
 
@@ -133,7 +134,7 @@ def test_what_was_left_unread_is_counted_however_much_is_known_from_before(tmp_p
 def test_the_cascade_over_a_small_tree_equals_the_deep_index(sample_tree):
     queries = ["read a date", "reuse a connection", "drop the oldest entry", "check a password", "signIn"]
     with CodeIndex.open(sample_tree) as index:
-        cold = [paths(index.search(query, budget_s=60)) for query in queries]
+        cold = [paths(index.search(query, SearchOptions(budget_s=60))) for query in queries]
         index.deepen()
         deep = [paths(index.search(query)) for query in queries]
     assert cold == deep
@@ -145,12 +146,12 @@ def test_dense_search_equals_brute_force(index):
     ids, rows, matrix = index.store.vector_matrix(6)
     best = index.store.chunk(int(ids[np.argmax(matrix[rows] @ vector)]))
     index.weights = dataclasses.replace(index.weights, signals=False)
-    hit = index.search("give a connection back", mode="dense")[0]
+    hit = index.search("give a connection back", SearchOptions(mode="dense"))[0]
     assert (hit.path, hit.start_line) == (best.path, best.first_line)
 
 
 def test_like_finds_its_kind_and_leaves_out_the_place_itself(index):
-    hits = index.like("tests/test_dates.py", 5, per_file=False)
+    hits = index.like("tests/test_dates.py", 5, SearchOptions(per_file=False))
     assert hits[0].path == "src/dates.py"
     assert all(not (hit.path == "tests/test_dates.py" and hit.start_line <= 5 <= hit.end_line) for hit in hits)
     with pytest.raises(SourceError, match="no line 9999"):
@@ -195,20 +196,21 @@ def test_a_query_without_a_word_is_an_error(index, query):
 
 
 def test_a_query_that_nothing_answers_gives_no_error(index):
-    assert isinstance(index.search("zxqv", mode="lexical"), list)
+    assert isinstance(index.search("zxqv", SearchOptions(mode="lexical")), list)
 
 
 def test_a_name_that_no_word_of_the_tree_resembles_is_not_found(index):
     assert index.search("zzzqqq") == index.search("Zzzqqq.xyzzy") == []
-    assert not index.last_search.has_words
-    assert index.search("zzzqqq", mode="dense")
+    assert not index.search("zzzqqq").stats.has_words
+    assert index.search("zzzqqq", SearchOptions(mode="dense"))
 
 
 def test_a_sentence_of_unknown_words_is_searched_by_meaning_and_says_that_no_word_was_found(index):
-    assert index.search("zzzqqq xyzzy plugh")
-    assert not index.last_search.has_words
-    assert index.search("a connection to zzzqqq")
-    assert index.last_search.has_words
+    unknown, partly_known = index.search("zzzqqq xyzzy plugh"), index.search("a connection to zzzqqq")
+    assert unknown
+    assert not unknown.stats.has_words
+    assert partly_known
+    assert partly_known.stats.has_words
 
 
 def test_another_form_of_a_word_of_the_tree_is_no_unknown_name(tmp_path):
@@ -230,8 +232,13 @@ def test_wrong_arguments_say_what_is_allowed(sample_tree, tmp_path):
         CodeIndex.open(sample_tree / "README.md")
     with pytest.raises(CodeIndexError, match="mose index"):
         CodeIndex.open(sample_tree, update=False)
-    with CodeIndex.open(sample_tree) as index, pytest.raises(ConfigError, match="limit"):
-        index.search("x", limit=0)
+    with pytest.raises(ConfigError, match="limit"):
+        SearchOptions(limit=0)
+    with CodeIndex.open(sample_tree) as index:
+        with pytest.raises(ModelError, match="0, 2, 3, 4, 6"):
+            index.search("x", SearchOptions(exit=5))
+        with pytest.raises(ModelError, match="1 to 512"):
+            index.search("x", SearchOptions(width=1000))
 
 
 @pytest.mark.parametrize("key", ["model", "chunker"])
@@ -277,14 +284,14 @@ def test_a_name_is_shown_with_the_line_that_defines_it(tmp_path):
     text = "package t\n\n// Start runs.\nfunc (s *Server) Start() error { return nil }\n\ntype Handler interface { Serve() }\n"
     write_tree(tmp_path, {"t.go": text, "shop.h": "namespace shop {\nclass Cart {\n};\nclass Box {\n};\n}\n"})
     with CodeIndex.open(tmp_path) as index:
-        hits = {name: index.search(name, limit=1)[0] for name in ("Handler", "Box", "interface Handler")}
+        hits = {name: index.search(name, SearchOptions(limit=1))[0] for name in ("Handler", "Box", "interface Handler")}
         assert {name: (hit.symbol, hit.line) for name, hit in hits.items()} == {
             "Handler": ("Handler", 6),
             "Box": ("shop.Box", 4),
             "interface Handler": ("Handler", 6),
         }
         assert snippet(hits["Box"], "Box")[0] == (4, "class Box {")
-        assert index.search("t.go:4", limit=1)[0].line == 4
+        assert index.search("t.go:4", SearchOptions(limit=1))[0].line == 4
 
 
 def test_words_in_scripts_without_spaces_are_found(tmp_path):
@@ -306,13 +313,13 @@ def test_an_answer_does_not_depend_on_what_was_asked_or_read_before(tmp_path):
     ]
 
     def answers(index):
-        return [[(hit.path, hit.score) for hit in index.search(query, budget_s=60)] for query in queries]
+        return [[(hit.path, hit.score) for hit in index.search(query, SearchOptions(budget_s=60))] for query in queries]
 
     with CodeIndex.open(tmp_path) as index:
         index.cascade = dataclasses.replace(index.cascade, num_deep=8)
         alone = answers(index)
         for query in reversed(words):
-            index.search(query, budget_s=60)
+            index.search(query, SearchOptions(budget_s=60))
         assert answers(index) == alone
         index.deepen()
         assert answers(index) == alone
@@ -323,10 +330,11 @@ def test_what_was_read_for_another_question_does_not_overtake_what_is_unread(tmp
     words = ["apple", "banana", "cherry", "damson", "elder", "fig", "grape", "hazel", "iris", "juniper"]
     write_tree(tmp_path / "tree", {f"{word}.py": f"def {word}_basket(): return {word!r}\n" for word in words})
     with CodeIndex.open(tmp_path / "tree") as index:
-        unread = [hit.path for hit in index.search("fig.py", budget_s=0)]
+        unread = [hit.path for hit in index.search("fig.py", SearchOptions(budget_s=0))]
         assert unread[0] == "fig.py"
         table = index.store.chunk_table()
         others = [number for number in table.ids.tolist() if index.store.chunks([number])[0].path != "fig.py"]
         deepen(index.store, index.encoder, 6, ids=others)
-        assert [hit.path for hit in index.search("fig.py", budget_s=0)] == unread
-        assert index.last_search is not None and index.last_search.num_deep == 0
+        found = index.search("fig.py", SearchOptions(budget_s=0))
+        assert paths(found) == unread
+        assert found.stats.num_deep == 0

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from index_doubles import WordEncoder, content, fresh_content
 
-from mose import CodeIndex
+from mose import CodeIndex, SearchOptions
 from mose.errors import CodeIndexError
 from mose.search.refresh import forget, refresh
 from mose.search.store.location import INSIDE_NAME, index_folder
@@ -119,7 +119,7 @@ def test_a_folder_that_came_with_the_tree_is_neither_used_nor_touched(sample_tre
     trick(sample_tree, outside)
     before = _everything(sample_tree / INSIDE_NAME), _everything(outside)
     with CodeIndex.open(sample_tree) as index:
-        hits = index.search("read a date", budget_s=60)
+        hits = index.search("read a date", SearchOptions(budget_s=60))
         assert (hits[0].path, "audited" in hits[0].text) == ("src/dates.py", False)
         index.deepen()
         assert not index.store.folder.is_relative_to(sample_tree)
@@ -141,7 +141,7 @@ def test_an_index_asked_for_inside_beside_what_came_with_the_tree(sample_tree, o
     else:
         with CodeIndex.open(sample_tree, inside=True) as index:
             assert index.store.folder.parent == own
-            assert index.search("read a date", budget_s=60)[0].path == "src/dates.py"
+            assert index.search("read a date", SearchOptions(budget_s=60))[0].path == "src/dates.py"
             assert index.notes == ()
         forget(sample_tree)
     assert (_everything(own), _everything(outside)) == before

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mose.cli.parser import quoted
 from mose.cli.terminal import counted, say, wrapped
 
 if TYPE_CHECKING:
-    from mose.search.hits import Hit
+    from mose.search.hits import Hits
     from mose.search.index import CodeIndex
 
 
-def say_notes(index: CodeIndex, hits: Sequence[Hit], query: str, *, uses_words: bool) -> None:
-    """Say what the hits of the last search rest on.
+def say_notes(index: CodeIndex, hits: Hits, query: str, *, uses_words: bool) -> None:
+    """Say what the hits of a search rest on.
 
     Args:
         index: Where they come from.
@@ -24,32 +23,30 @@ def say_notes(index: CodeIndex, hits: Sequence[Hit], query: str, *, uses_words: 
         uses_words: Whether the words of the query count.
     """
     if not hits:
-        _say_nothing_found(index)
+        _say_nothing_found(index, hits)
     if uses_words:
-        _say_if_no_word_occurs(index, hits)
+        _say_if_no_word_occurs(hits)
     _say_what_it_rests_on(index, hits)
     _say_what_is_too_large(index, query)
 
 
-def _say_nothing_found(index: CodeIndex) -> None:
-    if index.last_search is not None and index.last_search.num_chunks == 0:
+def _say_nothing_found(index: CodeIndex, hits: Hits) -> None:
+    if hits.stats.num_chunks == 0:
         status = f"mose status {quoted(str(index.root))}"
         say(f"There is nothing to search: no file of {index.root} is read. `{status}` shows what is left out.")
     else:
         say("Nothing found.")
 
 
-def _say_if_no_word_occurs(index: CodeIndex, hits: Sequence[Hit]) -> None:
-    if index.last_search is not None and not index.last_search.has_words and index.last_search.num_chunks:
+def _say_if_no_word_occurs(hits: Hits) -> None:
+    if not hits.stats.has_words and hits.stats.num_chunks:
         meant = "these are the nearest by meaning" if hits else "say in a sentence what you mean"
         say(f"No word of the query occurs here: {meant}.")
 
 
-def _say_what_it_rests_on(index: CodeIndex, hits: Sequence[Hit]) -> None:
+def _say_what_it_rests_on(index: CodeIndex, hits: Hits) -> None:
     """How much was looked at, and what the user can do to have more looked at."""
-    stats, report = index.last_search, index.last_refresh
-    if stats is None:
-        return
+    stats, report = hits.stats, index.last_refresh
     notes = [f"{counted(len(hits), 'hit')} in {counted(stats.num_chunks, 'chunk')}, {stats.seconds:.1f} s"]
     if stats.exit and stats.num_read < stats.num_chunks:
         notes.append(f"{stats.num_deep:,} read closely, {stats.num_encoded:,} of them just now")

@@ -31,7 +31,9 @@ from mose.cli.terminal import flush, say, show_json, takes_color
 from mose.errors import ConfigError, MoseError, SourceError
 
 if TYPE_CHECKING:
+    from mose.search.hits import Hit
     from mose.search.index import CodeIndex
+    from mose.search.options import SearchOptions
 
 
 _NOTES = f"""what is read:
@@ -94,18 +96,13 @@ def search(arguments: Arguments) -> int:
         say_warnings(index)
         named = index.root / part
         named = named if named.is_dir() else named.parent
-        options = {
-            "limit": arguments.limit,
-            "language": arguments.language,
-            "part": part,
-            "budget_s": arguments.budget,
-            "per_file": not arguments.all_places,
-        }
+        options = _options(arguments, part)
         if arguments.like is not None:
             path, line = _place_of(arguments.like, index.root, named)
-            hits = index.like(path, line, path_pattern=arguments.path_pattern, **options)
+            found = index.like(path, line, options)
         else:
-            hits = index.search(query, mode=arguments.mode or "fused", path=arguments.path_pattern, **options)
+            found = index.search(query, options)
+        hits: list[Hit] = found
         if part:
             hits = [replace(hit, path=(index.root / hit.path).relative_to(named).as_posix()) for hit in hits]
         if arguments.json:
@@ -113,7 +110,7 @@ def search(arguments: Arguments) -> int:
         else:
             show_hits(hits, query, explain=arguments.explain, color=takes_color(arguments.color))
         flush()  # before the talk about it
-        say_notes(index, hits, query, uses_words=arguments.like is None and arguments.mode != "dense")
+        say_notes(index, found, query, uses_words=arguments.like is None and arguments.mode != "dense")
         if arguments.deepen:
             _deepen_in_background(index, arguments)
     return 0 if hits else 1
@@ -148,6 +145,20 @@ def _open(arguments: Arguments) -> tuple[CodeIndex, str]:
                 remedy=f"`mose status {quoted(str(index.root))} --why {quoted(part)}` says why.",
             )
         root, part = arguments.path, ""  # the tree around it leaves it out: it is a tree of its own
+
+
+def _options(arguments: Arguments, part: str) -> SearchOptions:
+    from mose.search.options import SearchOptions
+
+    return SearchOptions(
+        limit=arguments.limit,
+        mode=arguments.mode or "fused",
+        language=arguments.language,
+        path=arguments.path_pattern,
+        part=part,
+        budget_s=arguments.budget,
+        per_file=not arguments.all_places,
+    )
 
 
 def _start_early(root: Path | str, arguments: Arguments) -> None:

@@ -19,6 +19,7 @@ from mose.errors import ConfigError, MissingExtraError
 from mose.runtime.encoder import DEFAULT_MODEL, Encoder
 from mose.runtime.table import unit_rows
 from mose.search.index import CodeIndex
+from mose.search.options import SearchOptions
 from mose.search.refresh import forget
 from mose.tokenizer import Kind
 
@@ -174,9 +175,8 @@ class MoseSearch:
             own = str(query["id"])
             allowed = None if top_ranked is None else set(top_ranked[own])
             limit = top_k if allowed is None else len(self._ids)
-            hits = (
-                self._index.search(query["text"], limit=limit, budget_s=self._budget_s) if query["text"].strip() else []
-            )
+            options = SearchOptions(limit=limit, budget_s=self._budget_s)
+            hits = self._index.search(query["text"], options) if query["text"].strip() else []
             scores = {self._ids[hit.path]: float(hit.score) for hit in hits}
             found[own] = {name: score for name, score in scores.items() if allowed is None or name in allowed}
         return found

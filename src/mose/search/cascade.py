@@ -17,11 +17,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mose.search.deepen import TextEncoder, deepen
+from mose.search.loaded import ExitVectors, LoadedIndex, cosines_of
 from mose.search.query import Query
 from mose.search.ranking.matching import stem
 from mose.search.ranking.rank import Candidates, RankWeights, rank
 from mose.search.ranking.signals import Signals, asked_rows, definitions_of
-from mose.search.store.exit_vectors import read_exit
 from mose.search.store.records import ChunkTable
 from mose.search.store.store import Store
 
@@ -62,63 +63,6 @@ class Asked:
     """False to leave words out."""
     allowed: NDArray[np.bool_] | None = None
     """Which rows of the chunk table may be answers [N]; None for all."""
-
-
-class ExitVectors:
-    """Vectors of one exit, lined up with the chunk table."""
-
-    def __init__(self, store: Store, table: ChunkTable, exit_layer: int) -> None:
-        self.state = store.vector_state(exit_layer)
-        found = read_exit(store, exit_layer)
-        self.matrix = found.matrix
-        self.num_damaged = found.num_damaged
-        places = table.rows_of(found.ids)
-        known = places >= 0
-        self.places: Rows = places[known]
-        self.rows: Rows = found.rows[known]
-        self.row_at = np.full(len(table), -1, dtype=np.int64)  # row in the matrix of each chunk, -1 where there is none
-        self.row_at[self.places] = self.rows
-        self.num_chunks = len(table)
-        self._norms: dict[int, Floats] = {}
-
-    @property
-    def num_known(self) -> int:
-        """Chunks that have a vector."""
-        return len(self.places)
-
-    def cosines(self, query: Floats) -> Floats:
-        """Cosine of every chunk [N] with a unit query; nan where no vector is known."""
-        width = len(query)
-        out = np.full(self.num_chunks, np.nan, dtype=np.float32)
-        if not len(self.rows):
-            return out
-        with np.errstate(invalid="ignore", over="ignore"):  # rows that are damaged are computed and not used
-            values = self.matrix[:, :width] @ query
-        out[self.places] = self._unit(values[self.rows], self.rows, width)
-        return out
-
-    def cosines_at(self, query: Floats, chosen: Rows) -> Floats:
-        """Cosines of some chunks with a unit query; nan where no vector is known."""
-        rows = self.row_at[chosen]
-        known = rows >= 0
-        out = np.full(len(chosen), np.nan, dtype=np.float32)
-        if known.any():
-            out[known] = cosines_of(self.matrix[rows[known]], query)
-        return out
-
-    def _unit(self, values: Floats, rows: Rows, width: int) -> Floats:
-        if width == self.matrix.shape[1]:
-            return values
-        if width not in self._norms:
-            self._norms[width] = np.linalg.norm(self.matrix[:, :width], axis=1).astype(np.float32)
-        return np.asarray(values / np.maximum(self._norms[width][rows], 1e-9), dtype=np.float32)
-
-
-def cosines_of(vectors: Floats, query: Floats) -> Floats:
-    """Cosine of each vector [K, W or more] with a unit query [W]; the same whatever stands beside it [K]."""
-    leading = vectors[:, : len(query)]
-    dots = np.einsum("kw,w->k", leading, query)  # a product of matrices would round by their shape
-    return np.asarray(dots / np.maximum(np.sqrt(np.einsum("kw,kw->k", leading, leading)), 1e-9), dtype=np.float32)
 
 
 def gather(
@@ -193,6 +137,35 @@ def short_list(
     )
     score = rank(asked.query, table, unread, weights, signals).score
     return np.argsort(-score, kind="stable")[: config.num_deep]
+
+
+def read_short_list(
+    store: Store,
+    loaded: LoadedIndex,
+    asked: Asked,
+    table: ChunkTable,
+    candidates: Candidates,
+    short: Rows,
+    encoder: TextEncoder,
+    budget_s: float,
+) -> tuple[Candidates, int]:
+    """The candidates with the deep cosines of the short list, and how many vectors were computed for it."""
+    assert asked.deep is not None
+    cosines = loaded.vectors(store, table, encoder.exit).cosines_at(asked.deep, candidates.rows[short])
+    missing = np.flatnonzero(~np.isfinite(cosines))
+    num_encoded = 0
+    if len(missing) and budget_s > 0:
+        rows = candidates.rows[short[missing]]
+        ids = table.ids[rows].tolist()
+        report = deepen(store, encoder, encoder.exit, ids=ids, budget_s=budget_s, wait=False)
+        num_encoded = report.num_encoded
+        fresh = [position for position, chunk_id in enumerate(ids) if chunk_id in report.vectors]
+        if len(fresh) < len(ids):  # time is up, or another thread or process has stored some meanwhile
+            cosines[missing] = loaded.vectors(store, table, encoder.exit).cosines_at(asked.deep, rows)
+        if fresh:
+            vectors = np.stack([report.vectors[ids[position]] for position in fresh])
+            cosines[missing[fresh]] = cosines_of(vectors, asked.deep)
+    return without_gaps(with_deep(candidates, short, cosines), short), num_encoded
 
 
 def with_deep(candidates: Candidates, places: Rows, cosines: Floats) -> Candidates:

@@ -46,6 +46,10 @@ class TextEncoder(Protocol):
     """What the index needs of `mose.runtime.encoder.Encoder`."""
 
     @property
+    def exit(self) -> int:
+        """The exit that `encode` leaves at."""
+
+    @property
     def identity(self) -> str:
         """Changes with the weights."""
 

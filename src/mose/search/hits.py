@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,7 +67,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchStats:
-    """What the last search did, for those who want to know how honest its answer is."""
+    """What a search did, for those who want to know how honest its answer is."""
 
     num_chunks: int
     num_candidates: int
@@ -83,6 +83,14 @@ class SearchStats:
     seconds: float
     has_words: bool
     """Some word of the query occurs where was searched; if not, the hits are the nearest by meaning alone."""
+
+
+class Hits(list[Hit]):
+    """The hits of one search, best first, and in ``stats`` what the search did."""
+
+    def __init__(self, hits: Iterable[Hit], stats: SearchStats) -> None:
+        super().__init__(hits)
+        self.stats = stats
 
 
 def best_places(

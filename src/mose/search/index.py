@@ -3,95 +3,66 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from threading import RLock
 from types import TracebackType
-from typing import Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mose.errors import (
-    CodeIndexError,
-    ConfigError,
-    DamagedIndexError,
-    IndexReplacedError,
-    SourceError,
-    UnwritableIndexError,
-)
+from mose.errors import SourceError, UnwritableIndexError
 from mose.progress import ProgressCallback, no_progress
 from mose.runtime.encoder import DEFAULT_MODEL, Encoder
-from mose.search.cascade import (
-    Asked,
-    CascadeConfig,
-    ExitVectors,
-    cosines_of,
-    gather,
-    short_list,
-    with_deep,
-    without_gaps,
-)
+from mose.search.cascade import Asked, CascadeConfig, gather, read_short_list, short_list
 from mose.search.chunking.chunks import ChunkerConfig
-from mose.search.deepen import DeepenReport, deepen, mend_vectors
-from mose.search.filters import Names, allowed_chunks
-from mose.search.hits import MAX_FOLDED, Hit, SearchStats, best_places, fold_copies, make_hits
-from mose.search.opening import ATTEMPTS, Opened, Opening, made_anew
+from mose.search.connections import Connections
+from mose.search.deepen import DeepenReport, deepen
+from mose.search.filters import allowed_chunks
+from mose.search.hits import MAX_FOLDED, Hits, SearchStats, best_places, fold_copies, make_hits
+from mose.search.loaded import LoadedIndex
+from mose.search.opening import Opened, Opening
+from mose.search.options import SearchOptions, check_budget
 from mose.search.query import Query, checked_query, read_query
-from mose.search.ranking.rank import Candidates, RankWeights, rank
-from mose.search.ranking.signals import Signals, read_signals
+from mose.search.ranking.rank import RankWeights, rank
+from mose.search.ranking.signals import read_signals
 from mose.search.refresh import RefreshReport
 from mose.search.store.enclosing import is_part
 from mose.search.store.location import source_root
 from mose.search.store.records import ChunkTable, IndexStatus, StoredChunk
 from mose.search.store.schema import damaged
 from mose.search.store.store import Store
+from mose.tokenizer import Kind
 
-T = TypeVar("T")
-Mode = Literal["fused", "lexical", "dense"]
-DEFAULT_BUDGET_S = 2.0
+_DEFAULTS = SearchOptions()
 
 
 class CodeIndex:
     """A source tree that can be searched by meaning.
 
-    Threads may share it: searches take turns, while `refresh` and `deepen` go on beside them. If another process
-    makes the index anew or removes it, the next call opens the new one.
+    Several threads may use it at once, and none waits while another one searches or reads code with the model. On an
+    index that does not change, each gets the answers that it would get alone; while another thread or process stores
+    changes of the tree, an answer may miss what is just being replaced. If another process makes the index anew or
+    removes it, the next call goes on with the new one.
+
+    Attributes:
+        root: The source tree.
+        encoder: The model, at the exit and width of the requests that choose none.
+        weights: How much each signal counts in the ranking.
+        cascade: How many chunks pass from one stage of a search to the next.
 
     Example:
         >>> index = CodeIndex.open("path/to/tree")                    # doctest: +SKIP
-        >>> [hit.path for hit in index.search("open a proxy connection", limit=3)]   # doctest: +SKIP
+        >>> [hit.path for hit in index.search("open a proxy connection", SearchOptions(limit=3))]  # doctest: +SKIP
         ['adapters.py', 'utils.py', 'sessions.py']
     """
 
-    def __init__(
-        self,
-        root: Path,
-        store: Store,
-        encoder: Encoder,
-        *,
-        weights: RankWeights | None = None,
-        cascade: CascadeConfig | None = None,
-        opening: Opening | None = None,
-    ) -> None:
-        self.root = root
-        self.store = store
-        self.encoder = encoder
-        self.weights = weights or RankWeights()
-        self.cascade = cascade or CascadeConfig()
-        self.last_refresh: RefreshReport | None = None
-        self.last_search: SearchStats | None = None
-        self.unwritable: UnwritableIndexError | None = None
-        """Why the index is answered from as it is, None if it is not."""
-        self._notes: tuple[str, ...] = ()
-        self._opening = opening or Opening(root=root, encoder=encoder, update=not store.read_only)
-        self._turn = RLock()
-        self._mended = False
-        self._closed = False
-        self._table: ChunkTable | None = None
-        self._vectors: dict[int, ExitVectors] = {}
+    def __init__(self, opening: Opening, opened: Opened) -> None:
+        self.root = opening.root
+        self.encoder = opening.encoder
+        self.weights = RankWeights()
+        self.cascade = CascadeConfig()
+        self._connections = Connections(opening, opened)
+        self._loaded = LoadedIndex(opening.encoder)
 
     @classmethod
     def open(
@@ -117,8 +88,8 @@ class CodeIndex:
         Args:
             path: The source tree.
             model: A shipped model by name, or a runtime folder.
-            exit: Exit that the short list is read at; the deepest if None.
-            width: Leading dimensions of the vectors to compare; all if None.
+            exit: Exit of the requests that choose none; the deepest if None.
+            width: Width of the requests that choose none; all dimensions if None.
             inside: True to keep the index in the tree's ``.mose`` folder.
             update: False to answer from the index as it is, to write nothing, and to fail if there is none.
             create: False to fail if there is no index.
@@ -145,23 +116,34 @@ class CodeIndex:
             chunker=chunker,
             max_file_bytes=max_file_bytes,
         )
-        opened = opening.open(progress)
-        index = cls(root, opened.store, encoder, opening=opening.again())
-        index._keep(opened)
-        return index
+        return cls(opening, opening.open(progress))
 
     def close(self) -> None:
         """Closes the index files; what is asked afterwards is refused."""
-        with self._turn:
-            self._closed = True
-            self.store.close()
+        self._connections.close()
+
+    @property
+    def store(self) -> Store:
+        """The connection that was opened first, to look inside; only for as long as no other thread searches."""
+        return self._connections.opened.store
+
+    @property
+    def last_refresh(self) -> RefreshReport | None:
+        """What the last refresh did, None if there was none."""
+        return self._connections.opened.report
+
+    @property
+    def unwritable(self) -> UnwritableIndexError | None:
+        """Why the index is answered from as it is, None if it is not."""
+        return self._connections.opened.unwritable
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What a user should know about the answers, one sentence or two each."""
-        if self.unwritable is None:
-            return self._notes
-        return (*self._notes, f"{self.unwritable.what.rstrip('.')}: this answer is from the index as it is.")
+        opened = self._connections.opened
+        if opened.unwritable is None:
+            return opened.notes
+        return (*opened.notes, f"{opened.unwritable.what.rstrip('.')}: this answer is from the index as it is.")
 
     def __enter__(self) -> CodeIndex:
         return self
@@ -176,10 +158,9 @@ class CodeIndex:
     def refresh(self, *, progress: ProgressCallback = no_progress) -> RefreshReport:
         """Brings the index up to date with the tree; only what has changed is read.
 
-        While another process writes the same index, nothing is done if there is something to answer from.
+        While another process or thread writes the same index, nothing is done if there is something to answer from.
         """
-        self.last_refresh = report = self._beside(lambda store: self._opening.refresh(store, progress))
-        return report
+        return self._connections.refresh(progress)
 
     def deepen(
         self,
@@ -189,178 +170,66 @@ class CodeIndex:
         progress: ProgressCallback = no_progress,
     ) -> DeepenReport:
         """Brings every chunk to an exit, the encoder's own if None. What is done stays done when interrupted."""
-        _check_budget(budget_s)
+        if budget_s is not None:
+            check_budget(budget_s)
         encoder = self.encoder.at(exit=exit)
-        return self._beside(lambda store: deepen(store, encoder, encoder.exit, budget_s=budget_s, progress=progress))
+        return self._connections.write(
+            lambda store: deepen(store, encoder, encoder.exit, budget_s=budget_s, progress=progress)
+        )
 
     def status(self) -> IndexStatus:
         """What the index holds, and how much of the tree that is."""
-        return self._answer(lambda: self.store.status())
+        return self._connections.read(lambda store: store.status())
 
     # ---- asking
 
-    def search(
-        self,
-        query: str,
-        *,
-        limit: int = 10,
-        mode: Mode = "fused",
-        language: Names = None,
-        path: Names = None,
-        part: str = "",
-        budget_s: float = DEFAULT_BUDGET_S,
-        per_file: bool = True,
-    ) -> list[Hit]:
-        """The best places for a query in words, or for a name.
+    def search(self, query: str, options: SearchOptions = _DEFAULTS) -> Hits:
+        """The best chunks for a query in words, or for a name.
 
         Args:
             query: What to look for; of a longer one the first `MAX_QUERY_CHARS` characters.
-            limit: At most this many hits.
-            mode: "fused", or words ("lexical") or vectors ("dense") alone.
-            language: Only files of this language, or of one of these.
-            path: Only files that match this pattern, or one of these (as in ``.gitignore``: ``src/``, ``*.py``);
-                a pattern that begins with "!" excludes.
-            part: Only this folder or file of the tree; ``path`` is relative to the folder then.
-            budget_s: Seconds for computing deep vectors of the short list; 0 for none.
-            per_file: Each file once, with its best place; False for every chunk.
+            options: How to search.
 
         Returns:
             Hits, best first.
 
         Raises:
-            ConfigError: The query is empty, or an argument lies outside its range.
+            ConfigError: The query is empty, or no file passes the filters.
+            ModelError: The model has no such exit or width.
         """
         query = checked_query(query)
-        asked = Asked(
-            query=read_query(query),
-            shallow=self._encode(query, 0) if mode != "lexical" and 0 in self.encoder.exits else None,
-            deep=self._encode(query, self.encoder.exit) if mode != "lexical" and self.encoder.exit else None,
-            lexical=mode != "dense",
-        )
-        return self._answer(lambda: self._search(asked, limit, language, path, part, budget_s, per_file, mode))
+        encoder = self.encoder.at(exit=options.exit, width=options.width)
+        asked = _asked(read_query(query), options, encoder, query, "query")
+        return self._connections.read(lambda store: self._search(store, asked, options, encoder))
 
-    def like(
-        self,
-        path: str,
-        line: int,
-        *,
-        limit: int = 10,
-        language: Names = None,
-        path_pattern: Names = None,
-        part: str = "",
-        budget_s: float = DEFAULT_BUDGET_S,
-        per_file: bool = True,
-    ) -> list[Hit]:
-        """Code like the code at a line of an indexed file; that place itself is left out.
+    def like(self, path: str, line: int, options: SearchOptions = _DEFAULTS) -> Hits:
+        """Code like the code at a line of an indexed file, which itself is left out.
 
         Args:
             path: The file, relative to the tree.
             line: Counted from 1.
-            limit: As for `search`.
-            language: As for `search`.
-            path_pattern: As ``path`` of `search`.
-            part: As for `search`.
-            budget_s: As for `search`.
-            per_file: As for `search`.
+            options: How to search.
 
         Raises:
-            SourceError: The index has no such place.
+            SourceError: The index has no such file or line.
+            ConfigError: No file passes the filters.
+            ModelError: The model has no such exit or width.
         """
-        return self._answer(lambda: self._like(path, line, limit, language, path_pattern, part, budget_s, per_file))
+        encoder = self.encoder.at(exit=options.exit, width=options.width)
+        return self._connections.read(lambda store: self._like(store, path, line, options, encoder))
 
     def has_files(self, part: str) -> bool:
         """Whether the index has a file in this folder of the tree, or this file."""
-        return self._answer(lambda: any(is_part(path, part) for path in self._fresh_table().paths))
+        return self._connections.read(
+            lambda store: any(is_part(path, part) for path in self._loaded.table(store).paths)
+        )
 
     # ---- inside
 
-    def _answer(self, ask: Callable[[], T]) -> T:
-        """What ``ask`` gives for the index that the tree has: asked again if another process exchanged it meanwhile."""
-        with self._turn:
-            self._need_open()
-            for _ in range(ATTEMPTS):
-                if not self.store.is_current():
-                    self._open_again()
-                try:
-                    answer = ask()
-                except UnwritableIndexError as error:
-                    if self.store.read_only:
-                        raise
-                    self.store.read_only = True
-                    self.unwritable = error
-                    continue
-                except DamagedIndexError as error:
-                    self._make_anew(error)
-                    continue
-                except CodeIndexError:
-                    if self.store.is_current():
-                        raise
-                    continue
-                if self.store.is_current():
-                    return answer
-            raise IndexReplacedError(
-                f"the index of {self.root} is removed or made anew all the time by another process",
-                remedy="Search again when that process has ended.",
-            )
-
-    def _need_open(self) -> None:
-        if self._closed:
-            raise CodeIndexError(
-                f"the index of {self.root} is closed here",
-                remedy="Ask inside the `with` block, or open it again: mose.CodeIndex.open(path).",
-            )
-
-    def _make_anew(self, error: DamagedIndexError) -> None:
-        """Makes a damaged index anew, once for one `CodeIndex`: what is damaged again has a cause that stays."""
-        with self._turn:
-            if self._mended or not self._opening.update or self.store.read_only:
-                raise error
-            self._mended = True
-            self._opening.discard(self.store.folder)
-            self._open_again()
-            self._notes = (made_anew(error), *self._notes)
-
-    def _open_again(self) -> None:
-        opened = self._opening.open()
-        self.store.close()
-        self._keep(opened)
-        self._table = None
-        self._vectors.clear()
-
-    def _keep(self, opened: Opened) -> None:
-        self.store, self.last_refresh = opened.store, opened.report
-        self.unwritable, self._notes = opened.unwritable, opened.notes
-
-    def _beside(self, work: Callable[[Store], T]) -> T:
-        """What ``work`` gives with a connection of its own, so that searches of other threads go on meanwhile."""
-        self._need_open()
-        if not self._opening.update:
-            raise UnwritableIndexError("this index was opened to be left as it is", remedy="Open it with update=True.")
-        for attempt in range(ATTEMPTS):
-            try:
-                with closing(Store.open(self.store.folder, create=False)) as store:
-                    return work(store)
-            except IndexReplacedError:
-                if attempt == ATTEMPTS - 1:
-                    raise
-            except DamagedIndexError as error:
-                self._make_anew(error)
-        raise AssertionError
-
-    def _like(
-        self,
-        path: str,
-        line: int,
-        limit: int,
-        language: Names,
-        path_pattern: Names,
-        part: str,
-        budget_s: float,
-        per_file: bool,
-    ) -> list[Hit]:
-        table = self._fresh_table()
+    def _like(self, store: Store, path: str, line: int, options: SearchOptions, encoder: Encoder) -> Hits:
+        table = self._loaded.table(store)
         row = table.row_at(path, line) if 0 < line < 2**31 else None
-        chunks = [] if row is None else self._chunks(table, np.array([row]))
+        chunks = [] if row is None else _chunks(store, table, np.array([row]))
         if not chunks:
             raise SourceError(
                 f"the index of {self.root} has no line {line} of {path}",
@@ -370,57 +239,40 @@ class CodeIndex:
         allowed = np.ones(len(table), dtype=np.bool_)
         allowed[row] = False
         words = read_query(chunk.text)
-        asked = Asked(
-            query=replace(
-                words, words=(), names=(), terms=self._telling(words), is_name=False, is_symbol=False, path=""
-            ),
-            shallow=self._encode_chunk(chunk, 0) if 0 in self.encoder.exits else None,
-            deep=self._encode_chunk(chunk, self.encoder.exit) if self.encoder.exit else None,
-            allowed=allowed,
+        query = replace(
+            words, words=(), names=(), terms=_telling(store, words), is_name=False, is_symbol=False, path=""
         )
-        return self._search(asked, limit, language, path_pattern, part, budget_s, per_file, "fused")
+        asked = replace(_asked(query, options, encoder, chunk.text, "code", chunk.language), allowed=allowed)
+        return self._search(store, asked, options, encoder)
 
-    def _search(
-        self,
-        asked: Asked,
-        limit: int,
-        language: Names,
-        pattern: Names,
-        part: str,
-        budget_s: float,
-        per_file: bool,
-        mode: Mode,
-    ) -> list[Hit]:
-        if not isinstance(limit, int) or limit < 1:
-            raise ConfigError("limit", got=limit, allowed="a whole number, 1 or more")
-        _check_budget(budget_s)
-        if mode not in get_args(Mode):
-            raise ConfigError("mode", got=mode, allowed=", ".join(get_args(Mode)))
+    def _search(self, store: Store, asked: Asked, options: SearchOptions, encoder: Encoder) -> Hits:
         started = time.perf_counter()
-        table = self._fresh_table()
-        asked = replace(asked, allowed=allowed_chunks(table, asked.allowed, language, pattern, self.root, part))
+        table = self._loaded.table(store)
+        allowed = allowed_chunks(table, asked.allowed, options.language, options.path, self.root, options.part)
+        asked = replace(asked, allowed=allowed)
         weights = {
             "fused": self.weights,
             "lexical": replace(self.weights, dense=0.0, dense_symbol=0.0, dense_shallow=0.0),
             "dense": replace(self.weights, dense=1.0, dense_symbol=1.0, dense_shallow=1.0),
-        }[mode]
-        exit_layer = self.encoder.exit if asked.deep is not None else None
-        shallow = self._vectors_at(0, table) if asked.shallow is not None else None
-        deep = self._vectors_at(exit_layer, table) if exit_layer else None
-        by_vectors_alone = mode == "dense" and deep is not None and deep.num_known == len(table)
-        candidates = gather(self.store, table, asked, shallow, deep if by_vectors_alone else None, self.cascade)
+        }[options.mode]
+        exit_layer = encoder.exit if asked.deep is not None else None
+        shallow = self._loaded.vectors(store, table, 0) if asked.shallow is not None else None
+        deep = self._loaded.vectors(store, table, exit_layer) if exit_layer else None
+        by_vectors_alone = options.mode == "dense" and deep is not None and deep.num_known == len(table)
+        candidates = gather(store, table, asked, shallow, deep if by_vectors_alone else None, self.cascade)
         signals = read_signals(asked.query, table, candidates.rows) if weights.signals else None
         num_encoded, short = 0, np.arange(len(candidates.rows) if by_vectors_alone else 0)
-        if exit_layer and asked.deep is not None and deep is not None and len(candidates.rows) and not by_vectors_alone:
-            candidates, num_encoded, short = self._read_short_list(
-                asked, table, candidates, deep, exit_layer, budget_s, weights, signals
+        if deep is not None and len(candidates.rows) and not by_vectors_alone:
+            short = short_list(asked, table, candidates, self.cascade, weights, signals)
+            candidates, num_encoded = read_short_list(
+                store, self._loaded, asked, table, candidates, short, encoder, options.budget_s
             )
         ranking = rank(asked.query, table, candidates, weights, signals)
-        best = best_places(table, candidates, ranking, limit=limit + MAX_FOLDED, per_file=per_file)
-        places = fold_copies(table, candidates, best, limit)
-        chunks = self._chunks(table, candidates.rows[list(places)])
+        best = best_places(table, candidates, ranking, limit=options.limit + MAX_FOLDED, per_file=options.per_file)
+        places = fold_copies(table, candidates, best, options.limit)
+        chunks = _chunks(store, table, candidates.rows[list(places)])
         hits = make_hits(asked.query, chunks, table, candidates, ranking, places, exit_layer)
-        self.last_search = SearchStats(
+        stats = SearchStats(
             num_chunks=len(table),
             num_candidates=len(candidates.rows),
             num_deep=int(np.isfinite(candidates.deep[short]).sum()),
@@ -431,83 +283,36 @@ class CodeIndex:
             seconds=time.perf_counter() - started,
             has_words=bool(candidates.lexical.any()),
         )
-        return hits
+        return Hits(hits, stats)
 
-    def _read_short_list(
-        self,
-        asked: Asked,
-        table: ChunkTable,
-        candidates: Candidates,
-        deep: ExitVectors,
-        exit_layer: int,
-        budget_s: float,
-        weights: RankWeights,
-        signals: Signals | None,
-    ) -> tuple[Candidates, int, NDArray[np.int64]]:
-        """Fills in deep cosines of the short list, best first; gives how many were encoded and which are in it."""
-        assert asked.deep is not None
-        places = short_list(asked, table, candidates, self.cascade, weights, signals)
-        candidates = with_deep(candidates, places, deep.cosines_at(asked.deep, candidates.rows[places]))
-        missing = places[~np.isfinite(candidates.deep[places])]
-        if len(missing) and budget_s > 0:
-            ids = table.ids[candidates.rows[missing]].tolist()
-            report = deepen(
-                self.store,
-                self.encoder.at(exit=exit_layer),
-                exit_layer,
-                ids=ids,
-                budget_s=budget_s,
-                wait=False,
-            )
-            cosines = np.full(len(missing), np.nan, dtype=np.float32)
-            if report.vectors:
-                found = [place for place, chunk_id in enumerate(ids) if chunk_id in report.vectors]
-                vectors = np.stack([report.vectors[ids[place]] for place in found])
-                cosines[found] = cosines_of(vectors, asked.deep)
-            candidates = with_deep(candidates, missing, cosines)
-            return without_gaps(candidates, places), report.num_encoded, places
-        return without_gaps(candidates, places), 0, places
 
-    def _chunks(self, table: ChunkTable, rows: NDArray[np.int64]) -> list[StoredChunk]:
-        """The chunks of rows of a table; those that a writer has just removed are left out."""
-        chunks = self.store.chunks(table.ids[rows].tolist())
-        if len(chunks) < len(rows) and self.store.generation == table.generation:
-            raise damaged(self.store.path, "chunks have lost their text")
-        return chunks
+def _chunks(store: Store, table: ChunkTable, rows: NDArray[np.int64]) -> list[StoredChunk]:
+    """The chunks of rows of a table; those that a writer has just removed are left out."""
+    chunks = store.chunks(table.ids[rows].tolist())
+    if len(chunks) < len(rows) and store.generation == table.generation:
+        raise damaged(store.path, "chunks have lost their text")
+    return chunks
 
-    def _fresh_table(self) -> ChunkTable:
-        generation = self.store.generation
-        if self._table is None or self._table.generation != generation:
-            self._table = self.store.chunk_table()
-            self._vectors.clear()
-        return self._table
 
-    def _vectors_at(self, exit_layer: int, table: ChunkTable) -> ExitVectors:
-        known = self._vectors.get(exit_layer)
-        if known is None or known.state != self.store.vector_state(exit_layer):
-            known = ExitVectors(self.store, table, exit_layer)
-            lacking = exit_layer == 0 and known.num_known < len(table) and self.store.complete
-            if (lacking or known.num_damaged) and not self.store.read_only:
-                mend_vectors(self.store, self.encoder, wait=False)
-                known = ExitVectors(self.store, table, exit_layer)
-            self._vectors[exit_layer] = known
-        return known
+def _asked(
+    query: Query, options: SearchOptions, encoder: Encoder, text: str, kind: Kind, language: str | None = None
+) -> Asked:
+    """A search for a query, with the vectors of a text."""
 
-    def _encode(self, text: str, exit_layer: int) -> NDArray[np.float32]:
-        vector: NDArray[np.float32] = self.encoder.at(exit=exit_layer).encode([text], kind="query")[0]
+    def encode(exit_layer: int) -> NDArray[np.float32]:
+        vector: NDArray[np.float32] = encoder.at(exit=exit_layer).encode([text], kind=kind, language=language)[0]
         return vector
 
-    def _encode_chunk(self, chunk: StoredChunk, exit_layer: int) -> NDArray[np.float32]:
-        encoder = self.encoder.at(exit=exit_layer)
-        vector: NDArray[np.float32] = encoder.encode([chunk.text], kind="code", language=chunk.language)[0]
-        return vector
-
-    def _telling(self, words: Query, count: int = 24) -> tuple[str, ...]:
-        """The rarest words of a long text: those that tell where it comes from."""
-        counts = self.store.document_frequencies(words.terms)
-        return tuple(sorted((term for term in words.terms if counts[term] > 1), key=counts.__getitem__)[:count])
+    by_vectors = options.mode != "lexical"
+    return Asked(
+        query=query,
+        shallow=encode(0) if by_vectors and 0 in encoder.exits else None,
+        deep=encode(encoder.exit) if by_vectors and encoder.exit else None,
+        lexical=options.mode != "dense",
+    )
 
 
-def _check_budget(budget_s: float | None) -> None:
-    if budget_s is not None and not (isinstance(budget_s, int | float) and budget_s >= 0):
-        raise ConfigError("budget_s", got=budget_s, allowed="seconds, 0 or more")
+def _telling(store: Store, words: Query, count: int = 24) -> tuple[str, ...]:
+    """The rarest words of a long text: those that tell where it comes from."""
+    counts = store.document_frequencies(words.terms)
+    return tuple(sorted((term for term in words.terms if counts[term] > 1), key=counts.__getitem__)[:count])

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from index_doubles import WordEncoder, content, fresh_content, many_files, write_file
 
-from mose import CodeIndex
+from mose import CodeIndex, SearchOptions
 from mose.errors import CodeIndexError, IndexReplacedError
 from mose.search.deepen import encoder_text, fill_exit_0
 from mose.search.refresh import deepen, forget, rebuild, refresh
@@ -114,11 +114,11 @@ def _paths(hits):
 @pytest.mark.parametrize("exchange", [forget, lambda tree: rebuild(index_folder(tree))], ids=["forget", "rebuild"])
 def test_an_open_index_goes_on_with_the_new_one(sample_tree, exchange):
     with CodeIndex.open(sample_tree) as index:
-        before = index.search("read a date", budget_s=60)
+        before = index.search("read a date", SearchOptions(budget_s=60))
         (sample_tree / "src" / "clock.py").write_text("def wind_the_clock():\n    '''Winds the clock.'''\n")
         exchange(sample_tree)
-        assert index.search("wind the clock", budget_s=60)[0].path == "src/clock.py"
-        assert _paths(index.search("read a date", budget_s=60))[0] == before[0].path
+        assert index.search("wind the clock", SearchOptions(budget_s=60))[0].path == "src/clock.py"
+        assert _paths(index.search("read a date", SearchOptions(budget_s=60)))[0] == before[0].path
         assert index.store.is_current()
         exchange(sample_tree)
         assert index.status().complete
@@ -144,13 +144,13 @@ def test_an_open_index_that_must_not_be_made_says_that_it_is_gone(sample_tree):
 
 SEARCHER = """
 import sys
-from mose import CodeIndex
+from mose import CodeIndex, SearchOptions
 from mose.errors import CodeIndexError
 for number in range(int(sys.argv[2])):
     try:
         if number % 2 == 0:
             index = CodeIndex.open(sys.argv[1])
-        hits = index.search(f"function number {number}", budget_s=0.2)
+        hits = index.search(f"function number {number}", SearchOptions(budget_s=0.2))
         assert hits, "no hit"
         print("answer", flush=True)
     except CodeIndexError as error:
@@ -196,7 +196,7 @@ def test_every_vector_is_right_after_rebuilds_and_removals_beside_open_indexes(t
             def search_on(number=number, problems=problems):
                 try:
                     for turn in range(5):
-                        assert long_lived.search(f"return {number + turn}", budget_s=0.2)
+                        assert long_lived.search(f"return {number + turn}", SearchOptions(budget_s=0.2))
                 except BaseException as error:
                     problems.append(error)
 
@@ -222,7 +222,7 @@ def test_every_vector_is_right_after_rebuilds_and_removals_beside_open_indexes(t
             with CodeIndex.open(tree) as index:
                 assert index.status().complete
                 _check_every_vector(index)
-                assert index.search(f"changed {number}", budget_s=60)
+                assert index.search(f"changed {number}", SearchOptions(budget_s=60))
                 _check_every_vector(index)
     print(f"{ROUNDS} rounds, {answers} answers, words: {words or 'none'}")
     assert answers > 0

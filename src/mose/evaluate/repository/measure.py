@@ -6,7 +6,7 @@ Shapes: S systems, Q queries, M metrics.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,8 @@ from mose.evaluate.repository.benchmark import Place, ndcg_at_10
 from mose.evaluate.repository.values import GoldenQuery
 from mose.progress import Progress, ProgressCallback, no_progress
 from mose.search.hits import Hit
-from mose.search.index import CodeIndex, Mode
+from mose.search.index import CodeIndex
+from mose.search.options import Mode, SearchOptions
 
 METRICS = ("ndcg@10", "recall@10", "recall in tokens")
 CHARS_PER_TOKEN = 4
@@ -83,21 +84,17 @@ def measure(
         budget_tokens: Size of the answer for "recall in tokens".
         progress: Called with the progress so far.
     """
-    encoder = index.encoder
     values = np.zeros((len(systems), len(queries), len(METRICS)))
     limit = max(_MIN_HITS, budget_tokens * CHARS_PER_TOKEN // _CHARS_A_HIT)
     for exit_layer in sorted({system.exit for system in systems if system.exit}):
         index.deepen(exit=exit_layer, progress=progress)
-    try:
-        for row, system in enumerate(systems):
-            index.encoder = encoder.at(exit=system.exit)
-            for column, query in enumerate(queries):
-                by_file = all(target.start_line is None for target in query.targets)
-                hits = index.search(query.text, limit=limit, mode=system.mode, budget_s=0, per_file=by_file)
-                values[row, column] = scores(hits, query, budget_tokens)
-                progress(Progress("search", row * len(queries) + column + 1, len(systems) * len(queries)))
-    finally:
-        index.encoder = encoder
+    for row, system in enumerate(systems):
+        asked = SearchOptions(limit=limit, mode=system.mode, exit=system.exit, budget_s=0)
+        for column, query in enumerate(queries):
+            by_file = all(target.start_line is None for target in query.targets)
+            hits = index.search(query.text, replace(asked, per_file=by_file))
+            values[row, column] = scores(hits, query, budget_tokens)
+            progress(Progress("search", row * len(queries) + column + 1, len(systems) * len(queries)))
     return values
 
 

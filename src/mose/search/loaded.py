@@ -1,0 +1,110 @@
+"""The parts of an index that searches keep in memory: the chunk table, and the vectors of each exit.
+
+Shapes: N chunks, K chosen chunks, W width.
+"""
+
+from __future__ import annotations
+
+from threading import RLock
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mose.search.deepen import TextEncoder, mend_vectors
+from mose.search.store.exit_vectors import read_exit
+from mose.search.store.records import ChunkTable
+from mose.search.store.store import Store
+
+Floats = NDArray[np.float32]
+Rows = NDArray[np.int64]
+
+
+class LoadedIndex:
+    """Reads the chunk table and the vectors once for all threads, and again when they have changed."""
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        self._encoder = encoder
+        self._lock = RLock()
+        self._state: tuple[object, int] | None = None
+        self._table: ChunkTable | None = None
+        self._vectors: dict[int, ExitVectors] = {}
+
+    def table(self, store: Store) -> ChunkTable:
+        """The chunk table of the index as it is now."""
+        with self._lock:
+            state = (store.folder, store.generation)
+            if self._table is None or self._state != state:
+                self._table = store.chunk_table()
+                self._state = (store.folder, self._table.generation)
+                self._vectors.clear()
+            return self._table
+
+    def vectors(self, store: Store, table: ChunkTable, exit_layer: int) -> ExitVectors:
+        """The vectors of an exit, lined up with a chunk table; damaged ones are made again first, if possible."""
+        with self._lock:
+            known = self._vectors.get(exit_layer)
+            if known is None or known.table is not table or known.state != store.vector_state(exit_layer):
+                known = ExitVectors(store, table, exit_layer)
+                lacking = exit_layer == 0 and known.num_known < len(table) and store.complete
+                if (lacking or known.num_damaged) and not store.read_only:
+                    mend_vectors(store, self._encoder, wait=False)
+                    known = ExitVectors(store, table, exit_layer)
+                self._vectors[exit_layer] = known
+            return known
+
+
+class ExitVectors:
+    """Vectors of one exit, lined up with the chunk table."""
+
+    def __init__(self, store: Store, table: ChunkTable, exit_layer: int) -> None:
+        self.table = table
+        self.state = store.vector_state(exit_layer)
+        found = read_exit(store, exit_layer)
+        self.matrix = found.matrix
+        self.num_damaged = found.num_damaged
+        places = table.rows_of(found.ids)
+        known = places >= 0
+        self.places: Rows = places[known]
+        self.rows: Rows = found.rows[known]
+        self.row_at = np.full(len(table), -1, dtype=np.int64)  # row in the matrix of each chunk, -1 where there is none
+        self.row_at[self.places] = self.rows
+        self._norms: dict[int, Floats] = {}
+
+    @property
+    def num_known(self) -> int:
+        """Chunks that have a vector."""
+        return len(self.places)
+
+    def cosines(self, query: Floats) -> Floats:
+        """Cosine of every chunk [N] with a unit query; nan where no vector is known."""
+        width = len(query)
+        out = np.full(len(self.table), np.nan, dtype=np.float32)
+        if not len(self.rows):
+            return out
+        with np.errstate(invalid="ignore", over="ignore"):  # rows that are damaged are computed and not used
+            values = self.matrix[:, :width] @ query
+        out[self.places] = self._unit(values[self.rows], self.rows, width)
+        return out
+
+    def cosines_at(self, query: Floats, chosen: Rows) -> Floats:
+        """Cosines of some chunks with a unit query; nan where no vector is known."""
+        rows = self.row_at[chosen]
+        known = rows >= 0
+        out = np.full(len(chosen), np.nan, dtype=np.float32)
+        if known.any():
+            out[known] = cosines_of(self.matrix[rows[known]], query)
+        return out
+
+    def _unit(self, values: Floats, rows: Rows, width: int) -> Floats:
+        if width == self.matrix.shape[1]:
+            return values
+        if width not in self._norms:
+            self._norms[width] = np.linalg.norm(self.matrix[:, :width], axis=1).astype(np.float32)
+        return np.asarray(values / np.maximum(self._norms[width][rows], 1e-9), dtype=np.float32)
+
+
+def cosines_of(vectors: Floats, query: Floats) -> Floats:
+    """Cosine of each vector [K, W or more] with a unit query [W]; the same whatever stands beside it [K]."""
+    leading = vectors[:, : len(query)]
+    dots = np.einsum("kw,w->k", leading, query)  # a product of matrices would round by their shape
+    return np.asarray(dots / np.maximum(np.sqrt(np.einsum("kw,kw->k", leading, leading)), 1e-9), dtype=np.float32)
