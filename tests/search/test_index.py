@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from index_doubles import write_tree
 
-from mose import CodeIndex, SearchOptions
+from mose import CodeIndex, Encoder, SearchOptions
 from mose.errors import CodeIndexError, ConfigError, ModelError, SourceError
 from mose.search.cascade import CascadeConfig
 from mose.search.deepen import deepen
@@ -156,6 +156,29 @@ def test_like_finds_its_kind_and_leaves_out_the_place_itself(index):
     assert all(not (hit.path == "tests/test_dates.py" and hit.start_line <= 5 <= hit.end_line) for hit in hits)
     with pytest.raises(SourceError, match="no line 9999"):
         index.like("src/dates.py", 9999)
+
+
+@pytest.mark.parametrize("exit_layer", [0, 2, 3, 4, 6])
+def test_like_asks_with_the_vector_that_the_index_holds(index, exit_layer, monkeypatch):
+    if exit_layer:
+        index.deepen(exit=exit_layer)
+    encode, asked_with = Encoder.encode, []
+
+    def record(self, texts, **options):
+        vectors = encode(self, texts, **options)
+        asked_with.extend(vectors if self.exit == exit_layer else ())
+        return vectors
+
+    monkeypatch.setattr(Encoder, "encode", record)
+    table = index.store.chunk_table()
+    ids, rows, matrix = index.store.vector_matrix(exit_layer)
+    stored = dict(zip(ids.tolist(), matrix[rows], strict=True))
+    for row in range(len(table)):
+        path, line = table.paths[table.file_row[row]], int(table.first_line[row])
+        asked_with.clear()
+        index.like(path, line, SearchOptions(exit=exit_layer))
+        own = stored[int(table.ids[table.row_at(path, line)])]
+        assert asked_with[0] @ own > 0.999, (path, line)
 
 
 def test_an_edit_is_seen_by_the_next_search(sample_tree):

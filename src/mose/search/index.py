@@ -16,7 +16,7 @@ from mose.runtime.encoder import DEFAULT_MODEL, Encoder
 from mose.search.cascade import Asked, CascadeConfig, gather, read_short_list, short_list
 from mose.search.chunking.chunks import ChunkerConfig
 from mose.search.connections import Connections
-from mose.search.deepen import DeepenReport, deepen
+from mose.search.deepen import DeepenReport, deepen, encoder_text
 from mose.search.filters import allowed_chunks
 from mose.search.hits import MAX_FOLDED, Hits, SearchStats, best_places, fold_copies, make_hits
 from mose.search.loaded import LoadedIndex
@@ -242,7 +242,7 @@ class CodeIndex:
         query = replace(
             words, words=(), names=(), terms=_telling(store, words), is_name=False, is_symbol=False, path=""
         )
-        asked = replace(_asked(query, options, encoder, chunk.text, "code", chunk.language), allowed=allowed)
+        asked = replace(_asked(query, options, encoder, encoder_text(chunk), "code", chunk.language), allowed=allowed)
         return self._search(store, asked, options, encoder)
 
     def _search(self, store: Store, asked: Asked, options: SearchOptions, encoder: Encoder) -> Hits:
