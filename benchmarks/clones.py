@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from results import write_result
 from torch import Tensor
 
-from mose.config import CloneFiles, ClonesConfig, ClonesDataConfig, read_toml
+from mose.config import CloneFiles, ClonesConfig, ClonesDataConfig, parse_overrides, read_toml
 from mose.data.clones import ClonePairs, read_clone_pairs
 from mose.data.pairs import read_objects
 from mose.evaluate.report.plots import INK, as_png, as_svg
@@ -37,8 +37,7 @@ from mose.model.clones.detector import CloneDetector, load_classifier, pair_marg
 from mose.model.clones.pair_batch import PairBatch
 from mose.runtime.encoder import Encoder
 from mose.train.clones.run import calibrate, curve
-from mose.train.prepare import autocast
-from mose.train.retrieval.run import parse_overrides
+from mose.train.device import autocast
 from mose.words import split_words
 
 if TYPE_CHECKING:

@@ -23,17 +23,18 @@ import numpy as np
 from numpy.typing import NDArray
 from results import with_interval, write_result
 
-from mose.config import FinetuneConfig, read_toml, write_toml
+from mose.config import FinetuneConfig, parse_overrides, read_toml, write_toml
 from mose.data.sources import open_sources
 from mose.metrics.significance import bootstrap_interval
 from mose.model.checkpoint import load_model
 from mose.model.encoder import MoseModel
 from mose.tokenizer import CodeTokenizer
+from mose.train.device import autocast, choose_device
 from mose.train.distributed import World
-from mose.train.prepare import autocast, choose_device, fitting_texts, start_model
-from mose.train.retrieval.fit_heads import fit_heads
+from mose.train.retrieval.fit_heads import fit_heads, fitting_texts
 from mose.train.retrieval.learner import RetrievalLearner
-from mose.train.retrieval.run import parse_overrides, run
+from mose.train.retrieval.run import run
+from mose.train.retrieval.start import start_ladder
 from mose.train.retrieval.validate import RetrievalTask, load_tasks, task_ranks
 
 Ranks = dict[str, NDArray[np.float64]]
@@ -48,12 +49,13 @@ def measure(model: MoseModel, tasks: list[RetrievalTask], config: FinetuneConfig
 
 
 def tasks_and_start(config: FinetuneConfig) -> tuple[list[RetrievalTask], MoseModel]:
-    return load_tasks(config.validation, config.data), start_model(config)
+    return load_tasks(config.validation, config.data), start_ladder(config)
 
 
 def with_fitted_heads(model: MoseModel, config: FinetuneConfig) -> MoseModel:
     sources = open_sources(config.data, batch_pairs=config.batch.pairs, mixed=config.batch.mixed)
-    texts = fitting_texts(config, sources, CodeTokenizer.load(config.start.folder), config.run.fit_heads or 2500)
+    tokenizer, count = CodeTokenizer.load(config.start.folder), config.heads.fit or 2500
+    texts = fitting_texts(sources, tokenizer, config.batch, count=count, seed=config.run.seed + 2)
     with autocast(config.run.precision, choose_device(config.run.device)):
         fit_heads(model, texts)
     return model

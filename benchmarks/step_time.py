@@ -16,15 +16,15 @@ from time import perf_counter, process_time
 import torch
 from results import write_result
 
-from mose.config import FinetuneConfig, read_toml
+from mose.config import FinetuneConfig, parse_overrides, read_toml
 from mose.data.batches import PairBatches
 from mose.data.sources import open_sources
 from mose.tokenizer import CodeTokenizer
+from mose.train.device import choose_device
 from mose.train.distributed import World
 from mose.train.optim import build_optimizer
-from mose.train.prepare import choose_device, start_model
 from mose.train.retrieval.learner import RetrievalLearner
-from mose.train.retrieval.run import parse_overrides
+from mose.train.retrieval.start import start_ladder
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
     config = read_toml(given.config, FinetuneConfig, overrides=parse_overrides(given.set))
     device = choose_device(config.run.device)
     tokenizer = CodeTokenizer.load(config.start.folder)
-    exits = start_model(config).settings.exits
+    exits = start_ladder(config).settings.exits
     alone = dataclasses.replace(
         config.loss,
         exit_weights=(0.0,) * (len(exits) - 1) + (1.0,),
@@ -46,7 +46,7 @@ def main() -> None:
     )
     learners = {}
     for name, loss in (("all", config.loss), ("last", alone)):
-        model = start_model(config).to(device)
+        model = start_ladder(config).to(device)
         changed = dataclasses.replace(config, loss=loss)
         learner = RetrievalLearner(model, tokenizer, changed, world=World(), device=device)
         layers = model.settings.num_layers

@@ -20,15 +20,15 @@ import numpy as np
 from results import write_result
 from self_distillation import Ranks, interval, kept, measure, opened, tasks_and_start
 
-from mose.config import FinetuneConfig, read_toml
+from mose.config import FinetuneConfig, parse_overrides, read_toml
 from mose.model.checkpoint import load_model
-from mose.train.prepare import choose_device, chosen_precision
+from mose.train.device import choose_device, choose_precision
 from mose.train.retrieval.hard_negatives import MiningConfig, mine_hard_negatives
-from mose.train.retrieval.run import parse_overrides, run
+from mose.train.retrieval.run import run
 
 SWITCHES: dict[str, dict[str, Any]] = {
     "plain": {},
-    "heads start as the identity": {"run.fit_heads": 0},
+    "heads start as the identity": {"heads.fit": 0},
     "row distillation 1.0": {"loss.distill_rows": 1.0},
     "vector distillation 0.5": {"loss.distill_vectors": 0.5},
     "aligned exits 0.5": {"loss.aligned": 0.5},
@@ -51,7 +51,7 @@ SWITCHES: dict[str, dict[str, Any]] = {
     },
     "lowest two blocks frozen": {"start.freeze_layers": 2},
     "embeddings trained": {"start.freeze_embeddings": False},
-    "exit 0 has a share of 0.3": {"start.table_share": 0.3},
+    "exit 0 has a share of 0.3": {"heads.table_share": 0.3},
     "three codes in ten described": {"data.describe": 0.3},
     "scale from 20": {"loss.scale_start": 20.0},
     "twice the rate": {"optimizer.rate": 4e-4},
@@ -139,7 +139,7 @@ def main() -> None:
         {
             "steps": given.steps,
             "pairs": config.batch.pairs,
-            "precision": chosen_precision(config.run.precision, choose_device(config.run.device)),
+            "precision": choose_precision(config.run.precision, choose_device(config.run.device)),
             "queries": len(pooled(plain, exits[-1])),
             "rows": rows,
         },

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mose.config import ClonesConfig, FinetuneConfig, OptimizerConfig, from_values, read_toml, write_toml
+from mose.config import ClonesConfig, FinetuneConfig, OptimizerConfig, from_values, read_stored, read_toml, write_toml
 from mose.data.mine.manifest import MineConfig
 from mose.errors import ConfigError
 
@@ -75,6 +75,19 @@ def test_missing_required_key_is_named(tmp_path: Path) -> None:
         ("optimizer.betas", [0.9], "2 values"),
         ("batch.mini_batch_tokens", 9, "longest input"),
         ("loss", 3, "a table"),
+        ("run.log_every", 0, "1 or more"),
+        ("run.threads", -1, "0 or more"),
+        ("run.seed", -1, "0 or more"),
+        ("run.checkpoint_minutes", -1, "0 or more"),
+        ("optimizer.betas", [0.9, 1.0], "0 up to, not including, 1"),
+        ("optimizer.betas", [float("nan"), 0.9], "0 up to, not including, 1"),
+        ("optimizer.weight_decay", -0.1, "0 or more"),
+        ("validation.every", -1, "0 or more"),
+        ("data.sources", [{"name": "a", "file": "a", "max_rows": -1}], "0 or more"),
+        ("heads.fit", -1, "0 or more"),
+        ("batch.pairs.x", 1, r"batch\.pairs is not a table: got 4"),
+        ("batch.pairs.x.y", 1, r"batch\.pairs is not a table"),
+        ("data.sources.weight", 1, r"data\.sources is not a table"),
     ],
 )
 def test_value_out_of_range_or_type_is_refused(tmp_path: Path, key: str, value: object, message: str) -> None:
@@ -93,6 +106,48 @@ def test_missing_or_broken_file_is_named(tmp_path: Path) -> None:
         read_toml(tmp_path / "absent.toml", FinetuneConfig)
     with pytest.raises(ConfigError, match=r"run\.toml is not TOML"):
         read_toml(written(tmp_path, "steps ="), FinetuneConfig)
+
+
+def test_stage_says_only_what_differs_from_the_file_that_it_extends(tmp_path: Path) -> None:
+    written(tmp_path, MINIMAL.replace('languages = ["go"]}', 'languages = ["go"]}, {name = "b", file = "b.jsonl"}'))
+    stage, last = tmp_path / "sub" / "stage.toml", tmp_path / "last.toml"
+    stage.parent.mkdir()
+    stage.write_text(
+        'extends = "../run.toml"\n[data]\nsources = [{name = "b", weight = 3}, {name = "c", file = "c"}]\n[run]\nsteps = 5'
+    )
+    last.write_text('extends = "sub/stage.toml"\n[start]\nexits = [0, 2]\n')
+    config = read_toml(last, FinetuneConfig, overrides={"run.seed": 4})
+    assert [(source.name, source.file, source.weight) for source in config.data.sources] == [
+        ("c", "c", 1.0), ("a", "a.jsonl", 1.0), ("b", "b.jsonl", 3.0),
+    ]  # fmt: skip
+    assert (config.run.folder, config.run.steps, config.run.seed) == ("runs/a", 5, 4)
+    assert config.start.exits == (0, 2) and config.data.sources[1].languages == ("go",)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('extends = "run.toml"', r"run\.toml: extends: got 'run\.toml', allowed: .* does not extend this one"),
+        ("extends = 3", r"run\.toml: extends: got 3"),
+        ('extends = "absent.toml"', r"no settings file .*absent\.toml"),
+        ('extends = "base.toml"\n[run]\nstep = 1', r"run\.toml \(extends .*base\.toml\): unknown key run\.step"),
+        (
+            'extends = "base.toml"\n[data]\nsources = [{name = "x", file = "x"}, {name = "x", file = "x"}]',
+            "one name twice",
+        ),
+    ],
+)
+def test_faulty_stage_is_named(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "base.toml").write_text(MINIMAL)
+    with pytest.raises(ConfigError, match=message):
+        read_toml(written(tmp_path, text), FinetuneConfig)
+
+
+def test_key_of_an_older_version_is_refused_in_a_config_and_read_in_a_stored_run(tmp_path: Path) -> None:
+    file = written(tmp_path, MINIMAL.replace("steps = 10", "steps = 10\nfit_heads = 7"))
+    with pytest.raises(ConfigError, match=r"run\.toml: run\.fit_heads is now heads\.fit"):
+        read_toml(file, FinetuneConfig)
+    assert read_stored(file, FinetuneConfig).heads.fit == 7
 
 
 def test_whole_number_is_accepted_where_a_float_stands() -> None:

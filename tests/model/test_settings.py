@@ -35,7 +35,7 @@ def test_1b_is_the_papers_model() -> None:
         ({"table_width": 8}, "table_width: got 8"),
         ({"table_share": 0.3}, "table_share: got 0.3, allowed: 0 without exit 0 or with another norm_rule than unit"),
         ({"exits": (0, 4), "table_width": 8, "table_share": 1.0}, "table_share: got 1.0, allowed: 0 up to"),
-        ({"exit_weights": (1.0,)}, "allowed: null, or 3 numbers, one for each exit"),
+        ({"exit_weights": (1.0,)}, "allowed: null, or 3 numbers from 0, one for each exit"),
         ({"attention_dropout": 1.0}, "attention_dropout: got 1.0"),
         ({"max_tokens": 129}, "max_tokens: got 129, allowed: at most max_positions 128"),
         ({"code_template": "{cls}"}, "code_template: got '{cls}', allowed: literal text"),

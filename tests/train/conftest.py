@@ -113,6 +113,7 @@ def settings(ladder: Path, data_folder: Path, run: Path, **changes: object) -> F
             ],
         },
         "batch": {"pairs": 8, "text_tokens": 24, "code_tokens": 40, "mini_batch_tokens": 160},
+        "heads": {},
         "loss": {},
         "optimizer": {"rate": 1e-2},
         "validation": {

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -188,8 +189,8 @@ def test_faulty_pairs_are_refused_before_training(
 @pytest.mark.parametrize(
     ("codes", "message"),
     [
-        ('{"id": "x", "code": "a"}\n{"id": "x", "code": "b"}', r"codes2\.jsonl, line 2: an id stands twice: got 'x'"),
-        ('{"id": "0/go", "code": "a"}', r"line 1: an id stands twice"),
+        ('{"id": "x", "code": "a"}\n{"id": "x", "code": "b"}', r"codes2\.jsonl, line 2: duplicate id: got 'x'"),
+        ('{"id": "0/go", "code": "a"}', r"line 1: duplicate id"),
         ('{"id": "x", "code": "  "}', r"field 'code' is empty"),
         ('{"id": "x", "func": "a"}', r"has no field 'code'"),
         ('{"idx": 3, "code": "a"}', r"has no field 'id'"),
@@ -330,7 +331,7 @@ def learner_of(
     config: ClonesConfig, ladder: Path, tokenizer: CodeTokenizer, world: World | None = None
 ) -> CloneLearner:
     classifier = trained_classifier(ladder, config.classifier.features)
-    pairs = clones.pair_settings(config, "bert", 64)
+    pairs = clones.pair_settings(config.classifier, replace(classifier.model.settings, block="bert"))
     return CloneLearner(classifier, tokenizer, pairs, config, world=world or World(), device=torch.device("cpu"))
 
 
@@ -409,7 +410,8 @@ def test_detector_answers_at_one_exit_or_where_it_is_sure(make: Make) -> None:
 
 
 def test_order_of_pairs_changes_nothing(ladder: Path, tokenizer: CodeTokenizer, make: Make) -> None:
-    classifier, settings = trained_classifier(ladder), clones.pair_settings(make(), "bert", 64)
+    classifier = trained_classifier(ladder)
+    settings = clones.pair_settings(make().classifier, replace(classifier.model.settings, block="bert"))
     firsts = [" ".join(WORDS[: 1 + number % 7]) for number in range(20)]
     seconds = [" ".join(WORDS[number % 5 :]) for number in range(20)]
     rows = [row for group, _ in pair_batches(tokenizer, firsts, seconds, settings) for row in group]
@@ -478,8 +480,8 @@ def test_only_what_is_trained_changes(make: Make, ladder: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"start__head": "mlp"}, ConfigError, "start.head: clone detection reads pooled states"),
-        ({"run__fit_heads": 5}, ConfigError, "run.fit_heads"),
+        ({"start__head": "mlp"}, ConfigError, r"unknown key start\.head"),
+        ({"run__fit_heads": 5}, ConfigError, r"unknown key run\.fit_heads"),
         ({"loss__exit_weights": [1.0]}, ConfigError, r"3 numbers, for exits \(1, 2, 4\)"),
         ({"loss__exit_weights": [0.0, 0.0, 0.0]}, ConfigError, "at least one above 0"),
         ({"classifier__max_tokens": 5000, "batch__mini_batch_tokens": 9000}, ConfigError, "positions"),
@@ -495,6 +497,17 @@ def test_what_does_not_fit_is_refused_before_training(
     with pytest.raises(error, match=message):
         clones.run(make(**changes))
     assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_run_begun_by_an_older_version_is_continued(make: Make, tmp_path: Path) -> None:
+    clones.run(make(run__steps=1, validation__every=0))
+    file = tmp_path / "run" / "config.toml"
+    older = (
+        file.read_text().replace("[start]\n", '[start]\nhead = "keep"\n').replace("[run]\n", "[run]\nfit_heads = 0\n")
+    )
+    file.write_text(older.replace("fit_heads = 0\n", "fit_heads = 0\nrotate_heads = 0\n"))
+    clones.run(make(run__steps=2, validation__every=0))
+    assert log_of(tmp_path / "run", "resumed")[0]["step"] == 1
 
 
 def test_run_with_other_settings_is_not_continued(make: Make) -> None:

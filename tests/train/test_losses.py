@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from mose.config import LossConfig
 from mose.train.retrieval.losses import contrastive_loss, row_distillation, shared_keys, vector_distillation
-from mose.train.retrieval.multi_exit import Sides, exit_weights, multi_exit_loss
+from mose.train.retrieval.multi_exit import Sides, multi_exit_loss
 
 
 def unit(*shape: int, seed: int = 0, grad: bool = False) -> Tensor:
@@ -72,18 +72,6 @@ def test_distillation_of_the_teacher_itself_costs_nothing() -> None:
 
 def ladder(seed: int, *, grad: bool = False) -> dict[int, Tensor]:
     return {one: unit(4, 4 if one == 0 else 6, seed=seed + one, grad=grad) for one in (0, 2, 4)}
-
-
-def test_weights_are_depth_over_layers() -> None:
-    assert exit_weights((4, 9, 18, 27, 36), 36, LossConfig()) == {
-        4: 4 / 36,
-        9: 0.25,
-        18: 0.5,
-        27: 0.75,
-        36: 1.0,
-    }
-    assert exit_weights((0, 2), 4, LossConfig(table_weight=0.2))[0] == 0.2
-    assert exit_weights((0, 2), 4, LossConfig(exit_weights=(3.0, 4.0))) == {0: 3.0, 2: 4.0}
 
 
 def test_total_is_the_weighted_sum_of_named_terms() -> None:

@@ -8,9 +8,9 @@ import pytest
 
 from mose.config import DataConfig, SourceConfig, ValidationConfig, ValidationTask
 from mose.errors import DataError
-from mose.model.checkpoint import load_model
-from mose.tokenizer import CodeTokenizer
-from mose.train.retrieval.validate import RetrievalTask, evaluate_tasks, exit_matrix, load_tasks, reciprocal_ranks
+from mose.metrics.ranking import reciprocal_rank, relevant_ranks
+from mose.train.loop import TrainingError
+from mose.train.retrieval.validate import RetrievalTask, load_tasks, reciprocal_ranks
 
 
 def load(folder: Path, **task: object) -> RetrievalTask:
@@ -23,10 +23,17 @@ def write(folder: Path, name: str, *rows: dict[str, object]) -> None:
     (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def test_reciprocal_rank_takes_the_best_answer_and_ties_count_against() -> None:
-    scores = np.array([[0.1, 0.9, 0.5, 0.5]] * 3)
-    answers = [frozenset({0, 1}), frozenset({2}), frozenset({0})]
-    assert reciprocal_ranks(scores, answers).tolist() == [1.0, pytest.approx(1 / 3), 0.25]
+def test_reciprocal_rank_takes_the_best_answer_and_breaks_ties_as_metrics_does() -> None:
+    scores = np.array([[0.1, 0.9, 0.5, 0.5]] * 4)
+    answers = [frozenset({0, 1}), frozenset({2}), frozenset({3}), frozenset({0})]
+    expected = [1.0, 1 / 3, 1 / 2, 0.25]  # of equal scores, the last id comes first
+    assert reciprocal_ranks(scores, answers).tolist() == pytest.approx(expected)
+    assert expected == pytest.approx(reciprocal_rank(relevant_ranks(scores, list("abcd"), answers)).tolist())
+
+
+def test_vectors_that_are_not_finite_stop_the_run() -> None:
+    with pytest.raises(TrainingError, match="not finite"):
+        reciprocal_ranks(np.array([[np.nan, 0.5]]), [frozenset({0})])
 
 
 def test_equal_texts_share_their_answers(tmp_path: Path) -> None:
@@ -70,13 +77,3 @@ def test_fewer_queries_keep_their_codes_only(tmp_path: Path) -> None:
     assert len(task.query.texts) == len(task.code.texts) == 4
     for text, answers in zip(task.query.texts, task.relevant, strict=True):
         assert [task.code.texts[answer][1:] for answer in answers] == [text[1:]]
-
-
-def test_exit_matrix_has_the_plain_values_on_its_diagonal(ladder: Path, data_folder: Path) -> None:
-    task = load(data_folder, file="valid.jsonl", languages=("python",))
-    model, tokenizer = load_model(ladder), CodeTokenizer.load(ladder)
-    matrix = exit_matrix([task], tokenizer, model.embed, words=True)
-    plain = evaluate_tasks([task], tokenizer, model.embed, words=True)
-    assert set(matrix) == {(0, 0), *((a, b) for a in (1, 2, 4) for b in (1, 2, 4))}
-    for one in (0, 1, 2, 4):
-        assert matrix[one, one] == plain[f"t/exit_{one:02d}"]

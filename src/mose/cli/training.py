@@ -31,13 +31,14 @@ def add_finetune(command: Parser) -> None:
 def finetune(arguments: Arguments) -> int:
     """``mose finetune``: one training run for every exit; its log goes to stderr as JSON lines."""
     need_packages("finetune", "torch", "transformers")
+    from mose.config import parse_overrides
     from mose.train.clones import run as clones
     from mose.train.retrieval import run as retrieval
 
     run = {"retrieval": retrieval.run, "clones": clones.run}[arguments.task]
     folder = run(
         arguments.config,
-        overrides=retrieval.parse_overrides(arguments.changes),
+        overrides=parse_overrides(arguments.changes),
         say=say,
     )
     show(str(folder))

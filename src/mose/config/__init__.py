@@ -13,15 +13,14 @@ from mose.config.retrieval import (
     BatchConfig,
     DataConfig,
     FinetuneConfig,
+    HeadsConfig,
     LossConfig,
-    OptimizerConfig,
-    RunConfig,
     SourceConfig,
-    StartConfig,
     ValidationConfig,
     ValidationTask,
 )
-from mose.config.toml import from_values, read_toml, write_toml
+from mose.config.run import OptimizerConfig, RunConfig, StartConfig
+from mose.config.toml import from_values, parse_overrides, read_stored, read_toml, write_toml
 
 __all__ = [
     "BatchConfig",
@@ -34,6 +33,7 @@ __all__ = [
     "ClonesValidationConfig",
     "DataConfig",
     "FinetuneConfig",
+    "HeadsConfig",
     "LossConfig",
     "OptimizerConfig",
     "RunConfig",
@@ -42,6 +42,8 @@ __all__ = [
     "ValidationConfig",
     "ValidationTask",
     "from_values",
+    "parse_overrides",
+    "read_stored",
     "read_toml",
     "write_toml",
 ]

@@ -1,14 +1,12 @@
-"""Settings of clone detection: is this pair of codes a clone?
-
-Start, optimizer and run are those of retrieval fine-tuning; what has no meaning here is refused.
-"""
+"""Settings of clone detection: is this pair of codes a clone?"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
-from mose.config.retrieval import OptimizerConfig, RunConfig, StartConfig
+from mose.config.run import OptimizerConfig, RunConfig, StartConfig, require_exit_weights
 from mose.errors import require
 
 
@@ -88,13 +86,11 @@ class ClonesLossConfig:
     """Cross-entropy at every exit above 0."""
 
     exit_weights: tuple[float, ...] | None = None
-    """Weight of each exit above 0, shallowest first. None is depth / layers, as in the paper's other losses: that
-    its clone detection weighs the exits in this way is a guess, for it only reports results at all of them."""
+    """Weight of each exit above 0, shallowest first. None takes the model's: depth / layers, as in the paper's other
+    losses. That its clone detection weighs the exits in this way is a guess: it only reports results at all of them."""
 
     def __post_init__(self) -> None:
-        weights = self.exit_weights
-        fits = weights is None or (min(weights, default=0) >= 0 and max(weights, default=0) > 0)
-        require(fits, "loss.exit_weights", weights, "numbers from 0, at least one above 0")
+        require_exit_weights(self.exit_weights)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,13 +105,19 @@ class ClonesValidationConfig:
     """Share of the deepest exit's F1 that the adaptive exit must keep."""
 
     def __post_init__(self) -> None:
-        require(self.max_pairs >= 0, "validation.max_pairs", self.max_pairs, "0 or more")
+        for key in ("every", "max_pairs"):
+            require(getattr(self, key) >= 0, f"validation.{key}", getattr(self, key), "0 or more")
         require(0 < self.keep <= 1, "validation.keep", self.keep, "above 0, at most 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClonesConfig:
     """Everything about one clone detection run."""
+
+    moved_keys: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("start.head", "start.head_width", "start.table_share", "run.fit_heads", "run.rotate_heads"), ""
+    )
+    """Keys of an older version that clone detection never used."""
 
     start: StartConfig
     data: ClonesDataConfig
@@ -127,12 +129,6 @@ class ClonesConfig:
     validation: ClonesValidationConfig = field(default_factory=ClonesValidationConfig)
 
     def __post_init__(self) -> None:
-        for name, got, allowed in (
-            ("start.head", self.start.head, "keep"),
-            ("run.fit_heads", self.run.fit_heads, 0),
-            ("run.rotate_heads", self.run.rotate_heads, 0),
-        ):
-            require(got == allowed, f"{name}: clone detection reads pooled states, not heads", got, str(allowed))
         longest = self.classifier.max_tokens
         require(
             self.batch.mini_batch_tokens >= longest,

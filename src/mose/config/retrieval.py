@@ -1,41 +1,34 @@
-"""Settings of one training run, as frozen dataclasses; ``mose.config.toml`` fills them from a file.
-
-A sentence stands under each field. Contradictions are refused when the object is made.
-"""
+"""Settings of retrieval fine-tuning: heads, data, batches, loss and validation."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
+from mose.config.run import OptimizerConfig, RunConfig, StartConfig, require_exit_weights
 from mose.errors import require
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StartConfig:
-    """Where the weights come from and which of them stay as they are."""
+class HeadsConfig:
+    """What the heads become before and after training, and the share of exit 0 beside them."""
 
-    folder: str
-    """Model folder to start from (``mose convert`` makes one)."""
-    exits: tuple[int, ...] | None = None
-    """Exits that the folder must have; None accepts whatever it has."""
-    head: Literal["keep", "linear", "mlp"] = "keep"
-    """Heads to add where the folder has none: linear starts as the identity, mlp at random."""
-    head_width: int | None = None
-    """Leading outputs that are kept of every head; None keeps all. Heads that were rotated lose little."""
+    add: Literal["keep", "linear", "mlp"] = "keep"
+    """Heads to add where the start model has none: linear starts as the identity, mlp at random."""
+    width: int | None = None
+    """Leading outputs to keep of every head; None keeps all. Rotated heads lose little."""
     table_share: float | None = None
-    """Share of exit 0 in the cosine at every other exit; None keeps the folder's."""
-    freeze_embeddings: bool = True
-    """Keep token and position embeddings (and the norm after them) unchanged."""
-    freeze_layers: int = 0
-    """Keep this many lowest blocks, and the heads of the exits at or below them, unchanged."""
-    dropout: float = 0.0
-    """Dropout in attention and after each sub-layer during training."""
+    """Share of exit 0 in the cosine at every other exit; None keeps the start model's."""
+    fit: int = 0
+    """Number of texts on which the heads are first fitted to the deepest exit by least squares; 0 fits none."""
+    rotate: int = 0
+    """Number of texts by whose vectors the heads are rotated at the end, so that the leading dimensions keep most
+    variance; 0 rotates none."""
 
     def __post_init__(self) -> None:
-        require(self.freeze_layers >= 0, "start.freeze_layers", self.freeze_layers, "0 or more")
-        require(0 <= self.dropout < 1, "start.dropout", self.dropout, "0 up to, not including, 1")
+        for key in ("fit", "rotate"):
+            require(getattr(self, key) >= 0, f"heads.{key}", getattr(self, key), "0 or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +62,7 @@ class SourceConfig:
 
     def __post_init__(self) -> None:
         require(self.weight > 0, f"weight of source {self.name}", self.weight, "above 0")
+        require(self.max_rows >= 0, f"max_rows of source {self.name}", self.max_rows, "0 or more")
         for key in ("rename", "hide_name", "describe", "place"):
             chance = getattr(self, key)
             require(chance is None or 0 <= chance <= 1, f"{key} of source {self.name}", chance, "0 to 1")
@@ -153,9 +147,9 @@ class LossConfig:
     """Terms of the multi-exit loss. A term with weight 0 is not computed."""
 
     exit_weights: tuple[float, ...] | None = None
-    """Weight of each exit's contrastive term, shallowest first; None is depth / layers (the paper)."""
+    """Weight of each exit's contrastive term, shallowest first; None takes the model's (depth / layers, the paper)."""
     table_weight: float = 0.3
-    """Weight of exit 0 where ``exit_weights`` is None (depth 0 would give none)."""
+    """Weight of exit 0 where ``exit_weights`` is None and the model gives it none, as its depth does."""
     scale_start: float = 10.0
     """Factor on the cosine similarities at the start."""
     scale_limit: float = 30.0
@@ -182,47 +176,12 @@ class LossConfig:
     harm at the rates of a short run (docs/log.md)."""
 
     def __post_init__(self) -> None:
+        require_exit_weights(self.exit_weights)
         require(self.scale_limit >= self.scale_start > 0, "loss.scale_start", self.scale_start, "0 to limit")
         for key in ("table_weight", "distill_rows", "distill_vectors", "aligned", "width_weight"):
             require(getattr(self, key) >= 0, f"loss.{key}", getattr(self, key), "0 or more")
         require(self.queue >= 0, "loss.queue", self.queue, "0 or more")
         require(0 <= self.queue_momentum < 1, "loss.queue_momentum", self.queue_momentum, "0 to below 1")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OptimizerConfig:
-    """AdamW and its schedule: linear warm-up, then linear decay to ``final_share``."""
-
-    rate: float = 1e-4
-    """Peak learning rate of the blocks."""
-    embedding_rate: float | None = None
-    """Peak learning rate of token and position embeddings, if they are trained; None is that of the lowest block."""
-    head_rate: float = 5e-4
-    """Peak learning rate of the heads and of the similarity factor."""
-    table_rate: float = 1e-3
-    """Peak learning rate of exit 0."""
-    layer_decay: float = 1.0
-    """Rate of a block relative to the block above it."""
-    betas: tuple[float, float] = (0.9, 0.98)
-    """Decay of the two moments."""
-    eps: float = 1e-6
-    """Added to the root of the second moment."""
-    weight_decay: float = 0.01
-    """Decay of matrices; biases, norms and the table have none."""
-    warmup_share: float = 0.1
-    """Share of the steps with a rising rate."""
-    final_share: float = 0.05
-    """Rate of the last step, relative to the peak."""
-    clip: float = 1.0
-    """Largest gradient norm."""
-
-    def __post_init__(self) -> None:
-        for key in ("rate", "head_rate", "table_rate", "eps", "clip", "layer_decay"):
-            require(getattr(self, key) > 0, f"optimizer.{key}", getattr(self, key), "above 0")
-        require(self.embedding_rate is None or self.embedding_rate > 0, "optimizer.embedding_rate",
-                 self.embedding_rate, "above 0")  # fmt: skip
-        for key in ("warmup_share", "final_share"):
-            require(0 <= getattr(self, key) <= 1, f"optimizer.{key}", getattr(self, key), "0 to 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,6 +205,9 @@ class ValidationTask:
     max_queries: int = 0
     """Use at most this many queries; 0 uses all. Candidates are cut to their codes and no others."""
 
+    def __post_init__(self) -> None:
+        require(self.max_queries >= 0, f"max_queries of validation task {self.name}", self.max_queries, "0 or more")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValidationConfig:
@@ -260,49 +222,27 @@ class ValidationConfig:
     text_tokens: int = 48
     """Tokens of a text."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunConfig:
-    """Length and place of the run."""
-
-    folder: str
-    """Folder for the log, the checkpoints and the finished model; a run found there is continued."""
-    steps: int
-    """Optimizer steps in all; an upper bound where ``minutes`` is set."""
-    minutes: float = 0.0
-    """Minutes of training after which the run ends, its schedule stretched to them: for a machine that is lent for a
-    while. Not reproducible, and for one process. 0 counts steps alone."""
-    seed: int = 0
-    """Fixes batches, dropout and renaming."""
-    checkpoint_minutes: float = 5.0
-    """Time between two checkpoints."""
-    keep_checkpoints: int = 2
-    """Checkpoints kept, newest first."""
-    log_every: int = 1
-    """Steps between two lines of the log."""
-    fit_heads: int = 0
-    """Texts on which the heads are first fitted to the deepest exit by least squares; 0 fits none."""
-    rotate_heads: int = 0
-    """Texts on whose vectors the heads are turned at the end, so that leading dimensions tell most; 0: none."""
-    threads: int = 0
-    """Threads of torch; 0 leaves its default."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to train; auto takes a GPU if there is one."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Arithmetic of the encoder; weights and loss stay float32. Auto is bfloat16 on a GPU and float32 on a CPU;
-    a CPU with AVX512-BF16 or AMX is several times faster in bfloat16."""
-
     def __post_init__(self) -> None:
-        require(self.steps >= 1, "run.steps", self.steps, "1 or more")
-        require(0 <= self.minutes < math.inf, "run.minutes", self.minutes, "0 or more")
-        require(self.keep_checkpoints >= 1, "run.keep_checkpoints", self.keep_checkpoints, "1 or more")
+        require(self.every >= 0, "validation.every", self.every, "0 or more")
+        for key in ("code_tokens", "text_tokens"):
+            require(getattr(self, key) >= 8, f"validation.{key}", getattr(self, key), "8 or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinetuneConfig:
     """Everything about one retrieval fine-tuning run."""
 
+    moved_keys: ClassVar[Mapping[str, str]] = {
+        "start.head": "heads.add",
+        "start.head_width": "heads.width",
+        "start.table_share": "heads.table_share",
+        "run.fit_heads": "heads.fit",
+        "run.rotate_heads": "heads.rotate",
+    }
+    """Key of an older version -> its key now."""
+
     start: StartConfig
+    heads: HeadsConfig = field(default_factory=HeadsConfig)
     data: DataConfig
     batch: BatchConfig
     run: RunConfig

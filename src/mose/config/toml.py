@@ -1,6 +1,6 @@
 """The strict TOML reader: frozen dataclasses from a file, and back.
 
-Unknown keys are errors that name the key, the file and the nearest known key.
+Unknown keys are errors that name the key, the file and the nearest known key. Defaults live in the dataclasses.
 """
 
 from __future__ import annotations
@@ -23,30 +23,124 @@ T = TypeVar("T")
 def read_toml(path: str | Path, kind: type[T], *, overrides: Mapping[str, Any] | None = None) -> T:
     """Settings of class ``kind`` from a TOML file.
 
+    A file may say ``extends = "other.toml"`` (relative to itself) and then holds only what differs: tables are merged
+    key by key, lists of tables with a ``name`` by name (new ones come first), anything else is replaced.
+
     Args:
         path: The file.
         kind: A frozen dataclass.
         overrides: Dotted key -> value, put over the file's values (``{"run.steps": 3}``).
 
     Raises:
-        ConfigError: The file is missing or no TOML, a key is unknown or absent, or a value does not fit.
+        ConfigError: A file is missing or not TOML, a key is unknown or absent, or a value does not fit.
     """
-    path = Path(path)
+    values, files = _read_chain(Path(path), ())
+    file = files[0] + (f" (extends {', '.join(files[1:])})" if files[1:] else "")
+    for dotted, value in (overrides or {}).items():
+        table, key = _table_of(values, dotted, file)
+        table[key] = value
+    for old, new in _moved_keys(values, kind):
+        if new:
+            raise ConfigError(f"{file}: {old} is now {new}")
+    return from_values(values, kind, file=file)
+
+
+def read_stored(path: Path, kind: type[T]) -> T:
+    """The settings that a run wrote, perhaps in an older version: keys that have moved since are still read.
+
+    Raises:
+        ConfigError: As ``read_toml``.
+    """
+    values = _read_file(path)
+    for old, new in _moved_keys(values, kind):
+        table, key = _table_of(values, old, str(path))
+        value = table.pop(key)
+        if new:
+            table, key = _table_of(values, new, str(path))
+            table[key] = value
+    return from_values(values, kind, file=str(path))
+
+
+def parse_overrides(items: Sequence[str]) -> dict[str, Any]:
+    """Dotted key -> value from ``key=value`` texts; values are TOML, or plain text.
+
+    Example:
+        >>> parse_overrides(["run.steps=3", "run.folder=runs/a"])
+        {'run.steps': 3, 'run.folder': 'runs/a'}
+    """
+    values: dict[str, Any] = {}
+    for item in items:
+        key, equals, text = item.partition("=")
+        if not equals:
+            raise ConfigError("--set", got=item, allowed="key=value, as in run.steps=100")
+        try:
+            values[key] = tomllib.loads(f"value = {text}")["value"]
+        except (tomllib.TOMLDecodeError, RecursionError):
+            values[key] = text
+    return values
+
+
+def _read_chain(path: Path, above: tuple[Path, ...]) -> tuple[dict[str, Any], list[str]]:
+    """Values of a file over those that it extends, and the names of all of them."""
+    values = _read_file(path)
+    if "extends" not in values:
+        return values, [str(path)]
+    name, above = values.pop("extends"), (*above, path.resolve())
+    if not isinstance(name, str) or (path.parent / name).resolve() in above:
+        raise ConfigError(f"{path}: extends", got=name, allowed="the name of a file that does not extend this one")
+    base, files = _read_chain(path.parent / name, above)
+    return _merge(base, values), [str(path), *files]
+
+
+def _read_file(path: Path) -> dict[str, Any]:
     try:
-        values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf8"))
+        return tomllib.loads(path.read_text(encoding="utf8"))
     except FileNotFoundError as error:
         raise ConfigError(f"no settings file {path}") from error
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:  # not text, not TOML, or nested too deeply
         raise ConfigError(f"{path} is not TOML: {error}") from error
-    for dotted, value in (overrides or {}).items():
-        *tables, last = dotted.split(".")
-        inner = values
-        for table in tables:
-            inner = inner.setdefault(table, {})
-        inner[last] = value
-    return from_values(values, kind, file=str(path))
+
+
+def _merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in own.items():
+        below = base.get(key)
+        if isinstance(below, dict) and isinstance(value, dict):
+            merged[key] = _merge(below, value)
+        elif (known := _by_name(below)) and (changes := _by_name(value)):
+            new = [row for name, row in changes.items() if name not in known]
+            merged[key] = new + [_merge(row, changes.get(name, {})) for name, row in known.items()]
+        else:
+            merged[key] = value
+    return merged
+
+
+def _by_name(rows: Any) -> dict[str, dict[str, Any]]:
+    """Name -> table of a list of tables with a name each; empty for anything else."""
+    tables = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    named = {row["name"]: row for row in tables if isinstance(row.get("name"), str)}
+    return named if tables and len(named) == len(rows) else {}
+
+
+def _table_of(values: dict[str, Any], dotted: str, file: str) -> tuple[dict[str, Any], str]:
+    """The table that holds a dotted key, made if it is missing, and the key's name in it."""
+    *tables, key = dotted.split(".")
+    inner = values
+    for number, name in enumerate(tables, start=1):
+        inner = inner.setdefault(name, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"{file}: {'.'.join(tables[:number])} is not a table", got=inner, allowed="a table",
+                              remedy=f"{dotted} cannot be set in it.")  # fmt: skip
+    return inner, key
+
+
+def _moved_keys(values: Mapping[str, Any], kind: type) -> list[tuple[str, str]]:
+    """The keys of an older version that are there, and what they are called now (empty if nothing)."""
+    moved: Mapping[str, str] = getattr(kind, "moved_keys", {})
+    tables = {name: table for name, table in values.items() if isinstance(table, dict)}
+    return [(old, new) for old, new in moved.items() if old.split(".")[1] in tables.get(old.split(".")[0], {})]
 
 
 def from_values(values: Mapping[str, Any], kind: type[T], *, file: str = "settings", at: str = "") -> T:

@@ -161,7 +161,7 @@ class PairBatches:
             },
         }
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on from a stored position.
 
         Raises:

@@ -6,7 +6,7 @@ In: files of pairs that name codes by id, and files of codes. Out: ``ClonePairs`
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mose.config import CloneFiles, ClonesDataConfig
-from mose.data.pairs import open_text, read_objects, text_of
+from mose.data.pairs import read_lines, read_objects, text_of
 from mose.data.rename import hide_defined_name, rename_frequent
 from mose.errors import DataError
 
@@ -52,7 +52,7 @@ def read_clone_pairs(files: CloneFiles, data: ClonesDataConfig) -> ClonePairs:
     """The pairs of one split, checked.
 
     Raises:
-        DataError: A file is missing, a field is missing or empty, an id is unknown or stands twice, a label is
+        DataError: A file is missing, a field is missing or empty, an id is unknown or repeated, a label is
             neither 0 nor 1, or all labels are alike; the message names file and line.
     """
     folder = Path(data.folder)
@@ -89,7 +89,7 @@ def _read_codes(paths: list[Path], data: ClonesDataConfig) -> tuple[dict[str, in
         for line, value in read_objects(path):
             one = _id_of(value, data.id_field, path, line)
             if one in number:
-                raise DataError(f"{path}, line {line}: an id stands twice", got=one, remedy="Drop one of the rows.")
+                raise DataError(f"{path}, line {line}: duplicate id", got=one, remedy="Drop one of the rows.")
             number[one] = len(codes)
             codes.append(text_of(value, data.code_field, path, line))
     return number, codes
@@ -100,15 +100,12 @@ def _pair_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     if path.suffix not in _TABLES:
         yield from read_objects(path)
         return
-    with open_text(path) as lines:
-        for line, text in enumerate(lines, start=1):
-            parts = text.split()
-            if not parts:
-                continue
-            if len(parts) != 3:
-                raise DataError(f"{path}, line {line}", got=text.strip(), allowed="two ids and a label")
-            label = {"0": 0, "1": 1}.get(parts[2], parts[2])
-            yield line, {"a": parts[0], "b": parts[1], "label": label}
+    for line, text in read_lines(path):
+        parts = text.split()
+        if len(parts) != 3:
+            raise DataError(f"{path}, line {line}", got=text.strip(), allowed="two ids and a label")
+        label = {"0": 0, "1": 1}.get(parts[2], parts[2])
+        yield line, {"a": parts[0], "b": parts[1], "label": label}
 
 
 def _id_of(value: dict[str, Any], key: str, path: Path, line: int) -> str:
@@ -196,7 +193,7 @@ class CloneBatches:
         """Position, as plain values for JSON."""
         return {"step": self._step, "pairs": len(self._pairs)}
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on from a stored position.
 
         Raises:

@@ -10,6 +10,7 @@ import gzip
 import json
 import lzma
 import re
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -34,9 +35,9 @@ class Row:
     name: str = ""
     """Name that the code defines, where the file tells it."""
     path: str = ""
-    """Where the code stands: field ``path``, or what a ``url`` of GitHub says; empty where neither is there."""
+    """File that holds the code: field ``path``, or what a ``url`` of GitHub says; empty without both."""
     negatives: tuple[str, ...] = ()
-    """Codes that look like an answer and are none (field ``negatives``, in the row's language)."""
+    """Codes that look like an answer and are not one (field ``negatives``, in the row's language)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,49 +72,55 @@ def open_text(path: Path) -> IO[str]:
     Raises:
         DataError: There is no such file.
     """
+    open_file: Any = {".xz": lzma.open, ".gz": gzip.open}.get(path.suffix, open)
     try:
-        if path.suffix == ".xz":
-            return cast("IO[str]", lzma.open(path, "rt", encoding="utf8"))
-        if path.suffix == ".gz":
-            return cast("IO[str]", gzip.open(path, "rt", encoding="utf8"))
-        return path.open(encoding="utf8")
+        return cast("IO[str]", open_file(path, "rt", encoding="utf8"))
     except FileNotFoundError as error:
         raise DataError(
             f"no pair file {path}", remedy="Set data.folder, or leave the source out (data.skip_missing)."
         ) from error
 
 
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Line number (from 1) and text of each line that is not blank.
+
+    Raises:
+        DataError: The file is missing, cannot be read, is damaged or not UTF-8.
+    """
+    try:
+        with open_text(path) as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    yield number, line
+    except (OSError, UnicodeError, EOFError, lzma.LZMAError, zlib.error) as error:
+        raise DataError(f"{path} is damaged or not text ({error})", remedy="Write or copy the file again.") from error
+
+
 def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Line number (from 1) and object of each line that is not blank.
 
     Raises:
-        DataError: The file is missing, or a line is no JSON object.
+        DataError: The file is missing or damaged, or a line is not a JSON object of Unicode texts.
     """
-    with open_text(path) as lines:
-        for number, line in enumerate(_whole_lines(lines, path), start=1):
-            if not line.strip():
-                continue
-            try:
-                value = parse_json(line)
-            except json.JSONDecodeError as error:
-                raise DataError(f"{path}, line {number} is not JSON: {error.msg}") from error
-            if not isinstance(value, dict):
-                raise DataError(f"{path}, line {number}", got=type(value).__name__, allowed="a JSON object")
-            yield number, value
-
-
-def _whole_lines(lines: Iterable[str], path: Path) -> Iterator[str]:
-    try:
-        yield from lines
-    except (UnicodeDecodeError, EOFError, lzma.LZMAError, OSError) as error:
-        raise DataError(f"{path} is damaged, or not text: {error}") from error
+    for number, line in read_lines(path):
+        try:
+            value = parse_json(line)
+            if "\\u" in line:  # half of a surrogate pair is JSON, and no tokenizer reads it
+                json.dumps(value, ensure_ascii=False).encode()
+        except json.JSONDecodeError as error:
+            raise DataError(f"{path}, line {number} is not JSON: {error.msg}") from error
+        except ValueError as error:
+            raise DataError(f"{path}, line {number} has a character that is not Unicode: {error}") from error
+        if not isinstance(value, dict):
+            raise DataError(f"{path}, line {number}", got=type(value).__name__, allowed="a JSON object")
+        yield number, value
 
 
 def text_of(value: dict[str, Any], key: str, path: Path, number: int) -> str:
     """A text field that must be there and must not be empty.
 
     Raises:
-        DataError: It is missing, no text, or empty.
+        DataError: It is missing, not a text, or empty.
     """
     if key not in value or value[key] is None:
         raise DataError(

@@ -75,9 +75,8 @@ def load_model(folder: str | Path, *, last_exit: int | None = None, dtype: torch
     if last_exit is not None:
         settings = settings.cut_after(last_exit, where=str(weights))
     with safe_open(str(weights), framework="pt") as stored:
-        tensors = {name: stored.get_tensor(name) for name in tensor_shapes(settings)}
-    if dtype is not None:
-        tensors = {name: tensor.to(dtype) for name, tensor in tensors.items()}
+        # Copies: a view into the file is aligned as the file happens to be, and alignment changes rounding.
+        tensors = {name: stored.get_tensor(name).to(dtype, copy=True) for name in tensor_shapes(settings)}
     with torch.device("meta"):
         model = MoseModel(MoseConfig.from_settings(settings))
     model.load_state_dict(tensors, assign=True)

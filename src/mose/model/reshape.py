@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import nn
 
 from mose.errors import ConfigError
@@ -12,7 +13,7 @@ from mose.model.heads import build_heads
 
 
 def add_heads(
-    model: MoseModel, kind: Literal["linear", "mlp"], init: Literal["identity", "random"] = "identity"
+    model: MoseModel, kind: Literal["linear", "mlp"], init: Literal["identity", "random"] = "identity", *, seed: int = 0
 ) -> None:
     """Gives a headless model one head for each exit above 0; its config says so afterwards.
 
@@ -20,6 +21,7 @@ def add_heads(
         model: A model with ``head: none``, changed in place.
         kind: linear: one matrix. mlp: Linear, activation, Linear.
         init: identity: the model's embeddings stay what they are (linear alone). random: as a fresh model.
+        seed: Fixes random heads.
 
     Raises:
         ConfigError: The model has heads, or an mlp was to start as the identity.
@@ -34,12 +36,13 @@ def add_heads(
     model.config.head, model.config.head_width = kind, None
     model.settings = model.config.settings
     heads = build_heads(model.settings)
+    generator = torch.Generator().manual_seed(seed)
     for layer in heads.modules():
         if isinstance(layer, nn.Linear):
             if init == "identity":
                 nn.init.eye_(layer.weight)
             else:
-                nn.init.normal_(layer.weight, std=model.settings.init_std)
+                nn.init.normal_(layer.weight, std=model.settings.init_std, generator=generator)
             nn.init.zeros_(layer.bias)
     model.heads = heads.to(device=model.device, dtype=model.dtype)
 

@@ -144,8 +144,8 @@ class ModelSettings:
         agrees = (self.table_width is not None) == (0 in self.exits)
         _require("table_width", self.table_width, agrees, "a number with exit 0, null without")
         weights = self.exit_weights
-        _require("exit_weights", weights, weights is None or len(weights) == len(self.exits),
-                 f"null, or {len(self.exits)} numbers, one for each exit")  # fmt: skip
+        holds = weights is None or (len(weights) == len(self.exits) and all(weight >= 0 for weight in weights))
+        _require("exit_weights", weights, holds, f"null, or {len(self.exits)} numbers from 0, one for each exit")
 
     @property
     def head_size(self) -> int:
@@ -155,7 +155,7 @@ class ModelSettings:
     @property
     def weight_of(self) -> dict[int, float]:
         """Share of each exit in the training loss: ``alpha_i = i / L`` (the paper) unless configured."""
-        weights = self.exit_weights or [exit_layer / self.num_layers for exit_layer in self.exits]
+        weights = self.exit_weights or [exit_layer / max(1, self.num_layers) for exit_layer in self.exits]
         return dict(zip(self.exits, weights, strict=True))
 
     @property

@@ -1,7 +1,7 @@
 """Checkpoints of a run: a model folder plus what training needs to go on exactly. No pickle.
 
 ``checkpoints/step_000120/`` holds ``model/``, ``training.safetensors`` and, written last, ``training.json``.
-The folder is written beside its place and renamed; a folder without ``training.json`` is never read.
+The folder is written under a temporary name and renamed; a folder without ``training.json`` is never read.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -21,42 +22,49 @@ from mose.model.checkpoint import load_model, save_model
 from mose.model.encoder import MoseModel
 from mose.parsing import parse_json
 from mose.storage import is_own_folder, new_folder
+from mose.train.distributed import World, wait_for_all
 from mose.train.loop import RunState
 
 
-def save_state(
-    folder: Path,
-    *,
-    model: MoseModel,
-    companions: Path,
-    tensors: Mapping[str, Tensor],
-    state: RunState,
-    batches: Mapping[str, Any],
-    keep: int,
-) -> Path:
-    """Writes one checkpoint and removes the oldest beyond ``keep``.
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """What must be stored to go on with a run exactly."""
+
+    model: MoseModel
+    tensors: Mapping[str, Tensor]
+    """Of the optimizer and the learner."""
+    run: RunState
+    batches: Mapping[str, Any]
+    """Position of the batches."""
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, companions: Path, keep: int, world: World) -> Path:
+    """Writes one checkpoint and removes the oldest beyond ``keep``. Every process must call it.
+
+    All that a state holds today is the same on every process, so the first writes it and the others wait. Sharded
+    state has its place here: each process would write its part into the new folder before ``training.json``.
 
     Args:
         folder: The run's ``checkpoints`` folder.
-        model: The model.
+        checkpoint: What to write.
         companions: Folder with the tokenizer, card and licences.
-        tensors: Optimizer, learner, anything else.
-        state: How far the run is.
-        batches: Position of the batches.
         keep: Checkpoints left afterwards.
+        world: This process's rank.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"step_{state.step:06d}"
-    with new_folder(target) as staging:
-        save_model(model, staging / "model", companions=companions)
-        save_file(dict(tensors), staging / "training.safetensors")
-        values = {"progress": dataclasses.asdict(state), "batches": batches}
-        (staging / "training.json").write_text(json.dumps(values), encoding="utf8")
-    for old in complete_checkpoints(folder)[:-keep]:
-        if is_own_folder(old):
-            shutil.rmtree(old)
-    for part in folder.glob(".step_*.part"):
-        shutil.rmtree(part)
+    target = folder / f"step_{checkpoint.run.step:06d}"
+    if world.is_first:
+        folder.mkdir(parents=True, exist_ok=True)
+        with new_folder(target) as staging:
+            save_model(checkpoint.model, staging / "model", companions=companions)
+            save_file(dict(checkpoint.tensors), staging / "training.safetensors")
+            values = {"progress": dataclasses.asdict(checkpoint.run), "batches": checkpoint.batches}
+            (staging / "training.json").write_text(json.dumps(values), encoding="utf8")
+        for old in complete_checkpoints(folder)[:-keep]:
+            if is_own_folder(old):
+                shutil.rmtree(old)
+        for part in folder.glob(".step_*.part"):
+            shutil.rmtree(part)
+    wait_for_all(world)
     return target
 
 
@@ -65,26 +73,17 @@ def complete_checkpoints(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("step_*") if (path / "training.json").is_file())
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class State:
-    """A checkpoint as read."""
-
-    model: MoseModel
-    tensors: dict[str, Tensor]
-    run: RunState
-    batches: dict[str, Any]
-
-
-def load_state(checkpoint: Path) -> State:
+def load_checkpoint(path: Path) -> Checkpoint:
     """Reads one checkpoint.
 
     Raises:
         ModelError: It is damaged.
     """
     try:
-        values = parse_json((checkpoint / "training.json").read_text(encoding="utf8"))
-        tensors = load_file(checkpoint / "training.safetensors")
-        run = RunState(**values["progress"])
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ModelError(f"{checkpoint} is damaged ({error})", remedy="Delete it; the one before is used.") from error
-    return State(model=load_model(checkpoint / "model"), tensors=tensors, run=run, batches=values["batches"])
+        values = parse_json((path / "training.json").read_text(encoding="utf8"))
+        # Copies: a view into the file is aligned as the file happens to be, and alignment changes rounding.
+        tensors = {name: view.clone() for name, view in load_file(path / "training.safetensors").items()}
+        run, batches = RunState(**values["progress"]), values["batches"]
+    except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
+        raise ModelError(f"{path} is damaged ({error})", remedy="Delete it; the one before is used.") from error
+    return Checkpoint(model=load_model(path / "model"), tensors=tensors, run=run, batches=batches)

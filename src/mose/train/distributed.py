@@ -7,7 +7,7 @@ processes want of a row, so the averaged gradient is exactly that of one process
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,11 @@ def join_world(device: torch.device) -> World:
     if not distributed.is_initialized():
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     return World(rank=distributed.get_rank(), size=size)
+
+
+def seed_step(seed: int, step: int, world: World) -> None:
+    """Seeds the dropout of one step, so that a resumed run drops what the uninterrupted one dropped, on any process."""
+    torch.manual_seed((seed * 1_000_003 + step) * 1_009 + world.rank)
 
 
 class _Gather(torch.autograd.Function):
@@ -98,15 +103,28 @@ def merge(values: dict[str, float], world: World) -> dict[str, float]:
     return {name: value for part in parts for name, value in part.items()}
 
 
-def any_of_all(flag: bool, world: World) -> bool:
-    """True on every process if it is true on one."""
+def mean_of_all(values: Mapping[str, float], world: World) -> dict[str, float]:
+    """Mean of each value over the processes, on every process; all of them bring the same names."""
     if world.size == 1:
-        return flag
-    count = torch.tensor(int(flag))
+        return dict(values)
+    sums = _sum(list(values.values()))
+    return {name: total / world.size for name, total in zip(values, sums, strict=True)}
+
+
+def any_of_all(flags: Sequence[bool], world: World) -> list[bool]:
+    """Each flag, True on every process if it is true on one."""
+    if world.size == 1:
+        return list(flags)
+    return [count > 0 for count in _sum(flags)]
+
+
+def _sum(values: Sequence[float]) -> list[float]:
+    total = torch.tensor(values, dtype=torch.float64)
     if distributed.get_backend() == "nccl":
-        count = count.cuda()
-    distributed.all_reduce(count)
-    return bool(count.item())
+        total = total.cuda()
+    distributed.all_reduce(total)
+    found: list[float] = total.tolist()
+    return found
 
 
 def wait_for_all(world: World) -> None:

@@ -1,16 +1,14 @@
-"""The training loop: setup is done, the objects come in, this file steps, validates, logs and saves.
+"""The training loop: setup is done, the parts come in, this file steps, validates, logs and saves.
 
 It knows no loss formula and no data format. Whatever it reports is one JSON line in the log.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from time import perf_counter
 from types import FrameType
 from typing import Any, Protocol
@@ -18,8 +16,10 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from mose.config import OptimizerConfig, RunConfig
 from mose.errors import MoseError
-from mose.train.distributed import World, any_of_all, average_gradients
+from mose.train.distributed import World, any_of_all, average_gradients, mean_of_all
+from mose.train.log import Log, round_values
 from mose.train.optim import learning_rate_share, set_learning_rate
 
 
@@ -35,19 +35,15 @@ class Learner(Protocol):
         ...
 
     def backward(self, batch: Any) -> dict[str, float]:
-        """Adds gradients of one batch; returns the loss's terms with "total"."""
+        """Adds the gradients of this process's share of a batch; returns the loss's terms with "total"."""
+        ...
+
+    def check(self, batch: Any) -> dict[str, float]:
+        """The loss's terms without gradients."""
         ...
 
     def after_step(self) -> None:
         """Called after each optimizer step."""
-        ...
-
-
-class Checked(Protocol):
-    """A learner that can look at a batch without learning."""
-
-    def check(self, batch: Any) -> dict[str, float]:
-        """The loss's terms without gradients."""
         ...
 
 
@@ -57,25 +53,6 @@ class Batches(Protocol):
     def __next__(self) -> Any:
         """The next batch."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Schedule:
-    """Numbers that steer the loop; see ``RunConfig`` and ``OptimizerConfig`` for their meaning."""
-
-    steps: int
-    minutes: float = 0.0
-    warmup: int
-    final_share: float
-    clip: float
-    validate_every: int
-    checkpoint_seconds: float
-    log_every: int = 1
-
-    def position(self, state: RunState) -> float:
-        """How far the run is, in steps: those done, or where its time puts it if that is farther on."""
-        by_time = state.seconds / (60 * self.minutes) * self.steps if self.minutes else 0.0
-        return max(float(state.step), by_time)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -92,28 +69,37 @@ class RunState:
     """Best validation value of each exit so far."""
     best_step: dict[str, int] = field(default_factory=dict)
     """Step of each of those."""
+    latest: dict[str, float] = field(default_factory=dict)
+    """Validation value of each exit at the latest validation."""
+
+    def position(self, run: RunConfig) -> float:
+        """How far the run is, in steps: those done, or where its time puts it if that is farther on."""
+        by_time = self.seconds / (60 * run.minutes) * run.steps if run.minutes else 0.0
+        return max(float(self.step), by_time)
 
 
 Validate = Callable[[], Mapping[str, float]]
+"""Gives "task/exit_02" -> value, higher is better; the means per exit are kept."""
 Save = Callable[[RunState, str], None]
-"""State and the reason: "time", "best", "interrupted" or "end"."""
+"""Called by every process with the reason: "time", "best", "interrupted" or "end"."""
 
 
-class Log:
-    """JSON lines, appended; only the first process writes."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """The parts of one run."""
 
-    def __init__(self, path: Path | None, say: Callable[[str], None] | None = None) -> None:
-        self._path = path
-        self._say = say
-
-    def write(self, **values: Any) -> None:
-        """One line."""
-        line = json.dumps(values)
-        if self._path is not None:
-            with self._path.open("a", encoding="utf8") as file:
-                file.write(line + "\n")
-        if self._say is not None:
-            self._say(line)
+    learner: Learner
+    batches: Batches
+    """Their position must agree with the state of the run; ``len`` of a batch is its number of items."""
+    optimizer: torch.optim.Optimizer
+    run: RunConfig
+    rates: OptimizerConfig
+    validate_every: int
+    """Steps between two validations; 0 validates at the end only."""
+    validate: Validate
+    save: Save
+    log: Log
+    world: World
 
 
 class _Interrupt:
@@ -139,117 +125,110 @@ class _Interrupt:
         self.asked = True
 
 
-def fit(
-    learner: Learner,
-    batches: Batches,
-    optimizer: torch.optim.Optimizer,
-    schedule: Schedule,
-    state: RunState,
-    *,
-    validate: Validate,
-    save: Save,
-    log: Log,
-    world: World,
-) -> RunState:
-    """Train from ``state.step`` to ``schedule.steps``, or until ``schedule.minutes`` are over.
+def fit(training: Training, state: RunState) -> None:
+    """Train from ``state.step`` to ``run.steps``, or until ``run.minutes`` are over.
 
     Args:
-        learner: Computes gradients.
-        batches: Position must agree with ``state``; ``len`` of a batch is its number of items.
-        optimizer: Over the learner's parameters.
-        schedule: Steps, rates, intervals.
+        training: The parts of the run.
         state: Changed in place.
-        validate: "task/exit_02" -> value, higher is better; the means per exit are kept.
-        save: Writes a checkpoint.
-        log: Takes one line per step, validation and end.
-        world: This process's place.
-
-    Returns:
-        ``state``.
 
     Raises:
         TrainingError: A loss or gradient is not finite; the last checkpoint stands.
         KeyboardInterrupt: Ctrl-C, after a checkpoint.
     """
+    run = training.run
     last_save = perf_counter()
     with _Interrupt() as interrupt:
-        while (position := schedule.position(state)) < schedule.steps:
-            start = perf_counter()
-            batch = next(batches)
-            share = learning_rate_share(
-                position, steps=schedule.steps, warmup=schedule.warmup, final_share=schedule.final_share
-            )
-            terms = _step(learner, batch, optimizer, schedule, share, state.step, world)
-            elapsed = perf_counter() - start
-            state.step += 1
-            state.seconds += elapsed
-            state.seen += len(batch)
-            if state.step % schedule.log_every == 0:
-                remaining = state.seconds * (schedule.steps / schedule.position(state) - 1)
-                log.write(
-                    event="step",
-                    step=state.step,
-                    seen=state.seen,
-                    source=getattr(batch, "source", ""),
-                    rate_share=round(share, 4),
-                    **{name: round(term, 4) for name, term in terms.items()},
-                    seconds=round(elapsed, 2),
-                    per_second=round(len(batch) / elapsed, 1),
-                    remaining_seconds=max(0, round(remaining)),
-                )
-            ended = schedule.position(state) >= schedule.steps
-            due = schedule.validate_every and state.step % schedule.validate_every == 0
-            if (ended or due) and _validate(validate, state, log) and not ended:
-                save(state, "best")
+        while state.position(run) < run.steps:
+            _step(training, state)
+            ended = state.position(run) >= run.steps
+            due = training.validate_every and state.step % training.validate_every == 0
+            better = bool(ended or due) and _validate(training, state)
+            late = perf_counter() - last_save > 60 * run.checkpoint_minutes
+            # Clocks and signals differ between processes, and all of them must enter a save.
+            interrupted, better, late = any_of_all((interrupt.asked, better, late), training.world)
+            reasons = {"interrupted": interrupted, "end": ended, "best": better, "time": late}
+            if any(reasons.values()):
+                training.save(state, next(reason for reason, holds in reasons.items() if holds))
                 last_save = perf_counter()
-            if any_of_all(interrupt.asked, world):
-                save(state, "interrupted")
-                log.write(event="interrupted", step=state.step)
+            if interrupted:
+                training.log.write(event="interrupted", step=state.step)
                 raise KeyboardInterrupt
-            if ended or perf_counter() - last_save > schedule.checkpoint_seconds:
-                save(state, "end" if ended else "time")
-                last_save = perf_counter()
-    log.write(event="end", step=state.step, seconds=round(state.seconds), best=state.best)
-    return state
+    training.log.write(event="end", step=state.step, seconds=round(state.seconds), best=state.best)
 
 
-def _step(
-    learner: Learner,
-    batch: Any,
-    optimizer: torch.optim.Optimizer,
-    schedule: Schedule,
-    share: float,
-    step: int,
-    world: World,
-) -> dict[str, float]:
+def _step(training: Training, state: RunState) -> None:
+    """One optimizer step, and its line in the log."""
+    start = perf_counter()
+    run = training.run
+    batch = next(training.batches)
+    share = learning_rate_share(state.position(run), run.steps, training.rates)
+    terms = _learn(training, batch, share, f"step {state.step + 1}")
+    elapsed = perf_counter() - start
+    state.step += 1
+    state.seconds += elapsed
+    state.seen += len(batch)
+    if state.step % run.log_every == 0:
+        remaining = state.seconds * (run.steps / state.position(run) - 1)
+        training.log.write(
+            event="step",
+            step=state.step,
+            seen=state.seen,
+            source=getattr(batch, "source", ""),
+            rate_share=round(share, 4),
+            **round_values(terms),
+            seconds=round(elapsed, 2),
+            per_second=round(len(batch) / elapsed, 1),
+            remaining_seconds=max(0, round(remaining)),
+        )
+
+
+def _learn(training: Training, batch: Any, share: float, when: str) -> dict[str, float]:
+    learner, optimizer = training.learner, training.optimizer
     parameters = learner.trained()
     optimizer.zero_grad(set_to_none=True)
-    terms = learner.backward(batch)
-    average_gradients(parameters, world)
-    norm = float(torch.nn.utils.clip_grad_norm_(parameters, schedule.clip))
-    require_finite({**terms, "gradient norm": norm}, f"step {step + 1}")
+    terms = mean_of_all(learner.backward(batch), training.world)
+    average_gradients(parameters, training.world)
+    terms["gradient_norm"] = float(torch.nn.utils.clip_grad_norm_(parameters, training.rates.clip))
+    require_finite(terms, when)
     set_learning_rate(optimizer, share)
     optimizer.step()
     learner.after_step()
-    return {**terms, "gradient_norm": norm}
+    return terms
 
 
-def _validate(validate: Validate, state: RunState, log: Log) -> bool:
+def _validate(training: Training, state: RunState) -> bool:
+    """True if the mean of an exit, or of all, was never higher."""
     start = perf_counter()
-    values = validate()
+    values = training.validate()
     if not values:
         return False
-    means = mean_by_exit(values)
-    better = [name for name, value in means.items() if value > state.best.get(name, -1.0)]
+    state.latest = mean_by_exit(values)
+    better = [name for name, value in state.latest.items() if value > state.best.get(name, -1.0)]
     for name in better:
-        state.best[name] = means[name]
+        state.best[name] = state.latest[name]
         state.best_step[name] = state.step
-    log.write(
-        event="validation", step=state.step, mean={name: round(value, 4) for name, value in means.items()},
-        tasks={name: round(value, 4) for name, value in values.items()}, better=better,
+    training.log.write(
+        event="validation",
+        step=state.step,
+        mean=round_values(state.latest),
+        tasks=round_values(values),
+        better=better,
         seconds=round(perf_counter() - start, 1),
-    )  # fmt: skip
+    )
     return bool(better)
+
+
+def look_before(learner: Learner, batches: Batches, validate: Validate | None, log: Log, world: World) -> None:
+    """Two batches through the loss before step 1, and a validation: mistakes show in seconds, not hours."""
+    for _ in range(2):
+        batch = next(batches)
+        terms = mean_of_all(learner.check(batch), world)
+        log.write(event="before", source=batch.source, **round_values(terms))
+        require_finite(terms, "before step 1")
+    values = validate() if validate is not None else {}
+    if values:
+        log.write(event="validation", step=0, mean=round_values(mean_by_exit(values)), tasks=round_values(values))
 
 
 def mean_by_exit(values: Mapping[str, float]) -> dict[str, float]:
@@ -266,11 +245,7 @@ def mean_by_exit(values: Mapping[str, float]) -> dict[str, float]:
 
 
 def require_finite(terms: Mapping[str, float], when: str) -> None:
-    """Nothing if every term is a finite number.
-
-    Raises:
-        TrainingError: One is not.
-    """
+    """Raise `TrainingError` unless every term is a finite number."""
     wrong = [name for name, term in terms.items() if not math.isfinite(term)]
     if wrong:
         raise TrainingError(

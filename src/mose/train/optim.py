@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -11,17 +11,19 @@ from torch import Tensor, nn
 from mose.config import OptimizerConfig
 
 
-def learning_rate_share(step: float, *, steps: int, warmup: int, final_share: float) -> float:
-    """Learning rate of a step (from 0), relative to the peak: linear up, then linear down.
+def learning_rate_share(step: float, steps: int, config: OptimizerConfig) -> float:
+    """Learning rate of a step (from 0), relative to the peak: linear up, then linear down to ``final_share``.
 
     Example:
-        >>> [round(learning_rate_share(s, steps=4, warmup=1, final_share=0.0), 2) for s in range(4)]
+        >>> rates = OptimizerConfig(warmup_share=0.25, final_share=0.0)
+        >>> [round(learning_rate_share(step, 4, rates), 2) for step in range(4)]
         [1.0, 1.0, 0.67, 0.33]
     """
+    warmup = max(1, round(steps * config.warmup_share))
     if step < warmup:
         return (step + 1) / warmup
     left = (steps - step) / max(1, steps - warmup)
-    return final_share + (1 - final_share) * max(0.0, min(1.0, left))
+    return config.final_share + (1 - config.final_share) * max(0.0, min(1.0, left))
 
 
 def peak_rate(name: str, config: OptimizerConfig, *, num_layers: int) -> float:
@@ -77,7 +79,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     }
 
 
-def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     """Puts stored moments back."""
     stored: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():

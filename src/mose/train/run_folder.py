@@ -10,12 +10,13 @@ from torch import Tensor, nn
 
 from mose.config import ClonesConfig, FinetuneConfig, write_toml
 from mose.model.encoder import MoseModel
-from mose.storage import require_replaceable, require_writable_folder
-from mose.train.checkpoints import complete_checkpoints, load_state, save_state
-from mose.train.distributed import World
-from mose.train.loop import Batches, Learner, Log, RunState, Validate, fit
+from mose.storage import new_file, require_replaceable, require_writable_folder
+from mose.train.checkpoints import Checkpoint, complete_checkpoints, load_checkpoint, save_checkpoint
+from mose.train.distributed import World, wait_for_all
+from mose.train.log import Log
+from mose.train.loop import Batches, Learner, Training, RunState, Validate, fit
 from mose.train.optim import build_optimizer, load_optimizer_tensors, optimizer_tensors
-from mose.train.prepare import check_same, schedule_of
+from mose.train.start import require_same_settings
 
 
 class StoredLearner(Learner, Protocol):
@@ -43,7 +44,7 @@ class StoredBatches(Batches, Protocol):
         """Position, as plain values for JSON."""
         ...
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on from a stored position."""
         ...
 
@@ -53,7 +54,7 @@ class RunFolder:
 
     Args:
         config: All settings.
-        world: Only the first process writes.
+        world: Only the first process writes the log.
         say: Called with each line of the log as well.
 
     Raises:
@@ -70,17 +71,20 @@ class RunFolder:
         self._world = world
         checkpoints = complete_checkpoints(self.path / "checkpoints")
         self._newest = checkpoints[-1] if checkpoints else None
-        self.state = load_state(self._newest) if self._newest else None
+        self.checkpoint = load_checkpoint(self._newest) if self._newest else None
         """The newest checkpoint; None for a new run."""
-        if self.state is not None:
-            check_same(config, self.path)
+        if self.checkpoint is not None:
+            require_same_settings(config, self.path)
         self.log = Log(self.path / "log.jsonl" if world.is_first else None, say if world.is_first else None)
 
     def begin(self) -> None:
-        """Makes the folder and writes the settings: once nothing is left that could be refused."""
+        """Makes the folder and writes the settings. Every process calls it, once nothing can be refused any more."""
+        wait_for_all(self._world)  # all have seen the folder as it was
         if self._world.is_first:
             self.path.mkdir(parents=True, exist_ok=True)
-            (self.path / "config.toml").write_text(write_toml(self._config), encoding="utf8")
+            (self.path / "log.jsonl").touch()  # the mark of a run, before any other file
+            with new_file(self.path / "config.toml") as file:
+                file.write(write_toml(self._config).encode())
 
     def train(
         self,
@@ -96,49 +100,51 @@ class RunFolder:
             learner: Computes gradients.
             batches: Endless; ``len`` of one is its number of items.
             validate: "task/exit_02" -> value, higher is better.
-            write: Writes the finished form of the model into a folder: ``best/``, where the mean over exits was
-                never higher.
+            write: Writes the finished form of the model into a folder; called by every process. ``best/`` is written
+                where the mean over exits was never higher.
 
         Raises:
             TrainingError: A loss or gradient is not finite; the last checkpoint stands.
             KeyboardInterrupt: Ctrl-C, after a checkpoint.
         """
-        config = self._config
-        optimizer = build_optimizer(
-            learner.named_trained(), config.optimizer, num_layers=learner.model.settings.num_layers
-        )
+        config, world = self._config, self._world
+        layers = learner.model.settings.num_layers
+        optimizer = build_optimizer(learner.named_trained(), config.optimizer, num_layers=layers)
         state = RunState()
-        if self.state is not None:
-            state = self.state.run
-            load_optimizer_tensors(optimizer, self.state.tensors)
-            learner.load_tensors(self.state.tensors)
-            batches.load_state(self.state.batches)
+        if self.checkpoint is not None:
+            state = self.checkpoint.run
+            load_optimizer_tensors(optimizer, self.checkpoint.tensors)
+            learner.load_tensors(self.checkpoint.tensors)
+            batches.load_state(self.checkpoint.batches)
             self.log.write(event="resumed", step=state.step, checkpoint=str(self._newest))
 
         def save(state: RunState, reason: str) -> None:
-            if not self._world.is_first:
-                return
-            written = save_state(
-                self.path / "checkpoints",
-                model=learner.model,
-                companions=Path(config.start.folder),
-                tensors={**optimizer_tensors(optimizer), **learner.tensors()},
-                state=state,
-                batches=batches.state(),
-                keep=config.run.keep_checkpoints,
-            )
-            self.log.write(event="checkpoint", step=state.step, reason=reason, path=str(written))
+            # The checkpoint comes last: a run that is killed before it comes here again and writes the same best/.
             if state.best_step.get("all") == state.step:
                 write(self.path / "best", state)
+            checkpoint = Checkpoint(
+                model=learner.model,
+                tensors={**optimizer_tensors(optimizer), **learner.tensors()},
+                run=state,
+                batches=batches.state(),
+            )
+            companions, keep = Path(config.start.folder), config.run.keep_checkpoints
+            written = save_checkpoint(
+                self.path / "checkpoints", checkpoint, companions=companions, keep=keep, world=world
+            )
+            self.log.write(event="checkpoint", step=state.step, reason=reason, path=str(written))
 
-        return fit(
-            learner,
-            batches,
-            optimizer,
-            schedule_of(config),
-            state,
+        training = Training(
+            learner=learner,
+            batches=batches,
+            optimizer=optimizer,
+            run=config.run,
+            rates=config.optimizer,
+            validate_every=config.validation.every,
             validate=validate,
             save=save,
             log=self.log,
-            world=self._world,
+            world=world,
         )
+        fit(training, state)
+        return state

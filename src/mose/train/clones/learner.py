@@ -1,18 +1,16 @@
 """Clone detection: a batch of pairs in, gradients and named loss terms out.
 
 Cross-entropy at every exit above 0, ``L = sum of alpha_i L_i``. The paper reports this task at all exits; that
-it trains a classifier for each with the weights of its other losses, ``alpha_i = i / layers``, is a guess.
+it trains a classifier for each with the weights of its other losses is a guess.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mose.config import ClonesConfig
 from mose.data.clones import CloneBatch
@@ -21,8 +19,10 @@ from mose.model.batch import length_groups
 from mose.model.clones.classifier import PairClassifier, PairSettings
 from mose.model.clones.pair_batch import PairBatch, encode_pairs, padded
 from mose.tokenizer import CodeTokenizer
-from mose.train.distributed import World
-from mose.train.prepare import autocast, freeze_parts
+from mose.train.device import attention_for_training, autocast
+from mose.train.distributed import World, seed_step
+from mose.train.exits import exit_weights
+from mose.train.start import freeze_parts
 
 
 class CloneLearner:
@@ -33,7 +33,7 @@ class CloneLearner:
         tokenizer: The ladder's.
         pairs: Template and length.
         config: All settings.
-        world: This process's place.
+        world: This process's rank.
         device: Where the classifier is.
     """
 
@@ -51,7 +51,7 @@ class CloneLearner:
             raise ConfigError("batch.pairs", got=config.batch.pairs, allowed=f"a multiple of {world.size} processes")
         self.classifier = classifier
         self.model = classifier.model
-        self.weights = exit_weights(classifier, config)
+        self.weights = exit_weights(self.model.settings, classifier.exits, config.loss.exit_weights)
         self._tokenizer = tokenizer
         self._pairs = pairs
         self._config = config
@@ -75,11 +75,10 @@ class CloneLearner:
     def backward(self, batch: CloneBatch) -> dict[str, float]:
         """Adds the gradients of this process's share of one batch; the loss's terms."""
         self.classifier.train()
-        # Seeded by step, so that a resumed run, on any process, drops what the uninterrupted one dropped.
-        torch.manual_seed((self._config.run.seed * 1_000_003 + batch.step) * 1_009 + self._world.rank)
+        seed_step(self._config.run.seed, batch.step, self._world)
         sums: dict[str, float] = {}
         for inputs, labels_B, share in self._mini_batches(batch):
-            with self._plain_attention():
+            with attention_for_training(self._device):
                 terms = self._terms(inputs, labels_B)
                 (terms["total"] * share).backward()  # type: ignore[no-untyped-call]
             for name, term in terms.items():
@@ -136,21 +135,3 @@ class CloneLearner:
         terms = {f"exit_{one:02d}": functional.cross_entropy(logits[one], labels_B) for one in used}
         total = torch.stack([self.weights[one] * terms[f"exit_{one:02d}"] for one in used]).sum()
         return {**terms, "total": total}
-
-    def _plain_attention(self) -> contextlib.AbstractContextManager[None]:
-        """On a CPU plain attention: its backward pass takes a fraction of the fused one's time."""
-        return sdpa_kernel(SDPBackend.MATH) if self._device.type == "cpu" else contextlib.nullcontext()
-
-
-def exit_weights(classifier: PairClassifier, config: ClonesConfig) -> dict[int, float]:
-    """Weight of each exit's term, shallowest first.
-
-    Raises:
-        ConfigError: ``loss.exit_weights`` has another number of them.
-    """
-    exits, given = classifier.exits, config.loss.exit_weights
-    if given is None:
-        return {one: one / classifier.model.settings.num_layers for one in exits}
-    if len(given) != len(exits):
-        raise ConfigError("loss.exit_weights", got=given, allowed=f"{len(exits)} numbers, for exits {exits}")
-    return dict(zip(exits, given, strict=True))

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mose.config import ClonesConfig, read_toml
+from mose.config import ClassifierConfig, ClonesConfig, read_toml
 from mose.data.clones import CloneBatches, ClonePairs, read_clone_pairs
 from mose.errors import ConfigError
 from mose.metrics.adaptive import Point, fit_temperature, lowest_confidence, probability, sweep
@@ -26,12 +26,14 @@ from mose.metrics.decisions import best_f1_threshold, f1
 from mose.model.clones.classifier import Calibration, PairClassifier, PairSettings, save_classifier
 from mose.model.clones.detector import CloneDetector, load_classifier, pair_margins
 from mose.model.clones.pair_batch import native_template, split_template
+from mose.model.settings import ModelSettings
 from mose.tokenizer import CodeTokenizer
 from mose.train.clones.learner import CloneLearner
 from mose.train.distributed import World, share_first, wait_for_all
-from mose.train.loop import RunState
-from mose.train.prepare import announce, joined, look_before, rounded, start_model
+from mose.train.log import round_values
+from mose.train.loop import RunState, look_before
 from mose.train.run_folder import RunFolder
+from mose.train.start import enter_world, start_model
 
 __all__ = ["CloneDetector", "calibrate", "curve", "load_classifier", "run"]
 
@@ -62,7 +64,7 @@ def run(
     """
     if not isinstance(config, ClonesConfig):
         config = read_toml(config, ClonesConfig, overrides=overrides)
-    with joined(config.run) as (device, world):
+    with enter_world(config.run) as (device, world):
         return _run(config, device, world, say)
 
 
@@ -73,47 +75,46 @@ def _run(config: ClonesConfig, device: torch.device, world: World, say: Callable
         valid = valid.at_most(config.validation.max_pairs, np.random.default_rng([seed, 3]))
     batches = CloneBatches(train, config.data, size=config.batch.pairs, seed=seed)
     folder = RunFolder(config, world, say)
-    state = folder.state
-    model = start_model(config) if state is None else state.model
-    pairs = pair_settings(config, model.settings.block, model.settings.max_positions)
+    checkpoint = folder.checkpoint
+    model = start_model(config.start) if checkpoint is None else checkpoint.model
+    pairs = pair_settings(config.classifier, model.settings)
     tokenizer = CodeTokenizer.load(config.start.folder)
     classifier = PairClassifier(model, pairs.features)
     torch.nn.Module.to(classifier, device)
     learner = CloneLearner(classifier, tokenizer, pairs, config, world=world, device=device)
     judge = _Judge(learner, tokenizer, valid, pairs, config)
     folder.begin()
-    if state is None:
+    if checkpoint is None:
         counts = {"train": _counts(train), "valid": _counts(valid)}
-        announce(folder.log, counts, model, world, device, config.run.precision)
+        folder.log.write_start(model, counts, world=world, device=device, precision=config.run.precision)
         share_first(classifier.parameters(), world)
         preview = CloneBatches(train, config.data, size=config.batch.pairs, seed=seed + 1)
-        look_before(learner, preview, folder.log, None)
+        look_before(learner, preview, None, folder.log, world)
 
     def write(out: Path, _: RunState) -> None:
-        save_classifier(classifier, judge.settings(), out, companions=Path(config.start.folder))
+        if world.is_first:
+            save_classifier(classifier, judge.settings(), out, companions=Path(config.start.folder))
 
-    before = 0 if state is None else state.run.step
+    before = 0 if checkpoint is None else checkpoint.run.step
     trained = folder.train(learner, batches, validate=judge.validate, write=write)
-    if world.is_first:
-        if trained.step == before:
-            judge.validate()  # nothing was left to train
-        write(folder.path / "model", trained)
-        folder.log.write(event="adaptive", **judge.summary())
+    if trained.step == before:
+        judge.validate()  # nothing was left to train
+    write(folder.path / "model", trained)
+    folder.log.write(event="adaptive", **judge.summary())
     wait_for_all(world)
     return folder.path / "model"
 
 
-def pair_settings(config: ClonesConfig, block: str, max_positions: int) -> PairSettings:
+def pair_settings(read: ClassifierConfig, model: ModelSettings) -> PairSettings:
     """Template and length of a run, not yet calibrated.
 
     Raises:
         ConfigError: The template is malformed, or pairs would be longer than the model's positions.
     """
-    read = config.classifier
-    template = read.template or native_template(block)
+    template = read.template or native_template(model.block)
     split_template(template)
-    if read.max_tokens > max_positions:
-        allowed = f"at most the model's {max_positions} positions"
+    if read.max_tokens > model.max_positions:
+        allowed = f"at most the model's {model.max_positions} positions"
         raise ConfigError("classifier.max_tokens", got=read.max_tokens, allowed=allowed)
     return PairSettings(template=template, max_tokens=read.max_tokens, features=read.features, calibration={})
 
@@ -180,7 +181,8 @@ class _Judge:
     def summary(self) -> dict[str, float]:
         chosen = self._chosen()
         deepest = self._alone[max(self._alone)]
-        return rounded({"confidence": chosen.confidence, "f1": chosen.f1, "full_f1": deepest, "share": chosen.share})
+        values = {"confidence": chosen.confidence, "f1": chosen.f1, "full_f1": deepest, "share": chosen.share}
+        return round_values(values)
 
     def _chosen(self) -> Point:
         deepest = self._alone[max(self._alone)]

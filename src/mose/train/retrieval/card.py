@@ -7,7 +7,10 @@ from mose.train.loop import RunState
 
 
 def model_card(config: FinetuneConfig, state: RunState) -> str:
-    """Text of ``README.md``: start, data, length, and the best validation mean of every exit."""
+    """Text of ``README.md``: start, data, length, and every exit's value at the latest validation, that of the weights.
+
+    Models are written right after a validation: where the mean was never higher, and at the end.
+    """
     trained = "exits of weight 0 as they were" if 0.0 in (config.loss.exit_weights or ()) else "every exit at once"
     lines = [
         "# Ladder of exits, fine-tuned for code retrieval",
@@ -21,9 +24,9 @@ def model_card(config: FinetuneConfig, state: RunState) -> str:
     lines += [
         f"| {source.name} | {source.file} | {source.task} | {source.weight:g} |" for source in config.data.sources
     ]
-    best = {name: value for name, value in sorted(state.best.items()) if name.startswith("exit_")}
-    if best:
-        lines += ["", "| exit | best mean on the validation files |", "|---|---|"]
-        lines += [f"| {int(name.removeprefix('exit_'))} | {value:.3f} |" for name, value in best.items()]
+    values = {name: value for name, value in sorted(state.latest.items()) if name.startswith("exit_")}
+    if values:
+        lines += ["", "| exit | mean on the validation files |", "|---|---|"]
+        lines += [f"| {int(name.removeprefix('exit_'))} | {value:.3f} |" for name, value in values.items()]
     lines += ["", "The licence is that of the model it started from; the data have their own."]
     return "\n".join(lines) + "\n"

@@ -6,15 +6,36 @@ how much of a shallow exit's quality is the head alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from mose.config import BatchConfig
+from mose.data.batches import PairBatches
+from mose.data.sources import Source
 from mose.errors import ConfigError
 from mose.model.batch import TextBatch
 from mose.model.encoder import MoseModel
 from mose.model.heads import pool
+from mose.tokenizer import CodeTokenizer
+from mose.train.retrieval.inputs import mini_batches, sides_of
+
+_FITTING_PAIRS = 64
+"""Pairs of one source at once, of which even a small source has enough."""
+
+
+def fitting_texts(
+    sources: Sequence[Source], tokenizer: CodeTokenizer, batch: BatchConfig, *, count: int, seed: int
+) -> Iterator[TextBatch]:
+    """Mini-batches of queries and codes of the training data, about ``count`` texts in all."""
+    batches = PairBatches(sources, pairs=min(batch.pairs, _FITTING_PAIRS), seed=seed)
+    left = count
+    while left > 0:
+        pairs = next(batches).pairs
+        for side in sides_of(pairs, text_tokens=batch.text_tokens, code_tokens=batch.code_tokens):
+            yield from mini_batches(side, tokenizer, budget=batch.mini_batch_tokens, words=False)[0]
+            left -= len(side.texts)
 
 
 @torch.no_grad()

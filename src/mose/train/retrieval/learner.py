@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mose.config import FinetuneConfig
 from mose.data.batches import PairBatch
@@ -17,13 +14,15 @@ from mose.errors import ConfigError
 from mose.model.batch import TextBatch
 from mose.model.encoder import MoseModel
 from mose.tokenizer import CodeTokenizer
-from mose.train.distributed import World, gather
-from mose.train.prepare import autocast, freeze_parts
+from mose.train.device import attention_for_training, autocast
+from mose.train.distributed import World, gather, seed_step
+from mose.train.exits import exit_weights
 from mose.train.retrieval.grad_cache import Loss, cached_backward, plain_backward
 from mose.train.retrieval.inputs import NUM_KEYS, StepBatch, StepInputs, prepare_step
 from mose.train.retrieval.losses import shared_keys
-from mose.train.retrieval.multi_exit import Sides, exit_weights, multi_exit_loss
+from mose.train.retrieval.multi_exit import Sides, multi_exit_loss
 from mose.train.retrieval.negative_queue import NegativeQueue
+from mose.train.start import freeze_parts
 
 
 class RetrievalLearner:
@@ -33,7 +32,7 @@ class RetrievalLearner:
         model: Trained in place; frozen parts are frozen here.
         tokenizer: The model's.
         config: All settings.
-        world: This process's place.
+        world: This process's rank.
         device: Where the model is.
         reference: Says which negatives are likely answers, where ``loss.mask_answers`` asks for it; stays as it is.
     """
@@ -57,17 +56,14 @@ class RetrievalLearner:
             torch.tensor(math.log(config.loss.scale_start), device=device),
             requires_grad=config.loss.learn_scale,
         )
-        exits = tuple(model.settings.exits)
-        given = config.loss.exit_weights
-        if given is not None and len(given) != len(exits):
-            raise ConfigError("loss.exit_weights", got=given, allowed=f"{len(exits)} numbers, for exits {exits}")
-        self.weights = exit_weights(exits, model.settings.num_layers, config.loss)
-        tied = config.loss.distill_rows or config.loss.distill_vectors or config.loss.aligned
+        exits, loss = model.settings.exits, config.loss
+        self.weights = exit_weights(model.settings, exits, loss.exit_weights, table_weight=loss.table_weight)
+        tied = loss.distill_rows or loss.distill_vectors or loss.aligned
         # Exit 0 shares no weight with the blocks: with weight 0 it is left alone even where exits are tied.
-        self.used_exits = tuple(one for one in exits if self.weights[one] > 0 or (tied and one > 0))
+        self.used_exits = tuple(layer for layer in exits if self.weights[layer] > 0 or (tied and layer > 0))
         """Exits that the loss looks at; blocks above the deepest of them are not run."""
         if not self.used_exits:
-            raise ConfigError("loss.exit_weights", got=given, allowed="at least one above 0")
+            raise ConfigError("loss.table_weight", got=loss.table_weight, allowed="above 0 for a model of exit 0 alone")
         self._tokenizer = tokenizer
         self._config = config
         self._world = world
@@ -98,8 +94,7 @@ class RetrievalLearner:
     def backward(self, batch: PairBatch | StepBatch) -> dict[str, float]:
         """Adds the gradients of this process's share of one batch; the loss's terms."""
         self.model.train()
-        # Seeded by step, so that a resumed run, on any process, drops what the uninterrupted one dropped.
-        torch.manual_seed((self._config.run.seed * 1_000_003 + batch.step) * 1_009 + self._world.rank)
+        seed_step(self._config.run.seed, batch.step, self._world)
         inputs, loss = self._prepare(batch)
         run = cached_backward if self._config.batch.gradient_cache else plain_backward
         terms = run(self._encode_used, inputs, loss)
@@ -117,11 +112,11 @@ class RetrievalLearner:
 
     def encode(self, inputs: TextBatch) -> dict[int, Tensor]:
         """Vectors of one mini-batch at every exit, in the run's arithmetic."""
-        with self._precision():
+        with autocast(self._config.run.precision, self._device):
             return self.model.embed(inputs.to(self._device))
 
     def _encode_used(self, inputs: TextBatch) -> dict[int, Tensor]:
-        with self._precision(), self._attention():
+        with autocast(self._config.run.precision, self._device), attention_for_training(self._device):
             return self.model.embed(inputs.to(self._device), exits=self.used_exits)
 
     def after_step(self) -> None:
@@ -147,13 +142,6 @@ class RetrievalLearner:
             self.log_scale.copy_(tensors["log_scale"])
         if self.queue is not None:
             self.queue.load_tensors(tensors)
-
-    def _precision(self) -> contextlib.AbstractContextManager[Any]:
-        return autocast(self._config.run.precision, self._device)
-
-    def _attention(self) -> contextlib.AbstractContextManager[Any]:
-        """On a CPU plain attention: its backward pass takes a fraction of the fused one's time."""
-        return sdpa_kernel(SDPBackend.MATH) if self._device.type == "cpu" else contextlib.nullcontext()
 
     def prepare(self, batch: PairBatch) -> StepBatch:
         """This process's share of a batch, tokenised."""
@@ -204,7 +192,7 @@ class RetrievalLearner:
         if self._reference is None:
             return None, None
         deepest = self._reference.settings.exits[-1]
-        with self._precision():
+        with autocast(self._config.run.precision, self._device):
             encoded = [
                 self._reference.embed(one.to(self._device), exits=(deepest,))[deepest]
                 for one in inputs.queries + inputs.codes
@@ -229,7 +217,7 @@ class RetrievalLearner:
         if slow is None:
             return {one: vectors.detach() for one, vectors in sides.all_code.items()}
         slow.train(False)
-        with self._precision():
+        with autocast(self._config.run.precision, self._device):
             encoded = [slow.embed(one.to(self._device), exits=self.used_exits) for one in inputs.codes]
         own = inputs.code_back.to(self._device)[:rows]
         return {one: gather(torch.cat([vectors[one] for vectors in encoded])[own], self._world) for one in encoded[0]}

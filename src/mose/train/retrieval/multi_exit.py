@@ -1,6 +1,6 @@
 """The loss over all exits: one contrastive term each, and the terms that tie exits together.
 
-Source of the sum: MoSE, fine-tuning loss, ``L = sum of alpha_i L_i`` with ``alpha_i = i / layers``.
+Source of the sum: MoSE, fine-tuning loss, ``L = sum of alpha_i L_i`` (``mose.train.exits`` has the weights).
 "Self-distillation" there is only the effect of this sum through shared lower blocks; the teacher terms
 here are ours and off by default.
 """
@@ -41,13 +41,6 @@ class Sides:
     def local(cls, query: Vectors, code: Vectors, *, shared_BN: Tensor | None = None) -> Sides:
         """One process: the columns are the pairs themselves."""
         return cls(query=query, code=code, all_query=query, all_code=code, shared_BN=shared_BN)
-
-
-def exit_weights(exits: tuple[int, ...], num_layers: int, config: LossConfig) -> dict[int, float]:
-    """Weight of each exit's term (alpha in the paper): depth over layers, unless configured."""
-    if config.exit_weights is not None:
-        return dict(zip(exits, config.exit_weights, strict=True))
-    return {one: one / num_layers if one else config.table_weight for one in exits}
 
 
 def multi_exit_loss(

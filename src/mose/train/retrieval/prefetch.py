@@ -9,7 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import pickle
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
@@ -69,7 +69,7 @@ class Prefetched:
         """Position, as plain values for JSON."""
         return {"step": self._step, "streams": self._states}
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on from a stored position.
 
         Raises:

@@ -17,8 +17,10 @@ from mose.data.pairs import key_of, read_objects, read_rows, text_of
 from mose.data.rename import hide_defined_name
 from mose.errors import DataError
 from mose.framing import framed
+from mose.metrics.ranking import reciprocal_rank, relevant_ranks
 from mose.model.batch import TextBatch
 from mose.tokenizer import CodeTokenizer
+from mose.train.loop import TrainingError
 from mose.train.retrieval.inputs import Side, in_text_order, mini_batches
 
 _BUDGET = 4_096
@@ -155,57 +157,48 @@ def encode_side(side: Side, tokenizer: CodeTokenizer, encode: Encode, *, words: 
     batches, order = mini_batches(side, tokenizer, budget=max(_BUDGET, side.max_tokens), words=words)
     encoded = [encode(batch) for batch in batches]
     back = in_text_order(order)
-    return {one: torch.cat([vectors[one].float().cpu() for vectors in encoded])[back] for one in encoded[0]}
+    return {
+        exit_layer: torch.cat([rows[exit_layer].float().cpu() for rows in encoded])[back] for exit_layer in encoded[0]
+    }
 
 
 def task_ranks(
     tasks: Sequence[RetrievalTask], tokenizer: CodeTokenizer, encode: Encode, *, words: bool
 ) -> dict[str, NDArray[np.float64]]:
-    """Reciprocal rank of every query by "task/exit_02"."""
+    """Reciprocal rank of every query by "task/exit_02".
+
+    Raises:
+        TrainingError: A vector is not finite.
+    """
     found: dict[str, NDArray[np.float64]] = {}
     for task in tasks:
         queries = encode_side(task.query, tokenizer, encode, words=words)
         codes = encode_side(task.code, tokenizer, encode, words=words)
-        for one in queries:
-            scores = (queries[one] @ codes[one].T).numpy()
-            found[f"{task.name}/exit_{one:02d}"] = reciprocal_ranks(scores, task.relevant)
+        for exit_layer in queries:
+            scores = (queries[exit_layer] @ codes[exit_layer].T).numpy()
+            found[f"{task.name}/exit_{exit_layer:02d}"] = reciprocal_ranks(scores, task.relevant)
     return found
-
-
-def exit_matrix(
-    tasks: Sequence[RetrievalTask], tokenizer: CodeTokenizer, encode: Encode, *, words: bool
-) -> dict[tuple[int, int], float]:
-    """Mean reciprocal rank, mean over tasks, by (exit of the query, exit of the codes) of equal width."""
-    found: dict[tuple[int, int], list[float]] = {}
-    for task in tasks:
-        queries = encode_side(task.query, tokenizer, encode, words=words)
-        codes = encode_side(task.code, tokenizer, encode, words=words)
-        for one, query_QD in queries.items():
-            for other, code_CD in codes.items():
-                if query_QD.shape[1] == code_CD.shape[1]:
-                    ranks = reciprocal_ranks((query_QD @ code_CD.T).numpy(), task.relevant)
-                    found.setdefault((one, other), []).append(float(ranks.mean()))
-    return {pair: float(np.mean(values)) for pair, values in found.items()}
 
 
 def evaluate_tasks(
     tasks: Sequence[RetrievalTask], tokenizer: CodeTokenizer, encode: Encode, *, words: bool
 ) -> dict[str, float]:
-    """Mean reciprocal rank by "task/exit_02"; ties count against the model."""
+    """Mean reciprocal rank by "task/exit_02".
+
+    Raises:
+        TrainingError: A vector is not finite.
+    """
     ranks = task_ranks(tasks, tokenizer, encode, words=words)
     return {name: float(values.mean()) for name, values in ranks.items()}
 
 
-def reciprocal_ranks(scores: NDArray[Any], relevant: Sequence[frozenset[int]]) -> NDArray[np.float64]:
-    """1 / rank of the best relevant candidate of each query; ties rank below their equals.
+def reciprocal_ranks(scores_QC: NDArray[Any], relevant: Sequence[frozenset[int]]) -> NDArray[np.float64]:
+    """1 / rank of the best relevant candidate of each query, ties broken as in ``mose.metrics.ranking``.
 
-    Example:
-        >>> reciprocal_ranks(np.array([[0.9, 0.5], [0.9, 0.5]]), [frozenset({0}), frozenset({1})]).tolist()
-        [1.0, 0.5]
+    Raises:
+        TrainingError: A score is not finite.
     """
-    found = np.zeros(len(relevant))
-    for number, (row, answers) in enumerate(zip(scores, relevant, strict=True)):
-        right = np.zeros(len(row), dtype=bool)
-        right[list(answers)] = True
-        found[number] = 1.0 / (1 + int((row[~right] >= row[right].max()).sum()))
-    return found
+    if not np.isfinite(scores_QC).all():
+        raise TrainingError("a vector of the validation is not finite", remedy="Lower optimizer.rate and start again.")
+    ids = [str(number) for number in range(scores_QC.shape[1])]
+    return reciprocal_rank(relevant_ranks(scores_QC, ids, relevant))

@@ -1,0 +1,78 @@
+"""The log of a run: JSON lines. Its first line says what is trained, on what and where."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mose.model.encoder import MoseModel
+from mose.train.device import emulates_bfloat16
+from mose.train.distributed import World
+
+
+class Log:
+    """JSON lines, appended; a path of None writes no file.
+
+    Args:
+        path: The file.
+        say: Called with each line as well.
+    """
+
+    def __init__(self, path: Path | None, say: Callable[[str], None] | None = None) -> None:
+        self._path = path
+        self._say = say
+
+    def write(self, **values: Any) -> None:
+        """Append one line."""
+        line = json.dumps(values)
+        if self._path is not None:
+            with self._path.open("a", encoding="utf8") as file:
+                file.write(line + "\n")
+        if self._say is not None:
+            self._say(line)
+
+    def write_start(
+        self,
+        model: MoseModel,
+        sources: Mapping[str, Mapping[str, object]],
+        *,
+        world: World,
+        device: torch.device,
+        precision: str,
+    ) -> None:
+        """The first line, and a warning where the arithmetic is a slow choice for the processor.
+
+        Args:
+            model: What is trained.
+            sources: Counts of each source of data.
+            world: How many processes.
+            device: Where they compute.
+            precision: ``run.precision``.
+        """
+        self.write(
+            event="start",
+            sources=sources,
+            exits=list(model.settings.exits),
+            parameters=sum(parameter.numel() for parameter in model.parameters()),
+            trained=sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
+            processes=world.size,
+            device=str(device),
+            threads=torch.get_num_threads(),
+            torch=torch.__version__,
+        )
+        capabilities = getattr(torch.cpu, "get_capabilities", dict)  # torch 2.13 and newer
+        if device.type == "cpu" and precision == "bfloat16" and emulates_bfloat16(capabilities()):
+            self.write(
+                event="warning",
+                what="run.precision = bfloat16, which this processor only emulates: float32 is several times faster",
+                remedy='Start the run anew with run.precision = "float32".',
+            )
+
+
+def round_values(values: Mapping[str, float]) -> dict[str, float]:
+    """Values short enough for a line of the log."""
+    return {name: round(value, 4) for name, value in values.items()}

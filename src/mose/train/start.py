@@ -1,0 +1,93 @@
+"""Before the first step of a run: its processes, the model it starts from, and whether it may go on in its folder."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from mose.config import ClonesConfig, FinetuneConfig, RunConfig, StartConfig, read_stored
+from mose.errors import ConfigError
+from mose.model.checkpoint import load_model
+from mose.model.encoder import MoseModel
+from mose.train.device import choose_device
+from mose.train.distributed import World, join_world, leave_world
+
+_MAY_CHANGE = ("steps", "minutes", "checkpoint_minutes", "keep_checkpoints", "log_every", "threads", "device", "folder")
+
+
+@contextlib.contextmanager
+def enter_world(run: RunConfig) -> Iterator[tuple[torch.device, World]]:
+    """Device and world of this process while it trains; its threads are set.
+
+    Raises:
+        ConfigError: A GPU is asked for and there is none.
+    """
+    if run.threads:
+        torch.set_num_threads(run.threads)
+    device = choose_device(run.device)
+    world = join_world(device)
+    try:
+        yield device, world
+    finally:
+        leave_world(world)
+
+
+def start_model(start: StartConfig) -> MoseModel:
+    """The model to start from, in float32.
+
+    Raises:
+        ModelError: The folder is not a model folder, or is damaged.
+        ConfigError: Its exits are not those asked for.
+    """
+    model = load_model(start.folder, dtype=torch.float32)
+    if start.exits is not None and tuple(start.exits) != tuple(model.settings.exits):
+        raise ConfigError(
+            f"start.exits and the exits of {start.folder} differ",
+            got=list(start.exits),
+            allowed=str(list(model.settings.exits)),
+            remedy="Convert the model with these exits, or change start.exits.",
+        )
+    return model
+
+
+def freeze_parts(model: MoseModel, start: StartConfig) -> None:
+    """Freezes what the config says, and sets the dropout of training."""
+    model.freeze(layers=start.freeze_layers, embeddings=start.freeze_embeddings or start.freeze_layers > 0)
+    for name, head in model.heads.items():
+        head.requires_grad_(int(name) > start.freeze_layers)
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = start.dropout
+        elif isinstance(getattr(module, "dropout", None), float):
+            setattr(module, "dropout", start.dropout)  # noqa: B010  # its type is the module's own
+
+
+def require_same_settings(config: FinetuneConfig | ClonesConfig, folder: Path) -> None:
+    """Raise `ConfigError` if the run in the folder was started with other settings; it names them.
+
+    Length, intervals, threads, device, validation, and the folders of run and data may differ.
+    """
+    file = folder / "config.toml"
+    if not file.is_file():
+        return
+    stored = read_stored(file, type(config))
+    changed = []
+    for part in (field.name for field in dataclasses.fields(config) if field.name != "validation"):
+        before, now = getattr(stored, part), getattr(config, part)
+        changed += [
+            f"{part}.{field.name}"
+            for field in dataclasses.fields(now)
+            if getattr(before, field.name) != getattr(now, field.name)
+            and not (part == "run" and field.name in _MAY_CHANGE)
+            and (part, field.name) != ("data", "folder")
+        ]
+    if changed:
+        raise ConfigError(
+            f"{folder} holds a run with other settings: {', '.join(changed)}",
+            remedy="Name another run.folder, or delete this one; start.folder can point at its model.",
+        )
