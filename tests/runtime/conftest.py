@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-from mose.export.export import export
+from mose.export.export import ExportRecipe, export
 from mose.model.folder import write_config
 from mose.model.presets import preset
 from mose.model.settings import ModelSettings
@@ -91,7 +91,7 @@ def runtime_folder(checkpoint: Build, tmp_path_factory: pytest.TempPathFactory) 
         key = repr((block, dtype, sorted(changes.items(), key=str)))
         if key not in made:
             folder = tmp_path_factory.mktemp("runtime") / "tiny"
-            export(checkpoint(block, **changes), folder, dtype=dtype, calibration=TEXTS)
+            export(checkpoint(block, **changes), folder, ExportRecipe(dtype=dtype, calibration=TEXTS))
             made[key] = folder
         return made[key]
 

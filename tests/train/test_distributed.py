@@ -74,6 +74,13 @@ def test_two_processes_equal_one_in_gradients_and_in_the_trained_model(
     trained = [load_model(tmp_path / name / "model").state_dict() for name in ("one", "two")]
     for name, weights in trained[0].items():
         assert torch.allclose(weights, trained[1][name], atol=1e-4), name
+    logged = [[json.loads(line) for line in (tmp_path / name / "log.jsonl").open()] for name in ("one", "two")]
+    for event in ("before", "step"):  # the log holds the mean over processes, not the first one's share
+        alone_lines, shared_lines = ([line for line in lines if line["event"] == event] for lines in logged)
+        assert len(alone_lines) == len(shared_lines) == 2
+        for alone_line, shared_line in zip(alone_lines, shared_lines, strict=True):
+            for term in ("exit_00", "exit_04", "total"):
+                assert alone_line[term] == pytest.approx(shared_line[term], abs=2e-3), (event, term)
     values = [
         [json.loads(line)["tasks"] for line in (tmp_path / name / "log.jsonl").open() if '"validation"' in line]
         for name in ("one", "two")

@@ -235,6 +235,72 @@ def test_neighbours_without_exit_0_are_refused(make: Make, ladder: Path, tmp_pat
         finetune.run(make(start__folder=str(shallow), batch__neighbours=4))
 
 
+def test_random_heads_are_fixed_by_the_seed(make: Make, ladder: Path, tmp_path: Path) -> None:
+    """Also where other random numbers were drawn before, and in the copy that masks likely answers."""
+    plain = tmp_path / "without-heads"
+    shutil.copytree(ladder, plain)
+    settings, tensors = json.loads((ladder / "config.json").read_text()), load_model(ladder).state_dict()
+    (plain / "config.json").write_text(json.dumps({**settings, "head": "none"}))
+    save_file({name: tensors[name] for name in tensors if not name.startswith("heads.")}, plain / WEIGHTS_FILE)
+    with_heads = {"start__folder": str(plain), "heads__add": "mlp", "validation__every": 0, "run__steps": 1}
+    torch.manual_seed(1)
+    one = finetune.run(make("one", **with_heads))
+    torch.manual_seed(2)
+    two = finetune.run(make("two", **with_heads))
+    assert_same_model(one, two)
+
+
+def test_best_model_survives_a_kill_between_it_and_its_checkpoint(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = {"validation__every": 2, "run__steps": 4}
+    finetune.run(make("whole", **changes))
+    best = json.loads((tmp_path / "whole" / "log.jsonl").read_text().splitlines()[-1])["best"]
+    for moment in ("before", "after"):  # the first of two files is written, the second is not
+
+        def killed(*arguments: object, **named: object) -> None:
+            raise MemoryError("killed")
+
+        with monkeypatch.context() as patched:
+            if moment == "after":
+                patched.setattr(finetune, "save_model", killed)
+            else:
+                patched.setattr("mose.train.run_folder.save_checkpoint", killed)
+            with pytest.raises(MemoryError):
+                finetune.run(make(moment, **changes))
+        finetune.run(make(moment, **changes))
+        assert json.loads((tmp_path / moment / "log.jsonl").read_text().splitlines()[-1])["best"] == best
+        assert_same_model(tmp_path / "whole" / "best", tmp_path / moment / "best")
+
+
+def test_run_killed_before_its_first_step_is_begun_again(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*arguments: object, **named: object) -> None:
+        raise MemoryError("killed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(finetune, "share_first", killed)
+        patched.setattr("mose.train.log.Log.write", lambda *_, **__: None)
+        with pytest.raises(MemoryError):
+            finetune.run(make(run__steps=1))
+    finetune.run(make(run__steps=1))
+
+
+def test_card_lists_the_values_of_the_weights_beside_it(make: Make, tmp_path: Path) -> None:
+    folder = finetune.run(make(run__steps=9, validation__every=1, optimizer__rate=0.2))
+    lines = log_of(tmp_path / "run", "validation")
+    latest, best = lines[-1]["mean"], json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[-1])["best"]
+    exits = [name for name in latest if name.startswith("exit_")]
+    assert any(latest[name] < best[name] - 1e-3 for name in exits), "the run must end below its best"
+    for path, mean in (
+        (folder, latest),
+        (tmp_path / "run" / "best", max(lines, key=lambda line: line["mean"]["all"])["mean"]),
+    ):
+        card = (path / "README.md").read_text(encoding="utf8")
+        assert all(f"| {int(name[5:])} | {mean[name]:.3f} |" in card for name in exits), (path, mean, card)
+
+
 def test_run_begun_by_an_older_version_is_continued(make: Make, tmp_path: Path) -> None:
     changes = {"validation__every": 0, "heads__fit": 20}
     finetune.run(make(run__steps=1, **changes))

@@ -79,16 +79,15 @@ def add_convert(command: Parser) -> None:
 def convert(arguments: Arguments) -> int:
     """``mose convert``: a BERT-family folder as a ladder of exits."""
     need_packages("convert", "torch", "transformers")
-    from mose.model.convert.bert import convert_bert
+    from mose.model.convert.bert import ConvertRecipe, convert_bert
 
-    convert_bert(
-        arguments.source,
-        arguments.out,
-        exits=arguments.exits,
+    recipe = ConvertRecipe(
+        exits=tuple(arguments.exits),
         max_tokens=arguments.max_tokens,
         split_identifiers=arguments.split_identifiers,
         table_share=arguments.table_share,
     )
+    convert_bert(arguments.source, arguments.out, recipe)
     show(f"Wrote {arguments.out}.")
     return 0
 
@@ -127,8 +126,9 @@ def _add_model_folder(command: Parser) -> None:
 def export(arguments: Arguments) -> int:
     """``mose export``: the runtime form of a model."""
     need_packages("export", "onnx")
-    from mose.export import export as model_export
+    from mose.export.export import ExportRecipe
+    from mose.export.export import export as write_runtime
 
-    model_export.export(arguments.model, arguments.out, dtype=arguments.dtype)
+    write_runtime(arguments.model, arguments.out, ExportRecipe(dtype=arguments.dtype))
     show(f"Wrote {arguments.out}.")
     return 0

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mose.errors import ConfigError, ModelError
+from mose.errors import ModelError, require
 from mose.export.blocks import EncoderWriter
 from mose.export.calibrate import input_moments, own_sources
 from mose.export.graph import GraphWriter, WeightsFile, require_onnx
@@ -38,31 +39,37 @@ if TYPE_CHECKING:
 _COMPANIONS = ("LICENSE", "NOTICE")
 
 
-def export(
-    checkpoint_folder: str | Path,
-    out_folder: str | Path,
-    *,
-    dtype: Dtype = "float32",
-    exits: Collection[int] | None = None,
-    name: str | None = None,
-    licence: str = "",
-    source: str = "",
-    float_matrices: Collection[str] = (),
-    calibration: Sequence[str] | None = None,
-) -> Manifest:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportRecipe:
+    """What of a checkpoint is exported, how precisely, and what the manifest says of it."""
+
+    dtype: Dtype = "float32"
+    """float32, or int8 for about a quarter of the size and more speed."""
+    exits: Collection[int] | None = None
+    """Exits to export; all of the checkpoint's if None. Blocks above the deepest are left out."""
+    float_matrices: Collection[str] = ()
+    """Block matrices ("layers.5.mlp.down") that stay float32 under "int8"."""
+    calibration: Sequence[str] | None = None
+    """Texts whose inner states guide the rounding to int8; this package's own source if None, plain rounding if
+    empty."""
+    name: str | None = None
+    """Name in the manifest; that of the folder if None."""
+    licence: str = ""
+    """SPDX expression of the weights."""
+    source: str = ""
+    """Where the weights come from, in words."""
+
+    def __post_init__(self) -> None:
+        require(self.dtype in ("float32", "int8"), "dtype", self.dtype, "float32, int8")
+
+
+def export(checkpoint_folder: str | Path, out_folder: str | Path, recipe: ExportRecipe | None = None) -> Manifest:
     """Write the runtime folder of a checkpoint; the folder appears complete or not at all.
 
     Args:
         checkpoint_folder: Folder with ``config.json``, ``model.safetensors`` and ``tokenizer.json``.
         out_folder: Folder to write. A folder that mose wrote is replaced.
-        dtype: "float32", or "int8" for about a quarter of the size and more speed.
-        exits: Exits to export; all of the checkpoint's if None. Blocks above the deepest are left out.
-        name: Name in the manifest; the name of ``out_folder`` if None.
-        licence: SPDX expression of the weights, for the manifest.
-        source: Where the weights come from, in words, for the manifest.
-        float_matrices: Block matrices ("layers.5.mlp.down") that stay float32 under "int8".
-        calibration: Texts whose inner states guide the rounding to int8; this package's own source if None,
-            plain rounding if empty.
+        recipe: Everything in float32 if None.
 
     Returns:
         The manifest that was written.
@@ -70,56 +77,66 @@ def export(
     Raises:
         ModelError: The checkpoint is missing, damaged, or lacks an exit.
         OutputError: ``out_folder`` is not a folder that mose wrote.
-        ConfigError: An unknown ``dtype``.
         MissingExtraError: The package ``onnx`` is not installed.
 
     Example:
-        >>> export("checkpoint", "runtime", dtype="int8")                       # doctest: +SKIP
+        >>> export("checkpoint", "runtime", ExportRecipe(dtype="int8"))                       # doctest: +SKIP
     """
     from mose.model.folder import check_tensors
     from mose.model.settings import ModelSettings
 
-    if dtype not in ("float32", "int8"):
-        raise ConfigError("dtype", got=dtype, allowed="float32, int8")
     require_onnx()
+    recipe = recipe or ExportRecipe()
     checkpoint, out = Path(checkpoint_folder), Path(out_folder)
     settings = ModelSettings.read(checkpoint)
-    wanted = settings.wanted_exits(None if exits is None else tuple(exits), None)
+    exits = settings.wanted_exits(None if recipe.exits is None else tuple(recipe.exits), None)
     with new_folder(out) as staging:
         tensors = TensorFile(checkpoint / "model.safetensors")
         check_tensors({name: tensors[name].shape for name in tensors}, settings, where=str(tensors.path))
         _copy_companions(checkpoint, staging)
-        moments: dict[str, NDArray[np.float64]] = {}
-        if dtype == "int8":
-            tokenizer = CodeTokenizer.build(staging / TOKENIZER_NAME, settings.tokenizer_settings())
-            texts = own_sources() if calibration is None else calibration
-            moments = input_moments(settings, tensors, tokenizer, texts, num_layers=wanted[-1])
-        precision = Precision(dtype=dtype, float_matrices=frozenset(float_matrices), moments=moments)
-        _write_graphs(staging, settings, tensors, wanted, precision)
-        if settings.reads_words(wanted):
-            _write_table(staging / TABLE_NAME, tensors, dtype=dtype)
-        manifest = Manifest(
-            name=name or out.name,
-            exits=wanted,
-            widths={exit_layer: settings.width_of(exit_layer) for exit_layer in wanted},
-            hidden_size=settings.hidden_size,
-            num_layers=wanted[-1],
-            num_heads=settings.num_heads,
-            table_share=settings.table_share,
-            pooling=settings.pooling,
-            norm_rule=settings.norm_rule,
-            dtype=dtype,
-            float_matrices=tuple(sorted(float_matrices)),
-            tokenizer=settings.tokenizer_settings(),
-            licence=licence,
-            source=source,
-            files={path.name: hash_file(path) for path in sorted(staging.iterdir())},
-            settings=settings.to_json(),
-        )
+        precision = _precision(staging, settings, tensors, recipe, num_layers=exits[-1])
+        _write_graphs(staging, settings, tensors, exits, precision)
+        if settings.reads_words(exits):
+            _write_table(staging / TABLE_NAME, tensors, dtype=recipe.dtype)
+        manifest = _manifest(staging, settings, exits, recipe, name=recipe.name or out.name)
         manifest.write(staging)
         for path in staging.iterdir():
             path.chmod(0o644)
     return manifest
+
+
+def _precision(
+    folder: Path, settings: ModelSettings, tensors: TensorFile, recipe: ExportRecipe, *, num_layers: int
+) -> Precision:
+    moments: dict[str, NDArray[np.float64]] = {}
+    if recipe.dtype == "int8":
+        tokenizer = CodeTokenizer.build(folder / TOKENIZER_NAME, settings.tokenizer_settings())
+        texts = own_sources() if recipe.calibration is None else recipe.calibration
+        moments = input_moments(settings, tensors, tokenizer, texts, num_layers=num_layers)
+    return Precision(dtype=recipe.dtype, float_matrices=frozenset(recipe.float_matrices), moments=moments)
+
+
+def _manifest(
+    folder: Path, settings: ModelSettings, exits: tuple[int, ...], recipe: ExportRecipe, *, name: str
+) -> Manifest:
+    return Manifest(
+        name=name,
+        exits=exits,
+        widths={exit_layer: settings.width_of(exit_layer) for exit_layer in exits},
+        hidden_size=settings.hidden_size,
+        num_layers=exits[-1],
+        num_heads=settings.num_heads,
+        table_share=settings.table_share,
+        pooling=settings.pooling,
+        norm_rule=settings.norm_rule,
+        dtype=recipe.dtype,
+        float_matrices=tuple(sorted(recipe.float_matrices)),
+        tokenizer=settings.tokenizer_settings(),
+        licence=recipe.licence,
+        source=recipe.source,
+        files={path.name: hash_file(path) for path in sorted(folder.iterdir())},
+        settings=settings.to_json(),
+    )
 
 
 def _write_graphs(

@@ -65,8 +65,8 @@ def _export(out: Path) -> None:
         if find_spec(package) is None:
             raise missing(package)
     from mose.export.export import export
-    from mose.model.convert.bert import convert_bert
+    from mose.model.convert.bert import ConvertRecipe, convert_bert
 
     with tempfile.TemporaryDirectory() as temporary:
-        convert_bert(weights, Path(temporary) / "minilm", exits=(_LAYERS,))
-        export(Path(temporary) / "minilm", out, dtype="float32")
+        convert_bert(weights, Path(temporary) / "minilm", ConvertRecipe(exits=(_LAYERS,)))
+        export(Path(temporary) / "minilm", out)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,6 +40,7 @@ _BLOCK_NAMES = {
 }
 _LAYER = re.compile(r"encoder\.layer\.(\d+)\.(.+)\.(weight|bias)")
 _UNUSED = re.compile(r"(pooler\.|cls\.|lm_head\.|embeddings\.position_ids).*")
+_TEMPLATE = "{cls}{text}{sep}"
 _SPECIAL_TOKENS = ("cls_token", "sep_token", "pad_token", "mask_token")
 
 
@@ -51,21 +53,30 @@ class ConvertReport:
     """Foreign tensors that the ladder does not need: poolers, word heads, blocks above the last exit."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConvertRecipe:
+    """What a foreign encoder becomes."""
+
+    exits: tuple[int, ...]
+    """Depths at which embeddings may leave; blocks above the deepest are dropped. 0 adds a token table."""
+    pooling: Literal["mean"] | None = None
+    """As the folder's ``1_Pooling/config.json`` says if None; "mean" without one."""
+    max_tokens: int | None = None
+    """As the folder's ``sentence_bert_config.json`` says if None; all positions without one."""
+    split_identifiers: bool = False
+    """Put spaces between the words of an identifier before the tokenizer, which knows plain language, sees it."""
+    table: TableRecipe = field(default_factory=TableRecipe)
+    """How exit 0 is made."""
+    table_share: float = 0.0
+    """Share of exit 0 in the cosine at every other exit."""
+
+
 def convert_bert(
     source: str | Path,
     out: str | Path,
+    recipe: ConvertRecipe,
     *,
-    exits: Sequence[int],
-    query_template: str = "{cls}{text}{sep}",
-    code_template: str = "{cls}{text}{sep}",
-    pooling: Literal["cls", "mean"] | None = None,
-    max_tokens: int | None = None,
-    split_identifiers: bool = False,
-    table_share: float = 0.0,
-    table: TableRecipe | None = None,
     code_sample: Iterable[str] | None = None,
-    licences: Iterable[str | Path] = (),
-    card: str | None = None,
     progress: ProgressCallback = no_progress,
 ) -> ConvertReport:
     """Writes a BERT-family encoder (BERT, RoBERTa) as a ladder of exits.
@@ -73,65 +84,58 @@ def convert_bert(
     Args:
         source: Folder with ``config.json``, ``model.safetensors``, and ``tokenizer.json`` or ``vocab.txt``.
         out: Model folder to write; an older one there is replaced.
-        exits: Depths at which embeddings may leave; blocks above the deepest are dropped. 0 adds a table.
-        query_template: Literal text and the markers {cls} {sep} {text}.
-        code_template: The same for code, with {language} too.
-        pooling: As the folder's ``1_Pooling/config.json`` says if None, else "mean".
-        max_tokens: As the folder's ``sentence_bert_config.json`` says if None, else all positions.
-        split_identifiers: Put spaces between the words of an identifier before the tokenizer, which knows plain
-            language, sees it.
-        table_share: Share of exit 0 in the cosine at every other exit.
-        table: How exit 0 is made; the default recipe if None.
+        recipe: Exits and how texts are read.
         code_sample: Source texts whose words are counted for exit 0; Python's standard library if None.
-        licences: Files to carry along, as ``LICENSE-<name>`` unless so named.
-        card: Text of the model card; a short one is written if None.
         progress: Called while the token table is made.
 
     Raises:
         ModelError: The folder is incomplete, damaged, or another kind of model.
-        ConfigError: The exits or templates contradict the model.
+        ConfigError: The exits contradict the model.
 
     Example:
-        >>> convert_bert("all-MiniLM-L6-v2", "ladder", exits=(0, 2, 3, 4, 6))      # doctest: +SKIP
+        >>> convert_bert("all-MiniLM-L6-v2", "ladder", ConvertRecipe(exits=(0, 2, 3, 4, 6)))      # doctest: +SKIP
     """
     source = Path(source)
     foreign = _bert_config(source)
-    table = table or TableRecipe()
-    if not 1 <= max(exits, default=0) <= foreign["num_hidden_layers"]:
-        allowed = f"up to {foreign['num_hidden_layers']}, one of them above 0"
-        raise ConfigError(f"exits of {source}", got=list(exits), allowed=allowed)
-    settings = ModelSettings.from_json(
-        {
-            **_shapes(foreign),
-            **_tokens(source),
-            "num_layers": max(exits),
-            "exits": sorted(set(exits)),
-            "query_template": query_template,
-            "code_template": code_template,
-            "pooling": pooling or _pooling(source),
-            "max_tokens": max_tokens or _max_tokens(source, foreign),
-            "split_identifiers": split_identifiers,
-            "table_width": table.width if 0 in exits else None,
-            "table_share": table_share,
-        },
-        where=f"the conversion of {source}",
-    )
+    settings = _settings(source, foreign, recipe)
     tensors, unused = _tensors(source, foreign, settings)
     model = MoseModel(MoseConfig.from_settings(settings))
     model.train(False)
     model.load_state_dict(tensors, strict=False)
     with new_folder(out) as folder:
         _write_tokenizer(source, folder / "tokenizer.json")
-        for licence in map(Path, licences):
-            name = licence.name if licence.name.startswith("LICENSE") else f"LICENSE-{licence.name}"
-            (folder / name).write_bytes(licence.read_bytes())
+        for licence in source.glob("LICENSE*"):
+            shutil.copyfile(licence, folder / licence.name)
         if (source / "README.md").is_file():
-            (folder / "NOTICE-source.md").write_bytes((source / "README.md").read_bytes())
+            shutil.copyfile(source / "README.md", folder / "NOTICE-source.md")
         if model.table is not None:
             tokenizer = CodeTokenizer.build(folder / "tokenizer.json", settings.tokenizer_settings())
-            fill_table(model, tokenizer, table, code_sample=code_sample, progress=progress)
-        write_model(model, folder, card=card or _card(source, settings))
+            fill_table(model, tokenizer, recipe.table, code_sample=code_sample, progress=progress)
+        write_model(model, folder, card=_card(source, settings))
     return ConvertReport(settings=settings, unused_tensors=unused)
+
+
+def _settings(source: Path, foreign: dict[str, Any], recipe: ConvertRecipe) -> ModelSettings:
+    exits = recipe.exits
+    if not 1 <= max(exits, default=0) <= foreign["num_hidden_layers"]:
+        allowed = f"up to {foreign['num_hidden_layers']}, one of them above 0"
+        raise ConfigError(f"exits of {source}", got=list(exits), allowed=allowed)
+    return ModelSettings.from_json(
+        {
+            **_shapes(foreign),
+            **_tokens(source),
+            "num_layers": max(exits),
+            "exits": sorted(set(exits)),
+            "query_template": _TEMPLATE,
+            "code_template": _TEMPLATE,
+            "pooling": recipe.pooling or _pooling(source),
+            "max_tokens": recipe.max_tokens or _max_tokens(source, foreign),
+            "split_identifiers": recipe.split_identifiers,
+            "table_width": recipe.table.width if 0 in exits else None,
+            "table_share": recipe.table_share,
+        },
+        where=f"the conversion of {source}",
+    )
 
 
 def _bert_config(source: Path) -> dict[str, Any]:
@@ -225,7 +229,7 @@ def _pooling(source: Path) -> str:
         return "mean"
     rules = _read_json(file)
     if rules.get("pooling_mode_cls_token"):
-        # Our "cls" reads the last real token; BERT's stands first.
+        # Our "cls" reads the last real token; BERT's is the first.
         raise ModelError(f"{source} pools on its first token", allowed="pooling over the mean",
                          remedy='Pass pooling="mean"; it can be trained to that.')  # fmt: skip
     return "mean"
