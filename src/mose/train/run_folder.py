@@ -14,7 +14,7 @@ from mose.storage import new_file, require_replaceable, require_writable_folder
 from mose.train.checkpoints import Checkpoint, complete_checkpoints, load_checkpoint, save_checkpoint
 from mose.train.distributed import World, wait_for_all
 from mose.train.log import Log
-from mose.train.loop import Batches, Learner, Training, RunState, Validate, fit
+from mose.train.loop import Batches, Learner, RunState, Training, Validate, fit
 from mose.train.optim import build_optimizer, load_optimizer_tensors, optimizer_tensors
 from mose.train.start import require_same_settings
 
