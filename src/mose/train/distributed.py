@@ -1,4 +1,4 @@
-"""Several processes: who am I, gather with gradient, averaged gradients.
+"""Several processes: this one's rank, gather with gradient, averaged gradients.
 
 Each process computes its own rows against the columns of all. The backward of ``gather`` sums what all
 processes want of a row, so the averaged gradient is exactly that of one process with all pairs.
@@ -71,7 +71,10 @@ def gather(rows_BD: Tensor, world: World) -> Tensor:
 
 
 def average_gradients(parameters: Iterable[Tensor], world: World) -> None:
-    """Replace each gradient by its mean over the processes, in one message."""
+    """Replace each gradient by its mean over the processes, in one message.
+
+    Not DDP: a step has several backward passes, and ``gather`` communicates inside them (docs/log.md, 2026-11-26).
+    """
     if world.size == 1:
         return
     trained = [parameter for parameter in parameters if parameter.requires_grad]
