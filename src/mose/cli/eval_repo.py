@@ -6,7 +6,7 @@ from argparse import Namespace as Arguments
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mose.cli.options import add_json, add_model, add_quiet, define
+from mose.cli.options import add_json, add_model, add_path, add_quiet, define
 from mose.cli.output import ProgressBar
 from mose.cli.parser import Parser
 from mose.cli.terminal import say, show, show_json
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def add_eval_repo(command: Parser) -> None:
     """Add the arguments of ``mose eval-repo``."""
     define(command, eval_repo, example="mose eval-repo path/to/tree --save baseline.json")
-    command.add_argument("path", nargs="?", metavar="PATH", help="source tree (default: this folder)")
+    add_path(command)
     add_model(command)
     depth = command.add_mutually_exclusive_group()
     depth.add_argument(
@@ -114,18 +114,18 @@ def _list_queries(arguments: Arguments) -> int:
     else:
         for query in golden.queries:
             show(f"{query.kind:8} {query.text}")
-            show(f"         {', '.join(map(_place, query.targets))}")
+            show(f"         {', '.join(map(_location, query.targets))}")
     for kind, report in golden.reports.items():
         say(f"{kind}: {explain(report)}")
     return 0
 
 
-def _place(place: Place) -> str:
+def _location(place: Place) -> str:
     return place.path if place.start_line is None else f"{place.path}:{place.start_line}-{place.end_line}"
 
 
 def _query_as_dict(query: GoldenQuery) -> dict[str, object]:
-    return {"kind": query.kind, "query": query.text, "targets": [_place(target) for target in query.targets]}
+    return {"kind": query.kind, "query": query.text, "targets": [_location(target) for target in query.targets]}
 
 
 def _print_report(report: TreeReport) -> None:

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from mose.search.hits import Hit
 
 NUMBER_COLUMNS = 9
-MAX_PLACE_COLUMNS = 60
+MAX_LOCATION_COLUMNS = 60
 MIN_SYMBOL_COLUMNS = 8
 
 
 def show_hits(hits: Sequence[Hit], query: str, *, explain: bool, color: bool) -> None:
-    """Writes the place, the score and a few lines of each hit.
+    """Write location, score and a few lines of each hit.
 
     Args:
         hits: Best first.
@@ -29,14 +29,14 @@ def show_hits(hits: Sequence[Hit], query: str, *, explain: bool, color: bool) ->
     from mose.search.snippet import snippet, split_at_matches
 
     width = columns()
-    places = [f"{hit.path}:{hit.start_line}-{hit.end_line}" for hit in hits]
-    aligned = min(max(map(width_of, places), default=0), MAX_PLACE_COLUMNS, width // 2)
-    for place, hit in zip(places, hits, strict=True):
+    locations = [f"{hit.path}:{hit.start_line}-{hit.end_line}" for hit in hits]
+    aligned = min(max(map(width_of, locations), default=0), MAX_LOCATION_COLUMNS, width // 2)
+    for location, hit in zip(locations, hits, strict=True):
         show(
             dim(f"{hit.score:.2f}"),
             "  ",
-            bold(place),
-            _symbol(hit.symbol, width_of(place), aligned, width),
+            bold(location),
+            _symbol(hit.symbol, width_of(location), aligned, width),
             color=color,
         )
         for number, line in snippet(hit, query):
@@ -52,10 +52,10 @@ def show_hits(hits: Sequence[Hit], query: str, *, explain: bool, color: bool) ->
         show()
 
 
-def _symbol(symbol: str, place_columns: int, aligned: int, width: int) -> str:
+def _symbol(symbol: str, location_columns: int, aligned: int, width: int) -> str:
     """The name that is defined there, as much of it as fits on the line."""
-    gap = max(aligned - place_columns, 0) + 2
-    room = width - len("0.00  ") - place_columns - gap
+    gap = max(aligned - location_columns, 0) + 2
+    room = width - len("0.00  ") - location_columns - gap
     return " " * gap + clip(symbol, room) if symbol and room >= MIN_SYMBOL_COLUMNS else ""
 
 

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from argparse import Namespace as Arguments
 
-from mose.cli.options import add_exit, add_json, add_max_file_size, add_model, add_quiet, add_tree, define, seconds
+from mose.cli.options import (
+    add_exit,
+    add_inside,
+    add_json,
+    add_max_file_size,
+    add_model,
+    add_path,
+    add_quiet,
+    define,
+    seconds,
+)
 from mose.cli.output import ProgressBar, say_warnings
 from mose.cli.parser import Parser
 from mose.cli.terminal import counted, say, show, show_json
@@ -13,7 +23,8 @@ from mose.cli.terminal import counted, say, show, show_json
 def add_index(command: Parser) -> None:
     """Add the arguments of ``mose index``."""
     define(command, index, example="mose index path/to/tree --exit 6")
-    add_tree(command)
+    add_path(command)
+    add_inside(command)
     add_model(command)
     add_exit(command)
     command.add_argument("--budget", type=seconds, metavar="TIME", help="stop after this long (default: no limit)")
@@ -80,7 +91,7 @@ def index(arguments: Arguments) -> int:
 def add_forget(command: Parser) -> None:
     """Add the arguments of ``mose forget``."""
     define(command, forget, example="mose forget path/to/tree")
-    add_tree(command)
+    add_path(command)
 
 
 def forget(arguments: Arguments) -> int:

@@ -22,9 +22,13 @@ def define(command: Parser, run: Callable[..., int], *, example: str, notes: str
     command.set_defaults(run=run, parser=command)
 
 
-def add_tree(command: Parser, help: str = "source tree (default: this folder)") -> None:
-    """Add PATH and ``--inside``."""
+def add_path(command: Parser, help: str = "source tree (default: this folder)") -> None:
+    """Add PATH; `mose.cli.parser.take_late_path` gives its default."""
     command.add_argument("path", nargs="?", metavar="PATH", help=help)
+
+
+def add_inside(command: Parser) -> None:
+    """Add ``--inside``."""
     command.add_argument(
         "--inside",
         action="store_true",

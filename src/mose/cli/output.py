@@ -17,13 +17,13 @@ STAGES = {"walk": "finding files", "cut": "reading files", "words": "sorting wor
 
 
 def say_warnings(index: CodeIndex) -> None:
-    """What the last refresh has to say."""
+    """Say what the last refresh warned of."""
     for warning in index.last_refresh.warnings if index.last_refresh is not None else ():
         say(warning)
 
 
 class ProgressBar:
-    """Progress of long work on a terminal, one bar a stage. Shown after half a second, so that short work is silent."""
+    """Progress of long work on a terminal, one bar a stage, from half a second on."""
 
     def __init__(self, *, quiet: bool) -> None:
         self.quiet = quiet
@@ -73,10 +73,12 @@ def _name_of(stage: str) -> str:
 
 
 def need_packages(verb: str, *names: str, extra: str = "train") -> None:
-    """Nothing if the packages are installed.
+    """Raise `MissingExtraError` unless the packages are installed.
 
-    Raises:
-        MissingExtraError: One is not; says how to install it.
+    Args:
+        verb: The command that needs them.
+        names: Modules to look for.
+        extra: The extra of this package that installs them.
     """
     from importlib.util import find_spec
 

@@ -16,11 +16,12 @@ from mose.cli.hits import hit_as_dict, show_hits
 from mose.cli.notes import say_notes
 from mose.cli.options import (
     add_exit,
+    add_inside,
     add_json,
     add_max_file_size,
     add_model,
+    add_path,
     add_quiet,
-    add_tree,
     count,
     define,
     seconds,
@@ -49,7 +50,8 @@ def add_search(command: Parser) -> None:
     """Add the arguments of ``mose search``."""
     define(command, search, example='mose search "open a connection through a proxy" . --limit 5', notes=_NOTES)
     command.add_argument("query", metavar="QUERY", nargs="?", help="words or a name; - reads standard input")
-    add_tree(command, "source tree, or a folder or file in one (default: this folder)")
+    add_path(command, "source tree, or a folder or file in one (default: this folder)")
+    add_inside(command)
     add_model(command)
     add_exit(command)
     command.add_argument("--width", type=int, metavar="W", help="leading dimensions to compare (default: all)")
@@ -98,7 +100,7 @@ def search(arguments: Arguments) -> int:
         named = named if named.is_dir() else named.parent
         options = _options(arguments, part)
         if arguments.like is not None:
-            path, line = _place_of(arguments.like, index.root, named)
+            path, line = _location_of(arguments.like, index.root, named)
             found = index.like(path, line, options)
         else:
             found = index.search(query, options)
@@ -212,7 +214,7 @@ def _file_and_line(text: str) -> tuple[Path, int]:
     return Path(match[1]), int(match[2])
 
 
-def _place_of(text: str, root: Path, named: Path) -> tuple[str, int]:
+def _location_of(text: str, root: Path, named: Path) -> tuple[str, int]:
     """FILE:LINE as a path relative to the tree, and a line; the file is named from here, from PATH or from the tree."""
     file, line = _file_and_line(text)
     for start in (Path(), named):

@@ -6,7 +6,7 @@ from argparse import Namespace as Arguments
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mose.cli.options import add_json, add_tree, define
+from mose.cli.options import add_inside, add_json, add_path, define
 from mose.cli.parser import Parser, quoted
 from mose.cli.terminal import counted, show, show_json
 
@@ -19,7 +19,8 @@ _LONG_PATH = 120
 def add_status(command: Parser) -> None:
     """Add the arguments of ``mose status``."""
     define(command, status, example="mose status .")
-    add_tree(command)
+    add_path(command)
+    add_inside(command)
     command.add_argument("--why", metavar="FILE", help="say whether one file is read or left out, and by which rule")
     add_json(command, "print it as a JSON object")
 

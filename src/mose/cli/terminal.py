@@ -56,7 +56,7 @@ def show(*parts: str | Styled, color: bool = False) -> None:
     """Writes one line of the answer.
 
     Args:
-        parts: What stands on the line.
+        parts: Put together they are the line.
         color: Whether styles are shown.
 
     Raises:
@@ -176,10 +176,10 @@ def clip(text: str, width: int) -> str:
     """The text on one line of at most so many columns, with an ellipsis where it was longer."""
     line = escape(text).expandtabs(4)
     taken = kept = 0  # columns so far, and characters that leave room for the ellipsis
-    for place, character in enumerate(line):
+    for position, character in enumerate(line):
         taken += _width(character)
         if taken < width:
-            kept = place + 1
+            kept = position + 1
         elif taken > width:
             return line[:kept] + ELLIPSIS
     return line
