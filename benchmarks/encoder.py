@@ -24,11 +24,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 from results import write_result
 
 from mose.export.export import export
 from mose.files import SourceFile, read_source, walk
+from mose.metrics.ranking import reciprocal_rank, relevant_ranks
 from mose.runtime.encoder import Encoder
 from mose.search.chunking.chunks import cut, embedding_text
 
@@ -113,8 +113,8 @@ def speed(
     for name, encoder in encoders.items():
         for exit_layer in encoder.exits:
             texts = many if exit_layer == 0 else few
-            one = encoder.at(exit=exit_layer)
-            runs[f"{name} exit {exit_layer}"] = (lambda one=one, texts=texts: one.encode(texts), len(texts))
+            shallow = encoder.at(exit=exit_layer)
+            runs[f"{name} exit {exit_layer}"] = (lambda encoder=shallow, texts=texts: encoder.encode(texts), len(texts))
     deepest = f"int8 exit {encoders['int8'].exits[-1]}"
     rounds: list[dict[str, float]] = []
     processor_ms: dict[str, list[float]] = {name: [] for name in runs}
@@ -185,11 +185,11 @@ def query_latency(encoder: Encoder) -> dict[str, float]:
     query = ["open a connection through a proxy and return the response"]
     latency = {}
     for exit_layer in encoder.exits:
-        one = encoder.at(exit=exit_layer)
+        shallow = encoder.at(exit=exit_layer)
         times = []
         for _ in range(40):
             begin = time.perf_counter()
-            one.encode(query, kind="query")
+            shallow.encode(query, kind="query")
             times.append(time.perf_counter() - begin)
         latency[f"exit {exit_layer}"] = statistics.median(times[5:]) * 1e3
     return latency
@@ -241,13 +241,13 @@ def docstring_pairs(tree: Path) -> list[tuple[str, str]]:
 def mrr(encoders: dict[str, Encoder], pairs: list[tuple[str, str]]) -> dict[str, object]:
     """Mean reciprocal rank of each query's own code among all codes, at each exit."""
     table: dict[str, object] = {"pairs": len(pairs)}
+    ids, own = [str(number) for number in range(len(pairs))], [{number} for number in range(len(pairs))]
     for name, encoder in encoders.items():
         queries = encoder.encode_exits([query for query, _ in pairs], kind="query")
         codes = encoder.encode_exits([code for _, code in pairs])
         for exit_layer in queries:
-            scores = queries[exit_layer] @ codes[exit_layer].T
-            ranks = (scores >= np.diag(scores)[:, None]).sum(1)
-            table[f"{name} exit {exit_layer}"] = float((1 / ranks).mean())
+            ranks = relevant_ranks(queries[exit_layer] @ codes[exit_layer].T, ids, own)
+            table[f"{name} exit {exit_layer}"] = float(reciprocal_rank(ranks).mean())
     return table
 
 

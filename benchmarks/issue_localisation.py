@@ -30,7 +30,7 @@ import numpy as np
 from results import commit, write_result
 from splits import interval
 
-from mose.metrics.significance import Interval, clustered_interval
+from mose.metrics.significance import Interval, two_stage_interval
 
 NAME = "issue-localisation"
 MEASURES = ("File@1", "File@5", "File@10", "any@10", "MRR", "func@10", "file 8k", "func 8k")
@@ -262,7 +262,7 @@ def rows(reports: dict[str, Any]) -> Iterator[tuple[str, str, str, Interval]]:
                         clusters.setdefault(one["repository"], []).append(one["values"][system][name])
                 if clusters:
                     values = [np.array(cluster) for cluster in clusters.values()]
-                    yield system, name, part, clustered_interval(values, pooled=True)
+                    yield system, name, part, two_stage_interval(values, pooled=True)
 
 
 def main() -> None:

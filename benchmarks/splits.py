@@ -14,7 +14,7 @@ import numpy as np
 from results import with_interval, write_result
 
 from mose.evaluate.repository.benchmark import Place, RepoTask, load_tasks, ndcg_at_10
-from mose.metrics.significance import Interval, clustered_interval
+from mose.metrics.significance import Interval, two_stage_interval
 from mose.search.index import CodeIndex
 from mose.search.options import SearchOptions
 
@@ -80,8 +80,8 @@ def _row(name: str, members: list[str], values: Values, against: Values | None) 
     gain = None
     if against is not None and all(one in against for one in members):
         before = [np.array(against[one]["scores"]) for one in members]
-        gain = clustered_interval([own - other for own, other in zip(scores, before, strict=True)])
-    return name, sum(map(len, scores)), clustered_interval(scores), gain
+        gain = two_stage_interval([own - other for own, other in zip(scores, before, strict=True)])
+    return name, sum(map(len, scores)), two_stage_interval(scores), gain
 
 
 def interval(mean: Interval) -> str:

@@ -21,6 +21,7 @@ from mose.evaluate.report.markdown import body
 from mose.evaluate.report.tables import matrix_table, set_table, summary_table, width_table
 from mose.evaluate.report.values import Table
 from mose.evaluate.result import Result
+from mose.evaluate.result_file import read_result
 from mose.model.info import info
 from mose.model.settings import ModelSettings
 
@@ -175,7 +176,7 @@ def clones_adaptive() -> str:
 
 def evaluation() -> Result:
     """The newest result of ``mose eval`` on the shipped model."""
-    return max((Result.read(path) for path in HERE.glob("results/eval-*.json")), key=lambda result: result.date)
+    return max((read_result(path) for path in HERE.glob("results/eval-*.json")), key=lambda result: result.date)
 
 
 def of_report(make: Callable[[Result], Table]) -> Callable[[], str]:

@@ -29,7 +29,7 @@ from mose.data.mine.package import read_part
 from mose.data.mine.select import Evaluation, distinct
 from mose.data.near_copies import shingles
 from mose.data.pairs import read_objects
-from mose.evaluate.systems.bm25 import Bm25, Bm25Index
+from mose.evaluate.systems.bm25 import Bm25Index
 from mose.languages.tables import word_set
 
 EXCLUDED = word_set("sympy pytest sphinx astropy requests pylint xarray seaborn flask django matplotlib scikit-learn")
@@ -125,7 +125,7 @@ class Haystack:
         codes = [code for _, code in keyed]
         self.encoder = encoder
         self.vectors = encoder.encode(codes)
-        self.words = Bm25Index(Bm25(), codes)
+        self.words = Bm25Index(codes)
 
     def ranks(self, queries, keys, language):
         """Rank of each query's own group, from 1, by words and vectors together; None if it has none."""

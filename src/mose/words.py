@@ -12,6 +12,15 @@ from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
 
+_STOP_WORDS = """
+a an and any are as at be been by can could do does each for from had has have how i if in into is it its itself
+may me my no not of on onto or our over should so some such than that the their them then there these they this
+those to under up upon use used using via was we were what when where which while who whose why will with without
+would you your
+"""
+STOP_WORDS = frozenset(_STOP_WORDS.split())
+"""Words of plain English that say nothing about code. Kept inside names, and when a query has no other word."""
+
 _IDENTIFIER = re.compile(r"[^\W\d]\w*|\d+")
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\dA-Za-z_]+|\d+")
 _JOINT = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|_")

@@ -12,11 +12,13 @@ from mose.errors import ConfigError, MissingExtraError, ModelError
 from mose.evaluate import systems
 from mose.evaluate.scores import run_system, shortened
 from mose.evaluate.systems import check_peers, foreign, load_peer
-from mose.evaluate.systems.bm25 import Bm25
+from mose.evaluate.systems.bm25 import K1, B, Bm25, stems
 from mose.evaluate.systems.foreign import sentence_transformer
+from mose.evaluate.systems.ladder import RuntimeLadder
 from mose.evaluate.systems.minilm import minilm, minilm_weights
 from mose.evaluate.systems.protocol import Embedder, Scorer
 from mose.evaluate.tasks.values import Texts
+from mose.runtime.encoder import Encoder
 
 TEXTS = [
     "def parse_iso_date(text):\n    return tuple(map(int, text.split('-')))",
@@ -35,16 +37,15 @@ def corpus(*texts):
 
 
 def test_bm25_by_hand():
-    plain = Bm25(k1=1.2, b=0.75, stemmed=False, whole_names=False)
-    index = plain.index(corpus("open proxy proxy", "close door", "read the file of the user"))
+    index = Bm25().index(corpus("open proxy proxy", "close door", "read the file of the user"))
     # Lucene: ln(1 + (N - n + 0.5) / (n + 0.5)) * tf / (tf + k1 (1 - b + b length / mean length))
     idf = math.log(1 + (3 - 1 + 0.5) / (1 + 0.5))
-    expected = idf * 2 / (2 + 1.2 * (1 - 0.75 + 0.75 * 3 / (11 / 3)))
+    expected = idf * 2 / (2 + K1 * (1 - B + B * 3 / (11 / 3)))
     assert index.scores("proxy", "text").tolist() == pytest.approx([expected, 0, 0])
 
 
 def test_bm25_splits_identifiers_and_keeps_them_whole():
-    index = Bm25(stemmed=False).index(corpus("def openProxy(): pass", "def open_door(): pass", "proxy open", "other"))
+    index = Bm25().index(corpus("def openProxy(): pass", "def open_door(): pass", "proxy open", "other"))
     scores = index.scores("openProxy", "python")
     assert scores[0] > scores[2] > scores[1] > scores[3] == 0
 
@@ -55,8 +56,8 @@ def test_bm25_finds_other_forms_of_a_word():
 
 
 def test_bm25_drops_stop_words_of_sentences_alone():
-    assert Bm25(stemmed=False).words("how to read the file", sentence=True) == ["read", "file"]
-    assert Bm25(stemmed=False).words("for i in the_file", sentence=False) == [
+    assert stems("how to read the file", is_sentence=True) == ["read", "file"]
+    assert stems("for i in the_file") == [
         "for",
         "i",
         "in",
@@ -114,6 +115,11 @@ def test_minilm_equals_sentence_transformers_in_mrr_on_a_sample_of_cosqa(both, t
 def test_minilm_says_what_it_may_have_seen(both):
     contamination = both[0].card.contamination
     assert "CodeSearchNet" in contamination["csn"] and "CodeSearchNet" in contamination["cosqa"]
+
+
+def test_the_shipped_model_says_what_it_may_have_seen():
+    contamination = RuntimeLadder(Encoder.load("small")).card.contamination
+    assert "transductive" in contamination["cosqa"] and "CodeSearchNet" in contamination["csn"]
 
 
 # ---- the others

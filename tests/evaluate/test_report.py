@@ -58,7 +58,7 @@ def make(values=VALUES, **changes):
         skipped=(Skipped(system="static", reason="no folder"),),
         tasks=tuple(
             TaskInfo(name=name, family="text-code", dataset=name.split("-")[0], protocol="Ask | answer.", metric="mrr",
-                     num_queries=3, num_corpus=9)
+                     num_queries=max(len(own[name]) for own in values.values() if name in own), num_corpus=9)
             for name in tasks
         ), **changes,
     )  # fmt: skip
@@ -104,6 +104,21 @@ def test_with_every_set_the_mean_is_the_headline():
     table = summary_table(full)
     assert column(table, "mean MRR") == {"exit 0": "0.500", "exit 6": "0.900"}
     assert {row.over for row in full.differences if row.over in (HEADLINE, SHARED)} == {HEADLINE}
+
+
+def test_queries_of_one_cluster_count_as_one():
+    values = {("ours", 6): {"csn-go": [0.1, 0.9] * 20}, ("bm25", None): {"csn-go": [0.5, 0.5] * 20}}
+    alone = make(values)
+    (task,) = alone.tasks
+    numbers = np.repeat(np.arange(2, dtype=np.int32), 20)  # half the queries are of one repository
+    values[("ours", 6)]["csn-go"] = [0.1] * 20 + [0.9] * 20
+    clustered = dataclasses.replace(make(values), tasks=(dataclasses.replace(task, clusters=numbers),))
+    narrow, wide = (
+        next(row for row in differences.of_result(result) if row.over == "csn-go") for result in (alone, clustered)
+    )
+    assert narrow.mean == wide.mean
+    assert narrow.high - narrow.low < 0.3
+    assert (wide.low, wide.high) == pytest.approx((-0.4, 0.4))
 
 
 def test_a_shortened_run_is_called_so():

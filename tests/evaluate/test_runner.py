@@ -11,7 +11,7 @@ import pytest
 from mose.cli import main
 from mose.errors import ConfigError, DataError, ModelError
 from mose.evaluate import headline
-from mose.evaluate.result import Result
+from mose.evaluate.result_file import read_result, write_result
 from mose.evaluate.run import Request, evaluate, load_model
 from mose.evaluate.scores import run_matrix, run_system, shortened
 from mose.evaluate.systems.protocol import Card, Embedder
@@ -171,7 +171,7 @@ def test_weighted_values_average_to_the_headline():
     chance = np.random.default_rng(0)
     values = {name: chance.random(3 + number) for number, name in enumerate(ALL)}
     expected = headline.headline({name: float(value.mean()) for name, value in values.items()})
-    assert np.mean([part.mean() for part in headline.weighted(values)]) == pytest.approx(expected)
+    assert np.mean([part.mean() for part in headline.weighted(values).values()]) == pytest.approx(expected)
 
 
 # ---- the whole evaluation
@@ -220,9 +220,9 @@ def test_evaluation_of_the_shipped_model_beside_bm25(data, tmp_path):
 
 def test_result_survives_its_file(data, tmp_path):
     result = evaluate(request(data, tmp_path, exits=(0, 2)), progress=silent, say=silent)
-    read = Result.read(result.write(tmp_path / "results"))
+    read = read_result(write_result(result, tmp_path / "results"))
     assert (
-        read.write(tmp_path / "again").read_text()
+        write_result(read, tmp_path / "again").read_text()
         == (tmp_path / "results" / f"small-{result.identity}.json").read_text()
     )
     assert read.systems == result.systems and read.costs == result.costs and read.differences == result.differences

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mose.errors import DataError
-from mose.evaluate.tasks import load_pair_tasks, load_tasks, task_names
+from mose.errors import ConfigError, DataError
+from mose.evaluate.tasks import load_tasks, task_names
 from mose.metrics import ranking
 
 
@@ -43,7 +43,6 @@ ROSETTA = [
     row("ro/3", "Sum.", "sum(x)", "python", "r/sum"),
     row("ro/4", "Sort.", "Arrays.sort(x);", "java", "r/sort"),
 ]
-PAIRS = [{"a": "py/1", "b": "java/1", "label": 1}, {"a": "ro/1", "b": "py/2", "label": 0}]
 
 
 @pytest.fixture
@@ -52,7 +51,6 @@ def data(tmp_path):
     write(tmp_path / "mbxp" / "test.jsonl.xz", MBXP)
     write(tmp_path / "mbxp" / "test-anon.jsonl.xz", MBXP)
     write(tmp_path / "rosetta" / "test.jsonl", ROSETTA)
-    write(tmp_path / "clone-pairs" / "test.jsonl.xz", PAIRS)
     write(
         tmp_path / "cosqa" / "codebase.jsonl.xz",
         [row(f"c/{n}", None, f"def f{n}():\n    '''Doc.'''", "python") for n in range(3)],
@@ -110,6 +108,18 @@ def test_within_one_language_the_query_itself_is_left_out(data):
     assert task.metric == "map@r"
 
 
+def test_queries_of_a_problem_or_repository_share_a_cluster(data):
+    write(
+        data / "csn" / "test.jsonl.xz",
+        [{**CSN[0], "url": "https://github.com/a/b/blob/1/x.go"}, {**CSN[1], "url": "https://github.com/a/b/blob/2/y"}],
+    )
+    assert one(data, "csn-go").clusters == ("a/b", "a/b")
+    assert one(data, "mbxp-python").clusters == ("p/1", "p/2", "p/3")
+    assert one(data, "mbxp-code-python-java").clusters == ("p/1", "p/3")
+    assert one(data, "rosetta-same-python").clusters == ("r/sort", "r/sort")
+    assert one(data, "cosqa").clusters == ()
+
+
 def test_renamed_rows_say_so(data):
     assert "name of the entry point is replaced" in one(data, "mbxp-anon-python").protocol
     assert "name of the entry point" not in one(data, "mbxp-python").protocol
@@ -123,17 +133,10 @@ def test_names_follow_the_folders_that_are_there(data):
     assert "valid-cosqa" in task_names(data, "valid")
 
 
-def test_clone_pairs(data):
-    task = load_pair_tasks(data, ["test"])["test"]
-    assert task.name == "clone-pairs-test"
-    assert (task.first.ids, task.second.ids, task.labels) == (("py/1", "ro/1"), ("java/1", "py/2"), (True, False))
-    assert (task.first.texts[1], task.second.languages) == ("sorted(x)", ("java", "python"))
-
-
 @pytest.mark.parametrize(
     ("file", "rows", "message"),
     [
-        ("csn/test.jsonl.xz", [*CSN, CSN[0]], r"test.jsonl.xz, line 5: an id stands twice: got 'go/1'"),
+        ("csn/test.jsonl.xz", [*CSN, CSN[0]], r"test.jsonl.xz, line 5: duplicate id: got 'go/1'"),
         ("csn/test.jsonl.xz", [CSN[0], "{"], r"test.jsonl.xz, line 2 is not JSON"),
         ("csn/test.jsonl.xz", [CSN[0], "[]"], r"test.jsonl.xz, line 2: got 'list'"),
         ("csn/test.jsonl.xz", [{**CSN[0], "query": " "}], r"test.jsonl.xz, line 1: field 'query' is empty"),
@@ -169,35 +172,15 @@ def test_missing_file_of_a_set(data):
 def test_damaged_file(data):
     path = data / "csn" / "test.jsonl.xz"
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(DataError, match=r"test.jsonl.xz is damaged, or not text"):
+    with pytest.raises(DataError, match=r"test.jsonl.xz is damaged or not text"):
         load_tasks(data, ["csn-go"])
     path.write_bytes(b"no archive")
-    with pytest.raises(DataError, match=r"test.jsonl.xz is damaged, or not text"):
+    with pytest.raises(DataError, match=r"test.jsonl.xz is damaged or not text"):
         load_tasks(data, ["csn-go"])
-
-
-@pytest.mark.parametrize(
-    ("pair", "message"),
-    [
-        ({"a": "py/9", "b": "ro/1", "label": 1}, "line 3: refers to an unknown id: got 'py/9'"),
-        ({"a": "py/1", "b": "ro/1", "label": 2}, "line 3, label: got '2', allowed: 0 or 1"),
-        ({"a": "py/1", "label": 1}, "line 3 has no field 'b'"),
-    ],
-)
-def test_faulty_clone_pairs(data, pair, message):
-    write(data / "clone-pairs" / "test.jsonl.xz", [*PAIRS, pair])
-    with pytest.raises(DataError, match=message):
-        load_pair_tasks(data, ["test"])
-
-
-def test_clone_pairs_of_one_label(data):
-    write(data / "clone-pairs" / "test.jsonl.xz", PAIRS[:1])
-    with pytest.raises(DataError, match="no pairs of both labels"):
-        load_pair_tasks(data, ["test"])
 
 
 def test_unknown_name_is_told_the_nearest(data):
-    with pytest.raises(DataError, match="Did you mean csn-ruby"):
+    with pytest.raises(ConfigError, match="Did you mean csn-ruby"):
         load_tasks(data, ["csn-rubby"])
 
 
@@ -206,8 +189,6 @@ def test_folder_that_is_not_there_or_holds_nothing(tmp_path):
         load_tasks(tmp_path / "nowhere")
     with pytest.raises(DataError, match="holds no tasks"):
         load_tasks(tmp_path)
-    with pytest.raises(DataError, match="holds no clone pairs"):
-        load_pair_tasks(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -250,7 +231,7 @@ def test_word_overlap_reaches_the_floor_that_the_data_states(open_data, name, nu
 
     task = one(open_data, name)
     assert (len(task.queries.ids), len(task.corpus.ids)) == (num_queries, num_rows)
-    index = Bm25(k1=1.2, b=0.75, stemmed=False, whole_names=False).index(task.corpus)
+    index = Bm25().index(task.corpus)
     scores = [index.scores(*query) for query in zip(task.queries.texts, task.queries.languages, strict=True)]
     ranks = ranking.relevant_ranks(np.stack(scores), task.corpus.ids, task.relevant, task.excluded)
     assert ranking.reciprocal_rank(ranks).mean() >= floor

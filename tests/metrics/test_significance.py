@@ -6,10 +6,10 @@ from scipy import stats
 
 from mose.metrics.significance import (
     bootstrap_interval,
-    clustered_interval,
     holm,
     pairwise_p_values,
     permutation_test,
+    two_stage_interval,
 )
 
 
@@ -45,10 +45,10 @@ def test_interval_covers_the_truth_about_as_often_as_it_says():
     assert 0.84 <= inside / 300 <= 0.95
 
 
-def test_clusters_that_differ_make_a_clustered_interval_as_wide_as_they_differ():
+def test_clusters_that_differ_make_a_two_stage_interval_as_wide_as_they_differ():
     offsets = np.random.default_rng(4).normal(0, 1, size=25)
     tasks = [np.random.default_rng(task).normal(offset, 0.1, size=20) for task, offset in enumerate(offsets)]
-    plain, clustered = bootstrap_interval(tasks), clustered_interval(tasks)
+    plain, clustered = bootstrap_interval(tasks), two_stage_interval(tasks)
     assert clustered.mean == plain.mean
     error = np.std([task.mean() for task in tasks]) / 5
     assert clustered.high - clustered.low == pytest.approx(2 * 1.96 * error, rel=0.1)
@@ -57,22 +57,48 @@ def test_clusters_that_differ_make_a_clustered_interval_as_wide_as_they_differ()
 
 def test_a_pooled_interval_counts_every_query_the_same():
     clusters = [np.zeros(30), np.ones(10)]
-    pooled = clustered_interval(clusters, pooled=True)
+    pooled = two_stage_interval(clusters, pooled=True)
     assert pooled.mean == 0.25
     assert (pooled.low, pooled.high) == (0.0, 1.0)  # both clusters drawn from one
-    assert clustered_interval(clusters).mean == 0.5
+    assert two_stage_interval(clusters).mean == 0.5
 
 
 def test_a_pooled_interval_of_equal_clusters_is_the_interval_of_their_means():
     clusters = [np.random.default_rng(seed).normal(size=20) for seed in range(5)]
-    pooled, plain = clustered_interval(clusters, pooled=True), clustered_interval(clusters)
+    pooled, plain = two_stage_interval(clusters, pooled=True), two_stage_interval(clusters)
     assert (pooled.mean, pooled.low, pooled.high) == pytest.approx((plain.mean, plain.low, plain.high))
 
 
 def test_a_cluster_alone_is_resampled_by_its_queries():
     difference = np.random.default_rng(5).normal(size=100)
-    plain, clustered = bootstrap_interval([difference]), clustered_interval([difference])
+    plain, clustered = bootstrap_interval([difference]), two_stage_interval([difference])
     assert (clustered.low, clustered.high) == pytest.approx((plain.low, plain.high), abs=0.02)
+
+
+def test_queries_that_share_a_cluster_are_drawn_together_in_all_tasks():
+    difference, numbers = np.random.default_rng(6).normal(size=80), np.arange(80)
+    alone = bootstrap_interval([difference], [numbers])
+    same = bootstrap_interval([difference, difference], [numbers, numbers])
+    assert (same.low, same.high) == pytest.approx((alone.low, alone.high), abs=1e-12)
+    apart = bootstrap_interval([difference, difference], [numbers, 80 + numbers])
+    assert apart.high - apart.low == pytest.approx((same.high - same.low) / np.sqrt(2), rel=0.05)
+
+
+def test_clusters_of_one_query_are_no_clusters():
+    difference = np.random.default_rng(7).normal(size=100)
+    plain, clustered = bootstrap_interval([difference]), bootstrap_interval([difference], [np.arange(100)])
+    assert (clustered.low, clustered.high) == pytest.approx((plain.low, plain.high), abs=0.02)
+
+
+def test_interval_of_clusters_covers_the_truth_about_as_often_as_it_says():
+    rng = np.random.default_rng(8)
+    numbers = np.repeat(np.arange(40), 5)
+    inside = 0
+    for seed in range(300):
+        difference = np.repeat(rng.normal(0.3, 1, size=40), 5) + rng.normal(0, 0.3, size=200)
+        interval = bootstrap_interval([difference], [numbers], level=0.9, rounds=400, seed=seed)
+        inside += interval.low <= 0.3 <= interval.high
+    assert 0.82 <= inside / 300 <= 0.95
 
 
 def test_zero_inside_is_no_difference():
@@ -84,7 +110,7 @@ def test_nothing_to_resample(differences):
     with pytest.raises(ValueError, match="no paired differences"):
         bootstrap_interval(differences)
     with pytest.raises(ValueError, match="no paired differences"):
-        clustered_interval(differences)
+        two_stage_interval(differences)
 
 
 def test_few_queries_are_tested_exactly():

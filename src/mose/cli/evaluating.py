@@ -64,10 +64,10 @@ def evaluate(arguments: Arguments) -> int:
     if arguments.list:
         return _list(_data(arguments))
     need_packages("eval", "matplotlib", extra="eval")
-    from mose.evaluate.result import Result
+    from mose.evaluate.result_file import read_result, write_result
 
     if arguments.report:
-        return _show(Result.read(arguments.report), arguments)
+        return _show(read_result(arguments.report), arguments)
     from mose.evaluate.run import QUICK_LIMIT, Request
     from mose.evaluate.run import evaluate as run
 
@@ -90,7 +90,7 @@ def evaluate(arguments: Arguments) -> int:
     _check_writable(arguments.out)
     with ProgressBar(quiet=arguments.quiet) as progress:
         result = run(request, progress=progress, say=say)
-    path = result.write(arguments.out / "results")
+    path = write_result(result, arguments.out / "results")
     say(f"Wrote {path}.")
     return _show(result, arguments)
 
@@ -112,9 +112,9 @@ def _show(result: Result, arguments: Arguments) -> int:
 def _compare(first: Path, second: Path, *, as_json: bool) -> int:
     from mose.evaluate.report.compare import change_table, compare
     from mose.evaluate.report.markdown import render
-    from mose.evaluate.result import Result
+    from mose.evaluate.result_file import read_result
 
-    before, after = Result.read(first), Result.read(second)
+    before, after = read_result(first), read_result(second)
     changes = compare(before, after)
     if as_json:
         show_json(asdict(change) for change in changes)

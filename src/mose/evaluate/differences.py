@@ -2,89 +2,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mose.evaluate.headline import Floats, weighted
 from mose.evaluate.result import HEADLINE, SHARED, Difference, Result
-from mose.metrics.significance import Interval, bootstrap_interval, pairwise_p_values
+from mose.metrics.significance import Integers, Interval, bootstrap_interval, pairwise_p_values
 
+_Entrant = tuple[str, int | None]
+"""Name and exit of a system."""
 ROUNDS = 2000
 """Resamples, and sign flips, of each interval and test."""
 
 
 def of_result(result: Result) -> list[Difference]:
     """Every exit against the deepest, with the permutation test; the deepest exit against each peer."""
-    model = result.model
-    name, deepest = model.card.name, model.deepest
-    exits = [exit_layer for exit_layer in model.widths if result.values(name, exit_layer)]
-    if not exits:
+    model, clusters = result.model, result.clusters()
+    name = model.card.name
+    own = {exit_layer: values for exit_layer in model.widths if (values := result.values(name, exit_layer))}
+    if not own:
         return []
-    deepest = max(exits)
-    own = {exit_layer: result.values(name, exit_layer) for exit_layer in exits}
-    p_values = _exit_p_values([own[exit_layer] for exit_layer in exits])
+    deepest = max(own)
+    over_all, p_values = _exit_p_values(own, clusters)
+    pairs: list[tuple[_Entrant, _Entrant]] = [
+        ((name, exit_layer), (name, deepest)) for exit_layer in own if exit_layer != deepest
+    ]
+    pairs += [((name, deepest), (system.card.name, system.deepest)) for system in result.systems if not system.is_model]
     found = []
-    for number, exit_layer in enumerate(exits[:-1]):
-        for over, interval in intervals(own[exit_layer], own[deepest]):
-            p_value = p_values.get(over, {}).get((number, len(exits) - 1))
-            found.append(_difference(over, (name, exit_layer), (name, deepest), interval, p_value))
-    for system in result.systems:
-        if not system.is_model:
-            peer = (system.card.name, system.deepest)
-            for over, interval in intervals(own[deepest], result.values(*peer)):
-                found.append(_difference(over, (name, deepest), peer, interval, None))
+    for first, second in pairs:
+        for over, interval in intervals(result.values(*first), result.values(*second), clusters):
+            found.append(
+                Difference(
+                    over=over,
+                    first=first[0],
+                    first_exit=first[1],
+                    second=second[0],
+                    second_exit=second[1],
+                    mean=interval.mean,
+                    low=interval.low,
+                    high=interval.high,
+                    p_value=p_values[first[1]] if second == (name, deepest) and over == over_all else None,
+                )
+            )
     return found
 
 
-def intervals(first: Mapping[str, Floats], second: Mapping[str, Floats]) -> Iterator[tuple[str, Interval]]:
+def intervals(
+    first: Mapping[str, Floats], second: Mapping[str, Floats], clusters: Mapping[str, Integers]
+) -> Iterator[tuple[str, Interval]]:
     """Task, ``HEADLINE`` or ``SHARED``, and the interval of first minus second.
 
     Args:
         first: Task -> metric of each query.
         second: The same of the other system; tasks that only one ran are left out.
+        clusters: Task -> cluster of each query, as in `bootstrap_interval`.
     """
-    shared = [task for task in first if task in second]
     differences: dict[str, NDArray[np.float64]] = {
-        task: np.asarray(first[task], dtype=np.float64) - second[task] for task in shared
+        task: np.asarray(first[task], dtype=np.float64) - second[task] for task in first if task in second
     }
     overall = weighted(differences)
-    if overall:
-        yield HEADLINE, bootstrap_interval(overall, rounds=ROUNDS)
-    elif shared:
-        yield SHARED, bootstrap_interval(list(differences.values()), rounds=ROUNDS)
+    if differences:
+        together = overall or differences
+        numbers = [clusters[task] for task in together]
+        yield HEADLINE if overall else SHARED, bootstrap_interval(list(together.values()), numbers, rounds=ROUNDS)
     for task, difference_Q in differences.items():
-        yield task, bootstrap_interval([difference_Q], rounds=ROUNDS)
+        yield task, bootstrap_interval([difference_Q], [clusters[task]], rounds=ROUNDS)
 
 
-def _exit_p_values(values: Sequence[Mapping[str, Floats]]) -> dict[str, dict[tuple[int, int], float]]:
-    """``HEADLINE`` or ``SHARED`` -> pair of positions -> p-value that the two exits score differently."""
-    over = HEADLINE if weighted(values[0]) else SHARED
+def _exit_p_values(
+    own: Mapping[int, Mapping[str, Floats]], clusters: Mapping[str, Integers]
+) -> tuple[str, dict[int | None, float]]:
+    """``HEADLINE`` or ``SHARED``, and exit -> p-value that it and the deepest score differently.
+
+    The mean of task means is a sum over all queries, each divided by the size of its task. Queries of one cluster are
+    one observation: their sum.
+    """
     rows = []
-    for own in values:
-        # The mean of task means is a sum over all queries, each divided by the size of its task.
-        tasks = weighted(own) or [np.asarray(task, dtype=np.float64) for task in own.values()]
-        rows.append(np.concatenate([task / len(task) for task in tasks]))
+    for values in own.values():
+        tasks = weighted(values) or values
+        numbers = np.unique(np.concatenate([clusters[task] for task in tasks]), return_inverse=True)[1]
+        rows.append(np.bincount(numbers, np.concatenate([task_Q / len(task_Q) for task_Q in tasks.values()])))
     table = pairwise_p_values(np.stack(rows), rounds=ROUNDS)
-    return {over: {(a, b): float(table[a, b]) for a in range(len(rows)) for b in range(len(rows))}}
-
-
-def _difference(
-    over: str,
-    first: tuple[str, int | None],
-    second: tuple[str, int | None],
-    interval: Interval,
-    p_value: float | None,
-) -> Difference:
-    return Difference(
-        over=over,
-        first=first[0],
-        first_exit=first[1],
-        second=second[0],
-        second_exit=second[1],
-        mean=interval.mean,
-        low=interval.low,
-        high=interval.high,
-        p_value=p_value,
-    )
+    over = HEADLINE if weighted(next(iter(own.values()))) else SHARED
+    deepest = list(own).index(max(own))
+    return over, {exit_layer: float(table[row, deepest]) for row, exit_layer in enumerate(own)}

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.floating]
-METRIC = "mrr"
 SINGLE_SETS = ("cosqa", "csn-go", "csn-java", "csn-javascript", "csn-ruby")
 MACRO_SETS = ("mbxp", "mbxp-anon", "rosetta-code", "mbxp-anon-code")
 SETS = (*SINGLE_SETS, *MACRO_SETS)
@@ -69,11 +68,11 @@ def headline(values: Mapping[str, float], tasks: Iterable[str] | None = None) ->
     return float(np.mean(list(found.values()))) if len(found) == len(SETS) else None
 
 
-def weighted(values: Mapping[str, Floats]) -> list[Floats]:
+def weighted(values: Mapping[str, Floats]) -> dict[str, Floats]:
     """Values of each query, scaled so that the plain mean of the tasks' means is the headline; empty if it is None.
 
     Args:
         values: Task -> MRR, or difference of two, of each query.
     """
     shares = weights(list(values))
-    return [len(shares) * share * np.asarray(values[task], dtype=np.float64) for task, share in shares.items()]
+    return {task: len(shares) * share * np.asarray(values[task], dtype=np.float64) for task, share in shares.items()}

@@ -1,24 +1,18 @@
-"""The result file of one evaluation: everything that tables, plots and comparisons are made from."""
+"""The result of one evaluation: everything that tables, plots and comparisons are made from."""
 
 from __future__ import annotations
 
-import base64
-import json
-import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mose.errors import DataError
 from mose.evaluate.systems.protocol import Card
-from mose.parsing import parse_json
-from mose.storage import new_file
 
-FORMAT = 1
+HEADLINE = "headline"
+SHARED = "shared tasks"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +26,8 @@ class TaskInfo:
     metric: str
     num_queries: int
     num_corpus: int
+    clusters: NDArray[np.int32] | None = None
+    """Number of each query's cluster, the same in all tasks of the run; None if every query was drawn alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,10 +115,6 @@ class Difference:
     """Permutation test that two exits score differently, adjusted for all pairs of exits (Holm)."""
 
 
-HEADLINE = "headline"
-SHARED = "shared tasks"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
     """A system that was asked for and could not take part, or not in full."""
@@ -176,82 +168,14 @@ class Result:
             if (score.system, score.exit, score.width) == (system, exit_layer, width)
         }
 
-    def write(self, folder: Path) -> Path:
-        """Writes ``<model>-<commit>.json`` into a folder, complete or not at all.
-
-        Raises:
-            DataError: The folder cannot be written.
-        """
-        values = asdict(self)
-        for score in values["scores"]:
-            score["per_query"] = _packed(score["per_query"])
-        path = folder / f"{self.model.card.name}-{self.identity}.json"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with new_file(path) as file:
-                file.write(json.dumps({"format": FORMAT, **values}, indent=1).encode())
-        except OSError as error:
-            raise DataError(f"{folder} cannot be written: {error}", remedy="Name another folder with --out.") from error
-        return path
-
-    @classmethod
-    def read(cls, path: Path) -> Result:
-        """The result of a file.
-
-        Raises:
-            DataError: The file is missing, damaged, or of another format.
-        """
-        try:
-            values = parse_json(path.read_text(encoding="utf8"))
-        except OSError as error:
-            raise DataError(f"no result file {path}: {error.strerror}", remedy="Run `mose eval` first.") from error
-        except ValueError as error:
-            raise DataError(f"{path} is no result file ({error})") from error
-        if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
-            raise DataError(f"{path} is no result file of this version", remedy="Run `mose eval` again.")
-        try:
-            return cls(
-                **{
-                    **values,
-                    "tasks": _all(TaskInfo, values["tasks"]),
-                    "systems": tuple(_system(value) for value in values["systems"]),
-                    "scores": tuple(
-                        Score(**{**value, "per_query": _unpacked(value["per_query"])}) for value in values["scores"]
-                    ),
-                    "matrix": _all(Cell, values["matrix"]),
-                    "costs": tuple(_cost(value) for value in values["costs"]),
-                    "differences": _all(Difference, values["differences"]),
-                    "skipped": _all(Skipped, values["skipped"]),
-                }
-            )
-        except (KeyError, TypeError, ValueError, AttributeError, zlib.error) as error:
-            raise DataError(f"{path} is damaged ({error!r})", remedy="Run `mose eval` again.") from error
-
-
-def _all(kind: Any, values: Sequence[Mapping[str, Any]]) -> tuple[Any, ...]:
-    return tuple(kind(**value) for value in values)
-
-
-def _system(value: Mapping[str, Any]) -> System:
-    known = {own.name for own in fields(Card)}
-    card = Card(**{key: part for key, part in value["card"].items() if key in known})
-    widths = {int(exit_layer): width for exit_layer, width in value["widths"].items()}
-    return System(**{**value, "card": card, "widths": widths})
-
-
-def _cost(value: Mapping[str, Any]) -> Cost:
-    spread = value["texts_per_s_spread"]
-    return Cost(**{**value, "texts_per_s_spread": None if spread is None else tuple(spread)})
-
-
-def _packed(values: NDArray[np.float32] | None) -> str | None:
-    """Float32 numbers as text: deflated, base 64."""
-    if values is None:
-        return None
-    return base64.b64encode(zlib.compress(np.asarray(values, dtype="<f4").tobytes(), level=9)).decode("ascii")
-
-
-def _unpacked(text: str | None) -> NDArray[np.float32] | None:
-    if text is None:
-        return None
-    return np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype="<f4").astype(np.float32)
+    def clusters(self) -> dict[str, NDArray[np.int64]]:
+        """Task -> number of each query's cluster, as in `mose.metrics.significance.bootstrap_interval`."""
+        found, start = (
+            {},
+            1 + max((int(task.clusters.max()) for task in self.tasks if task.clusters is not None), default=0),
+        )
+        for task in self.tasks:
+            alone = np.arange(start, start + task.num_queries)
+            found[task.name] = alone if task.clusters is None else task.clusters.astype(np.int64)
+            start += task.num_queries
+        return found

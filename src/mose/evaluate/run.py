@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,12 +13,12 @@ from pathlib import Path
 from mose import git
 from mose.errors import ConfigError, MissingExtraError, ModelError
 from mose.evaluate import cost, differences
-from mose.evaluate.result import Cost, Result, Score, Skipped, System
-from mose.evaluate.scores import run_matrix, run_system, shortened, task_info
+from mose.evaluate.result import Cost, Result, Skipped, System
+from mose.evaluate.scores import run_matrix, run_system, shortened, task_infos
 from mose.evaluate.systems import Peer, check_peers, load_peer
 from mose.evaluate.systems.ladder import CheckpointLadder, RuntimeLadder
 from mose.evaluate.systems.protocol import Embedder, Scorer
-from mose.evaluate.tasks.values import RetrievalTask
+from mose.evaluate.tasks import RetrievalTask, load_tasks
 from mose.progress import ProgressCallback
 from mose.runtime.encoder import Encoder
 from mose.runtime.manifest import MANIFEST_NAME
@@ -66,51 +65,24 @@ def evaluate(request: Request, *, progress: ProgressCallback, say: Callable[[str
     """
     start = time.perf_counter()
     check_peers(request.peers)
-    folder = request.cache or home() / "eval"
     model = load_model(request.model, threads=request.threads)
     exits = _exits(model, request.exits)
-    tasks = _tasks(request)
-    folder.mkdir(parents=True, exist_ok=True)
-
-    systems: list[System] = []
-    scores: list[Score] = []
-    costs: list[Cost] = []
-    skipped: list[Skipped] = []
-    entrants = [Peer(system=model)]
-    for name in request.peers:
-        try:
-            entrants.append(
-                load_peer(
-                    name,
-                    folder=folder,
-                    static_folder=request.static_folder,
-                    threads=request.threads,
-                    all_tasks=request.all_tasks,
-                )
-            )
-        except (MissingExtraError, ModelError) as error:
-            skipped.append(Skipped(system=name, reason=str(error)))
-            say(f"Peer {name} is left out: {error}")
-    for entrant in entrants:
-        system = entrant.system
-        own = [task for task in tasks if entrant.tasks is None or task.name in entrant.tasks]
-        if len(own) < len(tasks):
-            skipped.append(Skipped(system=system.card.name, reason=entrant.note))
-            say(f"Peer {system.card.name}: {entrant.note}.")
-        is_model = system is model
-        systems.append(_system(system, is_model=is_model))
-        scores.extend(
-            run_system(
-                system,
-                own,
-                folder,
-                progress,
-                exits=exits if is_model else None,
-                widths=request.widths if is_model else (),
-            )
-        )
-    matrix = list(run_matrix(model, tasks, folder, progress, exits=exits)) if len(exits) > 1 else []
-    costs = [row for entrant in entrants for row in _costs(entrant.system, tasks, exits, request, model)]
+    tasks = load_tasks(request.data, request.tasks)
+    if request.limit:
+        tasks = [shortened(task, request.limit) for task in tasks]
+    cache = request.cache or home() / "eval"
+    cache.mkdir(parents=True, exist_ok=True)
+    peers, skipped = _load_peers(request, cache, tasks)
+    for left_out in skipped:
+        say(f"Peer {left_out.system}: {left_out.reason}")
+    scores = list(run_system(model, tasks, cache, progress, exits=exits, widths=request.widths))
+    for peer in peers:
+        own = [task for task in tasks if peer.tasks is None or task.name in peer.tasks]
+        scores.extend(run_system(peer.system, own, cache, progress))
+    matrix = tuple(run_matrix(model, tasks, cache, progress, exits=exits)) if len(exits) > 1 else ()
+    costs = _costs(model, tasks, request, exits=exits)
+    for peer in peers:
+        costs.extend(_costs(peer.system, tasks, request))
     result = Result(
         identity=code_identity(),
         date=time.strftime("%Y-%m-%d"),
@@ -123,14 +95,35 @@ def evaluate(request: Request, *, progress: ProgressCallback, say: Callable[[str
             "peers": list(request.peers),
             "all_tasks": request.all_tasks,
         },
-        tasks=tuple(task_info(task) for task in tasks),
-        systems=tuple(systems),
+        tasks=task_infos(tasks),
+        systems=(_system(model, is_model=True), *(_system(peer.system) for peer in peers)),
         scores=tuple(scores),
-        matrix=tuple(matrix),
+        matrix=matrix,
         costs=tuple(costs),
         skipped=tuple(skipped),
     )
     return dataclasses.replace(result, differences=tuple(differences.of_result(result)))
+
+
+def _load_peers(request: Request, cache: Path, tasks: Sequence[RetrievalTask]) -> tuple[list[Peer], list[Skipped]]:
+    """The peers that can run, and which cannot, or not on all tasks."""
+    peers, skipped = [], []
+    for name in request.peers:
+        try:
+            peer = load_peer(
+                name,
+                folder=cache,
+                static_folder=request.static_folder,
+                threads=request.threads,
+                all_tasks=request.all_tasks,
+            )
+        except (MissingExtraError, ModelError) as error:
+            skipped.append(Skipped(system=name, reason=str(error)))
+            continue
+        peers.append(peer)
+        if peer.tasks is not None and not {task.name for task in tasks}.issubset(peer.tasks):
+            skipped.append(Skipped(system=peer.system.card.name, reason=peer.note))
+    return peers, skipped
 
 
 def load_model(name_or_folder: str, *, threads: int | None = None) -> RuntimeLadder | CheckpointLadder:
@@ -171,30 +164,14 @@ def _exits(model: Embedder, asked: tuple[int, ...] | None) -> tuple[int, ...]:
     return tuple(sorted(asked)) if asked else known
 
 
-def _tasks(request: Request) -> list[RetrievalTask]:
-    from mose.evaluate.tasks import load_tasks, task_names
-
-    known = list(task_names(request.data))
-    for name in request.tasks:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            remedy = f"Did you mean {near[0]}?" if near else None
-            raise ConfigError(f"task in {request.data}", got=name, allowed=", ".join(known), remedy=remedy)
-    tasks = list(load_tasks(request.data, request.tasks))
-    return [shortened(task, request.limit) for task in tasks] if request.limit else tasks
-
-
-def _system(system: Embedder | Scorer, *, is_model: bool) -> System:
+def _system(system: Embedder | Scorer, *, is_model: bool = False) -> System:
     if isinstance(system, Embedder):
-        identity, widths = system.identity, dict(system.widths)
-    else:
-        identity, widths = "", {}
-    return System(card=system.card, identity=identity, is_model=is_model, widths=widths)
+        return System(card=system.card, identity=system.identity, is_model=is_model, widths=dict(system.widths))
+    return System(card=system.card, identity="", is_model=is_model, widths={})
 
 
 def _costs(
-    system: Embedder | Scorer, tasks: Sequence[RetrievalTask], exits: Sequence[int], request: Request, model: Embedder
+    system: Embedder | Scorer, tasks: Sequence[RetrievalTask], request: Request, *, exits: Sequence[int] | None = None
 ) -> list[Cost]:
     quick = {"num_queries": 10, "num_codes": 24, "rounds": 1} if request.limit else {}
-    own = exits if system is model else None
-    return cost.measure(system, tasks, exits=own, threads=request.threads, **quick)
+    return cost.measure(system, tasks, exits=exits, threads=request.threads, **quick)

@@ -122,17 +122,29 @@ def shortened(task: RetrievalTask, limit: int) -> RetrievalTask:
         queries=_rows(task.queries, queries),
         corpus=_rows(task.corpus, rows),
         relevant=kept(task.relevant),
+        clusters=tuple(task.clusters[query] for query in queries) if task.clusters else (),
         excluded=kept(task.excluded) if task.excluded else (),
     )
 
 
-def task_info(task: RetrievalTask) -> TaskInfo:
-    """The task without its texts."""
-    names = ("name", "family", "dataset", "protocol", "metric")
-    return TaskInfo(
-        **{name: getattr(task, name) for name in names},
-        num_queries=len(task.queries.ids),
-        num_corpus=len(task.corpus.ids),
+def task_infos(tasks: Sequence[RetrievalTask]) -> tuple[TaskInfo, ...]:
+    """The tasks without their texts; clusters are numbered over all of them."""
+    names = {(task.dataset, cluster): None for task in tasks for cluster in task.clusters}
+    numbers = {name: number for number, name in enumerate(names)}
+    return tuple(
+        TaskInfo(
+            name=task.name,
+            family=task.family,
+            dataset=task.dataset,
+            protocol=task.protocol,
+            metric=task.metric,
+            num_queries=len(task.queries.ids),
+            num_corpus=len(task.corpus.ids),
+            clusters=np.array([numbers[task.dataset, cluster] for cluster in task.clusters], dtype=np.int32)
+            if task.clusters
+            else None,
+        )
+        for task in tasks
     )
 
 

@@ -1,10 +1,10 @@
-"""Metrics of rankings and of binary decisions: numpy only, one value per query, means left to the caller.
+"""Metrics of rankings, one value per query; means are left to the caller. numpy only.
 
-A ranking is by descending score, scores compared as float32; **equal scores stand in descending order of id**, compared
-as text. That is the rule of ``trec_eval``, so both agree on every run, and a permuted corpus scores the same.
+Rows rank by descending score, compared as float32; **equal scores rank in descending order of id**, compared as text.
+That is the rule of ``trec_eval``, so both agree on every run, and a permuted corpus scores the same.
 
 Everything follows from the *ranks of the relevant rows* (``relevant_ranks``): per query a float64 array, from 1,
-ascending; infinite where a row was not retrieved. Shapes: Q queries, C rows of the corpus, N pairs.
+ascending; infinite where a row was not retrieved. Shapes: Q queries, C rows of the corpus, R relevant rows.
 """
 
 from __future__ import annotations
@@ -20,33 +20,6 @@ Floats = NDArray[np.float64]
 Ranks = Sequence[Floats]
 
 
-def ranking(
-    scores_QC: NDArray[Any], ids: Sequence[str], excluded: Sequence[AbstractSet[int]] = (), *, top: int | None = None
-) -> NDArray[np.int64]:
-    """Row numbers of the corpus, best first, int64 [Q, ``top``]; excluded rows come last, as -1.
-
-    Raises:
-        ValueError: As ``relevant_ranks``.
-
-    Example:
-        >>> ranking(np.array([[0.5, 0.9, 0.5]]), ["a", "b", "c"]).tolist()
-        [[1, 2, 0]]
-    """
-    scores_QC = _checked(scores_QC, ids)
-    order_C = np.argsort(_places(ids), kind="stable")
-    width = len(ids) if top is None else min(top, len(ids))
-    found = np.empty((len(scores_QC), width), dtype=np.int64)
-    left_out = _LeftOut(excluded, len(scores_QC))
-    for query, row_C in enumerate(scores_QC):
-        rows = left_out.of(query)
-        negated_C = -row_C
-        negated_C[rows] = np.inf
-        best_C = order_C[np.argsort(negated_C[order_C], kind="stable")]
-        best_C[len(ids) - len(rows) :] = -1
-        found[query] = best_C[:width]
-    return found
-
-
 def relevant_ranks(
     scores_QC: NDArray[Any],
     ids: Sequence[str],
@@ -59,10 +32,10 @@ def relevant_ranks(
         scores_QC: Score of each row of the corpus for each query, finite; compared as float32.
         ids: C different ids.
         relevant: Q sets of row numbers, none empty.
-        excluded: Q sets of rows that take no part, or ``()``. Sets that are one object are read once.
+        excluded: Q sets of rows that take no part, or ``()``.
 
     Raises:
-        ValueError: Shapes do not agree, a score is not finite, ids repeat, a query has no relevant row, or a
+        ValueError: Shapes do not match, a score is not finite, ids repeat, a query has no relevant row, or a
             relevant row is excluded.
 
     Example:
@@ -72,31 +45,22 @@ def relevant_ranks(
     scores_QC = _checked(scores_QC, ids)
     if len(relevant) != len(scores_QC):
         raise ValueError(f"{len(scores_QC)} rows of scores, {len(relevant)} sets of relevant rows")
-    places_C = _places(ids)
-    left_out = _LeftOut(excluded, len(scores_QC))
+    if excluded and len(excluded) != len(scores_QC):
+        raise ValueError(f"{len(scores_QC)} queries, {len(excluded)} sets of excluded rows")
+    distinct = {id(rows): rows for rows in excluded}  # all queries of a pool share one large set
+    excluded_rows = {key: np.fromiter(rows, dtype=np.int64) for key, rows in distinct.items()}
+    positions_C = _tie_positions(ids)
     found = []
     for query, (row_C, answers) in enumerate(zip(scores_QC, relevant, strict=True)):
         if not answers:
             raise ValueError(f"query {query} has no relevant row")
-        rows = left_out.of(query)
-        if len(rows):
+        if excluded:
             if not answers.isdisjoint(excluded[query]):
                 raise ValueError(f"query {query}: a relevant row is excluded")
             row_C = row_C.copy()
-            row_C[rows] = -np.inf
-        found.append(_ranks_in_row(row_C, places_C, np.fromiter(answers, dtype=np.int64)))
+            row_C[excluded_rows[id(excluded[query])]] = -np.inf
+        found.append(_ranks_in_row(row_C, positions_C, np.fromiter(answers, dtype=np.int64)))
     return found
-
-
-def ranks_in_hits(hits: Sequence[str], relevant: AbstractSet[str]) -> Floats:
-    """Ranks of the relevant ids in a list of retrieved ids, best first; infinite for those not retrieved.
-
-    Example:
-        >>> ranks_in_hits(["b", "a", "c"], {"a", "z"})
-        array([ 2., inf])
-    """
-    rank = {identity: place for place, identity in reversed(list(enumerate(hits, start=1)))}
-    return np.sort(np.array([rank.get(identity, np.inf) for identity in relevant], dtype=np.float64))
 
 
 def _checked(scores_QC: NDArray[Any], ids: Sequence[str]) -> NDArray[np.float32]:
@@ -108,40 +72,22 @@ def _checked(scores_QC: NDArray[Any], ids: Sequence[str]) -> NDArray[np.float32]
     return scores_QC
 
 
-def _places(ids: Sequence[str]) -> NDArray[np.int64]:
-    """Place of each row among equal scores: 0 for the last id."""
+def _tie_positions(ids: Sequence[str]) -> NDArray[np.int64]:
+    """Position of each row among equal scores: 0 for the last id."""
     if len(set(ids)) != len(ids):
         raise ValueError("ids repeat")
-    places_C = np.empty(len(ids), dtype=np.int64)
-    places_C[sorted(range(len(ids)), key=ids.__getitem__, reverse=True)] = np.arange(len(ids))
-    return places_C
+    positions_C = np.empty(len(ids), dtype=np.int64)
+    positions_C[sorted(range(len(ids)), key=ids.__getitem__, reverse=True)] = np.arange(len(ids))
+    return positions_C
 
 
-class _LeftOut:
-    """Excluded rows of each query as arrays, each set turned into one once."""
-
-    def __init__(self, excluded: Sequence[AbstractSet[int]], num_queries: int) -> None:
-        if excluded and len(excluded) != num_queries:
-            raise ValueError(f"{num_queries} queries, {len(excluded)} sets of excluded rows")
-        self._excluded = excluded
-        self._known: dict[int, NDArray[np.int64]] = {}
-
-    def of(self, query: int) -> NDArray[np.int64]:
-        if not self._excluded:
-            return np.empty(0, dtype=np.int64)
-        rows = self._excluded[query]
-        if id(rows) not in self._known:
-            self._known[id(rows)] = np.fromiter(rows, dtype=np.int64)
-        return self._known[id(rows)]
-
-
-def _ranks_in_row(row_C: NDArray[np.float32], places_C: NDArray[np.int64], rows: NDArray[np.int64]) -> Floats:
+def _ranks_in_row(row_C: NDArray[np.float32], positions_C: NDArray[np.int64], rows: NDArray[np.int64]) -> Floats:
     ascending_C = np.sort(row_C)
     scores_R = row_C[rows]
     not_above_R = np.searchsorted(ascending_C, scores_R, side="right")
     ranks_R = len(row_C) - not_above_R + 1
     for number in np.flatnonzero(not_above_R - np.searchsorted(ascending_C, scores_R, side="left") > 1):
-        ranks_R[number] += np.count_nonzero(places_C[row_C == scores_R[number]] < places_C[rows[number]])
+        ranks_R[number] += np.count_nonzero(positions_C[row_C == scores_R[number]] < positions_C[rows[number]])
     return np.sort(ranks_R).astype(np.float64)
 
 
@@ -156,7 +102,7 @@ def reciprocal_rank(ranks: Ranks) -> Floats:
 
 
 def recall(ranks: Ranks, k: int) -> Floats:
-    """Share of the relevant rows that stand among the ``k`` best.
+    """Share of the relevant rows among the ``k`` best.
 
     Example:
         >>> recall([np.array([1.0, 12.0])], 10)
@@ -166,9 +112,9 @@ def recall(ranks: Ranks, k: int) -> Floats:
 
 
 def ndcg(ranks: Ranks, k: int) -> Floats:
-    """NDCG at ``k`` with binary relevance: gain 1, discount 1/log2(rank + 1), over the ideal of ``k`` places.
+    """NDCG at ``k`` with binary relevance: gain 1, discount 1/log2(rank + 1), over the ideal of ``k`` ranks.
 
-    Source: Jaervelin and Kekaelaeinen (2002), in the form of trec_eval's ``ndcg_cut``.
+    Source: Järvelin and Kekäläinen (2002), in the form of trec_eval's ``ndcg_cut``.
 
     Example:
         >>> ndcg([np.array([2.0])], 10).round(4)
@@ -177,32 +123,8 @@ def ndcg(ranks: Ranks, k: int) -> Floats:
     return np.array([_dcg(ranks_R, k) / _dcg(np.arange(1.0, len(ranks_R) + 1), k) for ranks_R in ranks])
 
 
-def graded_ndcg(ranking_QC: NDArray[np.int64], gains: Sequence[dict[int, float]], k: int) -> Floats:
-    """NDCG at ``k`` with graded relevance; the gain is the grade itself, as in trec_eval.
-
-    Args:
-        ranking_QC: Row numbers, best first (``ranking``), at least ``k`` of them or all.
-        gains: Row -> grade above 0 of each query; rows that are missing have grade 0.
-        k: How many places count.
-
-    Example:
-        >>> graded_ndcg(np.array([[0, 1]]), [{1: 2.0}], 10).round(4)
-        array([0.6309])
-    """
-    found = []
-    for row_C, gain in zip(ranking_QC, gains, strict=True):
-        got_K = np.array([gain.get(int(row), 0.0) for row in row_C[:k]])
-        ideal_K = np.sort(list(gain.values()))[::-1][:k]
-        found.append(_discounted(got_K) / _discounted(ideal_K))
-    return np.array(found)
-
-
 def _dcg(ranks_R: Floats, k: int) -> float:
     return float(np.sum(1.0 / np.log2(1.0 + ranks_R[ranks_R <= k])))
-
-
-def _discounted(gains_K: Floats) -> float:
-    return float(np.sum(gains_K / np.log2(2.0 + np.arange(len(gains_K)))))
 
 
 def average_precision(ranks: Ranks) -> Floats:

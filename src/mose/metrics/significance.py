@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.floating]
+Integers = NDArray[np.integer]
 _DRAWN_AT_ONCE = 2_000_000
 
 
@@ -34,12 +35,19 @@ class Interval:
 
 
 def bootstrap_interval(
-    differences: Sequence[Floats], *, level: float = 0.95, rounds: int = 10_000, seed: int = 0
+    differences: Sequence[Floats],
+    clusters: Sequence[Integers] = (),
+    *,
+    level: float = 0.95,
+    rounds: int = 10_000,
+    seed: int = 0,
 ) -> Interval:
-    """Percentile interval of a mean of task means, queries resampled within each task.
+    """Percentile interval of a mean of task means.
 
     Args:
         differences: Per task, the paired differences [Q] of the two systems.
+        clusters: Per task, the number of each query's cluster [Q]. Queries that share one, in whichever task, are
+            resampled together. Without them queries are resampled one by one within each task.
         level: Share of resampled means inside the interval.
         rounds: Number of resamples.
         seed: Of the resampling.
@@ -47,7 +55,8 @@ def bootstrap_interval(
     Raises:
         ValueError: There is no task, or a task has no query.
 
-    Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), section 13.3.
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), section 13.3; of clusters Davison and
+    Hinkley, Bootstrap Methods and their Application (1997), section 3.8.
 
     Example:
         >>> print(bootstrap_interval([np.array([0.1, 0.1, 0.1])]))
@@ -55,6 +64,8 @@ def bootstrap_interval(
     """
     _require_queries(differences)
     rng = np.random.default_rng(seed)
+    if clusters:
+        return _interval(differences, _means_over_clusters(differences, clusters, rounds, rng), level)
     means = np.zeros(rounds)
     for difference_Q in differences:
         count = len(difference_Q)
@@ -64,7 +75,27 @@ def bootstrap_interval(
     return _interval(differences, means / len(differences), level)
 
 
-def clustered_interval(
+def _means_over_clusters(
+    differences: Sequence[Floats], clusters: Sequence[Integers], rounds: int, rng: np.random.Generator
+) -> Floats:
+    """Resampled means: in each round as many clusters are drawn, with replacement, as there are. K clusters."""
+    names, numbers = np.unique(np.concatenate(clusters), return_inverse=True)
+    count = len(names)
+    of_task = np.split(numbers, np.cumsum([len(task) for task in clusters])[:-1])
+    means = np.zeros(rounds)
+    for span in _spans(rounds, count):
+        num_rounds = span.stop - span.start
+        drawn = rng.integers(count, size=(num_rounds, count)) + count * np.arange(num_rounds)[:, None]
+        times_RK = np.bincount(drawn.ravel(), minlength=num_rounds * count).reshape(num_rounds, count)
+        for difference_Q, number_Q in zip(differences, of_task, strict=True):
+            totals = times_RK @ np.bincount(number_Q, weights=difference_Q, minlength=count)
+            sizes = times_RK @ np.bincount(number_Q, minlength=count)
+            # A round that draws no query of a task says nothing of it.
+            means[span] += np.where(sizes > 0, totals / np.maximum(sizes, 1), np.mean(difference_Q))
+    return means / len(differences)
+
+
+def two_stage_interval(
     differences: Sequence[Floats],
     *,
     level: float = 0.95,
@@ -86,7 +117,7 @@ def clustered_interval(
     Source: Davison and Hinkley, Bootstrap Methods and their Application (1997), section 3.8.
 
     Example:
-        >>> print(clustered_interval([np.array([0.1, 0.1]), np.array([0.3, 0.3])]))
+        >>> print(two_stage_interval([np.array([0.1, 0.1]), np.array([0.3, 0.3])]))
         +0.200 [+0.100, +0.300]
     """
     _require_queries(differences)
@@ -96,11 +127,11 @@ def clustered_interval(
         chosen = rng.integers(len(differences), size=rounds)
         for task, difference_Q in enumerate(differences):
             weight = len(difference_Q) if pooled else 1
-            places = np.flatnonzero(chosen == task)
-            weights[places] += weight
-            for span in _spans(len(places), len(difference_Q)):
+            drawing = np.flatnonzero(chosen == task)
+            weights[drawing] += weight
+            for span in _spans(len(drawing), len(difference_Q)):
                 drawn = rng.integers(len(difference_Q), size=(span.stop - span.start, len(difference_Q)))
-                sums[places[span]] += weight * np.asarray(difference_Q, dtype=np.float64)[drawn].mean(axis=1)
+                sums[drawing[span]] += weight * np.asarray(difference_Q, dtype=np.float64)[drawn].mean(axis=1)
     return _interval([np.concatenate(differences)] if pooled else differences, sums / weights, level)
 
 
@@ -169,8 +200,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """
     adjusted = [0.0] * len(p_values)
     largest = 0.0
-    for place, number in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        largest = max(largest, min(1.0, (len(p_values) - place) * p_values[number]))
+    for rank, number in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[number]))
         adjusted[number] = largest
     return adjusted
 

@@ -6,16 +6,7 @@ import re
 from dataclasses import dataclass
 
 from mose.errors import ConfigError
-from mose.words import bigrams, identifiers, parts, split_words
-
-_STOP_WORDS = """
-a an and any are as at be been by can could do does each for from had has have how i if in into is it its itself
-may me my no not of on onto or our over should so some such than that the their them then there these they this
-those to under up upon use used using via was we were what when where which while who whose why will with without
-would you your
-"""
-STOP_WORDS = frozenset(_STOP_WORDS.split())
-"""Words of plain English that say nothing about code. Kept inside names, and when a query has no other word."""
+from mose.words import STOP_WORDS, bigrams, identifiers, parts, split_words
 
 _NAME = r"[^\W\d]\w*"
 _QUALIFIED = re.compile(rf"{_NAME}(?:(?:\.|::|->|\\|#){_NAME})*")

@@ -39,11 +39,11 @@ def compare(first: Result, second: Result) -> list[Change]:
     Raises:
         DataError: The results have no task in common, or a task differs between them.
     """
-    tasks = _shared_tasks(first, second)
+    tasks, clusters = _shared_tasks(first, second), second.clusters()
     found = []
     for name, exit_layer, before, after in _pairs(first, second):
         before, after = ({task: side[task] for task in tasks if task in side} for side in (before, after))
-        for over, interval in intervals(after, before):
+        for over, interval in intervals(after, before, clusters):
             mean = _mean_over(over, before, tasks=[task for task in before if task in after])
             found.append(
                 Change(

@@ -60,8 +60,9 @@ def summary_table(result: Result) -> Table:
         title="What each exit is worth",
         note=(
             f"Model {model}. {_limit_note(result)}{quality_note(result)} In brackets: 95 % bootstrap intervals of"
-            " the paired difference. p: permutation test that the two exits score differently, adjusted for all pairs"
-            " of exits. A peer that ran on fewer tasks has no mean; it is compared over those tasks alone."
+            " the paired difference; queries of one problem or repository are resampled together. p: permutation test"
+            " that the two exits score differently, adjusted for all pairs of exits. A peer that ran on fewer tasks has"
+            " no mean; it is compared over those tasks alone."
         ),
         head=head,
         rows=tuple(rows),
@@ -215,7 +216,7 @@ def peer_table(result: Result) -> Table:
     rows = []
     for system in result.systems:
         card = system.card
-        seen = "; ".join(f"{name}: {note}" for name, note in card.contamination.items()) or "none known"
+        seen = "; ".join(f"{name}: {note}" for name, note in card.contamination.items()) or "no overlap known"
         limit = "every word" if card.max_tokens is None else f"{card.max_tokens} tokens"
         rows.append((card.name, card.source, card.runtime, card.prompt, limit, card.training, seen))
     rows += [(row.system, f"left out, or in part: {row.reason}", "", "", "", "", "") for row in result.skipped]

@@ -14,10 +14,9 @@ from pathlib import PurePosixPath
 
 from mose.evaluate.repository.benchmark import Place
 from mose.evaluate.repository.values import GoldenQuery, has_few_words
-from mose.search.query import STOP_WORDS
 from mose.syntax import Definition
 from mose.syntax.definitions import CONTAINERS
-from mose.words import split_words
+from mose.words import STOP_WORDS, split_words
 
 MAX_TEXT_CHARS = 200
 

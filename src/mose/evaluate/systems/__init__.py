@@ -1,4 +1,4 @@
-"""What a user could take instead, each measured in the same run through one adapter."""
+"""What a user could take instead, each measured in the same run."""
 
 from __future__ import annotations
 
@@ -35,11 +35,7 @@ class Peer:
 
 
 def check_peers(names: tuple[str, ...]) -> None:
-    """Nothing if every name is a known peer or a folder.
-
-    Raises:
-        ConfigError: One is not; the nearest name is given.
-    """
+    """Raise `ConfigError`, which names the nearest peer, unless every name is a known peer or a folder."""
     for name in names:
         if name not in PEERS and not Path(name).expanduser().is_dir():
             near = difflib.get_close_matches(name, PEERS, n=1)
@@ -66,11 +62,10 @@ def load_peer(
         MissingExtraError: Its package is not installed.
         ModelError: Its folder is missing or of another kind.
     """
-    check_peers((name,))
     if name == "bm25":
-        from mose.evaluate.systems.bm25 import Bm25, require
+        from mose.evaluate.systems.bm25 import Bm25, require_bm25
 
-        require()
+        require_bm25()
         return Peer(system=Bm25())
     if name == "minilm":
         from mose.evaluate.systems.minilm import minilm

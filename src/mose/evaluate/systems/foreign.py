@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mose.errors import MissingExtraError, ModelError
-from mose.evaluate.systems.overlaps import STACK_OVERFLOW
+from mose.evaluate.systems.overlaps import STACK_OVERFLOW, UNKNOWN
 from mose.evaluate.systems.protocol import Card
 from mose.runtime.manifest import hash_file
 from mose.runtime.table import unit_rows
@@ -104,7 +104,7 @@ def sentence_transformer(folder: Path, *, threads: int | None = None) -> Foreign
             runtime="sentence-transformers on torch",
             max_tokens=model.max_seq_length,
             training="see its own card",
-            contamination={"all": "not known to this program: see the model's own card"},
+            contamination=UNKNOWN,
         ),
         identity=f"st-{identity}-{model.max_seq_length}",
         exit_layer=_num_layers(model),

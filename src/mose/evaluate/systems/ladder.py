@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mose.evaluate.systems.overlaps import UNKNOWN, overlaps_of
 from mose.evaluate.systems.protocol import Card
 from mose.model import info as model_info
 from mose.model.folder import WEIGHTS_FILE
@@ -71,6 +72,7 @@ class RuntimeLadder(_Ladder):
             runtime=f"ONNX Runtime, {manifest.dtype} weights",
             licence=manifest.licence,
             max_tokens=settings.max_tokens,
+            contamination=overlaps_of(manifest.source),
         )
         super().__init__(card or made, encoder.identity, settings, manifest.widths)
         self._encoder = encoder
@@ -109,6 +111,7 @@ class CheckpointLadder(_Ladder):
             prompt=_prompt(settings),
             runtime=f"torch, {str(self._model.dtype).removeprefix('torch.')} weights",
             max_tokens=settings.max_tokens,
+            contamination=UNKNOWN,
         )
         identity = hashlib.sha256(" ".join(hashes).encode()).hexdigest()[:16]
         super().__init__(card, identity, settings, {layer: settings.width_of(layer) for layer in settings.exits})

@@ -1,4 +1,8 @@
-"""What the public weights may have seen of the test sets: stated beside every number that it touches."""
+"""What training may have seen of the test sets: stated beside every number that it touches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
 
 STACK_OVERFLOW = "trained on titles and answers of Stack Exchange, from where the questions come"
 MINILM = {
@@ -7,7 +11,15 @@ MINILM = {
     "conala": STACK_OVERFLOW,
 }
 """Data set -> overlap of all-MiniLM-L6-v2's published training data with it."""
-OWN_TRAINING = {
-    "cosqa": "functions of the code base that no test query points at may be training pairs (transductive)",
-}
-"""Overlap of the training data of this project's own runs."""
+UNKNOWN = {"all": "not known to this program: see the model's own card"}
+_OWN_CANDIDATES = "functions of the code base that no test query points at were training pairs (transductive)"
+
+
+def overlaps_of(source: str) -> Mapping[str, str]:
+    """Data set -> overlap of one of our models, by what its manifest says of its origin."""
+    if "all-MiniLM-L6-v2" not in source:
+        return UNKNOWN
+    inherited = {name: f"all-MiniLM-L6-v2, where it began: {note}" for name, note in MINILM.items()}
+    if "fine-tuned by MoSE" in source:
+        inherited["cosqa"] += f"; in its own training, {_OWN_CANDIDATES}"
+    return inherited

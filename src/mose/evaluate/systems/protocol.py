@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from mose.evaluate.tasks.values import Texts
 from mose.tokenizer import Kind
 
-NO_OVERLAP_KNOWN = "none known"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:

@@ -11,11 +11,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
-from mose.errors import DataError
-from mose.evaluate.tasks import clone_pairs, open_data, published
-from mose.evaluate.tasks.values import PairTask, RetrievalTask, Texts
+from mose.errors import ConfigError, DataError
+from mose.evaluate.tasks import open_data, published
+from mose.evaluate.tasks.values import RetrievalTask, Texts
 
-__all__ = ["PairTask", "RetrievalTask", "Texts", "load_pair_tasks", "load_tasks", "task_names"]
+__all__ = ["RetrievalTask", "Texts", "load_tasks", "task_names"]
 
 _VALID = "valid-"
 
@@ -29,18 +29,18 @@ def task_names(data: Path, split: Literal["test", "valid"] = "test") -> list[str
     return [name for name in _loaders(data) if name.startswith(_VALID) == (split == "valid")]
 
 
-def load_tasks(data: Path, only: Sequence[str] = (), *, format_name: str = "") -> list[RetrievalTask]:
+def load_tasks(data: Path, only: Sequence[str] = ()) -> list[RetrievalTask]:
     """Tasks of a data folder, checked.
 
     Args:
         data: Folder of the data sets, or of one in a published format.
         only: Names, in the order wanted; all test tasks if empty.
-        format_name: Format of ``data`` itself (``published.FORMATS``), where it is not to be guessed.
 
     Raises:
-        DataError: There is no such folder or task, nothing in it is known, or a file is missing or faulty.
+        ConfigError: There is no task of a name; the nearest name is given.
+        DataError: There is no such folder, nothing in it is known, or a file is missing or faulty.
     """
-    known = _loaders(data, format_name)
+    known = _loaders(data)
     names = list(only) or [name for name in known if not name.startswith(_VALID)]
     if not names:
         raise DataError(
@@ -50,50 +50,22 @@ def load_tasks(data: Path, only: Sequence[str] = (), *, format_name: str = "") -
         )
     for name in names:
         if name not in known:
-            near = get_close_matches(name, known, n=3)
-            raise DataError(
-                f"no task of this name in {data}",
-                got=name,
-                remedy=f"Did you mean {' or '.join(near)}?" if near else f"There are: {', '.join(known)}.",
-            )
+            near = get_close_matches(name, known, n=1)
+            remedy = f"Did you mean {near[0]}?" if near else None
+            raise ConfigError(f"task in {data}", got=name, allowed=", ".join(known), remedy=remedy)
     return [known[name]() for name in names]
 
 
-def load_pair_tasks(
-    data: Path, splits: Sequence[clone_pairs.Split] = ("train", "valid", "test")
-) -> dict[clone_pairs.Split, PairTask]:
-    """Clone detection by split: the open ``clone-pairs``, or the first folder in the form of BigCloneBench.
-
-    Raises:
-        DataError: There is neither, or a file is missing or faulty.
-    """
-    folders = _folders(data)
-    if (data / "clone-pairs").is_dir():
-        return {split: clone_pairs.open_pairs(data, split) for split in splits}
-    for folder in folders:
-        if published.format_of(folder) == "bigclonebench":
-            return {split: clone_pairs.big_clone_bench(folder, split) for split in splits}
-    raise DataError(f"{data} holds no clone pairs", allowed="a folder clone-pairs, or one of BigCloneBench")
-
-
-def _folders(data: Path) -> list[Path]:
-    """The folder itself and those in it."""
+def _loaders(data: Path) -> published.Loaders:
     if not data.is_dir():
-        raise DataError(
-            f"no data folder {data}", remedy="Set --data or MOSE_DATA to the folder of the data sets."
-        )  # fmt: skip
-    return [data, *sorted(path for path in data.iterdir() if path.is_dir())]
-
-
-def _loaders(data: Path, format_name: str = "") -> open_data.Loaders:
-    folders = _folders(data)
-    if format_name or published.format_of(data):
-        return published.loaders(data, format_name)
+        raise DataError(f"no data folder {data}", remedy="Set --data or MOSE_DATA to the folder of the data sets.")
+    own = published.loaders(data)
+    if own:
+        return own
     found = {**open_data.loaders(data, "test"), **open_data.loaders(data, "valid")}
-    for folder in folders[1:]:
-        if published.format_of(folder):
-            for name, load in published.loaders(folder).items():
-                if name in found:
-                    raise DataError(f"{folder}: there is another task of this name in {data}", got=name)
-                found[name] = load
+    for folder in sorted(path for path in data.iterdir() if path.is_dir()):
+        for name, load in published.loaders(folder).items():
+            if name in found:
+                raise DataError(f"{folder}: another task in {data} has the same name", got=name)
+            found[name] = load
     return found

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from mose.evaluate.tasks.reading import Side, build_task, find, first_object, need, objects, text_in
+from mose.evaluate.tasks.reading import TextsBuilder, build_task, find, first_object, need, objects, text_in
 from mose.evaluate.tasks.values import RetrievalTask
 
 _PROTOCOL = (
@@ -18,7 +18,7 @@ _PROTOCOL = (
 )
 
 
-def is_adv_test(folder: Path) -> bool:
+def matches(folder: Path) -> bool:
     """The rows of ``test.jsonl`` have renamed tokens."""
     return "function_tokens" in first_object(find(folder, "test.jsonl"))
 
@@ -29,7 +29,7 @@ def tasks(folder: Path) -> dict[str, Callable[[], RetrievalTask]]:
 
 
 def _load(folder: Path) -> RetrievalTask:
-    corpus, queries = Side("code"), Side("query")
+    corpus, queries = TextsBuilder("code"), TextsBuilder("query")
     path = need(folder, "test.jsonl")
     for where, value in objects(path):
         identity = text_in(value, "idx", where)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from mose.errors import DataError
-from mose.evaluate.tasks.reading import Side, build_task, columns, find, need, objects, text_in
+from mose.evaluate.tasks.reading import TextsBuilder, build_task, columns, find, need, objects, text_in
 from mose.evaluate.tasks.values import RetrievalTask
 
 Kind = Literal["query", "code"]
@@ -29,7 +29,7 @@ _SIDES: dict[str, tuple[Kind, Kind]] = {
 """What queries and candidates are, by how the folder's name begins, where they are not text and code."""
 
 
-def is_beir(folder: Path) -> bool:
+def matches(folder: Path) -> bool:
     """There is a corpus or a file of queries."""
     return find(folder, "corpus.jsonl") is not None or find(folder, "queries.jsonl") is not None
 
@@ -65,8 +65,8 @@ def _load(folder: Path, name: str, kinds: tuple[Kind, Kind]) -> RetrievalTask:
             relevant.setdefault(query_row, set()).add(answer_row)
     if not relevant:
         raise DataError(f"{path} has no score above 0")
-    texts = asked.done()
-    queries = Side(kinds[0])
+    texts = asked.build()
+    queries = TextsBuilder(kinds[0])
     excluded = []
     for row, answers in relevant.items():
         identity = texts.ids[row]
@@ -86,8 +86,8 @@ def _load(folder: Path, name: str, kinds: tuple[Kind, Kind]) -> RetrievalTask:
     )
 
 
-def _side(path: Path, kind: Kind) -> Side:
-    side = Side(kind)
+def _side(path: Path, kind: Kind) -> TextsBuilder:
+    side = TextsBuilder(kind)
     for where, value in objects(path):
         text = text_in(value, "text", where)
         title = value.get("title")

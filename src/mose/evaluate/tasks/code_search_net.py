@@ -13,7 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mose.evaluate.tasks.reading import Side, build_task, find, first_object, lines, objects, text_in
+from mose.data.pairs import read_lines
+from mose.evaluate.tasks.reading import TextsBuilder, build_task, find, first_object, objects, text_in
 from mose.evaluate.tasks.values import RetrievalTask
 
 LANGUAGES = ("go", "java", "javascript", "php", "python", "ruby")
@@ -30,7 +31,7 @@ _POOLS = (
 )
 
 
-def is_code_search_net(folder: Path) -> bool:
+def matches(folder: Path) -> bool:
     """There is a language's folder with test rows, or the folder is one."""
     return bool(_folders(folder))
 
@@ -41,7 +42,7 @@ def tasks(folder: Path, *, pool: int = POOL) -> dict[str, Callable[[], Retrieval
     for language, place in _folders(folder).items():
         name = f"codesearchnet-{language}"
         found[name] = partial(_full, place, name, language)
-        if sum(1 for path in _files(place) for _ in lines(path)) >= pool:
+        if sum(1 for path in _files(place) for _ in read_lines(path)) >= pool:
             found[f"{name}-{pool}"] = partial(_pools, place, f"{name}-{pool}", language, pool)
     return found
 
@@ -73,7 +74,7 @@ def _rows(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 # Rows have numbers for ids where they meet no code base: URLs repeat where functions share a line.
 def _full(folder: Path, name: str, language: str) -> RetrievalTask:
-    corpus, queries = Side("code"), Side("query")
+    corpus, queries = TextsBuilder("code"), TextsBuilder("query")
     base = find(folder, "codebase.jsonl")
     if base:
         for where, value in objects(base):
@@ -90,7 +91,7 @@ def _full(folder: Path, name: str, language: str) -> RetrievalTask:
 
 
 def _pools(folder: Path, name: str, language: str, size: int) -> RetrievalTask:
-    corpus, queries = Side("code"), Side("query")
+    corpus, queries = TextsBuilder("code"), TextsBuilder("query")
     rows = list(_rows(folder))
     rows = rows[: len(rows) // size * size]
     for number, (where, value) in enumerate(rows):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mose.errors import DataError
-from mose.evaluate.tasks.reading import Side, build_task, first_object, objects, text_in
+from mose.evaluate.tasks.reading import TextsBuilder, build_task, first_object, objects, text_in
 from mose.evaluate.tasks.values import RetrievalTask
 
 _ENDING = "_test.json"
@@ -25,7 +25,7 @@ _PROTOCOL = (
 )
 
 
-def is_code_trans_ocean(folder: Path) -> bool:
+def matches(folder: Path) -> bool:
     """A test file's rows hold two codes by language."""
     return any(len(_languages_of(first_object(path))) == 2 for path in folder.glob(f"*{_ENDING}"))
 
@@ -59,7 +59,7 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any], tuple[str, str]]]:
 
 
 def _load(path: Path, name: str, source: str, target: str) -> RetrievalTask:
-    corpus, queries = Side("code"), Side("code")
+    corpus, queries = TextsBuilder("code"), TextsBuilder("code")
     rows: dict[str, int] = {}
     asked: dict[str, set[int]] = {}
     for number, (where, value, languages) in enumerate(_rows(path)):

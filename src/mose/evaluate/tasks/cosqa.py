@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from mose.errors import DataError
-from mose.evaluate.tasks.reading import Side, build_task, document, need, text_in
+from mose.evaluate.tasks.reading import TextsBuilder, build_task, document, need, text_in
 from mose.evaluate.tasks.values import RetrievalTask
 
 CODES = "code_idx_map.txt"
@@ -23,7 +23,7 @@ _PROTOCOL = (
 )
 
 
-def is_cosqa(folder: Path) -> bool:
+def matches(folder: Path) -> bool:
     """The code base or a file of queries is there."""
     return any((folder / name).is_file() for name in (CODES, *QUERIES.values()))
 
@@ -35,7 +35,7 @@ def tasks(folder: Path) -> dict[str, Callable[[], RetrievalTask]]:
 
 
 def _load(folder: Path, name: str) -> RetrievalTask:
-    corpus, queries = Side("code"), Side("query")
+    corpus, queries = TextsBuilder("code"), TextsBuilder("query")
     path = need(folder, CODES)
     codes = document(path)
     if not isinstance(codes, dict):

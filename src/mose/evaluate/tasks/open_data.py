@@ -11,14 +11,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from mose.data.pairs import key_of
 from mose.errors import DataError
-from mose.evaluate.tasks.reading import Side, build_task, need, objects, text_in
+from mose.evaluate.tasks.published import Loaders
+from mose.evaluate.tasks.reading import TextsBuilder, build_task, need, objects, text_in, texts_in
 from mose.evaluate.tasks.values import RetrievalTask
-
-Loaders = dict[str, Callable[[], RetrievalTask]]
 
 _CSN = ("go", "java", "javascript", "ruby")
 _MBXP = ("cpp", "csharp", "java", "javascript", "kotlin", "php", "python", "ruby", "typescript")
@@ -61,6 +60,7 @@ class _Row:
     code: str
     language: str
     group: str
+    cluster: str
     where: str
 
 
@@ -110,94 +110,123 @@ def _code(file: str, source: str, target: str, protocol: str) -> _Load:
 
 
 def _cosqa(folder: Path, name: str, *, file: str) -> RetrievalTask:
-    corpus, queries = Side("code"), Side("query")
-    path = need(folder, "codebase.jsonl")
-    for where, value in objects(path):
-        identity, code, language = (text_in(value, key, where) for key in ("id", "code", "language"))
+    corpus, queries = TextsBuilder("code"), TextsBuilder("query")
+    for where, value in objects(need(folder, "codebase.jsonl")):
+        identity, code, language = texts_in(value, where, "id", "code", "language")
         corpus.add(identity, code, language, where)
-    path = need(folder, file)
     relevant = []
-    for where, value in objects(path):
-        identity, query, positive = (text_in(value, key, where) for key in ("id", "query", "positive"))
+    for where, value in objects(need(folder, file)):
+        identity, query, positive = texts_in(value, where, "id", "query", "positive")
         queries.add(identity, query, "text", where)
         relevant.append(frozenset([corpus.row(positive, where)]))
     return build_task(name, folder, _COSQA_PROTOCOL, queries, corpus, relevant)
 
 
 def _text_to_code(folder: Path, name: str, *, file: str, language: str, protocol: str) -> RetrievalTask:
-    path = need(folder, file)
-    rows = [row for row in _rows(path, with_text=True) if row.language == language]
+    rows = [row for row in _rows(need(folder, file), with_text=True) if row.language == language]
     corpus, answers = _candidates(rows)
-    queries, relevant = _queries(rows, answers, lambda row: (row.text, "text"), Side("query"))
-    return build_task(name, folder, protocol, queries, corpus, relevant)
+    asked = _queries([(row, row.text, "text") for row in rows], answers, kind="query")
+    return build_task(name, folder, protocol, asked.texts, corpus, asked.relevant, clusters=asked.clusters)
 
 
 def _code_to_code(folder: Path, name: str, *, file: str, source: str, target: str, protocol: str) -> RetrievalTask:
-    path = need(folder, file)
-    rows = list(_rows(path, with_text=False))
+    rows = list(_rows(need(folder, file), with_text=False))
     corpus, answers = _candidates([row for row in rows if row.language == target])
-    asked = [row for row in rows if row.language == source and row.group in answers]
-    queries, relevant = _queries(asked, answers, lambda row: (row.code, row.language), Side("code"))
-    return build_task(name, folder, protocol, queries, corpus, relevant, family="code-code")
+    sources = [(row, row.code, row.language) for row in rows if row.language == source and row.group in answers]
+    asked = _queries(sources, answers, kind="code")
+    return build_task(
+        name, folder, protocol, asked.texts, corpus, asked.relevant, clusters=asked.clusters, family="code-code"
+    )
 
 
 def _same_language(folder: Path, name: str, *, file: str, language: str) -> RetrievalTask:
-    path = need(folder, file)
-    rows = [row for row in _rows(path, with_text=False) if row.language == language]
+    rows = [row for row in _rows(need(folder, file), with_text=False) if row.language == language]
     corpus, answers = _candidates(rows)
-    asked = [row for row in rows if len(answers[row.group]) > 1]
-    queries, relevant = _queries(asked, answers, lambda row: (row.code, row.language), Side("code"))
-    place = {key_of(code): number for number, code in enumerate(corpus.done().texts)}
-    own = tuple(frozenset([place[key_of(code)]]) for code in queries.done().texts)
-    others = [found - itself for found, itself in zip(relevant, own, strict=True)]
+    sources = [(row, row.code, row.language) for row in rows if len(answers[row.group]) > 1]
+    asked = _queries(sources, answers, kind="code")
+    number = {key_of(code): row for row, code in enumerate(corpus.build().texts)}
+    own = tuple(frozenset([number[key_of(code)]]) for code in asked.texts.build().texts)
     return build_task(
-        name, folder, _SAME_PROTOCOL, queries, corpus, others, excluded=own, family="code-code", metric="map@r"
+        name,
+        folder,
+        _SAME_PROTOCOL,
+        asked.texts,
+        corpus,
+        [found - itself for found, itself in zip(asked.relevant, own, strict=True)],
+        clusters=asked.clusters,
+        excluded=own,
+        family="code-code",
+        metric="map@r",
     )
 
 
 def _rows(path: Path, *, with_text: bool) -> Iterable[_Row]:
     seen: set[str] = set()
     for where, value in objects(path):
-        identity, code, language = (text_in(value, key, where) for key in ("id", "code", "language"))
+        identity, code, language = texts_in(value, where, "id", "code", "language")
         if identity in seen:
-            raise DataError(f"{where}: an id stands twice", got=identity, remedy="Drop one of the rows.")
+            raise DataError(f"{where}: duplicate id", got=identity, remedy="Remove one of the rows.")
         seen.add(identity)
         grouped = not with_text or value.get("group") is not None
+        group = text_in(value, "group", where) if grouped else f"row {identity}"
         yield _Row(
             identity=identity,
             text=text_in(value, "query", where) if with_text else "",
             code=code,
             language=language,
-            group=text_in(value, "group", where) if grouped else f"row {identity}",
+            group=group,
+            cluster=group if grouped else _repository(value) or group,
             where=where,
         )
 
 
-def _candidates(rows: Iterable[_Row]) -> tuple[Side, dict[str, set[int]]]:
+def _repository(value: dict[str, Any]) -> str:
+    """Owner and name of the repository that a row's ``url`` points into; empty if it has none.
+
+    Example:
+        >>> _repository({"url": "https://github.com/octo/cat/blob/0a1b/a.go#L4-L9"})
+        'octo/cat'
+    """
+    return "/".join(str(value.get("url") or "").split("/")[3:5])
+
+
+def _candidates(rows: Iterable[_Row]) -> tuple[TextsBuilder, dict[str, set[int]]]:
     """The corpus, equal codes once, and the rows that answer each group."""
-    corpus = Side("code")
-    places: dict[int, int] = {}
+    corpus = TextsBuilder("code")
+    numbers: dict[int, int] = {}
     answers: defaultdict[str, set[int]] = defaultdict(set)
     for row in rows:
         key = key_of(row.code)
-        if key not in places:
-            places[key] = corpus.add(row.identity, row.code, row.language, row.where)
-        answers[row.group].add(places[key])
+        if key not in numbers:
+            numbers[key] = corpus.add(row.identity, row.code, row.language, row.where)
+        answers[row.group].add(numbers[key])
     return corpus, dict(answers)
 
 
+@dataclass(frozen=True, slots=True)
+class _Queries:
+    texts: TextsBuilder
+    relevant: list[frozenset[int]]
+    clusters: list[str]
+
+
 def _queries(
-    rows: Iterable[_Row],
-    answers: dict[str, set[int]],
-    text_of: Callable[[_Row], tuple[str, str]],
-    queries: Side,
-) -> tuple[Side, list[frozenset[int]]]:
-    """The queries, equal texts once, and what is relevant to each."""
+    rows: Iterable[tuple[_Row, str, str]], answers: dict[str, set[int]], *, kind: Literal["query", "code"]
+) -> _Queries:
+    """The queries, equal texts once, what is relevant to each, and its cluster.
+
+    Args:
+        rows: Each with the text that asks, and the language of that text.
+        answers: Group -> rows of the corpus.
+        kind: Of the queries.
+    """
+    queries = TextsBuilder(kind)
     relevant: dict[int, set[int]] = {}
-    for row in rows:
-        text, language = text_of(row)
+    clusters = []
+    for row, text, language in rows:
         key = key_of(text)
         if key not in relevant:
             queries.add(row.identity, text, language, row.where)
+            clusters.append(row.cluster)
         relevant[key] = relevant.get(key, set()) | answers[row.group]
-    return queries, [frozenset(found) for found in relevant.values()]
+    return _Queries(queries, [frozenset(found) for found in relevant.values()], clusters)

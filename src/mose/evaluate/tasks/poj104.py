@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from mose.errors import DataError
-from mose.evaluate.tasks.reading import Side, build_task, find, first_object, need, objects, text_in
+from mose.evaluate.tasks.reading import TextsBuilder, build_task, find, first_object, need, objects, text_in
 from mose.evaluate.tasks.values import RetrievalTask
 
 _PROTOCOL = (
@@ -20,7 +20,7 @@ _PROTOCOL = (
 )
 
 
-def is_poj104(folder: Path) -> bool:
+def matches(folder: Path) -> bool:
     """The rows of ``test.jsonl`` have an index, a label and code."""
     return {"label", "index", "code"} <= first_object(find(folder, "test.jsonl")).keys()
 
@@ -32,7 +32,7 @@ def tasks(folder: Path) -> dict[str, Callable[[], RetrievalTask]]:
 
 def _load(folder: Path) -> RetrievalTask:
     path = need(folder, "test.jsonl")
-    corpus = Side("code")
+    corpus = TextsBuilder("code")
     labels: list[str] = []
     problems: defaultdict[str, set[int]] = defaultdict(set)
     for where, value in objects(path):

@@ -1,20 +1,18 @@
 """Task files, read and checked: every complaint names file and line.
 
-In: JSON lines, a JSON document, or tab-separated columns. Out: sides of a task whose ids are unique and whose
-texts are not empty. What stands in a file is passed on with its *place*, "FILE, line N", for whoever finds
-fault with it.
+In: JSON lines, a JSON document, or tab-separated columns. Out: tasks whose ids are unique and whose texts are not
+empty. Values come with their *location*, "FILE, line N", which goes into the complaint about them.
 """
 
 from __future__ import annotations
 
 import json
-import lzma
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any, Literal
 
-from mose.data.pairs import open_text, read_objects
+from mose.data.pairs import read_lines, read_objects
 from mose.errors import DataError
 from mose.evaluate.tasks.values import RetrievalTask, Texts
 from mose.parsing import parse_json
@@ -31,46 +29,26 @@ def need(folder: Path, name: str) -> Path:
     """The file ``name`` in a folder, plain or packed.
 
     Raises:
-        DataError: It is not there.
+        DataError: There is no such file.
     """
     path = find(folder, name)
     if path is None:
         raise DataError(
             f"{folder} has no file {name}",
             allowed=", ".join(f"{name}{ending}" for ending in _PACKED),
-            remedy="Fetch the missing file, or take the folder away: a set is complete or not there.",
+            remedy="Fetch the missing file, or remove the folder: a data set is complete or not there.",
         )
     return path
 
 
-def lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Number (from 1) and text of each line that is not blank.
-
-    Raises:
-        DataError: The file is missing, damaged, or not UTF-8.
-    """
-    number = 0
-    try:
-        with open_text(path) as text:
-            for number, line in enumerate(text, start=1):
-                if line.strip():
-                    yield number, line.rstrip("\r\n")
-    except (UnicodeDecodeError, EOFError, lzma.LZMAError, OSError) as error:
-        raise DataError(f"{path} cannot be read after line {number}: {error}", remedy="Fetch it again.") from error
-
-
 def objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Place and object of each line of a JSON-lines file.
+    """Location and object of each line of a JSON-lines file.
 
     Raises:
-        DataError: The file is missing or damaged, or a line is no JSON object.
+        DataError: The file is missing or damaged, or a line is not a JSON object.
     """
-    number = 0
-    try:
-        for number, value in read_objects(path):
-            yield f"{path}, line {number}", value
-    except (UnicodeDecodeError, EOFError, lzma.LZMAError, OSError) as error:
-        raise DataError(f"{path} cannot be read after line {number}: {error}", remedy="Fetch it again.") from error
+    for number, value in read_objects(path):
+        yield f"{path}, line {number}", value
 
 
 def document(path: Path) -> Any:
@@ -79,29 +57,28 @@ def document(path: Path) -> Any:
     Raises:
         DataError: The file is missing, damaged or not JSON.
     """
-    text = "\n".join(line for _, line in lines(path))
     try:
-        return parse_json(text)
+        return parse_json("".join(line for _, line in read_lines(path)))
     except json.JSONDecodeError as error:
         raise DataError(f"{path}, line {error.lineno} is not JSON: {error.msg}") from error
 
 
 def columns(path: Path, names: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
-    """Place and cells of a tab-separated file; a first line that repeats ``names`` is a header.
+    """Location and cells of each line of a tab-separated file; a first line that repeats ``names`` is a header.
 
     Raises:
         DataError: The file is missing or damaged, or a line has another number of cells.
     """
-    for number, line in lines(path):
-        cells = line.split("\t")
+    for number, line in read_lines(path):
+        cells = line.rstrip("\r\n").split("\t")
         if len(cells) != len(names):
-            raise DataError(f"{path}, line {number}", got=line, allowed=f"{', '.join(names)}, parted by tabs")
+            raise DataError(f"{path}, line {number}", got=line.rstrip(), allowed=f"{', '.join(names)}, tab-separated")
         if number > 1 or cells != list(names):
             yield f"{path}, line {number}", cells
 
 
 def first_object(path: Path | None) -> dict[str, Any]:
-    """The first object of a JSON-lines file, to tell a format by; empty if there is none."""
+    """The first object of a JSON-lines file, to detect a format by; empty if there is none."""
     try:
         return next(objects(path), ("", {}))[1] if path else {}
     except DataError:
@@ -124,11 +101,16 @@ def text_in(value: dict[str, Any], name: str, where: str) -> str:
     if not isinstance(found, str):
         raise DataError(f"{where}, field {name!r}", got=found, allowed="a text")
     if not found.strip():
-        raise DataError(f"{where}: field {name!r} is empty", remedy="Drop the row.")
+        raise DataError(f"{where}: field {name!r} is empty", remedy="Remove the row.")
     return found
 
 
-class Side:
+def texts_in(value: dict[str, Any], where: str, *names: str) -> Iterator[str]:
+    """``text_in`` of several fields."""
+    return (text_in(value, name, where) for name in names)
+
+
+class TextsBuilder:
     """One side of a task while it is read.
 
     Args:
@@ -148,13 +130,13 @@ class Side:
         return identity in self._rows
 
     def add(self, identity: str, text: str, language: str, where: str) -> int:
-        """A further text; its row number comes back.
+        """Adds a text; returns its row number.
 
         Raises:
-            DataError: The id stands there already.
+            DataError: The id is a duplicate.
         """
         if identity in self._rows:
-            raise DataError(f"{where}: an id stands twice", got=identity, remedy="Drop one of the rows.")
+            raise DataError(f"{where}: duplicate id", got=identity, remedy="Remove one of the rows.")
         self._rows[identity] = len(self._texts)
         self._texts.append(text)
         self._languages.append(language)
@@ -170,21 +152,21 @@ class Side:
             raise DataError(f"{where}: refers to an unknown id", got=identity)
         return self._rows[identity]
 
-    def done(self) -> Texts:
-        """The side, complete."""
-        return Texts(
-            ids=tuple(self._rows), texts=tuple(self._texts), languages=tuple(self._languages), kind=self._kind
-        )  # fmt: skip
+    def build(self) -> Texts:
+        """The finished side."""
+        ids, texts, languages = tuple(self._rows), tuple(self._texts), tuple(self._languages)
+        return Texts(ids=ids, texts=texts, languages=languages, kind=self._kind)
 
 
 def build_task(
     name: str,
     folder: Path,
     protocol: str,
-    queries: Side,
-    corpus: Side,
+    queries: TextsBuilder,
+    corpus: TextsBuilder,
     relevant: Sequence[AbstractSet[int]],
     *,
+    clusters: Sequence[str] = (),
     excluded: tuple[frozenset[int], ...] = (),
     family: Literal["text-code", "code-code"] = "text-code",
     metric: str = "mrr",
@@ -201,9 +183,10 @@ def build_task(
         family=family,
         dataset=folder.name,
         protocol=protocol,
-        queries=queries.done(),
-        corpus=corpus.done(),
+        queries=queries.build(),
+        corpus=corpus.build(),
         relevant=tuple(frozenset(rows) for rows in relevant),
+        clusters=tuple(clusters),
         excluded=excluded,
         metric=metric,
     )

@@ -1,6 +1,6 @@
 """What a task is: two sides of texts, and which rows of one answer which rows of the other.
 
-Q queries, C rows of the corpus.
+Shapes: Q queries, C rows of the corpus.
 """
 
 from __future__ import annotations
@@ -37,20 +37,9 @@ class RetrievalTask:
     corpus: Texts
     relevant: tuple[frozenset[int], ...]
     """Q sets of row numbers in the corpus, none of them empty."""
+    clusters: tuple[str, ...] = ()
+    """What each of the Q queries was drawn with, such as its problem or repository; ``()`` if drawn alone."""
     excluded: tuple[frozenset[int], ...] = ()
     """Q sets of rows left out of the ranking (the query itself), or ``()`` for none."""
     metric: str = "mrr"
     """Headline metric: ``mrr``, ``ndcg@10``, ``map`` or ``map@r``."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PairTask:
-    """Say of each pair of codes whether the two solve the same task (clone detection)."""
-
-    name: str
-    dataset: str
-    protocol: str
-    first: Texts
-    second: Texts
-    """Row i of both sides is one pair."""
-    labels: tuple[bool, ...]
