@@ -221,6 +221,13 @@ def test_every_verb_has_help_with_an_example(mose, verb):
     assert f"example:\n  mose {verb}" in out
 
 
+@pytest.mark.parametrize("words", [(), *((verb,) for verb in COMMANDS), ("pairs", "mine"), ("pairs", "ask")], ids=str)
+def test_help_fits_the_screen_except_for_command_lines(mose, monkeypatch, words):
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = mose(*words, "--help")[1].splitlines()
+    assert [line for line in lines if len(line) > 80 and not line.startswith("  mose ")] == []
+
+
 def test_info_of_the_paper_s_model(mose):
     _, out, _ = mose("info", "1b", "--length", 512, "--json")
     rows = [json.loads(line) for line in out.splitlines()]

@@ -6,6 +6,7 @@ import argparse
 import difflib
 import os
 import sys
+import textwrap
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -23,11 +24,29 @@ EXIT_STATUS = """exit status:
   130  interrupted"""
 
 
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Texts as they are written, except that what is too long for the screen is wrapped; a command line is not."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        lines = []
+        for line in text.splitlines():
+            hanging = line[: len(line) - len(line.lstrip())]
+            is_example = line.startswith("  mose ")
+            lines += [line] if is_example or not line else textwrap.wrap(line, width, subsequent_indent=hanging)
+        return "\n".join(lines)
+
+    def add_argument(self, action: argparse.Action) -> None:
+        super().add_argument(action)
+        if isinstance(action, argparse._SubParsersAction):  # argparse forgets that they are indented
+            longest = self._current_indent + self._indent_increment + max(map(len, action.choices))
+            self._action_max_length = max(self._action_max_length, longest)
+
+
 class Parser(argparse.ArgumentParser):
     """argparse that knows near misses, and writes as everything else does."""
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **settings)
+        super().__init__(formatter_class=_Help, **settings)
 
     def error(self, message: str) -> NoReturn:
         """Says what is wrong with the arguments, and stops."""
