@@ -8,7 +8,7 @@ from pathlib import Path
 from mose.cli.options import add_json, define, numbers
 from mose.cli.output import need_packages
 from mose.cli.parser import Parser
-from mose.cli.terminal import show, show_json
+from mose.cli.terminal import counted, say, show, show_json
 
 
 def add_info(command: Parser) -> None:
@@ -87,8 +87,11 @@ def convert(arguments: Arguments) -> int:
         split_identifiers=arguments.split_identifiers,
         table_share=arguments.table_share,
     )
-    convert_bert(arguments.source, arguments.out, recipe)
+    unused = convert_bert(arguments.source, arguments.out, recipe).unused_tensors
     show(f"Wrote {arguments.out}.")
+    if unused:
+        more = ", ..." if len(unused) > 3 else ""
+        say(f"{counted(len(unused), 'tensor')} of the source not used: {', '.join(unused[:3])}{more}")
     return 0
 
 

@@ -70,7 +70,6 @@ class SearchStats:
     """What a search did, for those who want to know how honest its answer is."""
 
     num_chunks: int
-    num_candidates: int
     num_deep: int
     """Candidates of the short list that were scored at ``exit``."""
     num_encoded: int

@@ -274,7 +274,6 @@ class CodeIndex:
         hits = make_hits(asked.query, chunks, table, candidates, ranking, places, exit_layer)
         stats = SearchStats(
             num_chunks=len(table),
-            num_candidates=len(candidates.rows),
             num_deep=int(np.isfinite(candidates.deep[short]).sum()),
             num_encoded=num_encoded,
             num_short=len(short),
