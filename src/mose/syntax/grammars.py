@@ -173,7 +173,8 @@ def _load(language: str) -> Grammar | str | None:
         module = importlib.import_module(module_name)
     except ImportError:
         return None
-    source = Path(__file__).with_name("queries").joinpath(f"{language}.scm").read_text(encoding="utf-8")
+    name = "typescript" if language == "tsx" else language  # one language, written with tags or without
+    source = Path(__file__).with_name("queries").joinpath(f"{name}.scm").read_text(encoding="utf-8")
     try:
         grammar = tree_sitter.Language(getattr(module, function)())
         return Grammar(tree_sitter.Parser(grammar), tree_sitter.Query(grammar, source), language in _ASCII_ONLY)
