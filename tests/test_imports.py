@@ -37,7 +37,7 @@ ALLOWED = {
     "git": {"processes"},
     "config": {"errors"},
     "files": {"errors", "languages"},
-    "syntax": {"languages"},
+    "syntax": {"languages", "words"},
     "tokenizer": {"errors", "parsing", "words"},
     "data": {
         "errors", "progress", "parsing", "parallel", "workers", "processes", "storage", "config", "files", "syntax", "languages",

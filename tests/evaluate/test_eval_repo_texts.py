@@ -6,9 +6,10 @@ import pytest
 
 from mose.evaluate.repository.documented import documented
 from mose.evaluate.repository.history import Commit, from_history
-from mose.evaluate.repository.prose import summary, why_not
 from mose.evaluate.repository.tested import Definitions, from_tests, read_tests
 from mose.syntax import definitions, has_grammar
+from mose.syntax.documentation import parse_file
+from mose.syntax.prose import description, fault, first_sentence, without_name
 
 
 @pytest.mark.parametrize(
@@ -31,7 +32,7 @@ from mose.syntax import definitions, has_grammar
         ('@doc """\nOpens a proxy.\n"""', "f", "Opens a proxy"),
         ("# ---------\n# Open a proxy\n# ---------", "f", "Open a proxy"),
         ("# @param url where to", "f", ""),
-        ('"""Uses :func:`~a.b.take` and `[text](http://x)`."""', "f", "Uses a.b.take and text"),
+        ('"""Uses :func:`~a.b.take` and `[text](http://x)`."""', "f", "Uses take and text"),
         ('"""\n    :param url: where to\n    """', "f", ""),
         ('"""Open :ref:`the proxy <proxy>`."""', "f", "Open the proxy"),
         ("// Takes a URI. Gives a page.", "f", "Takes a URI"),
@@ -39,8 +40,8 @@ from mose.syntax import definitions, has_grammar
         ("/** */", "f", ""),
     ],
 )
-def test_summary(comment, name, text):
-    assert summary(comment, name) == text
+def test_query_of_a_comment(comment, name, text):
+    assert without_name(first_sentence(description(comment.split("\n"))), name) == text
 
 
 @pytest.mark.parametrize(
@@ -48,17 +49,17 @@ def test_summary(comment, name, text):
     [
         ("Open a proxy", ""),
         ("Open it", "too short"),
-        ("TODO: open a proxy some day", "no prose"),
-        ("Copyright 2020 The Authors of it", "no prose"),
-        ("return f(x, y);", "no prose"),
-        ("see http://example.org for more", "no prose"),
-        ("1 2 3 4 5 6 7 8 9", "no prose"),
-        ("Deprecated: use the other one", "speaks of another place"),
+        ("TODO: open a proxy some day", "note to developers"),
+        ("Copyright 2020 The Authors of it", "licence or credit"),
+        ("return f(x, y);", "reads like code"),
+        ("see http://example.org for more", "link in text"),
+        ("1 2 3 4 5 6 7 8 9", "too short"),
+        ("Deprecated: use the other one", "says nothing by itself"),
         ("word " * 61, "too long"),
     ],
 )
-def test_why_not(text, reason):
-    assert why_not(text) == reason
+def test_why_a_text_is_not_asked(text, reason):
+    assert fault(text.strip()) == reason
 
 
 SOURCES = {
@@ -88,7 +89,7 @@ SOURCES = {
 def test_documentation_of_a_function_in_each_language(language):
     assert has_grammar(language)
     source, dropped = SOURCES[language], Counter()
-    (query,) = documented("a.x", source, language, definitions(source, language), dropped)
+    (query,) = documented(parse_file(source, language, "a.x"), dropped)
     assert query.text in ("Open a proxy", "open a proxy")
     assert not dropped
     lines = source.split("\n")
@@ -109,19 +110,19 @@ def test_documentation_of_a_function_in_each_language(language):
         ("python", 'def b():\n    """Open a proxy."""\n    raise NotImplementedError\n', "no body"),
         ("python", 'def b():\n    """Open it."""\n    return 1\n', "too short"),
         ("c", "/* Open a proxy. */\nint b(void) {\n}\n", "no body"),
-        ("python", "# noqa: E501 because of this\ndef b():\n    return 1\n", "no prose"),
+        ("python", "# noqa: E501 because of this\ndef b():\n    return 1\n", "note to developers"),
     ],
 )
 def test_documentation_that_is_not_asked(language, source, reason):
     dropped = Counter()
-    assert not list(documented("a.x", source, language, definitions(source, language), dropped))
+    assert not list(documented(parse_file(source, language, "a.x"), dropped))
     assert dropped == {reason: 1}
 
 
 def test_what_is_no_documentation_is_not_even_counted():
     dropped = Counter()
     source = 'def a():\n    return """Open a proxy."""\n\n\ndef b(): """Open a proxy."""; return 1\n\n\n# Far above.\n\ndef c():\n    x = 1\n    "Not the first."\n'
-    assert not list(documented("a.py", source, "python", definitions(source, "python"), dropped))
+    assert not list(documented(parse_file(source, "python", "a.py"), dropped))
     assert not dropped
 
 
@@ -241,7 +242,7 @@ CODE = {
 )
 def test_tests_and_what_they_test(path, language, source, text, target):
     dropped = Counter()
-    (query,) = from_tests(list(read_tests(path, source, language, definitions(source, language))), known(), dropped)
+    (query,) = from_tests(list(read_tests(parse_file(source, language, path))), known(), dropped)
     assert (query.text, query.left_out) == (text, path)
     assert f"{query.targets[0].path}:{query.targets[0].start_line}" == target
     assert not dropped
@@ -262,7 +263,7 @@ def test_tests_and_what_they_test(path, language, source, text, target):
 )
 def test_tests_that_leave_a_doubt(source, reason):
     dropped = Counter()
-    tests = list(read_tests("tests/test_all.py", source, "python", definitions(source, "python")))
+    tests = list(read_tests(parse_file(source, "python", "tests/test_all.py")))
     assert not list(from_tests(tests, known(), dropped))
     assert dropped == {reason: 1}
 

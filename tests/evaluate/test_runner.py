@@ -263,7 +263,7 @@ def test_a_checkpoint_folder_gives_the_vectors_of_its_export(tmp_path):
     from mose.model.convert.bert import ConvertRecipe, convert_bert
 
     torch.set_num_threads(1)
-    convert_bert(get_model_path(), tmp_path / "ladder", ConvertRecipe(exits=(0, 2), code_sample=["parse a date"]))
+    convert_bert(get_model_path(), tmp_path / "ladder", ConvertRecipe(exits=(0, 2)), code_sample=["parse a date"])
     export(tmp_path / "ladder", tmp_path / "runtime", ExportRecipe(dtype="float32"))
     texts, languages = [code for _, code in ROWS], ["python"] * len(ROWS)
     models = [load_model(str(tmp_path / name)) for name in ("ladder", "runtime")]

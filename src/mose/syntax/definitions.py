@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -80,16 +81,22 @@ def find_definitions(text: str, language: str) -> list[Definition] | None:
     if grammar is None:
         return None
     source = text.encode("utf-8", "replace")
-    tree = grammar.parse(source)
+    return definitions_in(grammar.matches(grammar.parse(source)), text, source, language)
+
+
+def definitions_in(
+    matches: Iterable[dict[str, list[Node]]], text: str, source: bytes, language: str
+) -> list[Definition]:
+    """Definitions among the matches of a grammar's query in a text, of which ``source`` is the UTF-8."""
     found: dict[int, _Found] = {}
-    for captures in grammar.matches(tree):
+    for captures in matches:
         item = _found(captures, source, language)
         if item is None:
             continue
         known = found.get(item.name_start)
         if known is None or item.better_than(known):
             found[item.name_start] = item
-    return _arranged(sorted(found.values(), key=_Found.order), text, language)
+    return _arrange(sorted(found.values(), key=_Found.order), text, language)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +197,7 @@ _DECLARED = frozenset(
 _DECLARATORS = ("declarator", "identifier", "_name")
 
 
-def _arranged(found: list[_Found], text: str, language: str) -> list[Definition]:
+def _arrange(found: list[_Found], text: str, language: str) -> list[Definition]:
     """Parents, symbols and comments; small things inside functions are left out."""
     lines = text.split("\n")
     result: list[Definition] = []

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
-from mose.syntax import Definition, find_definitions
+from mose.syntax.definitions import Definition, definitions_in
 from mose.syntax.grammars import ParsingError, grammar_of
 
 if TYPE_CHECKING:
-    from tree_sitter import Language, Query
+    from tree_sitter import Language, Node, Query
 
 _COMMENT_NODES = ("comment", "line_comment", "block_comment", "multiline_comment", "haddock")
 _DOCSTRINGS = """
@@ -33,7 +33,7 @@ class Block:
     last_line: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ParsedFile:
     """What pairs are made of."""
 
@@ -50,6 +50,18 @@ class ParsedFile:
         """Those lines, both included."""
         return self.lines[first_line - 1 : last_line]
 
+    @cached_property
+    def comment_lines(self) -> frozenset[int]:
+        """Numbers of the lines that are comments."""
+        return frozenset(line for block in self.comments for line in range(block.first_line, block.last_line + 1))
+
+    def documentation_of(self, definition: Definition) -> list[int]:
+        """Numbers of the lines that document a definition: its docstring, or else the comments above it."""
+        docstring = self.docstrings.get(definition.line)
+        if docstring is not None:
+            return list(range(docstring.first_line, docstring.last_line + 1))
+        return [line for line in range(definition.first_line, definition.line) if line in self.comment_lines]
+
 
 def parse_file(text: str, language: str, path: str) -> ParsedFile | None:
     r"""The parts of a file, None if it has no grammar or cannot be parsed.
@@ -60,11 +72,12 @@ def parse_file(text: str, language: str, path: str) -> ParsedFile | None:
         path: Goes into the result.
     """
     try:
-        found = find_definitions(text, language)
         grammar = grammar_of(language, text)
-        if found is None or grammar is None:
+        if grammar is None:
             return None
-        tree = grammar.parse(text.encode("utf-8", "replace"))
+        source = text.encode("utf-8", "replace")
+        tree = grammar.parse(source)
+        found = definitions_in(grammar.matches(tree), text, source, language)
     except ParsingError:
         return None
     from tree_sitter import QueryCursor
@@ -81,6 +94,8 @@ def parse_file(text: str, language: str, path: str) -> ParsedFile | None:
     if language == "python":
         for _, captures in QueryCursor(_docstring_query(grammar.parser.language)).matches(tree.root_node):
             holder, node = captures["holder"][0], captures["doc"][0]
+            if not _stands_alone(node, lines):
+                continue
             line = holder.start_point[0] + 1 if holder.type != "module" else 0
             docstrings[line] = Block(first_line=node.start_point[0] + 1, last_line=node.end_point[0] + 1)
     elif language == "elixir":
@@ -90,12 +105,20 @@ def parse_file(text: str, language: str, path: str) -> ParsedFile | None:
         language=language,
         lines=lines,
         definitions=found,
-        comments=tuple(_joined(sorted(spans), lines)),
+        comments=tuple(_join_lines(sorted(spans), lines)),
         docstrings=docstrings,
     )
 
 
-def _joined(spans: list[tuple[int, int]], lines: list[str]) -> list[Block]:
+def _stands_alone(node: Node, lines: list[str]) -> bool:
+    """True if nothing but a comment shares the lines of a docstring: they can be taken away."""
+    (first_row, column), (last_row, last_column) = node.start_point, node.end_point
+    before = lines[first_row].encode("utf-8", "replace")[:column]
+    after = lines[last_row].encode("utf-8", "replace")[last_column:].strip()
+    return not before.strip() and (not after or after.startswith(b"#"))
+
+
+def _join_lines(spans: list[tuple[int, int]], lines: list[str]) -> list[Block]:
     """Line comments that follow one another with one indentation become one block."""
     blocks: list[Block] = []
     for first, last in spans:

@@ -6,8 +6,10 @@ import re
 from collections.abc import Sequence
 
 from mose.languages.tables import word_set
+from mose.words import STOP_WORDS
 
 MIN_WORDS = 3
+"""Shorter texts say too little to have one answer."""
 MAX_WORDS = 60
 
 _OPENING = re.compile(
@@ -53,7 +55,8 @@ _BRACKETS = re.compile(r"\[([A-Za-z_][\w.:#/()<>-]*)\]")
 _DOXYGEN = re.compile(r"[\\@](?:c|p|a|e|ref|em|b|code|link|endlink|see|sa)\s+(\S+)")
 _EMPHASIS = re.compile(r"(?<!\w)(\*\*?|_|\+)(?=\S)([^*_+]+?|[\w:.?!=#]+)(?<=\S)\1(?!\w)")
 _ENTITIES = {"&lt;": "<", "&gt;": ">", "&amp;": "&", "&quot;": '"', "&nbsp;": " ", "&#39;": "'", "&#64;": "@"}
-_SENTENCE = re.compile(r"(?<=[.!?])(?<!e\.g\.)(?<!i\.e\.)(?<!etc\.)(?<!vs\.)\s+(?=[A-Z\"'(\[])")
+_SENTENCE = re.compile(r"(?<=[.!?])(?<!\b[A-Z]\.)(?<!e\.g\.)(?<!i\.e\.)(?<!etc\.)(?<!vs\.)(?<!cf\.)\s+(?=[A-Z\"'(\[])")
+_LINKING = re.compile(r"^(?:[-:=]+|is|are)\s+")
 
 _FAULTS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("link in text", re.compile(r"https?:|www\.|\w+@\w+\.\w|\.(?:com|org)\b|\bRFC ?\d+ *$", re.IGNORECASE)),
@@ -87,14 +90,12 @@ _FAULTS: tuple[tuple[str, re.Pattern[str]], ...] = (
 )
 _CODE_SIGNS = re.compile(r"[;{}=<>|\\$^]|\(\)|->|=>|::|\w\(|\w\[")
 _WORD = re.compile(r"[A-Za-z][A-Za-z'-]*")
-_COMMON = word_set(
+_COMMON = STOP_WORDS | word_set(
     """
-    a an the of to in for and or if is are be by on from with as at that this it into all any when not which given
-    whether return returns get gets set sets create creates add remove check checks convert use used new no one two
-    only has have can will must should does do we so then there its each per than out up between without after before
+    add after all before between check checks convert create creates get gets given must new one only out per remove
+    return returns set sets two whether
     """
 )
-
 
 _MAX_LINE_CHARS = 1_000
 _MAX_CHARS = 2_000
@@ -139,7 +140,8 @@ def description(lines: Sequence[str]) -> str:
             line = _LEAD.sub("", line)
             if _RULE.match(line) or _SKIPPED.match(line):
                 continue
-            if len(after) > 3 and after[0] in "=-~^*" and _RULE.match(after):  # the title above a rule
+            is_boxed = number > 0 and len(cleaned[number - 1]) > 3 and _RULE.match(cleaned[number - 1])
+            if len(after) > 3 and after[0] in "=-~^*" and _RULE.match(after) and not is_boxed:  # a title, underlined
                 continue
         if not line or _RULE.match(line):
             break
@@ -181,6 +183,37 @@ def _shortened(text: str) -> str:
     return kept or text
 
 
+def first_sentence(text: str) -> str:
+    """The first sentence of a paragraph, without its full stop.
+
+    Example:
+        >>> first_sentence("Opens a pool, e.g. of A. Turing. It may fail.")
+        'Opens a pool, e.g. of A. Turing'
+    """
+    return _SENTENCE.split(text, maxsplit=1)[0].rstrip(" .:;,-")
+
+
+def without_name(text: str, name: str) -> str:
+    """A description without the name it describes: in Go every description begins with it.
+
+    Example:
+        >>> without_name("Open opens a file", "Open"), without_name("Open a file", "open")
+        ('opens a file', 'Open a file')
+    """
+    first, _, rest = text.partition(" ")
+    return _LINKING.sub("", rest) if rest and first.strip("():,`'") == name else text
+
+
+def has_few_words(text: str, min_words: int = MIN_WORDS) -> bool:
+    """True if a text is too short to be a query; a name in it is one word.
+
+    Example:
+        >>> has_few_words("parseDate"), has_few_words("parse a date")
+        (True, False)
+    """
+    return len(_WORD.findall(text)) < min_words
+
+
 def fault(query: str, *, min_words: int = MIN_WORDS) -> str:
     """Why a text makes no query, "" if it makes one.
 
@@ -196,7 +229,7 @@ def fault(query: str, *, min_words: int = MIN_WORDS) -> str:
     num_signs = len(_CODE_SIGNS.findall(query))
     if num_signs * 3 > len(words) or query.rstrip().endswith((";", "{", "}", ",", "\\")):
         return "reads like code"
-    if len(words) < min_words:
+    if has_few_words(query, min_words):
         return "too short"
     if len(query.split()) > MAX_WORDS or len(query) > 500:
         return "too long"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from mose.languages.tables import word_set
 from mose.syntax import Definition
 from mose.syntax.definitions import CONTAINERS
 from mose.syntax.documentation import Block, ParsedFile
-from mose.syntax.prose import MAX_WORDS, description, fault, without_markers
+from mose.syntax.prose import MAX_WORDS, description, fault, without_markers, without_name
 from mose.words import parts
 
 MIN_CODE_LINES = 3
@@ -30,7 +29,6 @@ _ORDINARY_NAMES = word_set(
     __construct __repr__ __str__ __eq__ __hash__ __len__ __iter__ __call__ __enter__ __exit__ __new__ __del__ default
     """
 )
-_PARAMETERS_OPEN = re.compile(r"[(\[]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,9 +96,7 @@ class _File:
         self.children: dict[int | None, list[int]] = {}
         for position, definition in enumerate(self.found):
             self.children.setdefault(definition.parent, []).append(position)
-        self.comment_lines = {
-            line for block in parsed.comments for line in range(block.first_line, block.last_line + 1)
-        }
+        self.comment_lines = parsed.comment_lines
 
     def run(self) -> None:
         for position, definition in enumerate(self.found):
@@ -112,16 +108,8 @@ class _File:
 
     # -- documentation ------------------------------------------------------------------------------------------
 
-    def _doc_lines(self, definition: Definition) -> list[int]:
-        """Numbers of the lines that document a definition: comments above it, or its docstring."""
-        docstring = self.parsed.docstrings.get(definition.line)
-        if docstring is not None:
-            return list(range(docstring.first_line, docstring.last_line + 1))
-        above = range(definition.first_line, definition.line)
-        return [line for line in above if line in self.comment_lines]
-
     def _documentation(self, position: int, definition: Definition) -> None:
-        numbers = self._doc_lines(definition)
+        numbers = self.parsed.documentation_of(definition)
         if not numbers:
             self.harvest.dropped["no documentation"] += 1
             self._remember_body(position, definition)
@@ -354,10 +342,9 @@ def _without_own_name(query: str, name: str) -> str:
         >>> [_without_own_name(f"{name} returns the cost.", name) for name in ("Foo", "Bar", "Baz", "Quux")]
         ['Foo returns the cost.', 'Bar returns the cost.', 'Returns the cost.', 'Returns the cost.']
     """
-    first, _, rest = query.partition(" ")
-    if first.strip("():,`'") != name or len(rest.split()) < 3 or draw(query, name) < 0.5:
+    rest = without_name(query, name)
+    if rest == query or len(rest.split()) < 3 or draw(query, name) < 0.5:
         return query
-    rest = re.sub(r"^(?:[-:=]+|is|are)\s+", "", rest)
     return rest[:1].upper() + rest[1:]
 
 

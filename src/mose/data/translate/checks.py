@@ -14,7 +14,7 @@ from mose.languages.tables import word_set
 from mose.syntax import prose
 from mose.syntax.definitions import definitions
 from mose.syntax.grammars import grammar_of
-from mose.words import identifiers, parts
+from mose.words import STOP_WORDS, identifiers, parts
 
 MIN_QUESTION_WORDS = 3
 MAX_QUESTION_WORDS = 30
@@ -54,17 +54,14 @@ _LEFT_OUT = re.compile(
 _PROGRAM = re.compile(r"\bmain\s*\(|\b__main__\b|\bexample usage\b|\busage example\b", re.IGNORECASE)
 _FENCE = re.compile(r"```[\w+#.-]*[ \t]*\n(.*?)\n?```", re.DOTALL)
 _HOLDERS = frozenset({"function", "method", "class", "struct", "impl", "trait", "interface", "macro", "object"})
-_EMPTY = word_set(
+_EMPTY = STOP_WORDS | word_set(
     """
-    a about after all an and any are as at be been before being both but by can cannot could did do does done each
-    either even every for from get gets give given gives got had has have how if in into is it its made make makes may
-    me more most must my no not of off on one only or other our out over own same shall should so some such than that
-    the their them then there these they this those through to under until up upon use used uses using via was we well
-    were what when where which while who whose why will with within without would yet you your
-    able actually always correct correctly decide decided determine determined different done expected find found
-    function handle handled handles happen happens implement implementation implemented incorrect incorrectly intended
-    located location perform performed proper properly purpose right should something specific specified stuff thing
-    things way wrong work working works
+    able about actually after all always before being both but cannot correct correctly decide decided determine
+    determined did different done either even every expected find found function get gets give given gives got
+    handle handled handles happen happens implement implementation implemented incorrect incorrectly intended
+    located location made make makes more most must off one only other out own perform performed proper properly
+    purpose right same shall something specific specified stuff thing things through until uses way well within work
+    working works wrong yet
     """
 )
 

@@ -17,7 +17,8 @@ from mose.evaluate.repository.values import KINDS, GoldenQuery, GoldenSet, KindR
 from mose.files import SourceFile, read_source
 from mose.parallel import run_each
 from mose.progress import Progress, ProgressCallback, no_progress
-from mose.syntax import Definition, definitions
+from mose.syntax import Definition
+from mose.syntax.documentation import parse_file
 from mose.workers import Failure
 
 DEFAULT_QUERIES = 100
@@ -156,19 +157,15 @@ class _Content(NamedTuple):
 def _read_file(file: SourceFile, root: Path) -> _Content | None:
     """In a process of its own, for parsers are not to be trusted with files that strangers wrote."""
     text = read_source(root, file)
-    if not isinstance(text, str):
-        return None
-    language = languages.label_of(file.path, text)
-    found = definitions(text, language)
-    if found is None:
-        return None
-    if languages.is_test(file.path):
-        return _Content([], list(read_tests(file.path, text, language, found)), [], Counter())
-    if _is_aside(file.path):
+    parsed = parse_file(text, languages.label_of(file.path, text), file.path) if isinstance(text, str) else None
+    if parsed is None:
         return None
     dropped: Counter[str] = Counter()
-    docs = list(documented(file.path, text, language, found, dropped))
-    return _Content(found, [], docs, dropped)
+    if languages.is_test(file.path):
+        return _Content([], list(read_tests(parsed)), [], dropped)
+    if _is_aside(file.path):
+        return None
+    return _Content(parsed.definitions, [], list(documented(parsed, dropped)), dropped)
 
 
 def _is_aside(path: str) -> bool:

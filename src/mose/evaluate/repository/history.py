@@ -10,8 +10,9 @@ from pathlib import Path
 
 from mose import git, languages
 from mose.evaluate.repository.benchmark import Place
-from mose.evaluate.repository.values import GoldenQuery, has_few_words
+from mose.evaluate.repository.values import GoldenQuery
 from mose.processes import find_program
+from mose.syntax.prose import has_few_words
 
 MAX_COMMITS = 2_000
 """Newest commits that are looked at: older ones speak of code that has changed since."""

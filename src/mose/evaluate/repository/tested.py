@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from mose.evaluate.repository.benchmark import Place
-from mose.evaluate.repository.values import GoldenQuery, has_few_words
+from mose.evaluate.repository.values import GoldenQuery
 from mose.syntax import Definition
 from mose.syntax.definitions import CONTAINERS
+from mose.syntax.documentation import ParsedFile
+from mose.syntax.prose import has_few_words
 from mose.words import STOP_WORDS, split_words
 
 MAX_TEXT_CHARS = 200
@@ -48,24 +50,23 @@ class Test:
     calls: frozenset[str]
 
 
-def read_tests(path: str, text: str, language: str, found: Sequence[Definition]) -> Iterator[Test]:
+def read_tests(parsed: ParsedFile) -> Iterator[Test]:
     """Tests of a file, in order."""
-    lines = text.split("\n")
-    own = frozenset(definition.name for definition in found)
-    if language in _CALL_LANGUAGES:
-        yield from _called_tests(path, lines, language, own)
-    for definition in found:
+    own = frozenset(definition.name for definition in parsed.definitions)
+    if parsed.language in _CALL_LANGUAGES:
+        yield from _called_tests(parsed, own)
+    for definition in parsed.definitions:
         if definition.kind not in ("function", "method"):
             continue
-        above = "\n".join(lines[definition.first_line - 1 : definition.line])
+        above = "\n".join(parsed.text(definition.first_line, definition.line))
         if not (_TEST_NAME.fullmatch(definition.name) or _TEST_MARK.search(above)):
             continue
-        parent = found[definition.parent] if definition.parent is not None else None
+        parent = parsed.definitions[definition.parent] if definition.parent is not None else None
         yield Test(
-            path=path,
+            path=parsed.path,
             about=_telling(parent.name if parent is not None and parent.kind in CONTAINERS else ""),
             words=_telling(definition.name),
-            calls=_calls(lines[definition.line : definition.last_line], language) - own,
+            calls=_calls(parsed.text(definition.line + 1, definition.last_line), parsed.language) - own,
         )
 
 
@@ -78,11 +79,12 @@ def _telling(name: str) -> tuple[str, ...]:
     return tuple(words)
 
 
-def _called_tests(path: str, lines: Sequence[str], language: str, own: frozenset[str]) -> Iterator[Test]:
+def _called_tests(parsed: ParsedFile, own: frozenset[str]) -> Iterator[Test]:
     """Tests that are calls with a description, ``it("opens a proxy", ...)``, with what is described around them."""
+    lines = parsed.lines
     groups: list[tuple[int, str]] = []
     for number, line in enumerate(lines):
-        indent = len(line) - len(line.lstrip())
+        indent = _indent(line)
         head = line[indent : indent + _MAX_HEAD_CHARS]
         match, group = _CALLED_TEST.match(head), _GROUP.match(head)
         if not (match or group):
@@ -92,15 +94,13 @@ def _called_tests(path: str, lines: Sequence[str], language: str, own: frozenset
         if group:
             groups.append((indent, group[2]))
         elif match:
-            end = next(
-                (at for at in range(number + 1, len(lines)) if lines[at].strip() and _indent(lines[at]) <= indent),
-                len(lines) - 1,
-            )
+            rest = range(number + 1, len(lines))
+            end = next((at for at in rest if lines[at].strip() and _indent(lines[at]) <= indent), len(lines) - 1)
             yield Test(
-                path=path,
+                path=parsed.path,
                 about=tuple(split_words(groups[-1][1])) if groups else (),
                 words=tuple(split_words(match[2])),
-                calls=_calls(lines[number : end + 1], language) - own,
+                calls=_calls(lines[number : end + 1], parsed.language) - own,
             )
 
 

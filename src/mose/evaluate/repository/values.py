@@ -6,13 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mose.evaluate.repository.benchmark import Place
-from mose.words import split_words
 
 KINDS = ("docs", "history", "tests")
 """Where queries come from: documentation of functions, subjects of commits, names of tests."""
-
-MIN_WORDS = 3
-"""Shorter texts say too little to have one answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,13 +51,3 @@ class GoldenSet:
 
     queries: tuple[GoldenQuery, ...]
     reports: Mapping[str, KindReport]
-
-
-def has_few_words(text: str) -> bool:
-    """True for texts too short to be a query.
-
-    Example:
-        >>> has_few_words("parseDate"), has_few_words("parse a date")
-        (True, False)
-    """
-    return len(split_words(text)) < MIN_WORDS
