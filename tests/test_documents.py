@@ -5,9 +5,13 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from dataclasses import is_dataclass
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
+
+from mose.config import ClonesConfig, FinetuneConfig
 
 ROOT = Path(__file__).parents[1]
 
@@ -108,3 +112,16 @@ def test_functions_that_the_maps_name_are_in_their_files():
             source = (ROOT / "src" / "mose" / file).read_text(encoding="utf8")
             for name in re.findall(r"`(\w+)`", names):
                 assert re.search(rf"\b{name}\b", source), f"{page} looks for {name} in {file}"
+
+
+def test_settings_that_the_documents_change_exist():
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "configs").glob("*.toml")]
+    for page in pages:
+        for key in re.findall(r"--set ([a-z_.]+)=", page.read_text(encoding="utf8")):
+            assert any(_has_field(config, key) for config in (FinetuneConfig, ClonesConfig)), f"{page.name}: {key}"
+
+
+def _has_field(config, key):
+    name, _, rest = key.partition(".")
+    kind = get_type_hints(config).get(name) if is_dataclass(config) else None
+    return kind is not None and (not rest or _has_field(kind, rest))
