@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from mose.cli import COMMANDS
+from mose.cli import COMMANDS, build_parser
+from mose.runtime.encoder import DEFAULT_MODEL
+from mose.search.options import SearchOptions
 
 
 def test_search_shows_place_symbol_score_and_snippet(mose, sample_tree):
@@ -212,6 +214,17 @@ def test_options_and_trees_are_still_told_from_words(mose, sample_tree, monkeypa
     assert "no option --limt" in mose("search", "parse", "--limit", 1, ".", "--limt", 2)[2]
     assert "a query and --like together" in mose("search", "x", "--like", "README.md:1", ".")[2]
     assert mose("status", "--json", sample_tree)[0] == 2, "no index yet, but the arguments are understood"
+
+
+def test_defaults_of_the_command_line_are_those_of_python():
+    given = build_parser(["search"]).parse_args(["search", "x"])
+    options = SearchOptions()
+    assert (given.limit, given.budget, given.model) == (options.limit, options.budget_s, DEFAULT_MODEL)
+    assert (given.language, given.path_pattern, given.all_places) == (
+        options.language,
+        options.path,
+        not options.per_file,
+    )
 
 
 @pytest.mark.parametrize("verb", COMMANDS)
