@@ -46,7 +46,7 @@ NUM_CHUNKS = 150
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Location:
     """Lines of a file that an answer shows."""
 
     path: str
@@ -64,7 +64,7 @@ class Report:
     revision: str
     text: str
     files: tuple[str, ...]
-    functions: tuple[Place, ...]
+    functions: tuple[Location, ...]
 
 
 def load_reports(data: Path, count: int | None = None) -> list[Report]:
@@ -86,7 +86,7 @@ def _report(row: dict[str, Any]) -> Report:
         text=row["problem_statement"],
         files=tuple(row["gold_files"]),
         functions=tuple(
-            Place(path=one["file"], first_line=one["start"], last_line=one["end"], num_chars=0) for one in functions
+            Location(path=one["file"], first_line=one["start"], last_line=one["end"], num_chars=0) for one in functions
         ),
     )
 
@@ -117,7 +117,9 @@ def extract_tree(repository: Path, revision: str, folder: Path) -> None:
     unfinished.rename(folder)
 
 
-def measure(report: Report, files: Sequence[str], chunks: Sequence[Place], bundle: Sequence[Place]) -> dict[str, float]:
+def measure(
+    report: Report, files: Sequence[str], chunks: Sequence[Location], bundle: Sequence[Location]
+) -> dict[str, float]:
     """The measures of one answer; those of functions are absent where the fix changed none.
 
     Args:
@@ -138,7 +140,7 @@ def measure(report: Report, files: Sequence[str], chunks: Sequence[Place], bundl
     return values
 
 
-def overlaps_all(report: Report, places: Sequence[Place]) -> bool:
+def overlaps_all(report: Report, places: Sequence[Location]) -> bool:
     """Whether every function of the fix shares a line with one of the places."""
     return all(
         any(
@@ -151,7 +153,7 @@ def overlaps_all(report: Report, places: Sequence[Place]) -> bool:
     )
 
 
-def within(places: Sequence[Place], max_tokens: int) -> list[Place]:
+def within(places: Sequence[Location], max_tokens: int) -> list[Location]:
     """The first places that fit into so many tokens; the first that does not ends them."""
     total, kept = 0, []
     for place in places:
@@ -173,7 +175,7 @@ def answers(report: Report, root: Path, args: argparse.Namespace) -> Iterator[tu
         seconds = time.perf_counter() - started
         chunks = index.search(report.text, SearchOptions(limit=NUM_CHUNKS, budget_s=args.budget, per_file=False))
     places = [
-        Place(path=hit.path, first_line=hit.start_line, last_line=hit.end_line, num_chars=len(hit.text))
+        Location(path=hit.path, first_line=hit.start_line, last_line=hit.end_line, num_chars=len(hit.text))
         for hit in chunks
     ]
     files = [hit.path for hit in hits]
@@ -184,13 +186,13 @@ def answers(report: Report, root: Path, args: argparse.Namespace) -> Iterator[tu
         yield "BM25, 50-line chunks", measure(report, files, places, within(places, args.max_tokens))
 
 
-def plain_bm25(root: Path, query: str, num_lines: int = 50) -> list[Place]:
+def plain_bm25(root: Path, query: str, num_lines: int = 50) -> list[Location]:
     """BM25 over chunks of so many lines, words as they stand: the baseline everybody can build."""
     import sqlite3
 
     from mose.files import SourceFile, read_source, walk
 
-    places: list[Place] = []
+    places: list[Location] = []
     table = sqlite3.connect(":memory:")
     table.execute("CREATE VIRTUAL TABLE words USING fts5(body, tokenize=\"unicode61 tokenchars '_'\")")
     for file in walk(root):
@@ -201,7 +203,7 @@ def plain_bm25(root: Path, query: str, num_lines: int = 50) -> list[Place]:
             body = "\n".join(lines[start : start + num_lines])
             end = min(start + num_lines, len(lines))
             table.execute("INSERT INTO words VALUES (?)", (body,))
-            places.append(Place(path=file.path, first_line=start + 1, last_line=end, num_chars=len(body)))
+            places.append(Location(path=file.path, first_line=start + 1, last_line=end, num_chars=len(body)))
     match = " OR ".join(f'"{word}"' for word in dict.fromkeys(re.findall(r"\w+", query.lower())))
     rows = table.execute("SELECT rowid FROM words WHERE words MATCH ? ORDER BY rank LIMIT 500", (match,))
     return [places[row - 1] for (row,) in rows]

@@ -39,21 +39,21 @@ _ANY_LANGUAGE = {"class", "struct", "enum", "interface", "trait", "protocol", "m
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Location:
     path: str
     language: str
     definition: Definition
 
 
-def unique_names(tree: Path) -> list[tuple[str, Place]]:
+def unique_names(tree: Path) -> list[tuple[str, Location]]:
     """Names that one place of the tree defines, in the order of the files."""
-    places: dict[str, list[Place]] = defaultdict(list)
+    places: dict[str, list[Location]] = defaultdict(list)
     for file in walk(tree):
         if not isinstance(file, SourceFile) or languages.is_test(file.path) or languages.is_example(file.path):
             continue
         text = read_source(tree, file)
         for one in (definitions(text, file.language) or []) if isinstance(text, str) else []:
-            places[one.name].append(Place(file.path, file.language, one))
+            places[one.name].append(Location(file.path, file.language, one))
     is_word = re.compile(rf"\w{{{MIN_CHARS},}}")
     return [(name, found[0]) for name, found in places.items() if len(found) == 1 and is_word.fullmatch(name)]
 
@@ -66,7 +66,7 @@ def unique_files(tree: Path) -> list[str]:
     return [path for path in paths if count[PurePosixPath(path).name.lower()] == 1]
 
 
-def keyword_of(place: Place) -> str | None:
+def keyword_of(place: Location) -> str | None:
     """What its language writes before the name, where it writes anything."""
     kind = place.definition.kind
     if kind in _ANY_LANGUAGE:

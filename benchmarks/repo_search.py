@@ -28,13 +28,13 @@ from pathlib import Path
 from results import write_result
 from splits import evaluate_splits
 
-from mose.evaluate.repository.benchmark import Place, RepoTask, load_tasks, ndcg_at_10
+from mose.evaluate.repository.benchmark import Location, RepoTask, load_tasks, ndcg_at_10
 from mose.search.index import CodeIndex
 from mose.search.options import SearchOptions
 from mose.search.ranking.rank import RankWeights
 
 PLAIN = RankWeights(signals=False)
-Answer = Callable[[str], list[Place]]
+Answer = Callable[[str], list[Location]]
 
 
 def plain_bm25(root: Path) -> Answer:
@@ -43,7 +43,7 @@ def plain_bm25(root: Path) -> Answer:
 
     from mose.files import SourceFile, read_source, walk
 
-    places: list[Place] = []
+    places: list[Location] = []
     table = sqlite3.connect(":memory:")
     table.execute("CREATE VIRTUAL TABLE words USING fts5(body, tokenize=\"unicode61 tokenchars '_'\")")
     for file in walk(root):
@@ -52,9 +52,9 @@ def plain_bm25(root: Path) -> Answer:
         lines = text.splitlines()
         for start in range(0, len(lines), 50):
             table.execute("INSERT INTO words VALUES (?)", ("\n".join(lines[start : start + 50]),))
-            places.append(Place(path=file.path, start_line=start + 1, end_line=min(start + 50, len(lines))))
+            places.append(Location(path=file.path, start_line=start + 1, end_line=min(start + 50, len(lines))))
 
-    def answer(query: str) -> list[Place]:
+    def answer(query: str) -> list[Location]:
         import re
 
         match = " OR ".join(f'"{word}"' for word in re.findall(r"\w+", query.lower()))
@@ -64,17 +64,17 @@ def plain_bm25(root: Path) -> Answer:
     return answer
 
 
-def once_per_file(places: list[Place]) -> list[Place]:
-    seen: dict[str, Place] = {}
+def once_per_file(places: list[Location]) -> list[Location]:
+    seen: dict[str, Location] = {}
     for place in places:
         seen.setdefault(place.path, place)
     return list(seen.values())
 
 
 def ours(index: CodeIndex, options: SearchOptions = SearchOptions()) -> Answer:  # noqa: B008
-    def answer(query: str) -> list[Place]:
+    def answer(query: str) -> list[Location]:
         hits = index.search(query, options)
-        return [Place(path=hit.path, start_line=hit.start_line, end_line=hit.end_line) for hit in hits]
+        return [Location(path=hit.path, start_line=hit.start_line, end_line=hit.end_line) for hit in hits]
 
     return answer
 

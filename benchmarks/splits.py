@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from results import with_interval, write_result
 
-from mose.evaluate.repository.benchmark import Place, RepoTask, load_tasks, ndcg_at_10
+from mose.evaluate.repository.benchmark import Location, RepoTask, load_tasks, ndcg_at_10
 from mose.metrics.significance import Interval, two_stage_interval
 from mose.search.index import CodeIndex
 from mose.search.options import SearchOptions
@@ -52,7 +52,7 @@ def _scores(task: RepoTask, root: Path, args: argparse.Namespace) -> list[float]
     with CodeIndex.open(root, model=args.model) as index:
         for query in task.queries:
             hits = index.search(query.text, SearchOptions(limit=10, budget_s=args.budget))
-            places = [Place(path=hit.path, start_line=hit.start_line, end_line=hit.end_line) for hit in hits]
+            places = [Location(path=hit.path, start_line=hit.start_line, end_line=hit.end_line) for hit in hits]
             scores.append(round(ndcg_at_10(places, query.targets), 4))
     return scores
 

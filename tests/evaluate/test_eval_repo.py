@@ -12,7 +12,7 @@ import pytest
 from mose.errors import ConfigError, DataError
 from mose.evaluate.repository import copying, run
 from mose.evaluate.repository.baseline import load_baseline, save_baseline
-from mose.evaluate.repository.benchmark import Place
+from mose.evaluate.repository.benchmark import Location
 from mose.evaluate.repository.comparison import check
 from mose.evaluate.repository.golden import blanked_lines
 from mose.evaluate.repository.measure import scores
@@ -116,7 +116,7 @@ def git(root, *words):
 
 
 def lines(path, first, last):
-    return (Place(path=path, start_line=first, end_line=last),)
+    return (Location(path=path, start_line=first, end_line=last),)
 
 
 GOLDEN = {
@@ -134,9 +134,9 @@ GOLDEN = {
         targets=lines("cache.go", 4, 9),
         blanked=(3,),
     ),
-    GoldenQuery(kind="history", text="open connections through a proxy", targets=(Place(path="pool.py"),)),
-    GoldenQuery(kind="history", text="Read dates as people write them", targets=(Place(path="dates.py"),)),
-    GoldenQuery(kind="history", text="Drop what is oldest from the cache", targets=(Place(path="cache.go"),)),
+    GoldenQuery(kind="history", text="open connections through a proxy", targets=(Location(path="pool.py"),)),
+    GoldenQuery(kind="history", text="Read dates as people write them", targets=(Location(path="dates.py"),)),
+    GoldenQuery(kind="history", text="Drop what is oldest from the cache", targets=(Location(path="cache.go"),)),
     GoldenQuery(
         kind="tests",
         text="parse iso date needs three parts",
@@ -265,7 +265,7 @@ def head(repository):
 
 
 def test_default_exits_are_the_shallowest_and_the_deepest(repository):
-    report = run.evaluate_tree(repository)
+    report = run.evaluate_tree(run.TreeRequest(path=repository))
     assert [system.name for system in report.systems] == ["lexical", "dense 0", "dense 6", "fused 0", "fused 6"]
     assert report.values.shape == (5, 10, 3)
     assert report.values[-1, :, 1].mean() > 0.8
@@ -322,7 +322,7 @@ def test_a_broken_ranking_fails_the_check(mose, repository, tmp_path, monkeypatc
 
 
 def test_one_query_that_falls_is_noise(repository, tmp_path):
-    report = run.evaluate_tree(repository, exits=[0])
+    report = run.evaluate_tree(run.TreeRequest(path=repository, exits=[0]))
     save_baseline(report, tmp_path / "baseline.json")
     report.values[:, 0, 0] = 0.0
     assert not check(report, load_baseline(tmp_path / "baseline.json")).regressions
@@ -351,7 +351,7 @@ def hit(path, first, last, num_chars=40):
         ([hit(f"{n}.py", 1, 1) for n in range(10)] + [hit("a.py", 3, 4, 0)], lines("a.py", 3, 4), (0.0, 0.0, 1.0)),
         (
             [hit("a.py", 7, 9)],
-            (Place(path="a.py"), Place(path="b.py")),
+            (Location(path="a.py"), Location(path="b.py")),
             (1 / (1 + 1 / math.log2(3)), 0.5, 0.5),
         ),
     ],
@@ -372,12 +372,12 @@ def test_a_tree_that_says_nothing_is_an_error_that_says_why(tmp_path):
 
 
 def test_baseline_of_another_tree(repository, tmp_path):
-    save_baseline(run.evaluate_tree(repository, exits=[0]), tmp_path / "baseline.json")
+    save_baseline(run.evaluate_tree(run.TreeRequest(path=repository, exits=[0])), tmp_path / "baseline.json")
     other = tmp_path / "other"
     other.mkdir()
     (other / "a.py").write_text('def f(x):\n    """Quite another thing."""\n    return x\n')
     with pytest.raises(DataError, match=r"of another tree: 0 of its 10 queries are found here"):
-        run.evaluate_tree(other, baseline=load_baseline(tmp_path / "baseline.json"))
+        run.evaluate_tree(run.TreeRequest(path=other), baseline=load_baseline(tmp_path / "baseline.json"))
 
 
 @pytest.mark.parametrize(
@@ -403,7 +403,7 @@ def test_damaged_baseline(saved, damage, message):
 @pytest.fixture
 def saved(repository, tmp_path):
     path = tmp_path / "baseline.json"
-    save_baseline(run.evaluate_tree(repository, exits=[0], num_queries=1), path)
+    save_baseline(run.evaluate_tree(run.TreeRequest(path=repository, exits=[0], num_queries=1)), path)
     assert load_baseline(path).exits == (0,)
     return path
 
@@ -431,7 +431,7 @@ def test_wrong_use_says_what_and_what_to_do(mose, repository, monkeypatch, words
 
 def test_budget_must_be_that_of_the_baseline(repository, saved):
     with pytest.raises(ConfigError, match=r"--budget-tokens: got 9, allowed: 4000, as the baseline has it"):
-        run.evaluate_tree(repository, baseline=load_baseline(saved), budget_tokens=9)
+        run.evaluate_tree(run.TreeRequest(path=repository, budget_tokens=9), baseline=load_baseline(saved))
 
 
 def test_a_text_that_stands_for_several_places_is_not_asked(repository):
@@ -448,7 +448,7 @@ def test_an_interrupted_run_reads_nothing_twice(repository, monkeypatch):
     whole, search = Encoder.encode, CodeIndex.search
     monkeypatch.setattr(CodeIndex, "search", lambda *_, **__: 1 / 0)  # all chunks are read by then
     with pytest.raises(ZeroDivisionError):
-        run.evaluate_tree(repository, exits=[2])
+        run.evaluate_tree(run.TreeRequest(path=repository, exits=[2]))
 
     def no_code(encoder, texts, *, kind="code", **options):
         assert kind == "query" or encoder.exit == 0
@@ -456,7 +456,7 @@ def test_an_interrupted_run_reads_nothing_twice(repository, monkeypatch):
 
     monkeypatch.setattr(CodeIndex, "search", search)
     monkeypatch.setattr(Encoder, "encode", no_code)
-    assert run.evaluate_tree(repository, exits=[2]).values.shape == (3, 10, 3)
+    assert run.evaluate_tree(run.TreeRequest(path=repository, exits=[2])).values.shape == (3, 10, 3)
 
 
 def test_help_shows_an_example(mose):

@@ -47,7 +47,7 @@ def project(sample_tree, tmp_path):
 
 
 def place(benchmark, path, first, last, chars=0):
-    return benchmark.Place(path=path, first_line=first, last_line=last, num_chars=chars)
+    return benchmark.Location(path=path, first_line=first, last_line=last, num_chars=chars)
 
 
 def report(benchmark, files, functions=()):

@@ -6,9 +6,9 @@ import math
 import pytest
 
 from mose.errors import DataError
-from mose.evaluate.repository.benchmark import Place, load_tasks, ndcg_at_10
+from mose.evaluate.repository.benchmark import Location, load_tasks, ndcg_at_10
 
-A, B, C = (Place(path=f"pkg/{name}.py", start_line=1, end_line=50) for name in "abc")
+A, B, C = (Location(path=f"pkg/{name}.py", start_line=1, end_line=50) for name in "abc")
 
 
 def gain(*ranks):
@@ -16,7 +16,7 @@ def gain(*ranks):
 
 
 def target(path, start=None, end=None):
-    return Place(path=path, start_line=start, end_line=end)
+    return Location(path=path, start_line=start, end_line=end)
 
 
 @pytest.mark.parametrize(

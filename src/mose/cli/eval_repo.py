@@ -13,7 +13,6 @@ from mose.cli.terminal import say, show, show_json
 from mose.errors import DataError
 
 if TYPE_CHECKING:
-    from mose.evaluate.repository.benchmark import Place
     from mose.evaluate.repository.comparison import Check
     from mose.evaluate.repository.tree_report import TreeReport
     from mose.evaluate.repository.values import GoldenQuery
@@ -63,25 +62,24 @@ def eval_repo(arguments: Arguments) -> int:
     """``mose eval-repo``: a table of scores on stdout; 1 if a check finds a regression."""
     from mose.evaluate.repository.baseline import load_baseline, save_baseline
     from mose.evaluate.repository.comparison import check
-    from mose.evaluate.repository.run import evaluate_tree
+    from mose.evaluate.repository.run import TreeRequest, evaluate_tree
 
     if arguments.list:
         return _list_queries(arguments)
     baseline = load_baseline(arguments.check) if arguments.check is not None else None
     if arguments.save is not None and not arguments.save.absolute().parent.is_dir():
         raise DataError(f"there is no folder {arguments.save.parent}", remedy="Make it first, or save elsewhere.")
+    request = TreeRequest(
+        path=arguments.path,
+        model=arguments.model,
+        exits=arguments.exit,
+        all_exits=arguments.all_exits,
+        num_queries=arguments.queries,
+        seed=arguments.seed,
+        budget_tokens=arguments.budget_tokens,
+    )
     with ProgressBar(quiet=arguments.quiet) as progress:
-        report = evaluate_tree(
-            arguments.path,
-            model=arguments.model,
-            exits=arguments.exit,
-            all_exits=arguments.all_exits,
-            num_queries=arguments.queries,
-            seed=arguments.seed,
-            budget_tokens=arguments.budget_tokens,
-            baseline=baseline,
-            progress=progress,
-        )
+        report = evaluate_tree(request, baseline=baseline, progress=progress)
     checked = check(report, baseline) if baseline is not None else None
     if arguments.save is not None:
         save_baseline(report, arguments.save)
@@ -114,33 +112,29 @@ def _list_queries(arguments: Arguments) -> int:
     else:
         for query in golden.queries:
             show(f"{query.kind:8} {query.text}")
-            show(f"         {', '.join(map(_location, query.targets))}")
+            show(f"         {', '.join(map(str, query.targets))}")
     for kind, report in golden.reports.items():
         say(f"{kind}: {explain(report)}")
     return 0
 
 
-def _location(place: Place) -> str:
-    return place.path if place.start_line is None else f"{place.path}:{place.start_line}-{place.end_line}"
-
-
 def _query_as_dict(query: GoldenQuery) -> dict[str, object]:
-    return {"kind": query.kind, "query": query.text, "targets": [_location(target) for target in query.targets]}
+    return {"kind": query.kind, "query": query.text, "targets": list(map(str, query.targets))}
 
 
 def _print_report(report: TreeReport) -> None:
     from mose.evaluate.repository.golden import explain
-    from mose.evaluate.repository.summary import blocks
+    from mose.evaluate.repository.tree_report import summaries
 
     show(f"{report.root.name}: {report.num_files:,} files, {report.num_chunks:,} chunks; model {report.model}")
     for kind, of_kind in report.golden.reports.items():
         num_asked = sum(query.kind == kind for query in report.golden.queries)
         show(f"  {kind:8} {num_asked:>4} queries; {explain(of_kind)}")
     tokens = f"in {report.budget_tokens:,} tokens"
-    for block in blocks(report):
+    for summary in summaries(report):
         show()
-        show(f"{f'{block.name}, {block.num_queries:,} queries':24} NDCG@10  95 % interval   Recall@10  {tokens}")
-        for row in block.rows:
+        show(f"{f'{summary.name}, {summary.num_queries:,} queries':24} NDCG@10  95 % interval   Recall@10  {tokens}")
+        for row in summary.rows:
             interval = f"{row.low:.3f} to {row.high:.3f}"
             in_tokens = f"{row.recall_in_tokens:{len(tokens)}.3f}"
             show(f"  {row.system:22} {row.ndcg:7.3f}  {interval:14} {row.recall:10.3f}  {in_tokens}")
@@ -164,7 +158,7 @@ def _as_dict(report: TreeReport, checked: Check | None) -> dict[str, object]:
 
     import mose
     from mose.evaluate.repository.golden import fingerprint
-    from mose.evaluate.repository.summary import blocks
+    from mose.evaluate.repository.tree_report import summaries
 
     return {
         "root": str(report.root),
@@ -178,7 +172,7 @@ def _as_dict(report: TreeReport, checked: Check | None) -> dict[str, object]:
         "seed": report.seed,
         "budget_tokens": report.budget_tokens,
         "kinds": {kind: asdict(of_kind) for kind, of_kind in report.golden.reports.items()},
-        "scores": [asdict(block) for block in blocks(report)],
+        "scores": [asdict(summary) for summary in summaries(report)],
         "check": None
         if checked is None
         else {

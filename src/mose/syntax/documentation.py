@@ -26,7 +26,7 @@ _ELIXIR_MODULE = re.compile(r"def(?:module|protocol|impl)\b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
+class LineRange:
     """Whole lines ``first_line..last_line`` (1-based, inclusive) of one comment or docstring."""
 
     first_line: int
@@ -41,9 +41,9 @@ class ParsedFile:
     language: str
     lines: list[str]
     definitions: list[Definition]
-    comments: tuple[Block, ...]
+    comments: tuple[LineRange, ...]
     """Each comment, or run of line comments, in order."""
-    docstrings: dict[int, Block]
+    docstrings: dict[int, LineRange]
     """By the line of the definition that they describe; 0 for the file."""
 
     def text(self, first_line: int, last_line: int) -> list[str]:
@@ -90,14 +90,14 @@ def parse_file(text: str, language: str, path: str) -> ParsedFile | None:
         before = lines[first_row].encode("utf-8", "replace")[:column]
         if not before.strip():
             spans.append((first_row + 1, last_row + 1))
-    docstrings: dict[int, Block] = {}
+    docstrings: dict[int, LineRange] = {}
     if language == "python":
         for _, captures in QueryCursor(_docstring_query(grammar.parser.language)).matches(tree.root_node):
             holder, node = captures["holder"][0], captures["doc"][0]
             if not _stands_alone(node, lines):
                 continue
             line = holder.start_point[0] + 1 if holder.type != "module" else 0
-            docstrings[line] = Block(first_line=node.start_point[0] + 1, last_line=node.end_point[0] + 1)
+            docstrings[line] = LineRange(first_line=node.start_point[0] + 1, last_line=node.end_point[0] + 1)
     elif language == "elixir":
         _add_elixir_docs(text, lines, found, spans, docstrings)
     return ParsedFile(
@@ -118,18 +118,18 @@ def _stands_alone(node: Node, lines: list[str]) -> bool:
     return not before.strip() and (not after or after.startswith(b"#"))
 
 
-def _join_lines(spans: list[tuple[int, int]], lines: list[str]) -> list[Block]:
+def _join_lines(spans: list[tuple[int, int]], lines: list[str]) -> list[LineRange]:
     """Line comments that follow one another with one indentation become one block."""
-    blocks: list[Block] = []
+    blocks: list[LineRange] = []
     for first, last in spans:
         if (
             blocks
             and blocks[-1].last_line + 1 == first
             and _one_run(lines[blocks[-1].first_line - 1], lines[first - 1])
         ):
-            blocks[-1] = Block(first_line=blocks[-1].first_line, last_line=last)
+            blocks[-1] = LineRange(first_line=blocks[-1].first_line, last_line=last)
         elif not blocks or first > blocks[-1].last_line:
-            blocks.append(Block(first_line=first, last_line=last))
+            blocks.append(LineRange(first_line=first, last_line=last))
     return blocks
 
 
@@ -144,7 +144,7 @@ def _add_elixir_docs(
     lines: list[str],
     found: list[Definition],
     spans: list[tuple[int, int]],
-    docstrings: dict[int, Block],
+    docstrings: dict[int, LineRange],
 ) -> None:
     """Elixir documents by attributes: ``@doc`` above a function is a comment, ``@moduledoc`` a docstring."""
     for match in _ELIXIR_DOC.finditer(text):
@@ -157,7 +157,7 @@ def _add_elixir_docs(
             item.line for item in found if item.line < first and _ELIXIR_MODULE.match(lines[item.line - 1].lstrip())
         ]
         if above:
-            docstrings[max(above)] = Block(first_line=first, last_line=last)
+            docstrings[max(above)] = LineRange(first_line=first, last_line=last)
 
 
 @cache

@@ -11,7 +11,7 @@ from itertools import takewhile
 from mose.languages.tables import word_set
 from mose.syntax import Definition
 from mose.syntax.definitions import CONTAINERS
-from mose.syntax.documentation import Block, ParsedFile
+from mose.syntax.documentation import LineRange, ParsedFile
 from mose.syntax.prose import MAX_WORDS, description, fault, without_markers, without_name
 from mose.words import parts
 
@@ -230,7 +230,7 @@ class _File:
             signatures = [*self._enclosing(holder), self.found[holder].signature]
             self._add("comment", query, [*signatures, *code], self.found[holder].symbol)
 
-    def _holder(self, block: Block) -> int | None:
+    def _holder(self, block: LineRange) -> int | None:
         """Innermost function around a comment, None outside of functions and for documentation."""
         holder = None
         for position, definition in enumerate(self.found):
@@ -244,7 +244,7 @@ class _File:
             return None
         return holder
 
-    def _following(self, block: Block, last_line: int, starts: set[int]) -> list[str]:
+    def _following(self, block: LineRange, last_line: int, starts: set[int]) -> list[str]:
         """The statements that a comment heads: to a blank line, a smaller indentation or the next comment."""
         first = self.parsed.lines[block.first_line - 1]
         indent = len(first) - len(first.lstrip())

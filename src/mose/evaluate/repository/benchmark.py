@@ -19,14 +19,17 @@ from mose.parsing import parse_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Location:
     """A file, or lines of it (1-based, inclusive)."""
 
     path: str
     start_line: int | None = None
     end_line: int | None = None
 
-    def meets(self, target: Place) -> bool:
+    def __str__(self) -> str:
+        return self.path if self.start_line is None else f"{self.path}:{self.start_line}-{self.end_line}"
+
+    def meets(self, target: Location) -> bool:
         """True if one path ends the other and, where the target has lines, the ranges overlap."""
         same = (
             self.path == target.path or self.path.endswith("/" + target.path) or target.path.endswith("/" + self.path)
@@ -44,7 +47,7 @@ class RepoQuery:
 
     text: str
     category: str
-    targets: tuple[Place, ...]
+    targets: tuple[Location, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +82,7 @@ def _read(file: Path) -> RepoTask:
             RepoQuery(
                 text=query["query"],
                 category=query["category"],
-                targets=tuple(_place(target) for target in [*query["relevant"], *query["secondary"]]),
+                targets=tuple(_location(target) for target in [*query["relevant"], *query["secondary"]]),
             )
             for query in task["queries"]
         )
@@ -98,17 +101,17 @@ def _read(file: Path) -> RepoTask:
         raise DataError(f"{file}, line {error.lineno}: not JSON: {error.msg}") from error
 
 
-def _place(target: str | dict[str, Any]) -> Place:
-    return Place(path=target) if isinstance(target, str) else Place(**target)
+def _location(target: str | dict[str, Any]) -> Location:
+    return Location(path=target) if isinstance(target, str) else Location(**target)
 
 
-def ndcg_at_10(hits: Sequence[Place], targets: Sequence[Place]) -> float:
+def ndcg_at_10(hits: Sequence[Location], targets: Sequence[Location]) -> float:
     """NDCG@10, 0 to 1: each target takes the rank of the first of the ten best hits that meets it.
 
     Two targets met by one hit count once; the ideal has every target (at most ten) at a rank of its own.
 
     Example:
-        >>> a, b = Place(path="a.py"), Place(path="b.py")
+        >>> a, b = Location(path="a.py"), Location(path="b.py")
         >>> ndcg_at_10([b, a], [a])
         0.6309297535714575
     """

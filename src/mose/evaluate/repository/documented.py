@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from mose.evaluate.repository.benchmark import Place
+from mose.evaluate.repository.benchmark import Location
 from mose.evaluate.repository.values import GoldenQuery
 from mose.syntax.documentation import ParsedFile
 from mose.syntax.prose import description, fault, first_sentence, without_name
@@ -36,5 +36,5 @@ def documented(parsed: ParsedFile, dropped: Counter[str]) -> Iterator[GoldenQuer
         if reason:
             dropped[reason] += 1
             continue
-        target = Place(path=parsed.path, start_line=definition.line, end_line=definition.last_line)
+        target = Location(path=parsed.path, start_line=definition.line, end_line=definition.last_line)
         yield GoldenQuery(kind="docs", text=query, targets=(target,), blanked=tuple(lines))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mose import git, languages
-from mose.evaluate.repository.benchmark import Place
+from mose.evaluate.repository.benchmark import Location
 from mose.evaluate.repository.values import GoldenQuery
 from mose.processes import find_program
 from mose.syntax.prose import has_few_words
@@ -141,7 +141,7 @@ def from_history(commits: Sequence[Commit], known: Collection[str], dropped: Cou
             dropped[reason] += 1
         else:
             paths = [path for path in dict.fromkeys(commit.paths) if _is_source(path) and path in known]
-            yield GoldenQuery(kind="history", text=subject, targets=tuple(Place(path=path) for path in paths))
+            yield GoldenQuery(kind="history", text=subject, targets=tuple(Location(path=path) for path in paths))
 
 
 def _subject_reason(whole: str, subject: str, reverted: Collection[str]) -> str:

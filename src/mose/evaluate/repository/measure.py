@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mose.errors import ConfigError
-from mose.evaluate.repository.benchmark import Place, ndcg_at_10
+from mose.evaluate.repository.benchmark import Location, ndcg_at_10
 from mose.evaluate.repository.values import GoldenQuery
 from mose.progress import Progress, ProgressCallback, no_progress
 from mose.search.hits import Hit
@@ -114,9 +114,9 @@ def scores(hits: Sequence[Hit], query: GoldenQuery, budget_tokens: int) -> tuple
     return ndcg_at_10(places, targets), num_met / len(targets), sum(within) / len(within)
 
 
-def _rooted(path: str, start_line: int | None, end_line: int | None) -> Place:
+def _rooted(path: str, start_line: int | None, end_line: int | None) -> Location:
     """A place whose path begins at the tree: ``a/b.py`` is not met by ``b.py``."""
-    return Place(path=f"/{path}", start_line=start_line, end_line=end_line)
+    return Location(path=f"/{path}", start_line=start_line, end_line=end_line)
 
 
 def _affordable(hits: Sequence[Hit], budget_tokens: int) -> int:
@@ -129,7 +129,7 @@ def _affordable(hits: Sequence[Hit], budget_tokens: int) -> int:
     return len(hits)
 
 
-def _covered(target: Place, places: Sequence[Place]) -> float:
+def _covered(target: Location, places: Sequence[Location]) -> float:
     """Share of a target's lines, or 0 or 1 for a whole file, that the places show."""
     met = [place for place in places if place.meets(target)]
     if target.start_line is None or target.end_line is None:

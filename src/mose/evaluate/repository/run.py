@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from mose.errors import ConfigError
@@ -11,7 +12,7 @@ from mose.evaluate.repository.baseline import Baseline, check_shared
 from mose.evaluate.repository.copying import copy_tree
 from mose.evaluate.repository.golden import DEFAULT_QUERIES, blanked_lines, build
 from mose.evaluate.repository.history import tree_state
-from mose.evaluate.repository.measure import DEFAULT_BUDGET_TOKENS, chosen_exits, measure, systems_of
+from mose.evaluate.repository.measure import DEFAULT_BUDGET_TOKENS, System, chosen_exits, measure, systems_of
 from mose.evaluate.repository.tree_report import TreeReport
 from mose.evaluate.repository.values import GoldenSet
 from mose.files import SourceFile, walk
@@ -41,48 +42,52 @@ def golden_set(
     return files, build(root, files, num_queries=num_queries, seed=seed, wanted=wanted, progress=progress)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeRequest:
+    """What to measure, and how."""
+
+    path: Path | str
+    """The tree."""
+    model: str | Path = DEFAULT_MODEL
+    """A shipped model by name, or a runtime folder."""
+    exits: Sequence[int] = ()
+    """Exits to measure; those of the baseline, or the shallowest and the deepest, if empty."""
+    all_exits: bool = False
+    """Every exit of the model instead."""
+    num_queries: int = DEFAULT_QUERIES
+    """At most this many queries of each kind."""
+    seed: int = 0
+    """Which of them, if there are more."""
+    budget_tokens: int | None = None
+    """Size of the answer for "recall in tokens"; that of the baseline, or 4,000, if None."""
+
+
 def evaluate_tree(
-    path: Path | str,
-    *,
-    model: str | Path = DEFAULT_MODEL,
-    exits: Sequence[int] = (),
-    all_exits: bool = False,
-    num_queries: int = DEFAULT_QUERIES,
-    seed: int = 0,
-    budget_tokens: int | None = None,
-    baseline: Baseline | None = None,
-    progress: ProgressCallback = no_progress,
+    request: TreeRequest, *, baseline: Baseline | None = None, progress: ProgressCallback = no_progress
 ) -> TreeReport:
     """Measures search on a tree.
 
-    The copy that is searched and its index lie in a folder that is gone afterwards; only vectors are kept, among
+    The copy that is searched and its index are in a folder that is removed afterwards; only vectors are kept, among
     those that all trees share, so that an interrupted run costs little.
 
     Args:
-        path: The tree.
-        model: A shipped model by name, or a runtime folder.
-        exits: Depths to measure; those of the baseline, or the shallowest and the deepest, if empty.
-        all_exits: Every depth of the model instead.
-        num_queries: At most this many queries of each kind.
-        seed: Which of them, if there are more.
-        budget_tokens: Size of the answer for "recall in tokens"; that of the baseline, or 4,000, if None.
+        request: What to measure.
         baseline: Ask its queries, as far as the tree still has them, instead of a sample.
         progress: Called with the progress so far.
 
     Raises:
-        SourceError: ``path`` is not a folder, or cannot be copied.
+        SourceError: The path is not a folder, or cannot be copied.
         DataError: Nothing in the tree makes a query, or the baseline is of another tree.
-        ConfigError: A setting lies outside its range, or contradicts the baseline.
+        ConfigError: A setting is outside its range, or contradicts the baseline.
         ModelError: The model is missing or damaged.
     """
-    root = source_root(path)
-    budget_tokens = _budget(budget_tokens, baseline)
-    ladder = Encoder.load(model).exits
-    if baseline is not None and not exits:
-        exits = [exit_layer for exit_layer in baseline.exits if exit_layer in ladder]
-    systems = systems_of(chosen_exits(ladder, exits, all_exits=all_exits))
+    root = source_root(request.path)
+    budget_tokens = _budget(request.budget_tokens, baseline)
+    systems = _systems(request, baseline)
     wanted = None if baseline is None else frozenset(baseline.keys)
-    files, golden = golden_set(root, num_queries=num_queries, seed=seed, wanted=wanted, progress=progress)
+    files, golden = golden_set(
+        root, num_queries=request.num_queries, seed=request.seed, wanted=wanted, progress=progress
+    )
     if baseline is not None:
         check_shared(len(golden.queries), baseline)
     with tempfile.TemporaryDirectory(prefix="mose-eval-", ignore_cleanup_errors=True) as folder:
@@ -90,7 +95,7 @@ def evaluate_tree(
         copy.mkdir()
         copy_tree(root, files, blanked_lines(golden.queries), copy, progress)
         try:
-            with CodeIndex.open(copy, model=model, inside=True, progress=progress) as index:
+            with CodeIndex.open(copy, model=request.model, inside=True, progress=progress) as index:
                 values = measure(index, golden.queries, systems, budget_tokens=budget_tokens, progress=progress)
                 status = index.status()
                 identity = index.encoder.identity
@@ -103,12 +108,20 @@ def evaluate_tree(
         golden=golden,
         num_files=status.num_files,
         num_chunks=status.num_chunks,
-        seed=seed,
-        num_queries=num_queries,
+        seed=request.seed,
+        num_queries=request.num_queries,
         budget_tokens=budget_tokens,
         systems=systems,
         values=values,
     )
+
+
+def _systems(request: TreeRequest, baseline: Baseline | None) -> tuple[System, ...]:
+    ladder = Encoder.load(request.model).exits
+    exits = request.exits
+    if baseline is not None and not exits:
+        exits = [exit_layer for exit_layer in baseline.exits if exit_layer in ladder]
+    return systems_of(chosen_exits(ladder, exits, all_exits=request.all_exits))
 
 
 def _budget(asked: int | None, baseline: Baseline | None) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from mose.evaluate.repository.benchmark import Place
+from mose.evaluate.repository.benchmark import Location
 from mose.evaluate.repository.values import GoldenQuery
 from mose.syntax import Definition
 from mose.syntax.definitions import CONTAINERS
@@ -127,7 +127,7 @@ class Definitions:
             if definition.kind in _TARGETS and 0 < len(words) <= _MAX_NAME_WORDS:
                 self._by_words[words].append((path, definition))
 
-    def tested_by(self, test: Test) -> Place | str:
+    def tested_by(self, test: Test) -> Location | str:
         """The definition that a test is about, or why none was found."""
         best: list[tuple[str, Definition]] = []
         best_score = (0, 0)
@@ -144,7 +144,7 @@ class Definitions:
                     best.append((path, definition))
         if len(best) == 1:
             path, definition = best[0]
-            return Place(path=path, start_line=definition.line, end_line=definition.last_line)
+            return Location(path=path, start_line=definition.line, end_line=definition.last_line)
         if best:
             return "several definitions fit"
         return "calls nothing that it names" if is_named else "names no definition"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mose.evaluate.repository.benchmark import Place
+from mose.evaluate.repository.benchmark import Location
 
 KINDS = ("docs", "history", "tests")
 """Where queries come from: documentation of functions, subjects of commits, names of tests."""
@@ -18,7 +18,7 @@ class GoldenQuery:
     kind: str
     """One of ``KINDS``."""
     text: str
-    targets: tuple[Place, ...]
+    targets: tuple[Location, ...]
     """Lines of a definition, or whole files for "history"; paths are relative to the tree."""
     blanked: tuple[int, ...] = ()
     """Lines of the target's file that say the text itself; they are blank in the tree that is searched."""
