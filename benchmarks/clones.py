@@ -34,7 +34,7 @@ from mose.metrics.adaptive import Point, lowest_confidence
 from mose.metrics.decisions import average_precision_of_pairs, best_f1_threshold, f1
 from mose.metrics.significance import Interval
 from mose.model.clones.detector import CloneDetector, load_classifier, pair_margins
-from mose.model.clones.pair_batch import PairBatch
+from mose.model.clones.pair_batch import PairInputs
 from mose.runtime.encoder import Encoder
 from mose.train.clones.run import calibrate, curve
 from mose.train.device import autocast
@@ -151,7 +151,7 @@ def decide(valid_N: Scores, test_N: Scores, valid: Split) -> Decided:
 
 
 def classifier_margins(detector: CloneDetector, split: Split, precision: Any) -> dict[int, Scores]:
-    def run(batch: PairBatch) -> dict[int, Tensor]:
+    def run(batch: PairInputs) -> dict[int, Tensor]:
         with autocast(precision, torch.device("cpu")):
             found: dict[int, Tensor] = detector.classifier(batch)
         return found

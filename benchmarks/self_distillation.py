@@ -35,12 +35,12 @@ from mose.train.retrieval.fit_heads import fit_heads, fitting_texts
 from mose.train.retrieval.learner import RetrievalLearner
 from mose.train.retrieval.run import run
 from mose.train.retrieval.start import start_ladder
-from mose.train.retrieval.validate import RetrievalTask, load_tasks, task_ranks
+from mose.train.retrieval.validate import ValidationSet, load_tasks, task_ranks
 
 Ranks = dict[str, NDArray[np.float64]]
 
 
-def measure(model: MoseModel, tasks: list[RetrievalTask], config: FinetuneConfig) -> Ranks:
+def measure(model: MoseModel, tasks: list[ValidationSet], config: FinetuneConfig) -> Ranks:
     device = choose_device(config.run.device)
     tokenizer = CodeTokenizer.load(config.start.folder)
     model.train(False)
@@ -48,7 +48,7 @@ def measure(model: MoseModel, tasks: list[RetrievalTask], config: FinetuneConfig
     return task_ranks(tasks, tokenizer, encode, words=model.settings.reads_words(model.settings.exits))
 
 
-def tasks_and_start(config: FinetuneConfig) -> tuple[list[RetrievalTask], MoseModel]:
+def tasks_and_start(config: FinetuneConfig) -> tuple[list[ValidationSet], MoseModel]:
     return load_tasks(config.validation, config.data), start_ladder(config)
 
 
@@ -62,14 +62,14 @@ def with_fitted_heads(model: MoseModel, config: FinetuneConfig) -> MoseModel:
 
 
 def one_exit(exits: tuple[int, ...], chosen: int) -> list[float]:
-    return [1.0 if one == chosen else 0.0 for one in exits]
+    return [1.0 if exit_layer == chosen else 0.0 for exit_layer in exits]
 
 
 def runs_of_seed(
     config: FinetuneConfig,
     seed: int,
     work: Path,
-    tasks: list[RetrievalTask],
+    tasks: list[ValidationSet],
     *,
     exits: tuple[int, ...],
     apart: list[int],
@@ -77,14 +77,14 @@ def runs_of_seed(
     """Variant -> ranks of one seed; ``exits``: all of the model; ``apart``: those that get a run of their own."""
     found: dict[str, Ranks] = {}
     variants: dict[str, dict[str, Any]] = {"multi": {}}
-    for one in apart:
+    for exit_layer in apart:
         off = {
-            "exit_weights": tuple(one_exit(exits, one)),
+            "exit_weights": tuple(one_exit(exits, exit_layer)),
             "distill_rows": 0.0,
             "distill_vectors": 0.0,
             "aligned": 0.0,
         }
-        variants[f"only_{one}"] = off
+        variants[f"only_{exit_layer}"] = off
     for name, loss in variants.items():
         changed = dataclasses.replace(
             config,
@@ -155,7 +155,7 @@ def main() -> None:
     tasks, model = tasks_and_start(config)
     # Exit 0 shares no weight with the others: one run or many, it is the same.
     exits = tuple(model.settings.exits)
-    above_0 = [one for one in exits if one > 0]
+    above_0 = [exit_layer for exit_layer in exits if exit_layer > 0]
     apart = given.exits or above_0
     work = opened(Path(given.work), config)
     untrained = kept(work / "untrained.npz", lambda: measure(with_fitted_heads(model, config), tasks, config))
@@ -164,10 +164,10 @@ def main() -> None:
         for seed in given.seeds
     ]
     rows = []
-    for one in apart:
-        runs = {"untrained": "untrained", "control": "control", "single": f"only_{one}", "multi": "multi"}
-        values = {name: pooled(seeds, run, one) for name, run in runs.items() if run in seeds[0]}
-        row: dict[str, Any] = {"exit": one, **{name: float(found.mean()) for name, found in values.items()}}
+    for exit_layer in apart:
+        runs = {"untrained": "untrained", "control": "control", "single": f"only_{exit_layer}", "multi": "multi"}
+        values = {name: pooled(seeds, run, exit_layer) for name, run in runs.items() if run in seeds[0]}
+        row: dict[str, Any] = {"exit": exit_layer, **{name: float(found.mean()) for name, found in values.items()}}
         for rival in [name for name in ("single", "control") if name in values]:
             row[f"multi_minus_{rival}"] = interval(values["multi"] - values[rival])
         rows.append(row)

@@ -46,11 +46,7 @@ class ConfigError(MoseError, ValueError):
 
 
 def require(condition: bool, what: str, got: object, allowed: str) -> None:
-    """Nothing where a setting keeps a condition.
-
-    Raises:
-        ConfigError: It does not.
-    """
+    """Raise `ConfigError` unless a setting keeps a condition."""
     if not condition:
         raise ConfigError(what, got=got, allowed=allowed)
 

@@ -1,6 +1,6 @@
-"""The lines around a piece of code that tell the encoder where it stands and what it defines.
+"""The frame of a piece of code: the names of its file and folder around it, for the encoder.
 
-Search and training write them alike, or a trained model would meet them for the first time in a search.
+Search and training frame code in the same way, so that training sees what search sees.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from pathlib import PurePosixPath
 
 
 def frame(path: str, names: Iterable[str] = ()) -> tuple[str, str]:
-    r"""What stands above and below a piece of code: names of its file and folder, and once more with its names.
+    r"""Text above and below a piece of code: the names of its file and folder, and below also the names it defines.
 
-    The blocks of an encoder read the beginning of a text, so that the place stands above. Exit 0 counts all words,
-    so that what is said once more below weighs more than a word of the code. Folders further out say little of a
-    piece of code, and without them a tree that moves keeps its vectors.
+    The blocks of an encoder read the beginning of a text, so the file comes above. Exit 0 counts all words, so the
+    repetition below gives these names more weight. Outer folders say little about a piece of code, and without them
+    a tree that moves keeps its vectors.
 
     Args:
         path: Of the file, "/" between folders; empty where it is not known.
@@ -26,16 +26,16 @@ def frame(path: str, names: Iterable[str] = ()) -> tuple[str, str]:
         >>> frame("setup.py"), frame("")
         (('setup\n', '\nsetup'), ('', ''))
     """
-    place = "/".join(PurePosixPath(path).with_suffix("").parts[-2:]) if path else ""
-    below = " ".join(filter(None, (place, *names)))
-    return f"{place}\n" if place else "", f"\n{below}" if below else ""
+    location = "/".join(PurePosixPath(path).with_suffix("").parts[-2:]) if path else ""
+    below = " ".join(filter(None, (location, *names)))
+    return f"{location}\n" if location else "", f"\n{below}" if below else ""
 
 
-def framed(path: str, code: str) -> str:
-    r"""A piece of code in its frame, its names not told.
+def add_frame(path: str, code: str) -> str:
+    r"""A piece of code in its frame, without the names it defines.
 
     Example:
-        >>> framed("src/aiohttp/client_proto.py", "def feed(): ...")
+        >>> add_frame("src/aiohttp/client_proto.py", "def feed(): ...")
         'aiohttp/client_proto\ndef feed(): ...\naiohttp/client_proto'
     """
     above, below = frame(path)

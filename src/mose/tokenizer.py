@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 Kind = Literal["query", "code"]
-Side = Literal["left", "right"]
+PaddingSide = Literal["left", "right"]
 KINDS = ("query", "code")
 DEFAULT_LANGUAGE = "source"
 SETTINGS_FILES = ("config.json", "mose.json")
@@ -47,7 +47,7 @@ class TokenizerSettings:
     pad_token: str
     mask_token: str | None
     """Special tokens as written in tokenizer.json. The mask is needed for pre-training alone."""
-    padding_side: Side
+    padding_side: PaddingSide
     max_tokens: int
     """Longest sequence, template included; longer texts lose their end."""
     split_identifiers: bool = False
@@ -103,7 +103,7 @@ class CodeTokenizer:
         self.pad_id = self._special("pad_token", settings.pad_token)
         mask = settings.mask_token
         self.mask_id = None if mask is None else self._special("mask_token", mask)
-        self.padding_side: Side = settings.padding_side
+        self.padding_side: PaddingSide = settings.padding_side
         self.max_tokens = settings.max_tokens
 
     @classmethod
@@ -188,8 +188,8 @@ class CodeTokenizer:
         limit = self.max_tokens if max_tokens is None else max_tokens
         if "{language}" not in template:
             return self._encode(texts, before, after, limit)
-        one = (language or DEFAULT_LANGUAGE) if language is None or isinstance(language, str) else None
-        languages = list(language or ()) if one is None else [one] * len(texts)
+        shared = language is None or isinstance(language, str)
+        languages = [str(language or DEFAULT_LANGUAGE)] * len(texts) if shared else list(language or ())
         if len(languages) != len(texts):
             raise ConfigError("languages", got=len(languages), allowed=f"one, or one for each of {len(texts)} texts")
         encoded: dict[int, list[int]] = {}
@@ -256,7 +256,9 @@ class CodeTokenizer:
         return int(token_id)
 
 
-def pad_batch(ids: Sequence[Sequence[int]], *, pad_id: int, side: Side) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def pad_batch(
+    ids: Sequence[Sequence[int]], *, pad_id: int, side: PaddingSide
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Token ids of one batch as a rectangle, and which of them are real.
 
     Returns:
@@ -271,9 +273,9 @@ def pad_batch(ids: Sequence[Sequence[int]], *, pad_id: int, side: Side) -> tuple
     token_ids = np.full((len(ids), longest), pad_id, dtype=np.int64)
     keep = np.zeros((len(ids), longest), dtype=np.bool_)
     for index, row in enumerate(ids):
-        place = slice(longest - len(row), longest) if side == "left" else slice(0, len(row))
-        token_ids[index, place] = row
-        keep[index, place] = True
+        columns = slice(longest - len(row), longest) if side == "left" else slice(0, len(row))
+        token_ids[index, columns] = row
+        keep[index, columns] = True
     return token_ids, keep
 
 

@@ -95,9 +95,9 @@ def bigrams(word: str) -> list[str]:
 
 
 def word_factors(words: Iterable[str]) -> dict[str, float]:
-    """The different words of a text, in order, with the square root of how often each stands there.
+    """The different words of a text, in order, with the square root of how often each occurs.
 
-    Exit 0 adds up vectors with these factors: a loop variable that stands ten times must not drown the rest.
+    Exit 0 adds up vectors with these factors: a loop variable that occurs ten times must not drown the rest.
 
     Example:
         >>> word_factors(["open", "a", "a", "a", "a"])

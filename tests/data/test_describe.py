@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mose.config import DataConfig, SourceConfig
-from mose.data.describe import described
+from mose.data.describe import add_description
 from mose.data.sources import open_sources
 
 TEXT = " ".join(f"word{n}" for n in range(400))
@@ -15,14 +15,14 @@ TEXT = " ".join(f"word{n}" for n in range(400))
 
 @pytest.mark.parametrize(("language", "mark"), [("python", "# "), ("ruby", "# "), ("go", "// "), ("java", "// ")])
 def test_comment_holds_half_the_words_in_their_order(language: str, mark: str) -> None:
-    first, _, rest = described("f(x)\ng(x)", TEXT, language, np.random.default_rng(0)).partition("\n")
+    first, _, rest = add_description("f(x)\ng(x)", TEXT, language, np.random.default_rng(0)).partition("\n")
     assert rest == "f(x)\ng(x)" and first.startswith(mark)
     numbers = [int(word.removeprefix("word")) for word in first.removeprefix(mark).split()]
     assert numbers == sorted(set(numbers)) and 160 < len(numbers) < 240
 
 
 def test_text_without_words_leaves_the_code_alone() -> None:
-    assert described("f(x)", " ", "go", np.random.default_rng(0)) == "f(x)"
+    assert add_description("f(x)", " ", "go", np.random.default_rng(0)) == "f(x)"
 
 
 def test_comments_come_as_often_as_asked_and_never_between_two_codes(tmp_path: Path) -> None:

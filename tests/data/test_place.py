@@ -10,7 +10,7 @@ import numpy as np
 from mose.config import DataConfig, SourceConfig, ValidationConfig, ValidationTask
 from mose.data.pairs import read_rows
 from mose.data.sources import open_sources
-from mose.framing import framed
+from mose.framing import add_frame
 from mose.search.chunking.chunks import cut, embedding_text
 from mose.train.retrieval.validate import load_tasks
 
@@ -70,7 +70,7 @@ def test_training_and_validation_write_what_a_search_writes_but_the_names(tmp_pa
     searched = embedding_text(chunk, "src/sums/adding.py")
     source = open_sources(config, batch_pairs=4, mixed=False)[1]
     assert searched == "sums/adding\n" + chunk.text + "\nsums/adding add0 add0"
-    assert source.pair(0, np.random.default_rng(0)).code == framed("src/sums/adding.py", code)
+    assert source.pair(0, np.random.default_rng(0)).code == add_frame("src/sums/adding.py", code)
     tasks = ValidationConfig(tasks=(ValidationTask(name="t", file="rows.jsonl", place=True),))
     (task,) = load_tasks(tasks, config)
-    assert task.code.texts[0] == framed("src/sums/adding.py", code)
+    assert task.code.texts[0] == add_frame("src/sums/adding.py", code)

@@ -24,7 +24,7 @@ from mose.metrics.decisions import f1
 from mose.model.checkpoint import load_model
 from mose.model.clones.classifier import Calibration, PairClassifier, pair_features, probabilities
 from mose.model.clones.detector import pair_batches, pair_margins
-from mose.model.clones.pair_batch import PairBatch, encode_pairs, padded
+from mose.model.clones.pair_batch import PairInputs, encode_pairs, pad_pairs
 from mose.model.encoder import MoseModel
 from mose.model.transformers_config import MoseConfig
 from mose.tokenizer import CodeTokenizer
@@ -252,7 +252,7 @@ def trained_classifier(ladder: Path, features: Any = "sides", **changes: Any) ->
 @pytest.mark.parametrize("features", ["pooled", "sides"])
 def test_shallow_logits_do_not_need_the_blocks_above(ladder: Path, tokenizer: CodeTokenizer, features: str) -> None:
     classifier = trained_classifier(ladder, features)
-    batch = padded(tokenizer, encode_pairs(tokenizer, WORDS[:6], WORDS[6:12], template=BERT, max_tokens=20))
+    batch = pad_pairs(tokenizer, encode_pairs(tokenizer, WORDS[:6], WORDS[6:12], template=BERT, max_tokens=20))
     every = classifier(batch)
     assert list(every) == [1, 2, 4]
     classifier.model.layers = classifier.model.layers[:2]
@@ -268,7 +268,7 @@ def test_early_leavers_get_the_answer_of_their_exit(
     classifier = trained_classifier(ladder, "sides", block=block, exits=(1, 2, 4), pooling="cls")
     tokenizer.padding_side = side  # type: ignore[assignment]
     texts = [" ".join(WORDS[start : start + 1 + start % 5]) for start in range(16)]
-    batch = padded(tokenizer, encode_pairs(tokenizer, texts, texts[::-1], template=PAPER, max_tokens=20))
+    batch = pad_pairs(tokenizer, encode_pairs(tokenizer, texts, texts[::-1], template=PAPER, max_tokens=20))
     every = classifier(batch)
     calibration = dict.fromkeys(every, Calibration(temperature=2.0))
     by_exit = {
@@ -286,7 +286,7 @@ def test_blocks_above_run_for_the_remaining_pairs_alone(
     ladder: Path, tokenizer: CodeTokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     classifier = trained_classifier(ladder)
-    batch = padded(tokenizer, encode_pairs(tokenizer, WORDS[:8], WORDS[8:16], template=BERT, max_tokens=20))
+    batch = pad_pairs(tokenizer, encode_pairs(tokenizer, WORDS[:8], WORDS[8:16], template=BERT, max_tokens=20))
     rows: list[int] = []
     run = MoseModel._run
 
@@ -312,7 +312,7 @@ def test_blocks_above_run_for_the_remaining_pairs_alone(
 def test_sides_differ_only_where_the_codes_do(ladder: Path, tokenizer: CodeTokenizer) -> None:
     hidden = torch.randn(1, 5, 4)
     hidden[0, 3] = hidden[0, 1]
-    batch = PairBatch(
+    batch = PairInputs(
         token_ids_BT=torch.ones(1, 5, dtype=torch.int64),
         keep_BT=torch.tensor([[True, True, True, True, False]]),
         sides_BT=torch.tensor([[0, 1, 0, 2, 0]]),

@@ -10,10 +10,10 @@ from mose.config import DataConfig, SourceConfig, ValidationConfig, ValidationTa
 from mose.errors import DataError
 from mose.metrics.ranking import reciprocal_rank, relevant_ranks
 from mose.train.loop import TrainingError
-from mose.train.retrieval.validate import RetrievalTask, load_tasks, reciprocal_ranks
+from mose.train.retrieval.validate import ValidationSet, load_tasks, reciprocal_ranks
 
 
-def load(folder: Path, **task: object) -> RetrievalTask:
+def load(folder: Path, **task: object) -> ValidationSet:
     data = DataConfig(folder=str(folder), sources=(SourceConfig(name="a", file="a"),))
     (loaded,) = load_tasks(ValidationConfig(tasks=(ValidationTask(name="t", **task),)), data)  # type: ignore[arg-type]
     return loaded

@@ -40,7 +40,7 @@ class ClonesDataConfig:
     code_field: str = "code"
     """Field of its text."""
     swap: float = 0.5
-    """Chance that the two codes of a pair change places."""
+    """Chance that the two codes of a pair are swapped."""
     rename: float = 0.0
     """Chance that the frequent identifiers of a code are renamed consistently."""
     hide_name: float = 0.0

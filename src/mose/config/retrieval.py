@@ -56,7 +56,7 @@ class SourceConfig:
     describe: float | None = None
     """Chance that a code gets a comment of some words of its text; None takes ``data.describe``."""
     place: float | None = None
-    """Chance that the names of its file and folder stand around a code; None takes ``data.place``."""
+    """Chance that a code is framed by the names of its file and folder; None takes ``data.place``."""
     max_rows: int = 0
     """Keep at most this many rows, chosen by seed; 0 keeps all."""
 
@@ -87,8 +87,8 @@ class DataConfig:
     describe: float = 0.0
     """Chance that a code gets a comment of half the words of its text, as documented code has one."""
     place: float = 0.0
-    """Chance that the names of its file and folder stand around a code, as around every chunk in a search.
-    A row tells its place in the field ``path`` or in a GitHub ``url``."""
+    """Chance that a code is framed by the names of its file and folder, as every chunk is in a search.
+    A row names them in the field ``path`` or in a GitHub ``url``."""
     hard_negatives: int = 0
     """Hard negatives of each pair that are encoded with it, from the field ``negatives`` of its row."""
     cross_language: bool = True
@@ -113,8 +113,8 @@ class BatchConfig:
     mixed: bool = False
     """Draw each pair's source anew instead of one source per batch."""
     neighbours: int = 1
-    """Rows of a source that come together because their codes are alike at exit 0 of ``start.folder``: hard negatives
-    at no cost. 1 draws every row at random."""
+    """Rows of a source that come together because their codes are similar at exit 0 of ``start.folder``: cheap hard
+    negatives. 1 draws every row at random."""
     text_tokens: int = 48
     """Tokens of a text, longer ones are cut."""
     code_tokens: int = 128
@@ -201,7 +201,7 @@ class ValidationTask:
     hide_name: bool = False
     """Replace the defined name in the codes."""
     place: bool = False
-    """Text to code: the names of its file and folder stand around each code, as in a search."""
+    """Text to code: frame each code by the names of its file and folder, as a search does."""
     max_queries: int = 0
     """Use at most this many queries; 0 uses all. Candidates are cut to their codes and no others."""
 

@@ -158,15 +158,15 @@ def from_values(values: Mapping[str, Any], kind: type[T], *, file: str = "settin
     if not isinstance(values, Mapping):
         raise ConfigError(f"{file}: {at or 'settings'}", got=values, allowed="a table")
     hints = typing.get_type_hints(kind)
-    fields = {one.name: one for one in dataclasses.fields(typing.cast(Any, kind))}
+    fields = {field.name: field for field in dataclasses.fields(typing.cast(Any, kind))}
     prefix = f"{at}." if at else ""
     for key in values:
         if key not in fields:
             near = difflib.get_close_matches(key, fields, n=1, cutoff=0.5)
             remedy = f"Did you mean {prefix}{near[0]}?" if near else f"Known keys: {', '.join(fields)}."
             raise ConfigError(f"{file}: unknown key {prefix}{key}", remedy=remedy)
-    for name, one in fields.items():
-        optional = one.default is not dataclasses.MISSING or one.default_factory is not dataclasses.MISSING
+    for name, field in fields.items():
+        optional = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
         if name not in values and not optional:
             raise ConfigError(f"{file}: {prefix}{name} is missing")
     given = {key: _fit(value, hints[key], file, prefix + key) for key, value in values.items()}
@@ -219,9 +219,9 @@ def write_toml(config: Any) -> str:
 def _lines(config: Any, at: str) -> list[str]:
     plain: list[str] = []
     tables: list[str] = []
-    for one in dataclasses.fields(config):
-        value = getattr(config, one.name)
-        dotted = f"{at}.{one.name}" if at else one.name
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        dotted = f"{at}.{field.name}" if at else field.name
         if value is None:
             continue
         if dataclasses.is_dataclass(value):
@@ -230,7 +230,7 @@ def _lines(config: Any, at: str) -> list[str]:
             for item in value:
                 tables += ["", f"[[{dotted}]]", *_lines(item, dotted)]
         else:
-            plain.append(f"{one.name} = {_literal(value)}")
+            plain.append(f"{field.name} = {_literal(value)}")
     return plain + tables
 
 

@@ -37,7 +37,7 @@ class PairBatch:
 class PairBatches:
     """Endless batches; the whole batch is the same on every process of a run.
 
-    Each source is walked in a fresh random order per pass, in groups of like units where vectors are given. A unit
+    Each source is walked in a fresh random order per pass, in groups of similar units where vectors are given. A unit
     that clashes with the batch at hand waits for the next batch of its source, so none is lost.
 
     Args:
@@ -45,7 +45,7 @@ class PairBatches:
         pairs: Pairs per batch.
         seed: Fixes everything.
         mixed: Draw the source of each pair, not of each batch.
-        vectors: Vectors [units, width] of each source by name: its units then come in groups of like ones.
+        vectors: Vectors [units, width] of each source by name: its units then come in groups of similar ones.
         neighbours: Units of such a group.
     """
 
@@ -104,8 +104,8 @@ class PairBatches:
         if self._mixed:
             return [int(number) for number in rng.choice(count, size=self._pairs, p=self._shares)]
         # Steps of the golden section spread each source evenly over any stretch of the run.
-        place = (self._offset + self._step * _GOLDEN) % 1.0
-        return [min(count - 1, int(np.searchsorted(self._shares.cumsum(), place, side="right")))] * self._pairs
+        position = (self._offset + self._step * _GOLDEN) % 1.0
+        return [min(count - 1, int(np.searchsorted(self._shares.cumsum(), position, side="right")))] * self._pairs
 
     def _draw(self, number: int, rng: np.random.Generator, keys: set[int], held: list[int]) -> Pair | None:
         """A pair of the source that clashes with none of the batch; None if there is none."""
@@ -169,7 +169,7 @@ class PairBatches:
         """
         stored = state["sources"]
         now = {source.name: len(source) for source in self._sources}
-        then = {name: place["units"] for name, place in stored.items()}
+        then = {name: source["units"] for name, source in stored.items()}
         if now != then:
             raise DataError(
                 "the data has changed since the checkpoint", got=now, allowed=str(then),
@@ -177,7 +177,7 @@ class PairBatches:
             )  # fmt: skip
         self._step = state["step"]
         for number, source in enumerate(self._sources):
-            place = stored[source.name]
-            self._pass[number] = place["pass"]
-            self._at[number] = place["at"]
-            self._waiting[number] = list(place["waiting"])
+            position = stored[source.name]
+            self._pass[number] = position["pass"]
+            self._at[number] = position["at"]
+            self._waiting[number] = list(position["waiting"])

@@ -45,7 +45,7 @@ class ClonePairs:
 
     def texts(self) -> tuple[list[str], list[str]]:
         """First and second code of every pair."""
-        return [self.codes[one] for one in self.first_P], [self.codes[one] for one in self.second_P]
+        return [self.codes[row] for row in self.first_P], [self.codes[row] for row in self.second_P]
 
 
 def read_clone_pairs(files: CloneFiles, data: ClonesDataConfig) -> ClonePairs:
@@ -60,18 +60,18 @@ def read_clone_pairs(files: CloneFiles, data: ClonesDataConfig) -> ClonePairs:
     path = folder / files.pairs
     rows: list[tuple[int, int, int]] = []
     for line, value in _pair_objects(path):
-        place = []
+        sides = []
         for side in ("a", "b"):
             found = _id_of(value, side, path, line)
             if found not in number:
                 raise DataError(
                     f"{path}, line {line}: no code has the id of {side}", got=found, allowed=_some(files.codes)
                 )
-            place.append(number[found])
+            sides.append(number[found])
         label = value.get("label")
         if label not in (0, 1):
             raise DataError(f"{path}, line {line}, field 'label'", got=label, allowed="0 or 1")
-        rows.append((place[0], place[1], int(label)))
+        rows.append((sides[0], sides[1], int(label)))
     labels = {label for *_, label in rows}
     if len(labels) < 2:
         raise DataError(
@@ -87,10 +87,10 @@ def _read_codes(paths: list[Path], data: ClonesDataConfig) -> tuple[dict[str, in
     codes: list[str] = []
     for path in paths:
         for line, value in read_objects(path):
-            one = _id_of(value, data.id_field, path, line)
-            if one in number:
-                raise DataError(f"{path}, line {line}: duplicate id", got=one, remedy="Drop one of the rows.")
-            number[one] = len(codes)
+            identity = _id_of(value, data.id_field, path, line)
+            if identity in number:
+                raise DataError(f"{path}, line {line}: duplicate id", got=identity, remedy="Drop one of the rows.")
+            number[identity] = len(codes)
             codes.append(text_of(value, data.code_field, path, line))
     return number, codes
 
@@ -160,7 +160,7 @@ class CloneBatches:
     def __next__(self) -> CloneBatch:
         rng = np.random.default_rng([self._seed, 1, self._step])
         start = self._step * self._size
-        rows = [self._row(place) for place in range(start, start + self._size)]
+        rows = [self._row(position) for position in range(start, start + self._size)]
         pairs, data = self._pairs, self._data
         sides = []
         for row in rows:
@@ -175,9 +175,9 @@ class CloneBatches:
         self._step += 1
         return batch
 
-    def _row(self, place: int) -> int:
-        """The pair at a place of the endless row of passes."""
-        passed, within = divmod(place, len(self._pairs))
+    def _row(self, position: int) -> int:
+        """The pair at a position of the endless row of passes."""
+        passed, within = divmod(position, len(self._pairs))
         if self._order[0] != passed:
             self._order = (passed, np.random.default_rng([self._seed, 2, passed]).permutation(len(self._pairs)))
         return int(self._order[1][within])

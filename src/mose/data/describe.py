@@ -12,12 +12,12 @@ _HASH = frozenset({"python", "ruby", "shell", "perl", "r", "elixir", "julia"})
 _SHARE = 0.5
 
 
-def described(code: str, text: str, language: str, rng: Generator) -> str:
-    r"""The code behind a comment of half the words of a text, chosen by ``rng``, in their order.
+def add_description(code: str, text: str, language: str, rng: Generator) -> str:
+    r"""Prepend a comment made of half of the text's words, chosen by ``rng``, in their order.
 
     Example:
         >>> import numpy as np
-        >>> described("f(x)", "parse an ISO date", "python", np.random.default_rng(0))
+        >>> add_description("f(x)", "parse an ISO date", "python", np.random.default_rng(0))
         '# an ISO date\nf(x)'
     """
     words = [word for word in text.split() if rng.random() < _SHARE]

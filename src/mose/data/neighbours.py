@@ -1,6 +1,6 @@
-"""An order of rows in which like stands by like, so that a batch holds hard negatives at no cost.
+"""An order that puts similar rows next to each other, so that a batch holds hard negatives at no cost.
 
-Rows at random are told apart easily after a few thousand pairs. Here a source is walked in small groups of rows with
+Random rows are distinguished easily after a few thousand pairs. Here a source is walked in small groups of rows with
 similar vectors; groups follow each other at random.
 Shapes: U rows, D width of the vectors.
 """
@@ -17,7 +17,7 @@ _POOL = 4096
 
 
 def neighbour_order(vectors_UD: NDArray[np.floating[Any]], *, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """A permutation of the rows in groups of ``size`` that are alike; another for each state of ``rng``.
+    """A permutation of the rows in groups of ``size`` similar rows; another for each state of ``rng``.
 
     Rows are dealt into pools at random. In a pool, a random row takes those most like it that are left, and so on: the
     last groups of a pool are leftovers, and as easy as a random draw.

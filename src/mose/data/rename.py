@@ -1,7 +1,7 @@
 """Renaming in code: frequent identifiers, and the name that a code defines.
 
 The paper replaces frequent words of the code with probability 0.3, so that the encoder cannot live on
-names alone. What a frequent word is and what takes its place is not published; here: the most frequent
+names alone. What counts as frequent and what replaces it is not published; here: the most frequent
 variables of the snippet, each replaced everywhere by one new name. Text, not syntax: the same rule serves
 every language, fragments included.
 """

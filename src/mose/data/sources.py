@@ -15,11 +15,11 @@ import numpy as np
 from numpy.random import Generator
 
 from mose.config import DataConfig, SourceConfig
-from mose.data.describe import described
+from mose.data.describe import add_description
 from mose.data.pairs import Pair, Row, key_of, read_objects, read_rows
 from mose.data.rename import hide_defined_name, rename_frequent, skip_imports
 from mose.errors import DataError
-from mose.framing import framed
+from mose.framing import add_frame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,15 +88,15 @@ class Source:
 
     def _varied(self, row: Row, rng: Generator, *, description: str = "") -> str:
         # All numbers are always drawn, so that one setting does not shift another's choices.
-        rename, hide, skip, describe, place = rng.random(5)
+        rename, hide, skip, describe, frame = rng.random(5)
         code = skip_imports(row.code) if skip < self.skip_imports else row.code
         if rename < self.rename:
             code = rename_frequent(code, rng)
         if hide < self.hide_name:
             code = hide_defined_name(code, rng, row.name)
         if describe < self.describe:
-            code = described(code, description, row.language, rng)
-        return framed(row.path, code) if place < self.place else code
+            code = add_description(code, description, row.language, rng)
+        return add_frame(row.path, code) if frame < self.place else code
 
 
 def _keys(group: str, *texts: str) -> frozenset[int]:

@@ -65,8 +65,8 @@ class WeightsFile:
         tensor.data_type = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
         tensor.dims.extend(array.shape)
         tensor.data_location = onnx.TensorProto.EXTERNAL
-        place = {"location": WEIGHTS_NAME, "offset": str(offset), "length": str(array.nbytes)}
-        for key, value in place.items():
+        position = {"location": WEIGHTS_NAME, "offset": str(offset), "length": str(array.nbytes)}
+        for key, value in position.items():
             tensor.external_data.add(key=key, value=value)
         return tensor
 

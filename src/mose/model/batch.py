@@ -31,8 +31,8 @@ class TextBatch:
     def to(self, device: torch.device | str) -> TextBatch:
         """The same batch on another device."""
         words, factors, offsets = (
-            None if one is None else one.to(device, non_blocking=True)
-            for one in (self.word_ids_N, self.word_factors_N, self.word_offsets_B)
+            None if part is None else part.to(device, non_blocking=True)
+            for part in (self.word_ids_N, self.word_factors_N, self.word_offsets_B)
         )
         return TextBatch(
             token_ids_BT=self.token_ids_BT.to(device, non_blocking=True),
@@ -63,10 +63,10 @@ def text_batch(
         words: True if exit 0 is wanted too; it reads every word of a text, however long.
     """
     ids = tokenizer.encode(texts, kind=kind, language=language, max_tokens=max_tokens)
-    return padded(tokenizer, ids, texts if words else None)
+    return pad_texts(tokenizer, ids, texts if words else None)
 
 
-def padded(tokenizer: CodeTokenizer, ids: Sequence[Sequence[int]], texts: Sequence[str] | None) -> TextBatch:
+def pad_texts(tokenizer: CodeTokenizer, ids: Sequence[Sequence[int]], texts: Sequence[str] | None) -> TextBatch:
     """Token ids as one batch, with the words of ``texts`` for exit 0; without words if None."""
     token_ids, keep = pad_batch(ids, pad_id=tokenizer.pad_id, side=tokenizer.padding_side)
     batch = TextBatch(token_ids_BT=torch.from_numpy(token_ids), keep_BT=torch.from_numpy(keep))
@@ -75,11 +75,11 @@ def padded(tokenizer: CodeTokenizer, ids: Sequence[Sequence[int]], texts: Sequen
 
 def words_batch(tokenizer: CodeTokenizer, texts: Sequence[str]) -> TextBatch:
     """Texts for exit 0 alone: their words, and no token for the blocks."""
-    return padded(tokenizer, [[] for _ in texts], texts)
+    return pad_texts(tokenizer, [[] for _ in texts], texts)
 
 
 def length_groups(lengths: Sequence[int], *, budget: int) -> list[list[int]]:
-    """Numbers of texts in groups of like length, longest first, each of at most ``budget`` padded tokens.
+    """Numbers of texts in groups of similar length, longest first, each of at most ``budget`` padded tokens.
 
     Example:
         >>> length_groups([2, 9, 3, 8], budget=20)

@@ -65,16 +65,12 @@ def _stored_tensor(name: str, entry: Mapping[str, Any], start: int, size: int) -
         raise ValueError(f"{name} has numbers that are not counts")
     num_bytes = _BYTES[dtype] * math.prod(shape)
     if len(shape) > _MAX_DIMENSIONS or end - begin != num_bytes or start + end > size:
-        raise ValueError(f"{name} has a shape or a place that the file cannot hold")
+        raise ValueError(f"{name} has a shape or offsets that the file cannot hold")
     return StoredTensor(dtype=dtype, shape=shape, begin=start + begin, num_bytes=num_bytes)
 
 
 def check_tensors(found: Mapping[str, Shape], settings: ModelSettings, *, where: str) -> None:
-    """Nothing if the tensors are those that the settings ask for.
-
-    Raises:
-        ModelError: A tensor is missing, unexpected, or has another shape; it is named.
-    """
+    """Raise `ModelError` unless the tensors are those that the settings ask for; the wrong one is named."""
     expected = tensor_shapes(settings)
     advice = "Does config.json belong to these weights?"
     missing = [name for name in expected if name not in found]

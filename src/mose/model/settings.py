@@ -132,7 +132,7 @@ class ModelSettings:
             _require(name, value, holds, "1 or more, or null")
 
     def _check_exits(self) -> None:
-        _require("exits", list(self.exits), all(type(one) is int for one in self.exits), "whole numbers")
+        _require("exits", list(self.exits), all(type(depth) is int for depth in self.exits), "whole numbers")
         in_order = list(self.exits) == sorted(set(self.exits)) and len(self.exits) > 0
         in_range = in_order and self.exits[0] >= 0 and self.exits[-1] == self.num_layers
         allowed = f"different depths, shallowest first, the last one num_layers {self.num_layers}"
@@ -190,11 +190,7 @@ class ModelSettings:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     def check_exit(self, exit_layer: int, *, where: str = "The model") -> None:
-        """Nothing if the model has this exit.
-
-        Raises:
-            ModelError: It has not; the message names those it has.
-        """
+        """Raise `ModelError` unless the model has this exit; the message names those it has."""
         if exit_layer in self.exits:
             return
         names = [f"--exit {other}" for other in self.exits]

@@ -61,11 +61,11 @@ class RuntimeModel:
             valid = [_valid_unicode(text) for text in texts[window]]
             ids = tokenizer.encode(valid, kind=kind, language=spoken)
             for rows, outputs in batching.run_all(session, ids, threads=self._threads):
-                places = [window.start + row for row in rows]
+                numbers = [window.start + row for row in rows]
                 if share:
-                    table = self.table().encode([texts[place] for place in places])
+                    table = self.table().encode([texts[number] for number in numbers])
                     outputs = {name: join(own, table, share) for name, own in outputs.items()}
-                yield places, outputs
+                yield numbers, outputs
 
     def session(self, graph: str) -> Session:
         """The session of one graph file."""

@@ -106,10 +106,10 @@ class TokenTable:
 def _windows(parts: Sequence[Sized]) -> Iterator[slice]:
     """Neighbours of `_AT_ONCE` members together at most, one part at least."""
     start = num_members = 0
-    for place, part in enumerate(parts):
-        if num_members + len(part) > _AT_ONCE and place > start:
-            yield slice(start, place)
-            start, num_members = place, 0
+    for number, part in enumerate(parts):
+        if num_members + len(part) > _AT_ONCE and number > start:
+            yield slice(start, number)
+            start, num_members = number, 0
         num_members += len(part)
     if start < len(parts):
         yield slice(start, len(parts))

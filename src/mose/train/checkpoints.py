@@ -42,7 +42,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, companions: Path, k
     """Writes one checkpoint and removes the oldest beyond ``keep``. Every process must call it.
 
     All that a state holds today is the same on every process, so the first writes it and the others wait. Sharded
-    state has its place here: each process would write its part into the new folder before ``training.json``.
+    state belongs here, too: each process would write its part into the new folder before ``training.json``.
 
     Args:
         folder: The run's ``checkpoints`` folder.

@@ -85,7 +85,7 @@ def average_gradients(parameters: Iterable[Tensor], world: World) -> None:
     flat = torch.cat([gradient.flatten() for gradient in gradients])
     distributed.all_reduce(flat)
     flat /= world.size
-    for gradient, mean in zip(gradients, torch.split(flat, [one.numel() for one in gradients]), strict=True):
+    for gradient, mean in zip(gradients, torch.split(flat, [gradient.numel() for gradient in gradients]), strict=True):
         gradient.copy_(mean.view_as(gradient))
 
 

@@ -133,7 +133,7 @@ def fit(training: Training, state: RunState) -> None:
         state: Changed in place.
 
     Raises:
-        TrainingError: A loss or gradient is not finite; the last checkpoint stands.
+        TrainingError: A loss or gradient is not finite; the last checkpoint is good.
         KeyboardInterrupt: Ctrl-C, after a checkpoint.
     """
     run = training.run

@@ -104,7 +104,7 @@ class RunFolder:
                 where the mean over exits was never higher.
 
         Raises:
-            TrainingError: A loss or gradient is not finite; the last checkpoint stands.
+            TrainingError: A loss or gradient is not finite; the last checkpoint is good.
             KeyboardInterrupt: Ctrl-C, after a checkpoint.
         """
         config, world = self._config, self._world

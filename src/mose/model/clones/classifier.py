@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from mose.errors import ModelError
 from mose.model.checkpoint import load_model, write_model
-from mose.model.clones.pair_batch import PairBatch
+from mose.model.clones.pair_batch import PairInputs
 from mose.model.encoder import MoseModel
 from mose.model.folder import copy_companions
 from mose.model.heads import pool
@@ -72,16 +72,16 @@ class PairClassifier(nn.Module):
         self.model = model
         self.features = features
         width = model.settings.hidden_size * (1 if features == "pooled" else 3)
-        self.exits = tuple(one for one in model.settings.exits if one > 0)
+        self.exits = tuple(exit_layer for exit_layer in model.settings.exits if exit_layer > 0)
         if not self.exits:
             raise ModelError("The model has no exit above 0, so nothing can read a pair.")
-        self.classifiers = nn.ModuleDict({str(one): nn.Linear(width, 2) for one in self.exits})
+        self.classifiers = nn.ModuleDict({str(exit_layer): nn.Linear(width, 2) for exit_layer in self.exits})
         for layer in self.classifiers.values():
             assert isinstance(layer, nn.Linear)
             nn.init.zeros_(layer.weight)  # starts at "do not know", whatever the seed
             nn.init.zeros_(layer.bias)
 
-    def forward(self, batch: PairBatch, *, exits: Sequence[int] | None = None) -> dict[int, Tensor]:
+    def forward(self, batch: PairInputs, *, exits: Sequence[int] | None = None) -> dict[int, Tensor]:
         """Logits [B,2] in float32 by exit, shallowest first; blocks above the deepest exit asked for are not run.
 
         Args:
@@ -92,11 +92,13 @@ class PairClassifier(nn.Module):
             ModelError: The model has no such exit.
         """
         hidden_by_exit = self.model(batch.token_ids_BT, batch.keep_BT, exits=self.exits if exits is None else exits)
-        return {one: self._logits(one, hidden_BTD, batch) for one, hidden_BTD in hidden_by_exit.items()}
+        return {
+            exit_layer: self._logits(exit_layer, hidden_BTD, batch) for exit_layer, hidden_BTD in hidden_by_exit.items()
+        }
 
     @torch.no_grad()
     def leave_early(
-        self, batch: PairBatch, *, confidence: float, calibration: dict[int, Calibration]
+        self, batch: PairInputs, *, confidence: float, calibration: dict[int, Calibration]
     ) -> tuple[Tensor, Tensor]:
         """Each pair's probability of being a clone, at the first exit that is sure enough.
 
@@ -113,19 +115,19 @@ class PairClassifier(nn.Module):
         exit_B = torch.zeros(len(batch.token_ids_BT), dtype=torch.int64, device=device)
         going_R = torch.arange(len(exit_B), device=device)
         stage = self.model.begin(batch.token_ids_BT, batch.keep_BT)
-        for one in self.exits:
-            stage = self.model.climb(stage, one)
-            logits = self._logits(one, self.model.leave(stage), batch)
-            probability_R = probabilities(logits, calibration[one].temperature)
-            probability_B[going_R], exit_B[going_R] = probability_R, one
+        for exit_layer in self.exits:
+            stage = self.model.climb(stage, exit_layer)
+            logits = self._logits(exit_layer, self.model.leave(stage), batch)
+            probability_R = probabilities(logits, calibration[exit_layer].temperature)
+            probability_B[going_R], exit_B[going_R] = probability_R, exit_layer
             stays_R = torch.maximum(probability_R, 1 - probability_R) < confidence
-            if one == self.exits[-1] or not bool(stays_R.any()):
+            if exit_layer == self.exits[-1] or not bool(stays_R.any()):
                 break
             rows_R = stays_R.nonzero()[:, 0]
             going_R, stage, batch = going_R[rows_R], stage.rows(rows_R), batch.rows(rows_R)
         return probability_B, exit_B
 
-    def _logits(self, exit_layer: int, hidden_BTD: Tensor, batch: PairBatch) -> Tensor:
+    def _logits(self, exit_layer: int, hidden_BTD: Tensor, batch: PairInputs) -> Tensor:
         with torch.autocast(hidden_BTD.device.type, enabled=False):  # a rounded logit is a rounded threshold
             features_BX = pair_features(hidden_BTD.float(), batch, self.features, self.model.settings.pooling)
             logits_B2: Tensor = self.classifiers[str(exit_layer)](features_BX)
@@ -133,7 +135,7 @@ class PairClassifier(nn.Module):
 
 
 def pair_features(
-    hidden_BTD: Tensor, batch: PairBatch, features: Features, pooling: Literal["cls", "mean", "mask_sum"]
+    hidden_BTD: Tensor, batch: PairInputs, features: Features, pooling: Literal["cls", "mean", "mask_sum"]
 ) -> Tensor:
     """What a linear classifier reads of each pair.
 
@@ -189,7 +191,7 @@ def read_classifier(folder: Path) -> tuple[PairClassifier, PairSettings]:
     model = load_model(folder)
     try:
         values = parse_json(file.read_text(encoding="utf8"))
-        by_exit = {int(one): Calibration(**found) for one, found in values.pop("calibration").items()}
+        by_exit = {int(exit_layer): Calibration(**found) for exit_layer, found in values.pop("calibration").items()}
         settings = PairSettings(**values, calibration=by_exit)
         classifier = PairClassifier(model, settings.features)
         classifier.classifiers.load_state_dict(load_file(folder / WEIGHTS_FILE))

@@ -14,7 +14,7 @@ from torch import Tensor
 from mose.errors import ConfigError
 from mose.model.batch import length_groups
 from mose.model.clones.classifier import PairClassifier, PairSettings, probabilities, read_classifier
-from mose.model.clones.pair_batch import PairBatch, encode_pairs, padded
+from mose.model.clones.pair_batch import PairInputs, encode_pairs, pad_pairs
 from mose.tokenizer import CodeTokenizer
 
 _BUDGET = 8192
@@ -84,19 +84,23 @@ class CloneDetector:
         for rows, batch in pair_batches(self.tokenizer, firsts, seconds, self.settings):
             found_B, exit_B = self._answer(batch, exit, confidence)
             probability_N[rows], exit_N[rows] = found_B.double().cpu().numpy(), exit_B.cpu().numpy()
-        threshold_of = {one: calibration.threshold for one, calibration in self.settings.calibration.items()}
-        thresholds_N = np.array([threshold_of[int(one)] for one in exit_N])
+        threshold_of = {
+            exit_layer: calibration.threshold for exit_layer, calibration in self.settings.calibration.items()
+        }
+        thresholds_N = np.array([threshold_of[int(exit_layer)] for exit_layer in exit_N])
         return Predictions(probability_N=probability_N, clone_N=probability_N >= thresholds_N, exit_N=exit_N)
 
     @torch.no_grad()
-    def _answer(self, batch: PairBatch, exit_layer: int | None, confidence: float | None) -> tuple[Tensor, Tensor]:
+    def _answer(self, batch: PairInputs, exit_layer: int | None, confidence: float | None) -> tuple[Tensor, Tensor]:
         batch = batch.to(self.classifier.model.device)
         calibration = self.settings.calibration
         if confidence is not None:
             return self.classifier.leave_early(batch, confidence=confidence, calibration=calibration)
-        one = self.exits[-1] if exit_layer is None else exit_layer
-        found_B = probabilities(self.classifier(batch, exits=(one,))[one], calibration[one].temperature)
-        return found_B, torch.full((len(found_B),), one)
+        exit_layer = self.exits[-1] if exit_layer is None else exit_layer
+        found_B = probabilities(
+            self.classifier(batch, exits=(exit_layer,))[exit_layer], calibration[exit_layer].temperature
+        )
+        return found_B, torch.full((len(found_B),), exit_layer)
 
 
 def load_classifier(folder: str | Path) -> CloneDetector:
@@ -111,16 +115,16 @@ def load_classifier(folder: str | Path) -> CloneDetector:
 
 def pair_batches(
     tokenizer: CodeTokenizer, firsts: Sequence[str], seconds: Sequence[str], settings: PairSettings
-) -> Iterator[tuple[list[int], PairBatch]]:
-    """Pairs in batches of like length, each with the numbers of its pairs."""
+) -> Iterator[tuple[list[int], PairInputs]]:
+    """Pairs in batches of similar length, each with the numbers of its pairs."""
     ids = encode_pairs(tokenizer, firsts, seconds, template=settings.template, max_tokens=settings.max_tokens)
-    for rows in length_groups([len(one) for one in ids], budget=max(_BUDGET, settings.max_tokens)):
-        yield rows, padded(tokenizer, [ids[row] for row in rows])
+    for rows in length_groups([len(pair) for pair in ids], budget=max(_BUDGET, settings.max_tokens)):
+        yield rows, pad_pairs(tokenizer, [ids[row] for row in rows])
 
 
 @torch.no_grad()
 def pair_margins(
-    run: Callable[[PairBatch], dict[int, Tensor]],
+    run: Callable[[PairInputs], dict[int, Tensor]],
     tokenizer: CodeTokenizer,
     firsts: Sequence[str],
     seconds: Sequence[str],
@@ -137,7 +141,7 @@ def pair_margins(
     """
     found: dict[int, NDArray[np.float64]] = {}
     for rows, batch in pair_batches(tokenizer, firsts, seconds, settings):
-        for one, logits_B2 in run(batch).items():
-            margins_N = found.setdefault(one, np.zeros(len(firsts)))
+        for exit_layer, logits_B2 in run(batch).items():
+            margins_N = found.setdefault(exit_layer, np.zeros(len(firsts)))
             margins_N[rows] = (logits_B2[:, 1] - logits_B2[:, 0]).double().cpu().numpy()
     return found

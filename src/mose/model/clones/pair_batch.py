@@ -33,7 +33,7 @@ class PairIds:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PairBatch:
+class PairInputs:
     """What the classifier reads. B pairs, T tokens of the longest."""
 
     token_ids_BT: Tensor  # noqa: N815
@@ -53,15 +53,15 @@ class PairBatch:
         """True in the second code."""
         return self.sides_BT == _SECOND
 
-    def to(self, device: torch.device | str) -> PairBatch:
+    def to(self, device: torch.device | str) -> PairInputs:
         """The same batch on another device."""
         parts = (self.token_ids_BT, self.keep_BT, self.sides_BT)
         token_ids_BT, keep_BT, sides_BT = (part.to(device, non_blocking=True) for part in parts)
-        return PairBatch(token_ids_BT=token_ids_BT, keep_BT=keep_BT, sides_BT=sides_BT)
+        return PairInputs(token_ids_BT=token_ids_BT, keep_BT=keep_BT, sides_BT=sides_BT)
 
-    def rows(self, rows_R: Tensor) -> PairBatch:
+    def rows(self, rows_R: Tensor) -> PairInputs:
         """Some of the pairs, by number."""
-        return PairBatch(
+        return PairInputs(
             token_ids_BT=self.token_ids_BT[rows_R], keep_BT=self.keep_BT[rows_R], sides_BT=self.sides_BT[rows_R]
         )
 
@@ -95,7 +95,7 @@ def encode_pairs(
         keep_first, keep_second = shares(len(first), len(second), room)
         pieces = (frame[0], first[:keep_first], frame[1], second[:keep_second], frame[2])
         sides = [side for side, piece in zip((0, _FIRST, 0, _SECOND, 0), pieces, strict=True) for _ in piece]
-        encoded.append(PairIds(ids=[one for piece in pieces for one in piece], sides=sides))
+        encoded.append(PairIds(ids=[token_id for piece in pieces for token_id in piece], sides=sides))
     return encoded
 
 
@@ -111,7 +111,7 @@ def shares(first: int, second: int, room: int) -> tuple[int, int]:
 
 
 def split_template(template: str) -> tuple[str, str, str]:
-    """What stands before, between and after the two codes.
+    """The template's parts before, between and after the two codes.
 
     Raises:
         ConfigError: A marker is unknown, missing, or in the wrong order.
@@ -127,11 +127,11 @@ def split_template(template: str) -> tuple[str, str, str]:
     return before, between, after
 
 
-def padded(tokenizer: CodeTokenizer, pairs: Sequence[PairIds]) -> PairBatch:
+def pad_pairs(tokenizer: CodeTokenizer, pairs: Sequence[PairIds]) -> PairInputs:
     """Pairs as one padded batch."""
     token_ids, keep = pad_batch([pair.ids for pair in pairs], pad_id=tokenizer.pad_id, side=tokenizer.padding_side)
     sides = np.zeros_like(token_ids)
     sides[keep] = [side for pair in pairs for side in pair.sides]
-    return PairBatch(
+    return PairInputs(
         token_ids_BT=torch.from_numpy(token_ids), keep_BT=torch.from_numpy(keep), sides_BT=torch.from_numpy(sides)
     )

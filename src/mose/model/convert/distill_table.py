@@ -2,7 +2,7 @@
 
 The recipe of model2vec (Minish Lab), changed for code: every token passes through the encoder once;
 principal components keep the directions in which used tokens vary, the strongest toned down; frequent tokens
-weigh little (SIF: Arora et al., 2017), where a token is frequent in language, by its place in the vocabulary
+weigh little (SIF: Arora et al., 2017), where a token is frequent in language, by its rank in the vocabulary
 (Zipf's law), and in code, counted in a sample.
 Shapes: V vocabulary, D width of the encoder, W width of the table.
 """

@@ -17,7 +17,7 @@ from mose.data.clones import CloneBatch
 from mose.errors import ConfigError
 from mose.model.batch import length_groups
 from mose.model.clones.classifier import PairClassifier, PairSettings
-from mose.model.clones.pair_batch import PairBatch, encode_pairs, padded
+from mose.model.clones.pair_batch import PairInputs, encode_pairs, pad_pairs
 from mose.tokenizer import CodeTokenizer
 from mose.train.device import attention_for_training, autocast
 from mose.train.distributed import World, seed_step
@@ -64,7 +64,9 @@ class CloneLearner:
 
     def named_trained(self) -> list[tuple[str, nn.Parameter]]:
         """Name and parameter of whatever is trained, in a fixed order."""
-        classifiers = [(f"classifiers.{name}", one) for name, one in self.classifier.classifiers.named_parameters()]
+        classifiers = [
+            (f"classifiers.{name}", parameter) for name, parameter in self.classifier.classifiers.named_parameters()
+        ]
         every = [*self.model.named_parameters(), *classifiers]
         return [(name, parameter) for name, parameter in every if parameter.requires_grad]
 
@@ -95,7 +97,7 @@ class CloneLearner:
                 sums[name] = sums.get(name, 0.0) + float(term) * share
         return sums
 
-    def logits(self, inputs: PairBatch) -> dict[int, Tensor]:
+    def logits(self, inputs: PairInputs) -> dict[int, Tensor]:
         """Logits at every exit, in the run's arithmetic."""
         with autocast(self._config.run.precision, self._device):
             found: dict[int, Tensor] = self.classifier(inputs.to(self._device))
@@ -112,26 +114,28 @@ class CloneLearner:
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Puts back what ``tensors`` gave."""
         prefix = "classifiers."
-        own = {name.removeprefix(prefix): one for name, one in tensors.items() if name.startswith(prefix)}
+        own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
         self.classifier.classifiers.load_state_dict(own)
 
-    def _mini_batches(self, batch: CloneBatch) -> Iterator[tuple[PairBatch, Tensor, float]]:
+    def _mini_batches(self, batch: CloneBatch) -> Iterator[tuple[PairInputs, Tensor, float]]:
         """This process's pairs by length, with labels and their share of them."""
         mine = slice(self._world.rank, None, self._world.size)
         firsts, seconds, labels = batch.firsts[mine], batch.seconds[mine], batch.labels[mine]
         ids = encode_pairs(
             self._tokenizer, firsts, seconds, template=self._pairs.template, max_tokens=self._pairs.max_tokens
         )
-        for rows in length_groups([len(one) for one in ids], budget=self._config.batch.mini_batch_tokens):
-            inputs = padded(self._tokenizer, [ids[row] for row in rows])
+        for rows in length_groups([len(pair) for pair in ids], budget=self._config.batch.mini_batch_tokens):
+            inputs = pad_pairs(self._tokenizer, [ids[row] for row in rows])
             labels_B = torch.tensor([labels[row] for row in rows], device=self._device)
             yield inputs.to(self._device), labels_B, len(rows) / len(ids)
 
-    def _terms(self, inputs: PairBatch, labels_B: Tensor) -> dict[str, Tensor]:
+    def _terms(self, inputs: PairInputs, labels_B: Tensor) -> dict[str, Tensor]:
         """Mean cross-entropy at each exit with a weight, and their weighted sum as "total"."""
-        used = [one for one, weight in self.weights.items() if weight > 0]
+        used = [exit_layer for exit_layer, weight in self.weights.items() if weight > 0]
         with autocast(self._config.run.precision, self._device):
             logits = self.classifier(inputs, exits=used)
-        terms = {f"exit_{one:02d}": functional.cross_entropy(logits[one], labels_B) for one in used}
-        total = torch.stack([self.weights[one] * terms[f"exit_{one:02d}"] for one in used]).sum()
+        terms = {
+            f"exit_{exit_layer:02d}": functional.cross_entropy(logits[exit_layer], labels_B) for exit_layer in used
+        }
+        total = torch.stack([self.weights[exit_layer] * terms[f"exit_{exit_layer:02d}"] for exit_layer in used]).sum()
         return {**terms, "total": total}

@@ -59,7 +59,7 @@ def run(
 
     Raises:
         MoseError: Settings, data or checkpoint do not fit; raised before anything is trained.
-        TrainingError: A loss is not finite; the last checkpoint stands.
+        TrainingError: A loss is not finite; the last checkpoint is good.
         KeyboardInterrupt: Ctrl-C, after a checkpoint.
     """
     if not isinstance(config, ClonesConfig):
@@ -122,10 +122,10 @@ def pair_settings(read: ClassifierConfig, model: ModelSettings) -> PairSettings:
 def calibrate(margins: Margins, labels_N: NDArray[np.bool_]) -> dict[int, Calibration]:
     """Temperature and best F1 threshold of every exit; to be found on validation pairs alone."""
     found = {}
-    for one, margins_N in margins.items():
+    for exit_layer, margins_N in margins.items():
         temperature = fit_temperature(margins_N, labels_N)
         threshold = best_f1_threshold(probability(margins_N, temperature), labels_N)
-        found[one] = Calibration(temperature=temperature, threshold=threshold)
+        found[exit_layer] = Calibration(temperature=temperature, threshold=threshold)
     return found
 
 
@@ -140,11 +140,13 @@ def curve(
         calibration: Found on validation pairs.
     """
     exits = sorted(margins)
-    probability_EN = np.stack([probability(margins[one], calibration[one].temperature) for one in exits])
-    thresholds = [calibration[one].threshold for one in exits]
+    probability_EN = np.stack(
+        [probability(margins[exit_layer], calibration[exit_layer].temperature) for exit_layer in exits]
+    )
+    thresholds = [calibration[exit_layer].threshold for exit_layer in exits]
     alone = {
-        one: f1(found_N >= threshold, labels_N)
-        for one, found_N, threshold in zip(exits, probability_EN, thresholds, strict=True)
+        exit_layer: f1(found_N >= threshold, labels_N)
+        for exit_layer, found_N, threshold in zip(exits, probability_EN, thresholds, strict=True)
     }
     return sweep(probability_EN, labels_N, exits=exits, thresholds=thresholds), alone
 
@@ -172,7 +174,7 @@ class _Judge:
         margins = pair_margins(self._learner.logits, self._tokenizer, *self._texts, self._pairs)
         self._calibration = calibrate(margins, self._labels_N)
         self._points, self._alone = curve(margins, self._labels_N, self._calibration)
-        values = {f"clones/exit_{one:02d}": value for one, value in self._alone.items()}
+        values = {f"clones/exit_{exit_layer:02d}": value for exit_layer, value in self._alone.items()}
         return {**values, "mean/all": sum(self._alone.values()) / len(self._alone)}
 
     def settings(self) -> PairSettings:

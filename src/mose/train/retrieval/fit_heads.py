@@ -55,25 +55,25 @@ def fit_heads(model: MoseModel, batches: Iterable[TextBatch], *, ridge: float = 
     """
     if model.settings.head != "linear":
         raise ConfigError("heads to fit", got=model.settings.head, allowed="linear")
-    exits = [one for one in model.settings.exits if one > 0]
-    pooled: dict[int, list[Tensor]] = {one: [] for one in exits}
+    exits = [exit_layer for exit_layer in model.settings.exits if exit_layer > 0]
+    pooled: dict[int, list[Tensor]] = {exit_layer: [] for exit_layer in exits}
     device = next(model.parameters()).device
     model.train(False)
     for batch in batches:
         hidden = model(batch.token_ids_BT.to(device), batch.keep_BT.to(device), exits=exits)
-        for one, hidden_BTD in hidden.items():
-            pooled[one].append(pool(hidden_BTD, batch.keep_BT.to(device), model.settings.pooling).double())
+        for exit_layer, hidden_BTD in hidden.items():
+            pooled[exit_layer].append(pool(hidden_BTD, batch.keep_BT.to(device), model.settings.pooling).double())
     deepest = _linear(model, exits[-1])
     states = torch.cat(pooled[exits[-1]])
     target_ND = nn.functional.normalize(states @ deepest.weight.double().T + deepest.bias.double(), dim=1)
     cosines: dict[int, float] = {}
-    for one in exits[:-1]:
-        weight, bias = ridge_regression(torch.cat(pooled[one]), target_ND, ridge=ridge)
-        head = _linear(model, one)
+    for exit_layer in exits[:-1]:
+        weight, bias = ridge_regression(torch.cat(pooled[exit_layer]), target_ND, ridge=ridge)
+        head = _linear(model, exit_layer)
         head.weight.copy_(weight)
         head.bias.copy_(bias)
-        fitted = nn.functional.normalize(torch.cat(pooled[one]) @ weight.T + bias, dim=1)
-        cosines[one] = float((fitted * target_ND).sum(dim=1).mean())
+        fitted = nn.functional.normalize(torch.cat(pooled[exit_layer]) @ weight.T + bias, dim=1)
+        cosines[exit_layer] = float((fitted * target_ND).sum(dim=1).mean())
     return cosines
 
 

@@ -41,7 +41,7 @@ def plain_backward(encode: Encode[Inputs], mini_batches: Sequence[Inputs], loss:
         The loss's terms, detached; gradients are added to the parameters.
     """
     encoded = [encode(inputs) for inputs in mini_batches]
-    terms = loss({one: torch.cat([vectors[one] for vectors in encoded]) for one in encoded[0]})
+    terms = loss({exit_layer: torch.cat([vectors[exit_layer] for vectors in encoded]) for exit_layer in encoded[0]})
     terms["total"].backward()  # type: ignore[no-untyped-call]
     return {name: term.detach() for name, term in terms.items()}
 
@@ -65,14 +65,23 @@ def cached_backward(encode: Encode[Inputs], mini_batches: Sequence[Inputs], loss
             encoded.append(encode(inputs))
     after = _Random()
     sizes = [len(next(iter(vectors.values()))) for vectors in encoded]
-    leaves = {one: torch.cat([vectors[one] for vectors in encoded]).requires_grad_() for one in encoded[0]}
+    leaves = {
+        exit_layer: torch.cat([vectors[exit_layer] for vectors in encoded]).requires_grad_()
+        for exit_layer in encoded[0]
+    }
     terms = loss(leaves)
     terms["total"].backward()  # type: ignore[no-untyped-call]
-    gradients = {one: torch.split(leaf.grad, sizes) for one, leaf in leaves.items() if leaf.grad is not None}
+    gradients = {
+        exit_layer: torch.split(leaf.grad, sizes) for exit_layer, leaf in leaves.items() if leaf.grad is not None
+    }
     for number, inputs in enumerate(mini_batches):
         states[number].restore()
         again = encode(inputs)
-        parts = [(again[one], gradients[one][number]) for one in gradients if again[one].requires_grad]
+        parts = [
+            (again[exit_layer], gradients[exit_layer][number])
+            for exit_layer in gradients
+            if again[exit_layer].requires_grad
+        ]
         if parts:
             torch.autograd.backward([part[0] for part in parts], [part[1] for part in parts])
     after.restore()

@@ -78,7 +78,7 @@ def choose_negatives(
     window = np.argsort(-scores_N, kind="stable")[config.first_rank : config.last_rank]
     limit = scores_N[answer] * config.margin
     left = [int(n) for n in window if n != answer and not barred_N[n] and scores_N[n] <= limit]
-    return [left[int(place)] for place in rng.permutation(len(left))[: config.count]]
+    return [left[int(position)] for position in rng.permutation(len(left))[: config.count]]
 
 
 def mine_hard_negatives(
@@ -95,7 +95,7 @@ def mine_hard_negatives(
     Args:
         model_folder: Encodes queries and codes.
         pairs: Text-to-code pairs.
-        out: ``.jsonl`` or ``.jsonl.xz``; written beside its place, then renamed.
+        out: ``.jsonl`` or ``.jsonl.xz``; appears when it is complete.
         config: Window, margin, count, exit.
         seed: Fixes the draw.
         progress: Called with the progress so far, once for each language.
@@ -136,10 +136,10 @@ def mine_hard_negatives(
             for side in (query, code)
         )
         keys = _key_columns(some)
-        for place, number in enumerate(numbers):
-            scores_N = code_ND @ query_ND[place]
-            barred_N = np.logical_or.reduce([column == column[place] for column in keys])
-            negatives = choose_negatives(scores_N, place, barred_N, config, rng)
+        for row, number in enumerate(numbers):
+            scores_N = code_ND @ query_ND[row]
+            barred_N = np.logical_or.reduce([column == column[row] for column in keys])
+            negatives = choose_negatives(scores_N, row, barred_N, config, rng)
             found[number] = [some[other].code for other in negatives]
     _write(out, rows, found)
     return {

@@ -10,7 +10,7 @@ import torch
 from mose.config import BatchConfig
 from mose.data.batches import PairBatch
 from mose.data.pairs import Pair, key_of
-from mose.model.batch import TextBatch, length_groups, padded
+from mose.model.batch import TextBatch, length_groups, pad_texts
 from mose.tokenizer import CodeTokenizer, Kind
 from mose.train.distributed import World
 
@@ -52,7 +52,7 @@ def sides_of(pairs: Sequence[Pair], *, text_tokens: int, code_tokens: int) -> tu
 def mini_batches(
     side: Side, tokenizer: CodeTokenizer, *, budget: int, words: bool
 ) -> tuple[list[TextBatch], list[int]]:
-    """The side's texts in mini-batches of like length.
+    """The side's texts in mini-batches of similar length.
 
     Args:
         side: Texts of one kind.
@@ -66,7 +66,7 @@ def mini_batches(
     ids = tokenizer.encode(side.texts, kind=side.kind, language=side.languages, max_tokens=side.max_tokens)
     groups = length_groups([len(row) for row in ids], budget=budget)
     batches = [
-        padded(tokenizer, [ids[row] for row in group], [side.texts[row] for row in group] if words else None)
+        pad_texts(tokenizer, [ids[row] for row in group], [side.texts[row] for row in group] if words else None)
         for group in groups
     ]
     return batches, [row for group in groups for row in group]
@@ -174,7 +174,7 @@ def prepare_step(
         batch: The whole batch, the same on every process.
         tokenizer: The model's.
         settings: Lengths and budget.
-        world: This process's place.
+        world: This process's rank.
         words: True if exit 0 is wanted.
     """
     rows = len(batch.pairs) // world.size

@@ -105,8 +105,8 @@ class RetrievalLearner:
         """The loss's terms without gradients."""
         self.model.train(False)
         inputs, loss = self._prepare(batch)
-        encoded = [self._encode_used(one) for one in inputs]
-        terms = loss({one: torch.cat([vectors[one] for vectors in encoded]) for one in encoded[0]})
+        encoded = [self._encode_used(batch) for batch in inputs]
+        terms = loss({exit_layer: torch.cat([vectors[exit_layer] for vectors in encoded]) for exit_layer in encoded[0]})
         self._late = None
         return {name: float(term) for name, term in terms.items()}
 
@@ -163,15 +163,15 @@ class RetrievalLearner:
         to_code_BN, to_query_BN = self._likely_answers(inputs, back, rows, first)
 
         def loss(vectors: dict[int, Tensor]) -> dict[str, Tensor]:
-            ordered = {one: vectors_RD[back] for one, vectors_RD in vectors.items()}
-            query = {one: vectors_RD[:rows] for one, vectors_RD in ordered.items()}
-            code = {one: vectors_RD[rows : 2 * rows] for one, vectors_RD in ordered.items()}
-            extra = {one: vectors_RD[2 * rows :] for one, vectors_RD in ordered.items()}
+            ordered = {exit_layer: vectors_RD[back] for exit_layer, vectors_RD in vectors.items()}
+            query = {exit_layer: vectors_RD[:rows] for exit_layer, vectors_RD in ordered.items()}
+            code = {exit_layer: vectors_RD[rows : 2 * rows] for exit_layer, vectors_RD in ordered.items()}
+            extra = {exit_layer: vectors_RD[2 * rows :] for exit_layer, vectors_RD in ordered.items()}
             sides = Sides(
                 query=query,
                 code=code,
-                all_query={one: gather(vectors_BD, self._world) for one, vectors_BD in query.items()},
-                all_code={one: gather(vectors_BD, self._world) for one, vectors_BD in code.items()},
+                all_query={exit_layer: gather(vectors_BD, self._world) for exit_layer, vectors_BD in query.items()},
+                all_code={exit_layer: gather(vectors_BD, self._world) for exit_layer, vectors_BD in code.items()},
                 first_row=first,
                 shared_BN=shared_BN if to_code_BN is None else shared_BN | to_code_BN,
                 shared_query_BN=shared_BN if to_query_BN is None else shared_BN | to_query_BN,
@@ -194,8 +194,8 @@ class RetrievalLearner:
         deepest = self._reference.settings.exits[-1]
         with autocast(self._config.run.precision, self._device):
             encoded = [
-                self._reference.embed(one.to(self._device), exits=(deepest,))[deepest]
-                for one in inputs.queries + inputs.codes
+                self._reference.embed(batch.to(self._device), exits=(deepest,))[deepest]
+                for batch in inputs.queries + inputs.codes
             ]
         ordered = torch.cat(encoded)[back]
         all_query, all_code = (gather(part, self._world) for part in (ordered[:rows], ordered[rows : 2 * rows]))
@@ -205,9 +205,9 @@ class RetrievalLearner:
 
     def _extra(self, negatives: dict[int, Tensor]) -> dict[int, Tensor]:
         """Hard negatives of all processes, then the queue."""
-        extra = {one: gather(vectors_ED, self._world) for one, vectors_ED in negatives.items()}
+        extra = {exit_layer: gather(vectors_ED, self._world) for exit_layer, vectors_ED in negatives.items()}
         if self.queue is not None and len(self.queue):
-            extra = {one: torch.cat([extra[one], self.queue.vectors[one]]) for one in extra}
+            extra = {exit_layer: torch.cat([extra[exit_layer], self.queue.vectors[exit_layer]]) for exit_layer in extra}
         return extra
 
     @torch.no_grad()
@@ -215,9 +215,12 @@ class RetrievalLearner:
         """Vectors of the batch's codes that will be negatives later."""
         slow = self.queue.slow if self.queue is not None else None
         if slow is None:
-            return {one: vectors.detach() for one, vectors in sides.all_code.items()}
+            return {exit_layer: vectors.detach() for exit_layer, vectors in sides.all_code.items()}
         slow.train(False)
         with autocast(self._config.run.precision, self._device):
-            encoded = [slow.embed(one.to(self._device), exits=self.used_exits) for one in inputs.codes]
+            encoded = [slow.embed(batch.to(self._device), exits=self.used_exits) for batch in inputs.codes]
         own = inputs.code_back.to(self._device)[:rows]
-        return {one: gather(torch.cat([vectors[one] for vectors in encoded])[own], self._world) for one in encoded[0]}
+        return {
+            exit_layer: gather(torch.cat([vectors[exit_layer] for vectors in encoded])[own], self._world)
+            for exit_layer in encoded[0]
+        }

@@ -61,24 +61,26 @@ def multi_exit_loss(
     deepest = exits[-1]
     terms: dict[str, Tensor] = {}
     total = torch.zeros((), device=scale.device)
-    for one in exits:
-        if weights[one] == 0:
+    for exit_layer in exits:
+        if weights[exit_layer] == 0:
             continue
-        term = _contrast(sides, one, one, scale)
-        terms[f"exit_{one:02d}"] = term
-        total = total + weights[one] * term
+        term = _contrast(sides, exit_layer, exit_layer, scale)
+        terms[f"exit_{exit_layer:02d}"] = term
+        total = total + weights[exit_layer] * term
         for width in config.widths:
-            if width < sides.query[one].shape[1]:
-                term = _contrast(sides, one, one, scale, width=width)
-                terms[f"exit_{one:02d}_width_{width}"] = term
-                total = total + weights[one] * config.width_weight * term
-    students = [one for one in exits[:-1] if sides.query[one].shape[1] == sides.query[deepest].shape[1]]
+            if width < sides.query[exit_layer].shape[1]:
+                term = _contrast(sides, exit_layer, exit_layer, scale, width=width)
+                terms[f"exit_{exit_layer:02d}_width_{width}"] = term
+                total = total + weights[exit_layer] * config.width_weight * term
+    students = [
+        exit_layer for exit_layer in exits[:-1] if sides.query[exit_layer].shape[1] == sides.query[deepest].shape[1]
+    ]
     if config.distill_rows:
-        term = torch.stack([_rows(sides, one, deepest, scale) for one in exits[:-1]]).mean()
+        term = torch.stack([_rows(sides, exit_layer, deepest, scale) for exit_layer in exits[:-1]]).mean()
         terms["distill_rows"] = term
         total = total + config.distill_rows * term
     if config.distill_vectors and students:
-        term = torch.stack([_vectors(sides, one, deepest) for one in students]).mean()
+        term = torch.stack([_vectors(sides, exit_layer, deepest) for exit_layer in students]).mean()
         terms["distill_vectors"] = term
         total = total + config.distill_vectors * term
     if config.aligned and students:

@@ -35,9 +35,9 @@ class NegativeQueue:
 
     def push(self, codes: Mapping[int, Tensor], keys_NK: Tensor) -> None:
         """Puts codes in front; the oldest fall out."""
-        for one, rows_ND in codes.items():
-            earlier = self.vectors.get(one, rows_ND[:0])
-            self.vectors[one] = torch.cat([rows_ND, earlier])[: self._size]
+        for exit_layer, rows_ND in codes.items():
+            earlier = self.vectors.get(exit_layer, rows_ND[:0])
+            self.vectors[exit_layer] = torch.cat([rows_ND, earlier])[: self._size]
         self.keys = torch.cat([keys_NK, self.keys])[: self._size]
 
     @torch.no_grad()
@@ -49,7 +49,7 @@ class NegativeQueue:
 
     def tensors(self) -> dict[str, Tensor]:
         """What a checkpoint must hold."""
-        tensors = {"queue_keys": self.keys} | {f"queue.{one}": rows for one, rows in self.vectors.items()}
+        tensors = {"queue_keys": self.keys} | {f"queue.{exit_layer}": rows for exit_layer, rows in self.vectors.items()}
         if self.slow is not None:
             tensors |= {f"slow.{name}": value for name, value in self.slow.state_dict().items()}
         return tensors

@@ -55,7 +55,7 @@ class Prefetched:
             self.close()
             raise TrainingError(
                 "a process that makes batches has ended",
-                remedy="Most often it was out of memory: lower batch.workers. The last checkpoint stands.",
+                remedy="Most often it was out of memory: lower batch.workers. The last checkpoint is good.",
             ) from None
         if isinstance(batch, MoseError):
             self.close()

@@ -1,7 +1,7 @@
-"""Widths for nothing: one rotation of all heads that puts the most telling directions first.
+"""Rotate all heads alike, so that the leading dimensions of their vectors keep most variance.
 
-A rotation changes no dot product, so every exit at full width, and every pair of exits, scores as before; but
-the leading dimensions are then the principal ones, and a cut vector loses less.
+A rotation changes no dot product: every exit at full width, and every pair of exits, scores as before. The leading
+dimensions are then the principal ones, and a cut vector loses less.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def rotate_heads(model: MoseModel, batches: Iterable[TextBatch]) -> dict[int, fl
 
     Args:
         model: With linear or mlp heads of one width; changed in place.
-        batches: Texts and codes whose vectors count, alike.
+        batches: Texts and codes; all vectors count equally.
 
     Returns:
         Width (half, a quarter, an eighth) -> share of the vectors' squared length in the leading dimensions.

@@ -32,7 +32,7 @@ from mose.train.retrieval.learner import RetrievalLearner
 from mose.train.retrieval.prefetch import Prefetched
 from mose.train.retrieval.rotate_heads import rotate_heads
 from mose.train.retrieval.start import code_vectors, start_ladder
-from mose.train.retrieval.validate import RetrievalTask, evaluate_tasks, load_tasks
+from mose.train.retrieval.validate import ValidationSet, evaluate_tasks, load_tasks
 from mose.train.run_folder import RunFolder
 from mose.train.start import enter_world
 
@@ -55,7 +55,7 @@ def run(
 
     Raises:
         MoseError: Settings, data or checkpoint do not fit; raised before anything is trained.
-        TrainingError: A loss is not finite; the last checkpoint stands.
+        TrainingError: A loss is not finite; the last checkpoint is good.
         KeyboardInterrupt: Ctrl-C, after a checkpoint.
     """
     if not isinstance(config, FinetuneConfig):
@@ -131,7 +131,7 @@ def _streams(config: FinetuneConfig, sources: Sequence[Source]) -> list[PairBatc
 
 
 def _validator(
-    tasks: Sequence[RetrievalTask], learner: RetrievalLearner, tokenizer: CodeTokenizer, world: World
+    tasks: Sequence[ValidationSet], learner: RetrievalLearner, tokenizer: CodeTokenizer, world: World
 ) -> Validate:
     def validate() -> Mapping[str, float]:
         if not tasks:

@@ -16,7 +16,7 @@ from mose.config import DataConfig, ValidationConfig, ValidationTask
 from mose.data.pairs import key_of, read_objects, read_rows, text_of
 from mose.data.rename import hide_defined_name
 from mose.errors import DataError
-from mose.framing import framed
+from mose.framing import add_frame
 from mose.metrics.ranking import reciprocal_rank, relevant_ranks
 from mose.model.batch import TextBatch
 from mose.tokenizer import CodeTokenizer
@@ -28,7 +28,7 @@ _BUDGET = 4_096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RetrievalTask:
+class ValidationSet:
     """Queries, candidates, and which candidates answer which query."""
 
     name: str
@@ -40,7 +40,7 @@ class RetrievalTask:
 
 def load_tasks(
     config: ValidationConfig, data: DataConfig, *, seed: int = 0, skip_missing: bool = False
-) -> list[RetrievalTask]:
+) -> list[ValidationSet]:
     """The tasks of a config, read and checked.
 
     Raises:
@@ -54,7 +54,7 @@ def load_tasks(
     return tasks
 
 
-def _load(task: ValidationTask, config: ValidationConfig, folder: Path, seed: int) -> RetrievalTask:
+def _load(task: ValidationTask, config: ValidationConfig, folder: Path, seed: int) -> ValidationSet:
     rng = np.random.default_rng([seed, 3])
     if task.codebase:
         queries, languages, codes, relevant = _against_codebase(task, folder)
@@ -68,12 +68,12 @@ def _load(task: ValidationTask, config: ValidationConfig, folder: Path, seed: in
         chosen = sorted(rng.permutation(len(queries))[: task.max_queries].tolist())
         queries, relevant = [queries[row] for row in chosen], [relevant[row] for row in chosen]
         kept = sorted(set().union(*relevant))
-        place = {old: new for new, old in enumerate(kept)}
+        moved = {old: new for new, old in enumerate(kept)}
         codes = [codes[old] for old in kept]
-        relevant = [frozenset(place[old] for old in row) for row in relevant]
+        relevant = [frozenset(moved[old] for old in row) for row in relevant]
     texts = [hide_defined_name(text, rng) if task.hide_name else text for text, _ in codes]
     is_code = task.task == "code-code"
-    return RetrievalTask(
+    return ValidationSet(
         name=task.name,
         query=Side(
             texts=queries,
@@ -96,7 +96,7 @@ _Loaded = tuple[list[str], list[str], list[tuple[str, str]], list[frozenset[int]
 
 def _pairs(task: ValidationTask, folder: Path) -> _Loaded:
     rows = read_rows(folder / task.file, languages=task.languages)
-    shown = [(framed(row.path, row.code) if task.place else row.code, row.language) for row in rows]
+    shown = [(add_frame(row.path, row.code) if task.place else row.code, row.language) for row in rows]
     codes = list(dict.fromkeys(shown))
     number = {code: position for position, code in enumerate(codes)}
     answers: dict[str, set[int]] = {}
@@ -115,8 +115,8 @@ def _across_languages(task: ValidationTask, folder: Path) -> _Loaded:
     rows = read_rows(folder / task.file, with_text=False, with_group=True)
     codes = [row for row in rows if row.language == task.languages[1]]
     groups: dict[str, set[int]] = {}
-    for place, row in enumerate(codes):
-        groups.setdefault(row.group, set()).add(place)
+    for number, row in enumerate(codes):
+        groups.setdefault(row.group, set()).add(number)
     queries = [row for row in rows if row.language == task.languages[0] and row.group in groups]
     return (
         [row.code for row in queries],
@@ -134,8 +134,8 @@ def _against_codebase(task: ValidationTask, folder: Path) -> _Loaded:
         number[text_of(value, "id", path, line)] = len(codes)
         codes.append((text_of(value, "code", path, line), text_of(value, "language", path, line)))
     same: dict[int, set[int]] = {}
-    for place, (code, _) in enumerate(codes):
-        same.setdefault(key_of(code), set()).add(place)
+    for position, (code, _) in enumerate(codes):
+        same.setdefault(key_of(code), set()).add(position)
     queries: list[str] = []
     relevant: list[frozenset[int]] = []
     path = folder / task.file
@@ -163,7 +163,7 @@ def encode_side(side: Side, tokenizer: CodeTokenizer, encode: Encode, *, words: 
 
 
 def task_ranks(
-    tasks: Sequence[RetrievalTask], tokenizer: CodeTokenizer, encode: Encode, *, words: bool
+    tasks: Sequence[ValidationSet], tokenizer: CodeTokenizer, encode: Encode, *, words: bool
 ) -> dict[str, NDArray[np.float64]]:
     """Reciprocal rank of every query by "task/exit_02".
 
@@ -181,7 +181,7 @@ def task_ranks(
 
 
 def evaluate_tasks(
-    tasks: Sequence[RetrievalTask], tokenizer: CodeTokenizer, encode: Encode, *, words: bool
+    tasks: Sequence[ValidationSet], tokenizer: CodeTokenizer, encode: Encode, *, words: bool
 ) -> dict[str, float]:
     """Mean reciprocal rank by "task/exit_02".
 
