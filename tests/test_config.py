@@ -148,6 +148,10 @@ def test_key_of_an_older_version_is_refused_in_a_config_and_read_in_a_stored_run
     with pytest.raises(ConfigError, match=r"run\.toml: run\.fit_heads is now heads\.fit"):
         read_toml(file, FinetuneConfig)
     assert read_stored(file, FinetuneConfig).heads.fit == 7
+    file = written(tmp_path, MINIMAL.replace('languages = ["go"]', "place = 0.25"))
+    with pytest.raises(ConfigError, match=r"data\.sources\.place is now data\.sources\.frame"):
+        read_toml(file, FinetuneConfig)
+    assert read_stored(file, FinetuneConfig).data.sources[0].frame == 0.25
 
 
 def test_whole_number_is_accepted_where_a_float_stands() -> None:

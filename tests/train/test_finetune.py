@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -308,6 +309,8 @@ def test_run_begun_by_an_older_version_is_continued(make: Make, tmp_path: Path) 
     text = file.read_text()
     heads = text[text.index("[heads]") : text.index("[data]")]
     older = text.replace(heads, "").replace("[run]\n", "[run]\nfit_heads = 20\nrotate_heads = 0\n")
+    older = re.sub(r"^frame = ", "place = ", older, flags=re.MULTILINE)
+    assert older.count("place = ") == 3 and "frame" not in older  # of the data and of two validation tasks
     file.write_text(older.replace("[start]\n", '[start]\nhead = "keep"\n'))
     finetune.run(make(run__steps=2, **changes))
     assert log_of(tmp_path / "run", "resumed")[0]["step"] == 1

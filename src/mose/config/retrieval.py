@@ -55,15 +55,15 @@ class SourceConfig:
     """Chance that the defined name is replaced by a neutral one; None takes ``data.hide_name``."""
     describe: float | None = None
     """Chance that a code gets a comment of some words of its text; None takes ``data.describe``."""
-    place: float | None = None
-    """Chance that a code is framed by the names of its file and folder; None takes ``data.place``."""
+    frame: float | None = None
+    """Chance that a code is framed by the names of its file and folder; None takes ``data.frame``."""
     max_rows: int = 0
     """Keep at most this many rows, chosen by seed; 0 keeps all."""
 
     def __post_init__(self) -> None:
         require(self.weight > 0, f"weight of source {self.name}", self.weight, "above 0")
         require(self.max_rows >= 0, f"max_rows of source {self.name}", self.max_rows, "0 or more")
-        for key in ("rename", "hide_name", "describe", "place"):
+        for key in ("rename", "hide_name", "describe", "frame"):
             chance = getattr(self, key)
             require(chance is None or 0 <= chance <= 1, f"{key} of source {self.name}", chance, "0 to 1")
 
@@ -86,7 +86,7 @@ class DataConfig:
     """Chance that the lines of a code that only import are left out."""
     describe: float = 0.0
     """Chance that a code gets a comment of half the words of its text, as documented code has one."""
-    place: float = 0.0
+    frame: float = 0.0
     """Chance that a code is framed by the names of its file and folder, as every chunk is in a search.
     A row names them in the field ``path`` or in a GitHub ``url``."""
     hard_negatives: int = 0
@@ -100,7 +100,7 @@ class DataConfig:
         repeated = {name for name in names if names.count(name) > 1}
         require(not repeated, "data.sources with one name twice", sorted(repeated), "a name each")
         require(self.hard_negatives >= 0, "data.hard_negatives", self.hard_negatives, "0 or more")
-        for key in ("rename", "hide_name", "skip_imports", "describe", "place"):
+        for key in ("rename", "hide_name", "skip_imports", "describe", "frame"):
             require(0 <= getattr(self, key) <= 1, f"data.{key}", getattr(self, key), "0 to 1")
 
 
@@ -200,7 +200,7 @@ class ValidationTask:
     """Code to code: language of the query, then of the candidates. Else: rows kept; empty keeps all."""
     hide_name: bool = False
     """Replace the defined name in the codes."""
-    place: bool = False
+    frame: bool = False
     """Text to code: frame each code by the names of its file and folder, as a search does."""
     max_queries: int = 0
     """Use at most this many queries; 0 uses all. Candidates are cut to their codes and no others."""
@@ -238,6 +238,9 @@ class FinetuneConfig:
         "start.table_share": "heads.table_share",
         "run.fit_heads": "heads.fit",
         "run.rotate_heads": "heads.rotate",
+        "data.place": "data.frame",
+        "data.sources.place": "data.sources.frame",
+        "validation.tasks.place": "validation.tasks.frame",
     }
     """Key of an older version -> its key now."""
 

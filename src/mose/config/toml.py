@@ -11,7 +11,7 @@ import json
 import tomllib
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -39,8 +39,9 @@ def read_toml(path: str | Path, kind: type[T], *, overrides: Mapping[str, Any] |
     for dotted, value in (overrides or {}).items():
         table, key = _table_of(values, dotted, file)
         table[key] = value
-    for old, new in _moved_keys(values, kind):
-        if new:
+    for old, new in _moved_keys(kind):
+        *tables, key = old.split(".")
+        if new and any(key in table for table in _tables_at(values, tables)):
             raise ConfigError(f"{file}: {old} is now {new}")
     return from_values(values, kind, file=file)
 
@@ -52,12 +53,14 @@ def read_stored(path: Path, kind: type[T]) -> T:
         ConfigError: As ``read_toml``.
     """
     values = _read_file(path)
-    for old, new in _moved_keys(values, kind):
-        table, key = _table_of(values, old, str(path))
-        value = table.pop(key)
-        if new:
-            table, key = _table_of(values, new, str(path))
-            table[key] = value
+    for old, new in _moved_keys(kind):
+        *tables, key = old.split(".")
+        for table in _tables_at(values, tables):
+            if key in table:
+                value = table.pop(key)
+                *others, name = new.split(".")
+                if new:
+                    (table if others == tables else values.setdefault(others[0], {}))[name] = value
     return from_values(values, kind, file=str(path))
 
 
@@ -136,11 +139,19 @@ def _table_of(values: dict[str, Any], dotted: str, file: str) -> tuple[dict[str,
     return inner, key
 
 
-def _moved_keys(values: Mapping[str, Any], kind: type) -> list[tuple[str, str]]:
-    """The keys of an older version that are there, and what they are called now (empty if nothing)."""
+def _moved_keys(kind: type) -> Iterable[tuple[str, str]]:
+    """Key of an older version -> its key now, empty if it has none; both of one table, or of two at the top."""
     moved: Mapping[str, str] = getattr(kind, "moved_keys", {})
-    tables = {name: table for name, table in values.items() if isinstance(table, dict)}
-    return [(old, new) for old, new in moved.items() if old.split(".")[1] in tables.get(old.split(".")[0], {})]
+    return moved.items()
+
+
+def _tables_at(values: Mapping[str, Any], path: Sequence[str]) -> list[dict[str, Any]]:
+    """The tables at a dotted key, those in lists included."""
+    found: list[Any] = [values]
+    for name in path:
+        below = [table.get(name) for table in found if isinstance(table, dict)]
+        found = [table for inner in below for table in (inner if isinstance(inner, list) else [inner])]
+    return [table for table in found if isinstance(table, dict)]
 
 
 def from_values(values: Mapping[str, Any], kind: type[T], *, file: str = "settings", at: str = "") -> T:

@@ -33,7 +33,7 @@ class Source:
     hide_name: float
     skip_imports: float
     describe: float = 0.0
-    place: float = 0.0
+    frame: float = 0.0
     cross_language: bool
     hard_negatives: int = 0
     """Hard negatives of each pair, at most."""
@@ -96,7 +96,7 @@ class Source:
             code = hide_defined_name(code, rng, row.name)
         if describe < self.describe:
             code = add_description(code, description, row.language, rng)
-        return add_frame(row.path, code) if frame < self.place else code
+        return add_frame(row.path, code) if frame < self.frame else code
 
 
 def _keys(group: str, *texts: str) -> frozenset[int]:
@@ -150,7 +150,7 @@ def open_source(config: SourceConfig, data: DataConfig, *, seed: int = 0, object
         hide_name=data.hide_name if config.hide_name is None else config.hide_name,
         skip_imports=data.skip_imports,
         describe=data.describe if config.describe is None else config.describe,
-        place=data.place if config.place is None else config.place,
+        frame=data.frame if config.frame is None else config.frame,
         hard_negatives=data.hard_negatives,
         cross_language=data.cross_language,
         units=tuple(units),

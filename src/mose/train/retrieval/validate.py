@@ -96,7 +96,7 @@ _Loaded = tuple[list[str], list[str], list[tuple[str, str]], list[frozenset[int]
 
 def _pairs(task: ValidationTask, folder: Path) -> _Loaded:
     rows = read_rows(folder / task.file, languages=task.languages)
-    shown = [(add_frame(row.path, row.code) if task.place else row.code, row.language) for row in rows]
+    shown = [(add_frame(row.path, row.code) if task.frame else row.code, row.language) for row in rows]
     codes = list(dict.fromkeys(shown))
     number = {code: position for position, code in enumerate(codes)}
     answers: dict[str, set[int]] = {}

@@ -23,13 +23,13 @@ def write(folder: Path, **fields: str) -> DataConfig:
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return DataConfig(
         folder=str(folder),
-        place=0.5,
+        frame=0.5,
         rename=0.0,
         hide_name=0.0,
         sources=(
             SourceConfig(name="half", file="rows.jsonl"),
-            SourceConfig(name="all", file="rows.jsonl", place=1.0),
-            SourceConfig(name="none", file="rows.jsonl", place=0.0),
+            SourceConfig(name="all", file="rows.jsonl", frame=1.0),
+            SourceConfig(name="none", file="rows.jsonl", frame=0.0),
         ),
     )
 
@@ -71,6 +71,6 @@ def test_training_and_validation_write_what_a_search_writes_but_the_names(tmp_pa
     source = open_sources(config, batch_pairs=4, mixed=False)[1]
     assert searched == "sums/adding\n" + chunk.text + "\nsums/adding add0 add0"
     assert source.pair(0, np.random.default_rng(0)).code == add_frame("src/sums/adding.py", code)
-    tasks = ValidationConfig(tasks=(ValidationTask(name="t", file="rows.jsonl", place=True),))
+    tasks = ValidationConfig(tasks=(ValidationTask(name="t", file="rows.jsonl", frame=True),))
     (task,) = load_tasks(tasks, config)
     assert task.code.texts[0] == add_frame("src/sums/adding.py", code)
