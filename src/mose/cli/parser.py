@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 import sys
 import textwrap
-from collections.abc import Collection, Sequence
-from pathlib import Path
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mose.cli.terminal import flush, say, show
@@ -75,10 +73,8 @@ class Parser(argparse.ArgumentParser):
 
     def refuse_verb(self, asked: str, verbs: Sequence[str]) -> NoReturn:
         """Names the nearest verb, and stops."""
-        near = difflib.get_close_matches(asked, verbs, n=1)
-        say(
-            f"{self.prog}: there is no command {asked!r}." + (f" Did you mean `{self.prog} {near[0]}`?" if near else "")
-        )
+        near = _nearest(asked, verbs)
+        say(f"{self.prog}: there is no command {asked!r}." + (f" Did you mean `{self.prog} {near}`?" if near else ""))
         if "search" in verbs and not near:
             say(f"  To search for it: {self.prog} search {quoted(asked)}")
         say(f"  Commands: {', '.join(verbs)}")
@@ -88,8 +84,8 @@ class Parser(argparse.ArgumentParser):
         """Says what to do about arguments that the verb does not know, and stops."""
         if extra[0].startswith("-"):
             option = extra[0].partition("=")[0]
-            near = difflib.get_close_matches(option, self._option_string_actions, n=1)
-            say(f"{self.prog}: there is no option {option}." + (f" Did you mean {near[0]}?" if near else ""))
+            near = _nearest(option, self._option_string_actions)
+            say(f"{self.prog}: there is no option {option}." + (f" Did you mean {near}?" if near else ""))
             say(f"  `{self.prog} --help` lists all. A query that begins with - goes behind --.")
         elif getattr(given, "path", None) is not None and all(map(os.path.exists, (given.path, *extra))):
             say(f"{self.prog}: there is one PATH, and these are {len(extra) + 1}: {' '.join((given.path, *extra))}")
@@ -97,7 +93,7 @@ class Parser(argparse.ArgumentParser):
         elif isinstance(getattr(given, "query", None), str):
             words = [given.query, given.path, *extra]
             say(f"{self.prog}: the query is one argument, and these are {len(words)}: {' '.join(words)}")
-            tree = f" {quoted(words.pop())}" if Path(words[-1]).exists() else ""
+            tree = f" {quoted(words.pop())}" if os.path.exists(words[-1]) else ""
             say(f"  Put the query in quotes: {self.prog} {quoted(' '.join(words), always=True)}{tree}")
         else:
             say(f"{self.prog}: too many arguments: {' '.join(extra)}")
@@ -112,6 +108,13 @@ class Parser(argparse.ArgumentParser):
                 show(line)
         if file is not sys.stderr:
             flush()
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    """What a misspelt word most likely means; empty if nothing is near."""
+    import difflib
+
+    return next(iter(difflib.get_close_matches(word, list(known), n=1)), "")
 
 
 def quoted(text: str, *, always: bool = False) -> str:
