@@ -30,7 +30,8 @@ from mose.export.export import export
 from mose.files import SourceFile, read_source, walk
 from mose.metrics.ranking import reciprocal_rank, relevant_ranks
 from mose.runtime.encoder import Encoder
-from mose.search.chunking.chunks import cut, embedding_text
+from mose.search.chunking.chunk import embedding_text
+from mose.search.chunking.chunks import cut_text
 
 PEER = "sentence-transformers"
 
@@ -92,7 +93,11 @@ def sources(tree: Path) -> Iterator[tuple[SourceFile, str]]:
 
 
 def sample_chunks(tree: Path, count: int, *, seed: int) -> list[str]:
-    chunks = [embedding_text(chunk, file.path) for file, text in sources(tree) for chunk in cut(text, file.language)]
+    chunks = [
+        embedding_text(chunk, file.path)
+        for file, text in sources(tree)
+        for chunk in cut_text(text, file.language).chunks
+    ]
     random.Random(seed).shuffle(chunks)
     return chunks[:count]
 

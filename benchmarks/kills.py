@@ -102,6 +102,7 @@ def disturb(process: subprocess.Popen[bytes], rng: random.Random, longest: float
 def content(home: Path, tree: Path) -> dict[tuple[object, ...], list[bytes]]:
     """What an index holds: every chunk, and its vectors at exit 0 and at `EXIT`."""
     os.environ["MOSE_HOME"] = str(home)
+    from mose.search.store.exit_vectors import read_exit
     from mose.search.store.location import index_folder
     from mose.search.store.store import Store
 
@@ -112,7 +113,8 @@ def content(home: Path, tree: Path) -> dict[tuple[object, ...], list[bytes]]:
         assert sorted(found.tolist()) == sorted(chunks), "words and chunks differ"
         vectors: dict[int, list[bytes]] = {number: [] for number in chunks}
         for exit_layer in (0, EXIT):
-            ids, rows, matrix = store.vector_matrix(exit_layer)
+            found_vectors = read_exit(store, exit_layer)
+            ids, rows, matrix = found_vectors.ids, found_vectors.rows, found_vectors.matrix
             assert sorted(ids.tolist()) == sorted(chunks), f"chunks without a vector at {exit_layer}"
             for number, row in zip(ids.tolist(), rows.tolist(), strict=True):
                 vectors[number].append(np.asarray(matrix[row], dtype="<f2").tobytes())

@@ -26,8 +26,7 @@ def commit() -> str:
     repository = git.find_repository(ROOT)
     if repository is None:
         return "uncommitted"
-    is_dirty = any(git.is_changed(repository, ROOT / folder) for folder in ("src", "benchmarks"))
-    return repository.commit[:12] + ("+" if is_dirty else "")
+    return git.short_name(repository, ROOT / "src", ROOT / "benchmarks")
 
 
 def with_interval(mean: float, low: float, high: float) -> str:

@@ -75,7 +75,7 @@ def mose(*words: str, home: Path) -> float:
 def synthetic_deep(index) -> None:
     """Gives every chunk a random unit vector at the deepest exit."""
     from mose.search.store.lock import writer_lock
-    from mose.search.store.write import missing_vectors, write_vectors
+    from mose.search.store.write_vectors import missing_vectors, write_vectors
 
     rng = np.random.default_rng(0)
     width = index.encoder.manifest.widths[index.encoder.exit]

@@ -279,3 +279,10 @@ def test_only_one_module_runs_git():
         if path != Path(git.__file__):
             assert '["git"' not in text and "'git'" not in text, path
     assert sys.modules["mose.git"] is git
+
+
+def test_short_name_says_whether_one_of_the_folders_was_changed(repository):
+    found = git.find_repository(repository)
+    (repository / "web" / "login.js").write_text("// new\n")
+    assert git.short_name(found, repository / "src") == found.commit[:12]
+    assert git.short_name(found, repository / "src", repository / "web") == f"{found.commit[:12]}+"

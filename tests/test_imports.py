@@ -17,7 +17,7 @@ MOST_MODULES = 15
 LAYERS = """
 escaping parsing processes limited progress words framing
 errors
-storage workers git
+storage workers git database
 parallel
 languages config metrics
 files syntax tokenizer
@@ -55,12 +55,12 @@ ALLOWED = {
         "errors", "storage", "tokenizer", "runtime", "model.settings", "model.folder", "model.shapes",
     },
     "search": {
-        "errors", "progress", "processes", "parallel", "workers", "storage", "files", "syntax", "languages", "words", "framing",
-        "tokenizer", "runtime",
+        "database", "errors", "progress", "processes", "parallel", "workers", "storage", "files", "syntax", "languages", "words",
+        "framing", "tokenizer", "runtime",
     },
     "evaluate": {
-        "errors", "progress", "parsing", "parallel", "workers", "processes", "git", "storage", "metrics", "config", "words",
-        "languages", "files", "syntax", "tokenizer", "runtime", "export", "search", "data.pairs", "model",
+        "database", "errors", "progress", "parsing", "parallel", "workers", "processes", "git", "storage", "metrics", "config",
+        "words", "languages", "files", "syntax", "tokenizer", "runtime", "export", "search", "data.pairs", "model",
     },
     "integrations": {"errors", "runtime", "search", "tokenizer"},
 }  # fmt: skip

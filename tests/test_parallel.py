@@ -130,7 +130,7 @@ def test_idle_process_is_used_again_and_ends_with_its_owner():
     (second,) = run_each(process_id, [0])
     assert second != first
     code = (
-        "from mose.parallel import run_each; from mose.search.chunking.prepare import embedding_key as f\n"
+        "from mose.parallel import run_each; from mose.search.chunking.chunk import embedding_key as f\n"
         "import mose.workers; list(run_each(f, ['a'], shared=('b',)))\n"
         "print(mose.workers._idle[0]._child.pid)"
     )

@@ -6,7 +6,7 @@ from mose.escaping import escape
 
 
 class MoseError(Exception):
-    """Anything a user can put right. The command line prints it without a traceback.
+    """Anything a user can correct. The command line prints it without a traceback.
 
     Args:
         what: What went wrong, naming the file, field or flag as the user knows it.

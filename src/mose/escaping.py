@@ -1,4 +1,4 @@
-"""Text that comes from outside, made fit to be looked at."""
+"""Text from outside, made safe to print."""
 
 from __future__ import annotations
 
@@ -32,4 +32,4 @@ def escape_json(text: str) -> str:
 
 def _utf16(character: str) -> list[int]:
     data = character.encode("utf-16-be", "surrogatepass")
-    return [int.from_bytes(data[place : place + 2], "big") for place in range(0, len(data), 2)]
+    return [int.from_bytes(data[start : start + 2], "big") for start in range(0, len(data), 2)]

@@ -3,8 +3,8 @@
 The settings of a repository can make git run programs: filters, text converters, hooks, pagers, signature checks,
 monitors, remotes that fetch what is missing. So git never sees the repository. It works in an empty one of ours, made
 for the call, that borrows the objects of the tree: whatever else lies in ``.git`` (settings, hooks, attributes,
-replacements, grafts) is not read by anyone, and the user's own settings and ``GIT_*`` variables are not either. Where
-HEAD stands is read here. Nothing of the repository is trusted, so it does not matter whose it is (``safe.directory``).
+replacements, grafts) is not read by anyone, and the user's own settings and ``GIT_*`` variables are not either. HEAD
+itself is read here. Nothing of the repository is trusted, so it does not matter whose it is (``safe.directory``).
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Repository:
     common: Path
     """Objects and branches; the same folder, except in a linked work tree."""
     commit: str
-    """What HEAD stands at."""
+    """The commit that HEAD names."""
 
 
 def find_repository(root: Path) -> Repository | None:
@@ -119,6 +119,11 @@ def run_git(repository: Repository, *words: str, in_work_tree: bool = False) -> 
                     raise
                 return None
     return output if process.returncode == 0 else None
+
+
+def short_name(repository: Repository, *folders: Path) -> str:
+    """Twelve digits of the commit, with "+" unless all tracked files below the folders are as it has them."""
+    return repository.commit[:12] + "+" * any(is_changed(repository, folder) for folder in folders)
 
 
 def is_changed(repository: Repository, folder: Path) -> bool:

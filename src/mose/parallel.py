@@ -4,6 +4,15 @@ Each item is on its own: an answer, or a `Failure` that says why there is none. 
 speak over pipes: they import nothing of the caller's (so a script needs no ``__main__`` guard), they are not forks of
 a process with threads, and they end by themselves when the caller is killed.
 
+`run_each` is the one way to do this, and callers know only its signature. A second executor, such as Ray on a
+cluster, is another function of this signature. It must
+
+- import the function by its module and name, and send ``shared`` once and not with each item;
+- take items as they are needed, and give answers in their order;
+- keep to the limits of each item, and try the item of a process that died once more;
+- give a `Failure` for whatever goes wrong with an item, and raise nothing but what the iterator of items raises;
+- stop all work when its iterator is closed.
+
 Memory and processor time are limited by the kernel. Windows has neither limit and macOS does not keep to that of
 memory; there, only the clock of the caller ends a function that hangs. (Neither system has been tried.)
 """

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 JSON_BYTES = 16_000_000
-"""A file of settings is no larger."""
+"""The largest file of settings that is read."""
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -50,5 +50,5 @@ def _parse(text: str | bytes, **rules: Any) -> Any:
 def _finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError(f"{text} is no number")
+        raise ValueError(f"{text} is not a finite number")
     return value

@@ -1,4 +1,4 @@
-"""Files and folders that are written whole or not at all, and never over something that is not ours."""
+"""Files and folders that are written whole or not at all, and never replace something that is not ours."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def create_file(path: Path, mode: int = 0o600) -> BinaryIO:
 
 @contextlib.contextmanager
 def new_file(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
-    """A file that appears under its name, or replaces the one there, once the block has ended well.
+    """A file that gets its name, or replaces the file of that name, once the block has ended well.
 
     Args:
         path: The file.
@@ -77,7 +77,7 @@ def new_file(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def new_folder(out: str | Path) -> Iterator[Path]:
-    """A temporary sibling of ``out`` that takes its place once the block has ended well.
+    """A temporary sibling of ``out`` that replaces it once the block has ended well.
 
     A folder that this function wrote is replaced, as long as nothing was added, removed or resized in it since.
     Anything else stays. Killed at any moment, ``out`` is the old folder or the new one; see also `recover`.
@@ -122,7 +122,7 @@ def is_own_folder(folder: Path) -> bool:
 
 
 def recover(out: Path) -> None:
-    """Gives a folder its name back if a writer was killed between two renames.
+    """Give a folder its name back if a writer was killed between two renames.
 
     That can be only where the system cannot exchange two folders in one step: Linux can, on most file systems.
     """
@@ -168,7 +168,7 @@ def _write_inventory(folder: Path) -> None:
 
 
 def _put_in_place(part: Path, out: Path) -> None:
-    """Puts ``part`` where ``out`` is, and removes what was there."""
+    """Rename ``part`` to ``out`` and remove what had that name."""
     require_replaceable(out)
     if not is_own_folder(out):  # nothing there, or nothing in it
         if out.is_dir():

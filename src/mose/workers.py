@@ -78,7 +78,7 @@ class Worker:
             return None
 
     def kill(self) -> None:
-        """End it at once, whatever it is doing; whoever waits for its answer gets none."""
+        """End it at once, whatever it is doing; nobody gets its answer."""
         self._killed = True
         self._child.kill()
 

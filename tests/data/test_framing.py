@@ -11,7 +11,8 @@ from mose.config import DataConfig, SourceConfig, ValidationConfig, ValidationTa
 from mose.data.pairs import read_rows
 from mose.data.sources import open_sources
 from mose.framing import add_frame
-from mose.search.chunking.chunks import cut, embedding_text
+from mose.search.chunking.chunk import embedding_text
+from mose.search.chunking.chunks import cut_text
 from mose.train.retrieval.validate import load_tasks
 
 
@@ -66,7 +67,7 @@ def test_row_without_a_place_is_left_as_it_is(tmp_path: Path) -> None:
 def test_training_and_validation_write_what_a_search_writes_but_the_names(tmp_path: Path) -> None:
     config = write(tmp_path, path="src/sums/adding.py")
     code = "def add0(x):\n    return x + 0\n"
-    (chunk,) = cut(code, "python")
+    (chunk,) = cut_text(code, "python").chunks
     searched = embedding_text(chunk, "src/sums/adding.py")
     source = open_sources(config, batch_pairs=4, mixed=False)[1]
     assert searched == "sums/adding\n" + chunk.text + "\nsums/adding add0 add0"

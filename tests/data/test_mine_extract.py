@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mose.data.mine.extract import Harvest, extract
+from mose.data.mine.extract import extract
 from mose.syntax.documentation import parse_file
 from mose.syntax.prose import description, fault
 
@@ -19,8 +19,7 @@ LANGUAGES = sorted(path.suffix[1:] for path in GOLDEN.glob("sample.*"))
 def mined(text, language, code_chars=1600):
     parsed = parse_file(text, language, f"sample.{language}")
     assert parsed is not None
-    harvest = Harvest()
-    extract(parsed, harvest, code_chars=code_chars)
+    harvest = extract(parsed, code_chars=code_chars)
     harvest.link_declarations()
     return harvest
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "search"))
-from index_doubles import content, write_file
+from index_doubles import content, vector_matrix, widths_of, write_file
 
 from mose.runtime.encoder import Encoder
 from mose.search.refresh import deepen, refresh
@@ -82,13 +82,13 @@ def _check_what_is_there(folder: Path) -> None:
     """Whatever was committed is whole: every chunk has text and words, every vector its chunk and unit length."""
     with Store.open(folder) as store, store.snapshot():
         table = store.chunk_table()
-        assert len(store.texts(table.ids.tolist())) == len(table)
+        assert len(store.chunks(table.ids.tolist())) == len(table)
         counted = store.rows("SELECT count(*) FROM chunks WHERE file_id NOT IN (SELECT id FROM files)")
         assert counted == [(0,)]
         found, _ = store.lexical("task OR value", 10_000)
         assert sorted(found.tolist()) == table.ids.tolist()
-        for exit_layer in store.exits():
-            ids, rows, matrix = store.vector_matrix(exit_layer)
+        for exit_layer in widths_of(store):
+            ids, rows, matrix = vector_matrix(store, exit_layer)
             assert len(set(ids.tolist())) == len(ids)
             assert (table.rows_of(ids) >= 0).all()
             np.testing.assert_allclose(np.linalg.norm(matrix[rows], axis=1), 1.0, atol=2e-3)

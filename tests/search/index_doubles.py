@@ -12,6 +12,7 @@ import numpy as np
 
 from mose.search.chunking.prepare import DOUBTFUL_NS
 from mose.search.refresh import deepen, refresh
+from mose.search.store.exit_vectors import read_entries, read_exit
 from mose.search.store.store import Store
 from mose.words import split_words
 
@@ -54,6 +55,16 @@ class WordEncoder:
         return data / np.linalg.norm(data)
 
 
+def vector_matrix(store: Store, exit_layer: int):
+    """Chunk ids [M], their rows [M], and the matrix of an exit."""
+    found = read_exit(store, exit_layer)
+    return found.ids, found.rows, found.matrix
+
+
+def widths_of(store: Store) -> dict[int, int]:
+    return {entry.exit: entry.width for entry in read_entries(store)}
+
+
 def write_tree(root: Path, files: dict[str, str]) -> Path:
     """Files that count as settled: written longer ago than a file system may stamp two changes alike."""
     for name, text in files.items():
@@ -93,7 +104,7 @@ def content(store: Store, exits: tuple[int, ...] = (0,)) -> dict[str, object]:
     words = store.rows("SELECT doc, term, col, offset FROM temp.instances")
     vectors: dict[int, dict[object, bytes]] = {}
     for exit_layer in exits:
-        ids, rows, matrix = store.vector_matrix(exit_layer)
+        ids, rows, matrix = vector_matrix(store, exit_layer)
         vectors[exit_layer] = {names[i]: matrix[row].tobytes() for i, row in zip(ids.tolist(), rows, strict=True)}
     return {
         "files": sorted(store.rows("SELECT path, hash, size_bytes, language, cut_by, trouble, skipped FROM files")),

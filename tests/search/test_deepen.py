@@ -5,11 +5,11 @@ import time
 
 import numpy as np
 import pytest
-from index_doubles import WordEncoder, content, fresh_content, many_files, write_tree
+from index_doubles import WordEncoder, content, fresh_content, many_files, vector_matrix, write_tree
 
 from mose.search import deepen as deepening
 from mose.search import refresh as indexer
-from mose.search.chunking.prepare import embedding_key
+from mose.search.chunking.chunk import embedding_key, embedding_text
 from mose.search.refresh import deepen, refresh
 from mose.search.store import write
 from mose.search.store.location import index_folder
@@ -19,10 +19,10 @@ from mose.search.store.store import Store
 def test_deepen_gives_every_chunk_the_encoders_vector(store):
     report = deepen(store, WordEncoder(), 6)
     assert report.num_encoded == report.num_wanted == len(store.chunk_ids())
-    ids, rows, matrix = store.vector_matrix(6)
+    ids, rows, matrix = vector_matrix(store, 6)
     assert sorted(ids.tolist()) == store.chunk_ids().tolist()
     for chunk, row in zip(store.chunks(ids.tolist()), rows, strict=True):
-        expected = WordEncoder(exit=6).encode([deepening.encoder_text(chunk)])[0]
+        expected = WordEncoder(exit=6).encode([embedding_text(chunk, chunk.path)])[0]
         np.testing.assert_allclose(matrix[row], expected, atol=1e-3)
     assert deepen(store, WordEncoder(), 6).num_wanted == 0
 
@@ -32,7 +32,7 @@ def test_deepen_of_given_ids_gives_their_vectors_and_no_others(store):
     report = deepen(store, WordEncoder(), 6, ids=[*wanted, wanted[0], 99_999])
     assert list(report.vectors) == wanted
     assert report.num_encoded == 2
-    assert store.vector_matrix(6)[0].tolist() == wanted
+    assert vector_matrix(store, 6)[0].tolist() == wanted
     again = deepen(store, WordEncoder(), 6, ids=wanted)
     assert (again.num_wanted, again.vectors) == (0, {})
 
@@ -44,9 +44,9 @@ class LanguageEncoder(WordEncoder):
 
 def test_each_chunk_is_encoded_as_code_of_its_language(store):
     deepen(store, LanguageEncoder(), 6)
-    ids, rows, matrix = store.vector_matrix(6)
+    ids, rows, matrix = vector_matrix(store, 6)
     for chunk, row in zip(store.chunks(ids.tolist()), rows, strict=True):
-        text = f"{chunk.language} code {deepening.encoder_text(chunk)}"
+        text = f"{chunk.language} code {embedding_text(chunk, chunk.path)}"
         np.testing.assert_allclose(matrix[row], WordEncoder(exit=6).encode([text])[0], atol=1e-3)
 
 
@@ -86,7 +86,7 @@ def test_equal_chunks_are_embedded_once(tmp_path):
     with Store.open(index_folder(tree)) as store:
         refresh(store, tree, encoder)
         deepen(store, encoder, 6)
-        assert len(store.vector_matrix(6)[0]) == 5
+        assert len(vector_matrix(store, 6)[0]) == 5
     assert encoder.num_encoded(6) == 1
 
 
@@ -108,7 +108,7 @@ def test_budget_is_kept_and_what_was_done_is_kept_too(tmp_path):
         assert 0 < report.num_encoded < 200
         assert report.num_left == 200 - report.num_encoded
         assert report.seconds < 0.9
-        assert len(store.vector_matrix(6)[0]) == report.num_encoded
+        assert len(vector_matrix(store, 6)[0]) == report.num_encoded
         assert deepen(store, WordEncoder(), 6).num_encoded == report.num_left
 
 
@@ -130,7 +130,7 @@ def test_interrupt_keeps_every_window_that_was_done(tmp_path, monkeypatch):
         refresh(store, tree, WordEncoder())
         with pytest.raises(KeyboardInterrupt):
             deepen(store, InterruptedEncoder(), 6)
-        assert len(store.vector_matrix(6)[0]) == 32
+        assert len(vector_matrix(store, 6)[0]) == 32
         assert deepen(store, WordEncoder(), 6).num_encoded == 28
 
 

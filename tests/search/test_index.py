@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from index_doubles import write_tree
+from index_doubles import vector_matrix, write_tree
 
 from mose import CodeIndex, Encoder, SearchOptions
 from mose.errors import CodeIndexError, ConfigError, ModelError, SourceError
@@ -97,7 +97,7 @@ def test_widths_are_leading_dimensions(sample_tree):
     with CodeIndex.open(sample_tree, width=64) as narrow, CodeIndex.open(sample_tree) as full:
         narrow.deepen()
         assert full.search("open a proxy", SearchOptions(width=64)) == narrow.search("open a proxy")
-        ids, rows, matrix = narrow.store.vector_matrix(6)
+        ids, rows, matrix = vector_matrix(narrow.store, 6)
         query = full.encoder.encode(["open a proxy"], kind="query")[0][:64]
         query /= np.linalg.norm(query)
         leading = matrix[rows][:, :64] / np.linalg.norm(matrix[rows][:, :64], axis=1, keepdims=True)
@@ -143,8 +143,8 @@ def test_the_cascade_over_a_small_tree_equals_the_deep_index(sample_tree):
 def test_dense_search_equals_brute_force(index):
     index.deepen()
     vector = index.encoder.encode(["give a connection back"], kind="query")[0]
-    ids, rows, matrix = index.store.vector_matrix(6)
-    best = index.store.chunk(int(ids[np.argmax(matrix[rows] @ vector)]))
+    ids, rows, matrix = vector_matrix(index.store, 6)
+    best = index.store.chunks([int(ids[np.argmax(matrix[rows] @ vector)])])[0]
     index.weights = dataclasses.replace(index.weights, signals=False)
     hit = index.search("give a connection back", SearchOptions(mode="dense"))[0]
     assert (hit.path, hit.start_line) == (best.path, best.first_line)
@@ -171,7 +171,7 @@ def test_like_asks_with_the_vector_that_the_index_holds(index, exit_layer, monke
 
     monkeypatch.setattr(Encoder, "encode", record)
     table = index.store.chunk_table()
-    ids, rows, matrix = index.store.vector_matrix(exit_layer)
+    ids, rows, matrix = vector_matrix(index.store, exit_layer)
     stored = dict(zip(ids.tolist(), matrix[rows], strict=True))
     for row in range(len(table)):
         path, line = table.paths[table.file_row[row]], int(table.first_line[row])

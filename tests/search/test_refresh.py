@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 import pytest
-from index_doubles import SOURCES, WordEncoder, content, fresh_content, settle, write_file
+from index_doubles import SOURCES, WordEncoder, content, fresh_content, settle, widths_of, write_file
 
 from mose.errors import CodeIndexError
 from mose.search import refresh as indexer
@@ -14,7 +14,7 @@ from mose.search.chunking.chunks import ChunkerConfig
 from mose.search.refresh import deepen, refresh
 from mose.search.store.location import index_folder
 from mose.search.store.store import Store
-from mose.search.store.write import write_vectors
+from mose.search.store.write_vectors import write_vectors
 
 # ---- refresh
 
@@ -114,7 +114,7 @@ def test_words_alone_can_be_indexed_and_vectors_follow_later(tree, tmp_path):
     with Store.open(index_folder(tree)) as store:
         refresh(store, tree, None)
         assert store.complete
-        assert store.exits() == {}
+        assert widths_of(store) == {}
         refresh(store, tree, WordEncoder())
         assert content(store) == fresh_content(tree, tmp_path)
 

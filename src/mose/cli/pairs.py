@@ -137,7 +137,7 @@ def mine(arguments: Arguments) -> int:
     """``mose pairs mine``: pairs from the source of named packages."""
     from mose.data.mine.build import mine as mine_pairs
     from mose.data.mine.manifest import read_manifest
-    from mose.search.store.location import home
+    from mose.storage import home
 
     with ProgressBar(quiet=arguments.quiet) as progress:
         summary = mine_pairs(

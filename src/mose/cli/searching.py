@@ -120,7 +120,7 @@ def search(arguments: Arguments) -> int:
 
 def _open(arguments: Arguments) -> tuple[CodeIndex, str]:
     """The index that PATH belongs to, up to date, and the part of the tree that PATH names; "" for all of it."""
-    from mose.search.store.enclosing import tree_and_part
+    from mose.search.store.location import tree_and_part
 
     root, part = (arguments.path, "") if arguments.inside else tree_and_part(arguments.path)
     _start_early(root, arguments)
@@ -232,8 +232,8 @@ def _deepen_in_background(index: CodeIndex, arguments: Arguments) -> None:
 
     from mose.runtime.encoder import DEFAULT_MODEL
     from mose.runtime.model import model_folder
-    from mose.search.store.location import HOME_VARIABLE, home, unwritable
-    from mose.storage import create_file
+    from mose.search.store.location import unwritable
+    from mose.storage import HOME_VARIABLE, create_file, home
 
     log = index.store.folder / "deepen.log"
     is_default = arguments.model == DEFAULT_MODEL

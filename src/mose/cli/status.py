@@ -69,8 +69,7 @@ def status(arguments: Arguments) -> int:
 def _open_around(arguments: Arguments) -> Store:
     """The index that a search of PATH would ask: that of a tree around it counts, too."""
     from mose.errors import CodeIndexError
-    from mose.search.store.enclosing import tree_and_part
-    from mose.search.store.location import base_folder, current_index, index_folder
+    from mose.search.store.location import base_folder, current_index, index_folder, tree_and_part
     from mose.search.store.store import Store
 
     root = arguments.path if arguments.inside else tree_and_part(arguments.path)[0]

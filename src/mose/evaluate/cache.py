@@ -16,11 +16,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mose.database import open_connection, rows_of_keys, transaction, use_write_ahead_log
 from mose.errors import DataError
 
 Vectors = dict[int, NDArray[np.float32]]
 _FORMAT = 1
-_LOOKUP_ROWS = 500
+_WAIT_MS = 60_000
 
 
 def key_of(text: str, template: str) -> bytes:
@@ -51,9 +52,8 @@ class EmbeddingCache:
         self._widths = dict(sorted(widths.items()))
         with self._explained():
             folder.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(self.path, timeout=60.0)
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=NORMAL")
+            self._connection = open_connection(self.path, wait_ms=_WAIT_MS)
+            use_write_ahead_log(self._connection)
             self._connection.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, rows BLOB NOT NULL)")
 
     def __enter__(self) -> EmbeddingCache:
@@ -66,9 +66,7 @@ class EmbeddingCache:
         """Positions of the keys that are not there yet; of equal keys the first."""
         known: set[bytes] = set()
         with self._explained():
-            for some in _slices(keys):
-                query = f"SELECT key FROM vectors WHERE key IN ({','.join('?' * len(some))})"
-                known.update(row[0] for row in self._connection.execute(query, some))
+            known.update(key for (key,) in rows_of_keys(self._connection, "SELECT key FROM vectors WHERE key IN", keys))
         positions = []
         for position, key in enumerate(keys):
             if key not in known:
@@ -85,7 +83,7 @@ class EmbeddingCache:
         """
         rows = np.concatenate([vectors[exit_layer] for exit_layer in self._widths], axis=1, dtype=np.float32)
         values = [(key, row.tobytes()) for key, row in zip(keys, rows, strict=True)]
-        with self._explained(), self._connection:
+        with self._explained(), transaction(self._connection):
             self._connection.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", values)
 
     def get(self, keys: Sequence[bytes]) -> Vectors:
@@ -101,12 +99,11 @@ class EmbeddingCache:
         for position, key in enumerate(keys):
             positions.setdefault(key, []).append(position)
         with self._explained():
-            for some in _slices(list(positions)):
-                query = f"SELECT key, rows FROM vectors WHERE key IN ({','.join('?' * len(some))})"
-                for key, values in self._connection.execute(query, some):
-                    if len(values) != 4 * total:
-                        raise DataError(f"{self.path} is damaged", remedy="Delete it; its vectors are made again.")
-                    rows[positions.pop(key)] = np.frombuffer(values, dtype=np.float32)
+            query = "SELECT key, rows FROM vectors WHERE key IN"
+            for key, values in rows_of_keys(self._connection, query, list(positions)):
+                if len(values) != 4 * total:
+                    raise DataError(f"{self.path} is damaged", remedy="Delete it; its vectors are made again.")
+                rows[positions.pop(key)] = np.frombuffer(values, dtype=np.float32)
         if positions:
             raise KeyError(next(iter(positions)))
         found, start = {}, 0
@@ -125,8 +122,3 @@ class EmbeddingCache:
                 f"embedding cache {self.path}: {error}",
                 remedy="Name another folder with --cache, or delete the file; its vectors are made again.",
             ) from error
-
-
-def _slices(keys: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    for start in range(0, len(keys), _LOOKUP_ROWS):
-        yield keys[start : start + _LOOKUP_ROWS]

@@ -22,7 +22,7 @@ from mose.evaluate.tasks import RetrievalTask, load_tasks
 from mose.progress import ProgressCallback
 from mose.runtime.encoder import Encoder
 from mose.runtime.manifest import MANIFEST_NAME
-from mose.search.store.location import home
+from mose.storage import home
 
 QUICK_LIMIT = 100
 """Queries of a task in a quick look."""
@@ -149,7 +149,7 @@ def code_identity() -> str:
     here = Path(__file__)
     repository = git.find_repository(here.parent)
     if repository is not None and git.is_tracked(repository, here):
-        return repository.commit[:12] + ("+" if git.is_changed(repository, here.parent) else "")
+        return git.short_name(repository, here.parent)
     return metadata.version("mose")
 
 

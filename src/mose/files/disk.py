@@ -1,4 +1,4 @@
-"""Reading folders and files without being led astray by links, pipes and devices."""
+"""Reading folders and files safely: links are not followed, pipes and devices do not block."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 
 from mose.files.records import CACHE, DEPENDENCIES, GENERATED, HIDDEN, IGNORED
+from mose.languages.tables import word_set
 
 _VERSION_CONTROL = frozenset({".git", ".hg", ".svn", ".bzr", ".jj", ".sl", "CVS", "_darcs", ".pijul", ".fossil"})
 _CACHES = frozenset({"__pycache__", "__pypackages__", "htmlcov", "site-packages.zip"})
@@ -13,19 +14,7 @@ _DEPENDENCIES = frozenset({"node_modules", "bower_components", "jspm_packages", 
 _DEPENDENCY_MARKS = {"vendor": ("modules.txt", "autoload.php", "bundle"), "deps": (".hex",)}
 _CACHE_MARKS = frozenset({"CACHEDIR.TAG", "pyvenv.cfg", "conda-meta"})
 _METADATA = (".dist-info", ".egg-info", ".xcodeproj", ".xcworkspace", ".dSYM")
-_HIDDEN_KEPT = frozenset(
-    {
-        ".github",
-        ".gitlab",
-        ".circleci",
-        ".ci",
-        ".buildkite",
-        ".devcontainer",
-        ".storybook",
-        ".husky",
-        ".config",
-    }
-)
+_HIDDEN_KEPT = word_set(".github .gitlab .circleci .ci .buildkite .devcontainer .storybook .husky .config")
 
 
 def folder_reason(name: str, *, ignored: bool, kept: bool) -> str | None:

@@ -23,7 +23,7 @@ class Rule(NamedTuple):
     """One line of an ignore file."""
 
     line_number: int
-    line: str  # as it stands in the file, byte by byte, without spaces at its end
+    line: str  # as in the file, byte by byte, without spaces at its end
     ignores: bool  # False for a line that begins with "!"
     only_directories: bool
     by_name: bool  # no slash in it: it is matched against the last part of the path
@@ -58,7 +58,7 @@ class IgnoreRules:
         return bool(self._names.rules or self._paths.rules)
 
     def find(self, path: str, *, is_directory: bool) -> Rule | None:
-        """The last rule that matches an entry, None if no rule speaks of it.
+        """The last rule that matches an entry, None if no rule matches it.
 
         Args:
             path: Path relative to the folder of the ignore file, with forward slashes.
@@ -74,7 +74,7 @@ class IgnoreRules:
         return _later(by_name, paths.find(path, is_directory))
 
     def decide(self, path: str, *, is_directory: bool) -> bool | None:
-        """True if ignored, False if a "!" line keeps it, None if no rule speaks of this entry; see `find`."""
+        """True if ignored, False if a "!" line keeps it, None if no rule matches the entry; see `find`."""
         rule = self.find(path, is_directory=is_directory)
         return None if rule is None else rule.ignores
 
@@ -141,10 +141,10 @@ def _last(rules: Sequence[Rule], is_directory: bool) -> Rule | None:
     return next((rule for rule in reversed(rules) if is_directory or not rule.only_directories), None)
 
 
-def _later(one: Rule | None, other: Rule | None) -> Rule | None:
-    if one is None or other is None:
-        return one or other
-    return one if one.line_number > other.line_number else other
+def _later(first: Rule | None, second: Rule | None) -> Rule | None:
+    if first is None or second is None:
+        return first or second
+    return first if first.line_number > second.line_number else second
 
 
 def _parse(line: str, number: int) -> Rule | None:

@@ -1,4 +1,4 @@
-"""The cells of a Jupyter notebook, with the lines of the file that they stand on; outputs are passed over."""
+"""The cells of a Jupyter notebook, with their line numbers in the file; outputs are skipped."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Cell:
     number: int  # in the notebook, counted from 1
     kind: str  # "code", "markdown" or "raw"
     lines: list[str]
-    file_lines: list[int]  # where each line stands in the file, counted from 1
+    file_lines: list[int]  # the line number of each in the file, from 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +101,7 @@ class _Reader:
         )
 
     def source(self) -> list[tuple[str, int]]:
-        """Texts without the line end that closes them, and their lines; what stands in one line is joined."""
+        """Texts without the line end that closes them, and their lines; texts of one line are joined."""
         found: list[tuple[str, int]] = []
         is_open = False  # the last text had no line end, so the next one goes on with its line
 

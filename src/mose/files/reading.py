@@ -6,21 +6,10 @@ import os
 from pathlib import Path
 
 from mose import languages
-from mose.files import content
+from mose.files import content, records
 from mose.files.disk import inside, read_inside
 from mose.files.notebooks import is_notebook, read_notebook
-from mose.files.records import (
-    BINARY,
-    EMPTY,
-    LINK_OUTSIDE,
-    MINIFIED,
-    OVERSIZED,
-    UNREADABLE,
-    Skipped,
-    SourceFile,
-    WalkLimits,
-    printable,
-)
+from mose.files.records import Skipped, SourceFile, WalkLimits, printable
 
 
 def read_source(root: Path, file: SourceFile, limits: WalkLimits | None = None) -> str | Skipped:
@@ -44,15 +33,15 @@ def read_source(root: Path, file: SourceFile, limits: WalkLimits | None = None) 
     if len(data) <= limits.bytes_of(file.path) and text is not None and is_notebook(file.path) and read_notebook(text):
         return text
     if len(data) > limits.max_file_bytes:
-        reason = OVERSIZED
+        reason = records.OVERSIZED
     elif text is None:
-        reason = BINARY
+        reason = records.BINARY
     elif not text.strip():
-        reason = EMPTY
+        reason = records.EMPTY
     elif content.is_minified_text(text, longest_allowed):
-        reason = MINIFIED
+        reason = records.MINIFIED
     if text is None or reason is not None:
-        return Skipped(path=printable(file.path), reason=reason or BINARY)
+        return Skipped(path=printable(file.path), reason=reason or records.BINARY)
     return text.replace("\r\n", "\n") if "\n" in text else text.replace("\r", "\n")
 
 
@@ -62,7 +51,7 @@ def read_bytes(root: Path, name: str, limit: int) -> bytes | Skipped:
     path = os.path.join(top, *name.split("/"))
     try:
         if not inside(os.path.realpath(os.path.dirname(path)), top):
-            return Skipped(path=printable(name), reason=LINK_OUTSIDE)
+            return Skipped(path=printable(name), reason=records.LINK_OUTSIDE)
         return read_inside(top, name, limit)
     except (OSError, ValueError):  # ValueError: a path that no file can have
-        return Skipped(path=printable(name), reason=UNREADABLE)
+        return Skipped(path=printable(name), reason=records.UNREADABLE)

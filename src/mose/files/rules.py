@@ -23,7 +23,7 @@ class Placed:
     """Rules and how a path of the tree looks from their folder: ``lead + path[cut:]``."""
 
     rules: IgnoreRules
-    source: str  # the file they stand in: relative to the tree, absolute if it lies outside
+    source: str  # the file that holds them: relative to the tree, absolute if outside
     cut: int = 0  # the folder is this deep inside the tree
     lead: str = ""  # the tree is this deep inside the folder
 

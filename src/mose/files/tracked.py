@@ -30,14 +30,14 @@ class TrackedFiles:
     def has(self, path: str) -> bool:
         """True if a file is tracked."""
         name = os.fsencode(path)
-        place = bisect_left(self._paths, name)
-        return place < len(self._paths) and self._paths[place] == name
+        position = bisect_left(self._paths, name)
+        return position < len(self._paths) and self._paths[position] == name
 
     def has_below(self, folder: str) -> bool:
         """True if any file below a folder is tracked."""
         start = os.fsencode(folder) + b"/"
-        place = bisect_left(self._paths, start)
-        return place < len(self._paths) and self._paths[place].startswith(start)
+        position = bisect_left(self._paths, start)
+        return position < len(self._paths) and self._paths[position].startswith(start)
 
 
 def tracked_files(git_folder: str) -> TrackedFiles:
@@ -79,8 +79,8 @@ def _parse(data: bytes, hash_bytes: int) -> tuple[list[bytes], int]:
     """The paths of all entries, and where they end.
 
     Raises:
-        ValueError: The data is no such index.
-        IndexError: It ends too soon.
+        ValueError: The data is not an index.
+        IndexError: It is cut short.
     """
     version, count = int.from_bytes(data[4:8]), int.from_bytes(data[8:12])
     if not 2 <= version <= 4:

@@ -13,28 +13,10 @@ from pathlib import Path
 
 from mose import languages
 from mose.errors import SourceError
+from mose.files import records
 from mose.files.disk import identity_of, link_reason, list_folder
 from mose.files.folders import folder_reason, marked_reason
-from mose.files.records import (
-    BINARY,
-    CACHE,
-    DATA,
-    EMPTY,
-    GENERATED,
-    HIDDEN,
-    IGNORED,
-    ODD_NAME,
-    OVERSIZED,
-    SPECIAL,
-    TOO_DEEP,
-    UNREADABLE,
-    WORKTREE,
-    Skipped,
-    SourceFile,
-    WalkLimits,
-    is_odd,
-    printable,
-)
+from mose.files.records import Skipped, SourceFile, WalkLimits, is_odd, printable
 from mose.files.rules import UNDECIDED, Decision, Scope, scope_above
 
 _HIDDEN_FILES_SKIPPED = re.compile(
@@ -43,7 +25,7 @@ _HIDDEN_FILES_SKIPPED = re.compile(
 _RULES_S = 5.0
 _RULES_S_AN_ENTRY = 0.001
 """How long the rules of a tree may take: a hundred times what those of people take, and some seconds."""
-_LONGEST_S = 0.1  # of one decision that counts; a process that is stopped meanwhile is no slow rule
+_LONGEST_S = 0.1  # of one decision that counts; a stopped process is not a slow rule
 _63_BITS = 2**63 - 1  # what a database takes; time stamps and numbers of files are only compared
 
 Entry = os.DirEntry[str]
@@ -119,7 +101,7 @@ class _Directory:
             name = entry.name
             path = prefix + name
             if is_odd(name):
-                yield Skipped(path=printable(path), reason=ODD_NAME)
+                yield Skipped(path=printable(path), reason=records.ODD_NAME)
                 continue
             is_directory = False
             try:
@@ -139,7 +121,7 @@ class _Directory:
 
 @dataclass(slots=True)
 class _Patience:
-    """Asks the rules, as long as they do not take too long all in all: each file of them may be slow in its bounds."""
+    """Asks the rules, and fails once they have taken too long in total: each file of rules alone has bounds."""
 
     top: str
     left_s: float = field(default_factory=lambda: _RULES_S)
@@ -158,7 +140,7 @@ class _Patience:
 
 def reason_of_error(error: OSError) -> str:
     """Why a file or folder is left out that could not be looked at."""
-    return TOO_DEEP if error.errno == errno.ENAMETOOLONG else UNREADABLE
+    return records.TOO_DEEP if error.errno == errno.ENAMETOOLONG else records.UNREADABLE
 
 
 def judge_folder(
@@ -171,7 +153,7 @@ def judge_folder(
     """
     only_tracked = decision.only_tracked
     reason = folder_reason(entry.name, ignored=decision.ignored, kept=decision.kept)
-    if reason == HIDDEN and scope.is_tracked(path, is_directory=True):
+    if reason == records.HIDDEN and scope.is_tracked(path, is_directory=True):
         reason, only_tracked = None, True
     if reason:
         return [], reason, scope
@@ -179,7 +161,7 @@ def judge_folder(
     if not decision.kept:
         reason = marked_reason(entry.name, below)
     if reason is None and any(inner.name == ".git" for inner in below) and scope.shares_repository(entry.path):
-        reason = WORKTREE
+        reason = records.WORKTREE
     return below, reason, replace(scope, only_tracked=True) if only_tracked and not scope.only_tracked else scope
 
 
@@ -193,19 +175,19 @@ def judge_file(
     """
     name = entry.name
     if name == ".git":
-        return Skipped(path=path, reason=CACHE)
+        return Skipped(path=path, reason=records.CACHE)
     if decision.ignored:
-        return Skipped(path=path, reason=IGNORED)
+        return Skipped(path=path, reason=records.IGNORED)
     if entry.is_symlink():
         return Skipped(path=path, reason=link_reason(entry.path, top))
     status = entry.stat(follow_symlinks=False)
     reason = _reason_of_name(name, kept=decision.kept)
-    if reason == HIDDEN and scope.is_tracked(path, is_directory=False):
+    if reason == records.HIDDEN and scope.is_tracked(path, is_directory=False):
         reason = None
     if not stat.S_ISREG(status.st_mode):
-        reason = SPECIAL
+        reason = records.SPECIAL
     elif reason is None and not 0 < status.st_size <= limits.bytes_of(name):
-        reason = OVERSIZED if status.st_size else EMPTY
+        reason = records.OVERSIZED if status.st_size else records.EMPTY
     if reason is not None:
         return Skipped(path=path, reason=reason)
     modified_ns, changed_ns, inode = status.st_mtime_ns, status.st_ctime_ns, status.st_ino
@@ -215,9 +197,9 @@ def judge_file(
 
 def _reason_of_name(name: str, *, kept: bool) -> str | None:
     if languages.is_binary_or_data(name) and (not kept or languages.is_binary(name)):
-        return BINARY if languages.is_binary(name) else DATA
+        return records.BINARY if languages.is_binary(name) else records.DATA
     if kept:
         return None
     if name[0] == "." and _HIDDEN_FILES_SKIPPED.match(name):
-        return HIDDEN
-    return GENERATED if languages.is_generated(name) else None
+        return records.HIDDEN
+    return records.GENERATED if languages.is_generated(name) else None

@@ -118,13 +118,13 @@ def _of_file(root: Path, found: SourceFile | Skipped, decision: Decision, limits
 _BY_CONTENT = {
     records.BINARY: "by its content",
     records.GENERATED: "a comment near its top says that a tool wrote it",
-    records.MINIFIED: "most of it stands in very long lines",
-    records.EMPTY: "there is nothing but blanks in it",
+    records.MINIFIED: "most of it is in very long lines",
+    records.EMPTY: "it holds only white space",
 }
 
 
 def _rule(decision: Decision) -> str:
-    """Where the rule stands that decides."""
+    """The file, line and text of the rule that decides."""
     if decision.rule is None:
         return "its folder is ignored or hidden, and git does not track it"
     line = decision.rule.line.encode("latin-1").decode("utf-8", "replace")

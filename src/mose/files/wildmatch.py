@@ -1,6 +1,6 @@
 r"""Patterns as git matches them (``wildmatch`` with ``WM_PATHNAME``), as regular expressions that match in linear time.
 
-A star stands for anything within one name; ``**`` between slashes for any number of folders. Everything but the
+A star matches anything within one name; ``**`` between slashes for any number of folders. Everything but the
 last star of a name, and everything up to the last ``**``, is an atomic group that takes as little as it can and
 never gives it back: what follows finds at least as much room behind the first match as behind a later one. So no
 choice is ever tried twice, and the time is at most that of pattern length times text length.
@@ -65,7 +65,7 @@ def translate(pattern: str) -> str | None:
     """
     special = _SPECIAL.search(pattern)
     start = special.start() if special else len(pattern)
-    groups = _parse(pattern, start)  # git compares the plain beginning first: what follows begins anew
+    groups = _parse(pattern, start)  # git compares the plain beginning first: what follows is a new pattern
     if groups is None:
         return None
     regex = re.escape(pattern[:start])
@@ -77,9 +77,9 @@ def translate(pattern: str) -> str | None:
 
 @dataclass(slots=True)
 class _Group:
-    """What stands between two ``**``."""
+    """The pattern between two ``**``."""
 
-    folders: str  # regular expression for the folders that ``**`` stands for before it
+    folders: str  # regular expression for the folders that the ``**`` before it matches
     items: list[str]  # expressions for one character each, stars and slashes
 
 

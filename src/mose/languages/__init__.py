@@ -25,7 +25,6 @@ __all__ = [
     "extension_of",
     "is_binary",
     "is_binary_or_data",
-    "is_data",
     "is_documentation",
     "is_example",
     "is_generated",
@@ -172,7 +171,7 @@ def extension_of(path: str) -> str:
 
 
 def is_binary_or_data(path: str) -> bool:
-    """True if either `is_binary` or `is_data` is: asked of every file before every search.
+    """True for files that are never text, and for tables, message catalogues and drawings: text without a meaning.
 
     Example:
         >>> is_binary_or_data("a.png"), is_binary_or_data("a.csv"), is_binary_or_data("a.py")
@@ -189,16 +188,6 @@ def is_binary(path: str) -> bool:
         (True, False)
     """
     return extension_of(path) in BINARY_EXTENSIONS
-
-
-def is_data(path: str) -> bool:
-    """True for tables, message catalogues and drawings: text, but nothing to search for by meaning.
-
-    Example:
-        >>> is_data("rows.csv"), is_data("settings.json")
-        (True, False)
-    """
-    return extension_of(path) in DATA_EXTENSIONS
 
 
 def is_generated(path: str) -> bool:

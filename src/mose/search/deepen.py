@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 
 from mose.errors import CodeIndexError
 from mose.progress import Progress, ProgressCallback, no_progress
-from mose.search.chunking.chunks import Chunk, embedding_text
+from mose.search.chunking.chunk import embedding_text
 from mose.search.store.exit_vectors import is_member
-from mose.search.store.location import SHARED_NAME, home
+from mose.search.store.location import SHARED_NAME
 from mose.search.store.records import StoredChunk
 from mose.search.store.shared_vectors import SharedVectors, as_kept
 from mose.search.store.store import Store
-from mose.search.store.write import damaged_rows, missing_vectors, repair_vectors, write_vectors
+from mose.search.store.write_vectors import damaged_rows, missing_vectors, repair_vectors, write_vectors
+from mose.storage import home
 
 FIRST_WINDOW = 16
 LARGEST_WINDOW = 512
@@ -185,7 +186,7 @@ def fill_exit_0(store: Store, encoder: TextEncoder) -> None:
     for start in range(0, len(missing), TABLE_WINDOW):
         ids = missing[start : start + TABLE_WINDOW]
         chunks = store.chunks(ids)
-        vectors = table.encode([encoder_text(chunk) for chunk in chunks], kind="code")
+        vectors = table.encode([embedding_text(chunk, chunk.path) for chunk in chunks], kind="code")
         write_vectors(store, 0, encoder.identity, np.array([chunk.id for chunk in chunks]), vectors)
 
 
@@ -207,24 +208,6 @@ def mend_vectors(store: Store, encoder: TextEncoder, *, wait: bool) -> bool:
             if 0 in encoder.exits:
                 fill_exit_0(store, encoder)
         return mine
-
-
-def encoder_text(chunk: StoredChunk) -> str:
-    """What the encoder reads of a stored chunk."""
-    return embedding_text(
-        Chunk(
-            first_line=chunk.first_line,
-            last_line=chunk.last_line,
-            language=chunk.language,
-            kind=chunk.kind,
-            symbol=chunk.symbol,
-            signature=chunk.signature,
-            context=chunk.context,
-            text=chunk.text,
-            names=chunk.names,
-        ),
-        chunk.path,
-    )
 
 
 class _Work:
@@ -315,7 +298,7 @@ def _encode_window(work: _Work, shared: SharedVectors | None, window: list[int])
         by_key.setdefault(chunk.key, chunk)
     started = time.perf_counter()
     fresh = work.encoder.encode(
-        [encoder_text(chunk) for chunk in by_key.values()],
+        [embedding_text(chunk, chunk.path) for chunk in by_key.values()],
         kind="code",
         language=[chunk.language for chunk in by_key.values()],
     )

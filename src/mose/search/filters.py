@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mose.errors import ConfigError
 from mose.files.ignore import IgnoreRules
 from mose.languages import labels_named
-from mose.search.store.enclosing import is_part
+from mose.search.store.location import is_part
 from mose.search.store.records import ChunkTable
 
 Names = str | Sequence[str] | None

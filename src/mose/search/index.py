@@ -14,9 +14,10 @@ from mose.errors import SourceError, UnwritableIndexError
 from mose.progress import ProgressCallback, no_progress
 from mose.runtime.encoder import DEFAULT_MODEL, Encoder
 from mose.search.cascade import Asked, CascadeConfig, gather, read_short_list, short_list
+from mose.search.chunking.chunk import embedding_text
 from mose.search.chunking.chunks import ChunkerConfig
 from mose.search.connections import Connections
-from mose.search.deepen import DeepenReport, deepen, encoder_text
+from mose.search.deepen import DeepenReport, deepen
 from mose.search.filters import allowed_chunks
 from mose.search.hits import MAX_FOLDED, Hits, SearchStats, best_places, fold_copies, make_hits
 from mose.search.loaded import LoadedIndex
@@ -26,8 +27,7 @@ from mose.search.query import Query, checked_query, read_query
 from mose.search.ranking.rank import RankWeights, rank
 from mose.search.ranking.signals import read_signals
 from mose.search.refresh import RefreshReport
-from mose.search.store.enclosing import is_part
-from mose.search.store.location import source_root
+from mose.search.store.location import is_part, source_root
 from mose.search.store.records import ChunkTable, IndexStatus, StoredChunk
 from mose.search.store.schema import damaged
 from mose.search.store.store import Store
@@ -242,7 +242,9 @@ class CodeIndex:
         query = replace(
             words, words=(), names=(), terms=_telling(store, words), is_name=False, is_symbol=False, path=""
         )
-        asked = replace(_asked(query, options, encoder, encoder_text(chunk), "code", chunk.language), allowed=allowed)
+        asked = replace(
+            _asked(query, options, encoder, embedding_text(chunk, chunk.path), "code", chunk.language), allowed=allowed
+        )
         return self._search(store, asked, options, encoder)
 
     def _search(self, store: Store, asked: Asked, options: SearchOptions, encoder: Encoder) -> Hits:

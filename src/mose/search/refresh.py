@@ -34,17 +34,8 @@ from mose.search.store.lock import writer_lock
 from mose.search.store.records import KnownFile
 from mose.search.store.status import MAX_EXAMPLES, limits_of, skipped_counts
 from mose.search.store.store import Store
-from mose.search.store.write import (
-    damaged_rows,
-    merge_words,
-    need_repair,
-    repair_vectors,
-    set_meta,
-    transaction,
-    write_files,
-    write_skipped,
-    write_vectors,
-)
+from mose.search.store.write import merge_words, set_meta, transaction, write_files, write_skipped
+from mose.search.store.write_vectors import damaged_rows, need_repair, repair_vectors, write_vectors
 from mose.syntax import MISFIT, parser_of
 from mose.workers import FAILURES
 

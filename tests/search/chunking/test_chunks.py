@@ -14,13 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mose.errors import ConfigError
-from mose.search.chunking.chunks import Chunk, ChunkerConfig, cut, cut_text, embedding_text
+from mose.search.chunking.chunk import Chunk, embedding_text
+from mose.search.chunking.chunks import ChunkerConfig, cut_text
 from mose.search.chunking.sections import sections
 from mose.search.chunking.splitting import break_line, split_lines
 from mose.syntax import GRAMMARS, grammars
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "chunks"
 SMALL = ChunkerConfig(min_chars=60, target_chars=240, whole_chars=300, max_chars=400)
+
+
+def cut(text, language, config=None):
+    return cut_text(text, language, config).chunks
 
 
 def shown(chunk: Chunk) -> str:

@@ -2,8 +2,12 @@
 
 import pytest
 
-from mose.search.chunking.chunks import cut
+from mose.search.chunking.chunks import cut_text
 from mose.search.chunking.names import MEMBER, NAMESPACE, REOPENED, TOP, bare_names, read_names, written
+
+
+def cut(text, language, config=None):
+    return cut_text(text, language, config).chunks
 
 
 def levels(text, language):

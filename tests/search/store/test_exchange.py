@@ -13,24 +13,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from index_doubles import WordEncoder, content, fresh_content, many_files, write_file
+from index_doubles import WordEncoder, content, fresh_content, many_files, vector_matrix, widths_of, write_file
 
 from mose import CodeIndex, SearchOptions
 from mose.errors import CodeIndexError, IndexReplacedError
-from mose.search.deepen import encoder_text, fill_exit_0
+from mose.search.chunking.chunk import embedding_text
+from mose.search.deepen import fill_exit_0
 from mose.search.refresh import deepen, forget, rebuild, refresh
 from mose.search.store.exchange import exchanging, replace_index
 from mose.search.store.location import current_index, index_folder
 from mose.search.store.store import Store
-from mose.search.store.write import (
-    merge_words,
-    repair_vectors,
-    set_meta,
-    transaction,
-    write_files,
-    write_skipped,
-    write_vectors,
-)
+from mose.search.store.write import merge_words, set_meta, transaction, write_files, write_skipped
+from mose.search.store.write_vectors import repair_vectors, write_vectors
 
 ROUNDS = int(os.environ.get("MOSE_TEST_ROUNDS", "3"))
 """Set it to 50 to try harder."""
@@ -161,13 +155,15 @@ for number in range(int(sys.argv[2])):
 def _check_every_vector(index: CodeIndex) -> None:
     """Every stored vector is the one that its chunk gets when it is encoded anew."""
     store = index.store
-    for exit_layer in store.exits():
-        ids, rows, matrix = store.vector_matrix(exit_layer)
+    for exit_layer in widths_of(store):
+        ids, rows, matrix = vector_matrix(store, exit_layer)
         chunks = store.chunks(ids.tolist())
         assert [chunk.id for chunk in chunks] == ids.tolist()
         encoder = index.encoder.at(exit=exit_layer, width=index.encoder.manifest.widths[exit_layer])
         fresh = encoder.encode(
-            [encoder_text(chunk) for chunk in chunks], kind="code", language=[chunk.language for chunk in chunks]
+            [embedding_text(chunk, chunk.path) for chunk in chunks],
+            kind="code",
+            language=[chunk.language for chunk in chunks],
         )
         np.testing.assert_allclose(matrix[rows], fresh, atol=2e-2)
 

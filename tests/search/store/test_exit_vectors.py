@@ -5,15 +5,15 @@ import os
 
 import numpy as np
 import pytest
-from index_doubles import WordEncoder, content, write_file
+from index_doubles import WordEncoder, content, vector_matrix, widths_of, write_file
 
 from mose.errors import CodeIndexError
-from mose.search.deepen import encoder_text
+from mose.search.chunking.chunk import embedding_text
 from mose.search.refresh import deepen, refresh
 from mose.search.store import exit_vectors as vectors_module
 from mose.search.store.exit_vectors import VectorFile, is_member, read_exit, row_sums, run_members
 from mose.search.store.store import Store
-from mose.search.store.write import repair_vectors, write_vectors
+from mose.search.store.write_vectors import repair_vectors, write_vectors
 
 
 def _rows(count, width=4, seed=0):
@@ -82,7 +82,7 @@ def test_write_that_is_cut_short_goes_on(tmp_path, monkeypatch):
 def test_index_cannot_name_a_file_that_is_not_its_own(store, name):
     store.connection.execute("UPDATE exits SET file = ?", (name,))
     with pytest.raises(CodeIndexError, match="not its own"):
-        store.vector_matrix(0)
+        vector_matrix(store, 0)
     with pytest.raises(CodeIndexError, match="not its own"):
         write_vectors(store, 0, "words-1", np.array([1]), np.ones((1, 8), np.float32))
 
@@ -125,16 +125,16 @@ def test_is_member_equals_membership():
 
 
 def test_matrix_rows_are_the_vectors_of_their_chunks(store):
-    ids, rows, matrix = store.vector_matrix(0)
+    ids, rows, matrix = vector_matrix(store, 0)
     words = WordEncoder(exit=0)
     for chunk, row in zip(store.chunks(ids.tolist()), rows, strict=True):
-        np.testing.assert_array_equal(matrix[row], words.encode([encoder_text(chunk)])[0])
+        np.testing.assert_array_equal(matrix[row], words.encode([embedding_text(chunk, chunk.path)])[0])
 
 
 def test_vectors_of_removed_chunks_are_not_among_the_rows(store, tmp_path):
     (tmp_path / "tree" / "src" / "dates.py").unlink()
     refresh(store, tmp_path / "tree", WordEncoder())
-    ids, rows, matrix = store.vector_matrix(0)
+    ids, rows, matrix = vector_matrix(store, 0)
     assert ids.tolist() == store.chunk_ids().tolist()
     assert len(matrix) > len(rows)
 
@@ -143,14 +143,14 @@ def test_state_tells_when_vectors_were_added(store):
     before = store.vector_state(6)
     deepen(store, WordEncoder(), 6, ids=store.chunk_ids()[:1])
     assert store.vector_state(6) != before
-    assert store.exits() == {0: 8, 6: 12}
+    assert widths_of(store) == {0: 8, 6: 12}
 
 
 def test_lost_rows_are_made_again(store, tmp_path):
     expected = content(store)
     name = store.vector_state(0)[0]
     os.truncate(store.folder / name, 4 * 8 * 2 + 5)
-    assert len(store.vector_matrix(0)[0]) == 2
+    assert len(vector_matrix(store, 0)[0]) == 2
     write_file(tmp_path / "tree" / "new.md", "something new\n")
     refresh(store, tmp_path / "tree", WordEncoder())
     (tmp_path / "tree" / "new.md").unlink()
@@ -166,21 +166,21 @@ def test_vector_file_that_is_gone_is_made_again_by_the_next_refresh(store, tmp_p
 
 
 def test_many_small_runs_are_kept_as_one(store, monkeypatch):
-    from mose.search.store import write
+    from mose.search.store import write_vectors as writing
 
-    monkeypatch.setattr(write, "MAX_RUNS", 2)
+    monkeypatch.setattr(writing, "MAX_RUNS", 2)
     ids = store.chunk_ids()
     for chunk_id in ids:
         deepen(store, WordEncoder(), 6, ids=[chunk_id])
-    assert store.vector_matrix(6)[0].tolist() == ids.tolist()
+    assert vector_matrix(store, 6)[0].tolist() == ids.tolist()
     assert store.rows("SELECT count(*) FROM runs WHERE exit = 6")[0][0] <= 2
     content(store, (0, 6))
 
 
 def test_mostly_unused_rows_are_moved_together(store, monkeypatch):
-    from mose.search.store import write
+    from mose.search.store import write_vectors as writing
 
-    monkeypatch.setattr(write, "WASTED_ROWS_ALLOWED", 0)
+    monkeypatch.setattr(writing, "WASTED_ROWS_ALLOWED", 0)
     expected = content(store)
     ids = store.chunk_ids()
     for _ in range(3):
@@ -188,7 +188,7 @@ def test_mostly_unused_rows_are_moved_together(store, monkeypatch):
     old = store.folder / store.vector_state(0)[0]
     repair_vectors(store)
     assert content(store) == expected
-    assert len(store.vector_matrix(0)[2]) == len(ids)
+    assert len(vector_matrix(store, 0)[2]) == len(ids)
     assert not old.exists()
 
 

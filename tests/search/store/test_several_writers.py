@@ -5,7 +5,16 @@ import subprocess
 import sys
 
 import pytest
-from index_doubles import WordEncoder, content, fresh_content, many_files, write_file, write_tree
+from index_doubles import (
+    WordEncoder,
+    content,
+    fresh_content,
+    many_files,
+    vector_matrix,
+    widths_of,
+    write_file,
+    write_tree,
+)
 
 from mose.errors import CodeIndexError
 from mose.search.refresh import deepen, refresh
@@ -26,7 +35,7 @@ def test_second_writer_can_go_on_without_writing(store, tree):
     assert "new.py" not in store.chunk_table().paths
     assert not deepened.stored
     assert len(deepened.vectors) == len(store.chunk_ids())
-    assert store.exits() == {0: 8}
+    assert widths_of(store) == {0: 8}
     assert deepen(store, WordEncoder(), 6).num_reused == len(store.chunk_ids())
 
 
@@ -47,7 +56,7 @@ def test_two_processes_index_one_tree_at_once(tmp_path):
     running = [subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) for _ in range(3)]
     assert [(process.communicate()[1], process.returncode) for process in running] == [(b"", 0)] * 3
     with Store.open(index_folder(tree)) as store:
-        assert len(store.vector_matrix(6)[2]) == 120, "a vector was stored twice"
+        assert len(vector_matrix(store, 6)[2]) == 120, "a vector was stored twice"
         assert content(store, (0, 6)) == fresh_content(tree, tmp_path, (0, 6))
 
 

@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 import pytest
-from index_doubles import SOURCES, WordEncoder, content, write_file, write_tree
+from index_doubles import SOURCES, WordEncoder, content, vector_matrix, write_file, write_tree
 
 from mose.errors import CodeIndexError
 from mose.search.refresh import refresh
@@ -47,7 +47,7 @@ def test_empty_index_has_an_empty_table(tree):
         table = empty.chunk_table()
         assert len(table) == 0
         assert table.rows_of(np.array([3])).tolist() == [-1]
-        assert empty.vector_matrix(0)[0].size == 0
+        assert vector_matrix(empty, 0)[0].size == 0
         assert empty.status().num_chunks == 0
 
 
@@ -61,7 +61,7 @@ def test_row_at_gives_the_smallest_chunk_around_a_line(store):
     lines = SOURCES["src/dates.py"].split("\n")
     line = 1 + next(number for number, text in enumerate(lines) if "map(int" in text)
     table = store.chunk_table()
-    chunk = store.chunk(table.ids[table.row_at("src/dates.py", line)])
+    chunk = store.chunks([table.ids[table.row_at("src/dates.py", line)]])[0]
     assert chunk is not None
     assert chunk.first_line <= line <= chunk.last_line
     assert "map(int" in chunk.text
@@ -71,8 +71,8 @@ def test_row_at_gives_the_smallest_chunk_around_a_line(store):
 
 def test_texts_leave_out_what_is_gone(store):
     first = int(store.chunk_table().ids[0])
-    assert list(store.texts([first, 9999])) == [first]
-    assert store.chunk(9999) is None
+    assert [chunk.id for chunk in store.chunks([first, 9999])] == [first]
+    assert store.chunks([9999]) == []
 
 
 # ---- words
@@ -81,7 +81,7 @@ def test_texts_leave_out_what_is_gone(store):
 def _found(store, match, **weights):
     ids, scores = store.lexical(match, 50, **weights)
     assert (np.diff(scores) <= 0).all()
-    return [store.chunk(int(chunk_id)).path for chunk_id in ids]
+    return [store.chunks([int(chunk_id)])[0].path for chunk_id in ids]
 
 
 def test_words_find_parts_and_whole_identifiers_and_inflections(store):
@@ -154,7 +154,7 @@ def test_searching_while_indexing_never_fails_and_never_names_what_is_not_there(
                 with reader.snapshot():
                     table = reader.chunk_table()
                     ids, _ = reader.lexical("function OR value", 20)
-                    vector_ids, rows, matrix = reader.vector_matrix(0)
+                    vector_ids, rows, matrix = vector_matrix(reader, 0)
                     if (table.rows_of(ids) < 0).any() or (table.rows_of(vector_ids) < 0).any():
                         problems.append("an id without a chunk")
                     if len(rows) and not np.allclose(np.linalg.norm(matrix[rows], axis=1), 1, atol=1e-3):

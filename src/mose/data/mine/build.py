@@ -1,4 +1,4 @@
-"""The whole run: fetch, mine each package in a pool, select over all of them, write.
+"""The whole run: fetch, mine package by package, select over all of them, write.
 
 In: a manifest. Out: ``train.jsonl.xz``, ``valid.jsonl.xz``, and ``manifest.json``, which comes last: a folder without
 it is not finished. The part of each package is kept in ``parts/``, so that a run that was killed goes on where it
@@ -10,10 +10,8 @@ from __future__ import annotations
 import json
 import lzma
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from hashlib import sha256
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +46,7 @@ def mine(
         sources: Folder of unpacked packages.
         exclude_near: Evaluation files; rows that copy one of theirs are left out.
         skip_missing: Leave out packages that cannot be fetched, and say so in the manifest.
-        workers: Processes; 1 works in this one.
+        workers: Processes that parse.
         progress: Called with the progress so far.
 
     Returns:
@@ -107,26 +105,12 @@ def _fetch_all(
 def _mine_all(
     config: MineConfig, out: Path, folders: dict[str, tuple[Path, ...]], workers: int, progress: ProgressCallback
 ) -> None:
+    """Writes the part of every package, one after another."""
     todo = [package for package in config.packages if package.label in folders]
-    if workers == 1:
-        for number, package in enumerate(todo):
-            progress(Progress("mine", number, len(todo)))
-            _mine_one(package, config, folders[package.label], out)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        jobs = [pool.submit(_mine_one, package, config, folders[package.label], out) for package in todo]
-        try:
-            for number, job in enumerate(as_completed(jobs)):
-                job.result()
-                progress(Progress("mine", number + 1, len(todo)))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _mine_one(package: Package, config: MineConfig, folders: tuple[Path, ...], out: Path) -> None:
-    """One package, in a process of the pool; runs again only if its part is not there."""
-    write_part(part_path(out / "parts", package, config), mine_package(package, config, folders))
+    for number, package in enumerate(todo):
+        progress(Progress("mine", number, len(todo)))
+        part = mine_package(package, config, folders[package.label], workers=workers)
+        write_part(part_path(out / "parts", package, config), part)
 
 
 Labelled = list[tuple[Package, Mined]]

@@ -52,6 +52,14 @@ class Harvest:
     declared: list[Mined] = field(default_factory=list)
     bodies: dict[tuple[str, str], list[Mined]] = field(default_factory=dict)
 
+    def add(self, other: Harvest) -> None:
+        """Take over what was found in another file."""
+        self.rows.extend(other.rows)
+        self.dropped.update(other.dropped)
+        self.declared.extend(other.declared)
+        for name, rows in other.bodies.items():
+            self.bodies.setdefault(name, []).extend(rows)
+
     def link_declarations(self) -> None:
         """C and C++ document a function in the header: give its words to the one body of that name."""
         described = {(row.language, row.symbol) for row in self.rows if row.kind == "doc"}
@@ -76,15 +84,16 @@ class Harvest:
         self.bodies.clear()
 
 
-def extract(parsed: ParsedFile, harvest: Harvest, *, code_chars: int) -> None:
-    """Adds all pairs of one file; what makes none is counted.
+def extract(parsed: ParsedFile, *, code_chars: int) -> Harvest:
+    """All pairs of one file; what makes none is counted.
 
     Args:
         parsed: The file.
-        harvest: Takes rows and counts.
         code_chars: Code is cut here, at a line end.
     """
+    harvest = Harvest()
     _File(parsed, harvest, code_chars).run()
+    return harvest
 
 
 class _File:

@@ -19,7 +19,7 @@ from mose.data.mine.select import distinct, within_caps
 from mose.files import Skipped, read_source, walk
 from mose.parallel import run_each
 from mose.storage import new_file
-from mose.syntax.documentation import ParsedFile, parse_file
+from mose.syntax.documentation import parse_file
 from mose.workers import Failure
 
 _VERSION = 1
@@ -41,34 +41,39 @@ class Part:
     num_files: int
 
 
-def mine_package(package: Package, config: MineConfig, folders: tuple[Path, ...]) -> Part:
+def mine_package(package: Package, config: MineConfig, folders: tuple[Path, ...], *, workers: int = 1) -> Part:
     """Pairs of all files of a package in its languages.
 
     Args:
         package: Where the files come from.
         config: Caps and sizes.
         folders: Unpacked files, as ``fetch`` gives them.
+        workers: Processes that parse.
 
     Raises:
         SourceError: A folder cannot be read.
     """
     harvest = Harvest()
     num_files = 0
-    for parsed in run_each(_parse, _readable(package, folders, harvest), weigh=lambda source: len(source[0])):
-        if parsed is None or isinstance(parsed, Failure):
+    files = _readable(package, folders, harvest)
+    shared = (config.code_chars,)
+    for found in run_each(_mine_file, files, shared=shared, weigh=lambda file: len(file[0]), num_workers=workers):
+        if found is None or isinstance(found, Failure):
             harvest.dropped["file that cannot be parsed"] += 1
             continue
         num_files += 1
-        extract(parsed, harvest, code_chars=config.code_chars)
+        harvest.add(found)
     harvest.link_declarations()
     rows = distinct(harvest.rows, config.near, harvest.dropped)
     rows = within_caps(rows, package.label, config, harvest.dropped)
-    return Part(rows=rows, dropped={key: count for key, count in harvest.dropped.items() if count}, num_files=num_files)
+    dropped = {reason: count for reason, count in sorted(harvest.dropped.items()) if count}
+    return Part(rows=rows, dropped=dropped, num_files=num_files)
 
 
-def _parse(source: tuple[str, str, str]) -> ParsedFile | None:
-    """In a process of its own, for parsers are not to be trusted with files that strangers wrote."""
-    return parse_file(*source)
+def _mine_file(file: tuple[str, str, str], code_chars: int) -> Harvest | None:
+    """Pairs of one file; in a process of its own, for a parser is not trusted with files that strangers wrote."""
+    parsed = parse_file(*file)
+    return None if parsed is None else extract(parsed, code_chars=code_chars)
 
 
 def _readable(package: Package, folders: tuple[Path, ...], harvest: Harvest) -> Iterator[tuple[str, str, str]]:

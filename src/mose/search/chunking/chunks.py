@@ -15,15 +15,15 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from mose.errors import ConfigError
-from mose.framing import frame
-from mose.search.chunking.names import DefinedName, defined_names
+from mose.search.chunking.chunk import Chunk
+from mose.search.chunking.names import defined_names
 from mose.search.chunking.sections import SECTION, sections
 from mose.search.chunking.splitting import break_line, split_lines
 from mose.syntax import Definition, ParsingError, find_definitions
 from mose.syntax.definitions import CONTAINERS
 
 MODULE = "module"
-"""Kind of code that stands outside every definition."""
+"""Kind of code outside every definition."""
 TEXT = "text"
 """Kind of text without a structure that we know of."""
 _OPENED = CONTAINERS | {SECTION}
@@ -54,29 +54,6 @@ class ChunkerConfig:
             )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chunk:
-    """Lines ``first_line..last_line`` (1-based, inclusive) of one file.
-
-    Parts of a line that was too long for one chunk share its number.
-    """
-
-    first_line: int
-    last_line: int
-    language: str
-    kind: str  # of the definition it shows most of; "module", "section" or "text" outside definitions
-    symbol: str  # "Class.method"; "" if none; the title for a section of a document
-    signature: str  # of that definition, on one line
-    context: str = ""  # signatures that enclose the text but do not stand in it, one a line, outermost first
-    names: tuple[DefinedName, ...] = ()  # defined in these lines
-    text: str
-
-    @property
-    def defines(self) -> tuple[str, ...]:
-        """The distinct names alone, unqualified."""
-        return tuple(dict.fromkeys(name.name for name in self.names))
-
-
 class Cut(NamedTuple):
     """Chunks of one file, and why they follow no definitions although their language has a grammar ("" if they do)."""
 
@@ -84,27 +61,7 @@ class Cut(NamedTuple):
     trouble: str
 
 
-def embedding_frame(chunk: Chunk, path: str) -> tuple[str, str]:
-    """What stands above and below a chunk's text for the encoder: its place, the enclosing signatures, its names."""
-    above, below = frame(path, (chunk.symbol, *chunk.defines))
-    return f"{above}{chunk.context}\n" if chunk.context else above, below
-
-
-def embedding_text(chunk: Chunk, path: str) -> str:
-    r"""What the encoder reads: the chunk's text in its frame.
-
-    Example:
-        >>> methods = (f"    def m{n}(self):\n        {'x' * 500}" for n in range(3))
-        >>> chunks = cut("class A(B):\n" + "\n".join(methods), "python")
-        >>> lines = embedding_text(chunks[-1], "src/shop/cart.py").split("\n")
-        >>> lines[:3], lines[-1]
-        (['shop/cart', 'class A(B):', '    def m2(self):'], 'shop/cart A.m2 m2')
-    """
-    above, below = embedding_frame(chunk, path)
-    return f"{above}{chunk.text}{below}"
-
-
-def cut(text: str, language: str, config: ChunkerConfig | None = None) -> list[Chunk]:
+def cut_text(text: str, language: str, config: ChunkerConfig | None = None) -> Cut:
     r"""Chunks in order; every line belongs to one, and only an overlong line to several.
 
     Args:
@@ -112,11 +69,6 @@ def cut(text: str, language: str, config: ChunkerConfig | None = None) -> list[C
         language: As in ``SourceFile.language``; cut by lines if it has no grammar.
         config: Sizes; the defaults if None.
     """
-    return cut_text(text, language, config).chunks
-
-
-def cut_text(text: str, language: str, config: ChunkerConfig | None = None) -> Cut:
-    """As `cut`, with what was in the way of it."""
     try:
         found = find_definitions(text, language)
     except ParsingError as error:
@@ -147,7 +99,7 @@ class _Piece:
     last: int
     owner: int | None
     scope: int | None  # the definition around it; only pieces of one scope are merged
-    is_gap: bool  # what stands between the members of its scope
+    is_gap: bool  # what lies between the members of its scope
     primary_size: int  # size of the part that gave the owner
 
 

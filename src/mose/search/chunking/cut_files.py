@@ -39,7 +39,7 @@ def cut_files(
     Args:
         root: The source tree.
         tasks: The files.
-        limits: Which content is no source.
+        limits: Which content is left out.
         config: How to cut.
         num_workers: Processes; None for `worker_count`, 0 for this process, which a file may then bring down.
     """

@@ -21,7 +21,7 @@ def _both(identifier: str) -> tuple[str, str]:
 def both_words(text: str) -> tuple[str, str]:
     """Words as `mose.words.split_words` gives them, and the identifiers of more than one part, in lower case.
 
-    Pairs of letters of scripts without spaces stand with the latter, so that words inside a sentence are found.
+    Pairs of letters of scripts without spaces are among the latter, so that words inside a sentence are found.
 
     Example:
         >>> both_words("x = parse_date(isoText)")

@@ -1,4 +1,4 @@
-"""The names that a chunk defines: what stands around each of them, and on which line it is defined.
+"""The names that a chunk defines: what encloses each of them, and on which line it is defined.
 
 A type or function inside a namespace, a module or a package is at the top level; inside a type it is a member.
 What opens a type again (``impl`` in Rust, ``extension`` in Swift, ``instance`` in Haskell) does not declare it.
@@ -36,7 +36,7 @@ def defined_names(definitions: Sequence[Definition], chosen: Iterable[int], firs
 
     Args:
         definitions: All of the file.
-        chosen: Positions of those that stand in the chunk.
+        chosen: Positions of those in the chunk.
         first_line: The chunk's first line.
     """
     names = (_defined(definitions, position, first_line) for position in chosen)

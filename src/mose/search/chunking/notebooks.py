@@ -1,4 +1,4 @@
-"""Cut notebooks: code cells along their definitions, prose by its headings; outputs are no source."""
+"""Cut notebooks: code cells along their definitions, prose by its headings; outputs are left out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from mose.files.notebooks import Cell, read_notebook
 from mose.languages import TEXT
-from mose.search.chunking.chunks import Chunk, ChunkerConfig, Cut, cut_by_lines, cut_text
+from mose.search.chunking.chunk import Chunk
+from mose.search.chunking.chunks import ChunkerConfig, Cut, cut_by_lines, cut_text
 
 _ALIASES = {"r": "r", "c++": "cpp", "c#": "csharp", "ipython": "python", "python3": "python"}
 
@@ -14,7 +15,7 @@ _ALIASES = {"r": "r", "c++": "cpp", "c#": "csharp", "ipython": "python", "python
 def cut_notebook(text: str, config: ChunkerConfig, trouble: str = "") -> Cut | None:
     """Chunks of every cell, None if the text is not a notebook.
 
-    Lines are those of the file; the number of the cell stands in the context, and in the symbol where nothing is
+    Lines are those of the file; the number of the cell is in the context, and in the symbol where nothing is
     defined.
 
     Args:

@@ -16,7 +16,8 @@ from mose.files import TRANSIENT, SourceFile, WalkLimits, read_source
 from mose.files.content import is_generated_text
 from mose.files.notebooks import is_notebook
 from mose.languages import label_of
-from mose.search.chunking.chunks import Chunk, ChunkerConfig, Cut, cut_by_lines, cut_text, embedding_frame
+from mose.search.chunking.chunk import Chunk, embedding_frame, embedding_key
+from mose.search.chunking.chunks import ChunkerConfig, Cut, cut_by_lines, cut_text
 from mose.search.chunking.index_words import both_words, symbol_words
 from mose.search.chunking.names import written
 from mose.search.chunking.notebooks import cut_notebook
@@ -61,7 +62,7 @@ class CutFile(NamedTuple):
     cut_by: str  # as `mose.syntax.parser_of` says of the language
     trouble: str  # why it is cut by lines although there is a grammar; empty if it is not
     generated: bool  # a mark at its head says that a tool wrote it
-    skipped: str  # why its content is left out, or why what is known of it is not read anew; empty if neither
+    skipped: str  # why its content is left out, or why what is known of it is not read again; empty if neither
     same: bool  # what the index has stays
     chunks: list[CutChunk]
 
@@ -76,12 +77,6 @@ class CutTask:
     known_skip: str = ""
     trouble: str = ""  # why it must be cut by lines
     tried_before: bool = False  # the last run had trouble with it that might have passed
-
-
-def embedding_key(language: str, text: str) -> bytes:
-    """The key under which a vector is shared: 16 bytes of language and embedding text."""
-    data = f"{language}\0{text}".encode("utf-8", "surrogatepass")
-    return hashlib.blake2b(data, digest_size=16).digest()
 
 
 def cut_file(task: CutTask, root: Path, limits: WalkLimits, config: ChunkerConfig) -> CutFile:

@@ -2,23 +2,7 @@
 
 from __future__ import annotations
 
-_CLOSING = (
-    "}",
-    ")",
-    "]",
-    "end",
-    "else",
-    "elif",
-    "except",
-    "catch",
-    "finally",
-    "fi",
-    "done",
-    "esac",
-    "then",
-    "{",
-    ".",
-)
+_CLOSING = (*"}])", "end", "else", "elif", "except", "catch", "finally", "fi", "done", "esac", "then", "{", ".")
 _CONTINUED = (",", "(", "[", "\\", "+", "=", "&&", "||", ":")
 _MAX_LEVELS = 8
 
@@ -75,7 +59,7 @@ def _best_end(lines: list[str], offsets: list[int], first: int, last: int, ideal
 
 
 def _cost_of_break(before: str, after: str) -> float:
-    """How much is torn apart by a break between two lines."""
+    """How much a break between two lines separates."""
     stripped = after.strip()
     cost = 0.15 * min((len(after) - len(after.lstrip())) / 4, _MAX_LEVELS)
     if before.strip():

@@ -1,4 +1,4 @@
-"""Reading the place of every chunk at once, quickly: it is needed whole before the first answer."""
+"""Reading the locations of all chunks at once, quickly: they are needed before the first answer."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _FILES = """
 SELECT id, path, language, generated FROM files
 WHERE skipped = '' OR EXISTS (SELECT 1 FROM chunks WHERE file_id = files.id) ORDER BY id
 """
-# A file that can no longer be read keeps its chunks, and says in ``skipped`` that it is not read anew.
+# A file that can no longer be read keeps its chunks; ``skipped`` says why it was not read again.
 _NUMBERS = ("id", "file_id", "first_line", "last_line")
 _NAMES = ("kind", "symbol", "defines")
 _SEPARATOR = "\x1f"
 
 
 def read_table(store: Reader) -> ChunkTable:
-    """The place of every chunk, in one snapshot."""
+    """The location of every chunk, in one snapshot."""
     with store.snapshot():
         generation = store.generation
         files = store.rows(_FILES)
@@ -40,7 +40,7 @@ def read_table(store: Reader) -> ChunkTable:
         and all(isinstance(name, str) for name in (*paths, *languages))
     )
     if not possible:
-        raise damaged(store.path, "it names chunks that cannot be")
+        raise damaged(store.path, "it names impossible chunks")
     return ChunkTable(
         generation=generation,
         ids=ids,
@@ -70,7 +70,7 @@ def _columns(store: Reader) -> tuple[list[NDArray[np.int64]], list[list[str]]]:
         names = [column.split(_SEPARATOR) for column in found[len(_NUMBERS) :]]
     num_chunks = store.rows("SELECT count(*) FROM chunks")[0][0]
     if any(len(column) != num_chunks for column in numbers):
-        raise damaged(store.path, "it names chunks that cannot be")
+        raise damaged(store.path, "it names impossible chunks")
     if all(len(column) == num_chunks for column in names):
         return numbers, names
     return numbers, _names_one_by_one(store)
@@ -80,5 +80,5 @@ def _names_one_by_one(store: Reader) -> list[list[str]]:
     """For sources whose names hold the separator itself."""
     rows: list[Any] = store.rows(f"SELECT {', '.join(_NAMES)} FROM chunks ORDER BY id")
     if not all(isinstance(name, str) for row in rows for name in row):
-        raise damaged(store.path, "it names chunks that cannot be")
+        raise damaged(store.path, "it names impossible chunks")
     return [list(column) for column in zip(*rows, strict=True)]

@@ -1,4 +1,4 @@
-"""Putting a new index in the place of the one before, and removing one.
+"""Replacing the index of a tree by a new one, and removing it.
 
 ``unfinished`` lists the folders that a change has begun with. Those that are not current after it are removed by
 it or, if it was killed, by the next change. Changes are made under the write lock of the base folder.
@@ -16,7 +16,6 @@ from pathlib import Path
 
 from mose.errors import CodeIndexError, IndexReplacedError
 from mose.search.store.location import (
-    DATABASE_NAME,
     IDENTITY,
     POINTER_NAME,
     base_folder,
@@ -30,7 +29,6 @@ from mose.search.store.lock import LOCK_NAME, writer_lock
 from mose.storage import create_file
 
 UNFINISHED_NAME = "unfinished"
-_EARLIER_FILES = (f"{DATABASE_NAME}*", "exit_*.vec", "deepen.log")  # of indexes without an identity
 
 
 @contextmanager
@@ -41,20 +39,20 @@ def exchanging(folder: Path) -> Iterator[Path]:
         mine = False
         while not mine:
             make_folder(base)
-            with suppress(IndexReplacedError):  # another process has removed it in this moment
+            with suppress(IndexReplacedError):  # another process has just removed it
                 mine = held.enter_context(writer_lock(base, wait=True))
         yield base
 
 
 def finish_exchange(base: Path) -> None:
-    """Ends an exchange that was killed, if one was."""
+    """End an exchange that was killed, if there was one."""
     if (base / UNFINISHED_NAME).exists():
         with suppress(IndexReplacedError), writer_lock(base, wait=True):
             _finish(base)
 
 
 def replace_index(folder: Path) -> Path:
-    """Puts a new, empty index behind an index folder, and removes the one before. The caller is `exchanging`.
+    """Put a new, empty index behind an index folder and remove the old one. The caller is `exchanging`.
 
     Raises:
         CodeIndexError: The tree's ``.mose`` is not a folder of this user, or the disk cannot be written.
@@ -74,13 +72,11 @@ def replace_index(folder: Path) -> Path:
         raise unwritable(new, error) from error
     _write_folders(base, POINTER_NAME, [new])
     _finish(base)
-    with suppress(OSError):
-        _remove_earlier(base)
     return new
 
 
 def discard_damaged(folder: Path, seen: Path | None) -> None:
-    """Puts an empty index in the place of a damaged one, unless another process has exchanged it already.
+    """Replace a damaged index by an empty one, unless another process has done so already.
 
     Args:
         folder: An index folder.
@@ -92,7 +88,7 @@ def discard_damaged(folder: Path, seen: Path | None) -> None:
 
 
 def remove_index(base: Path) -> bool:
-    """Removes an index and everything of its base folder that is ours; False if there was nothing.
+    """Remove an index and all our files of its base folder; False if there were none.
 
     The caller holds the write lock.
 
@@ -105,7 +101,6 @@ def remove_index(base: Path) -> bool:
         if found:
             (base / POINTER_NAME).replace(base / UNFINISHED_NAME)  # needs no room on a full disk
             _finish(base)
-        found |= _remove_earlier(base)
         remove_lock(base)
     except OSError as error:
         raise unwritable(base, error) from error
@@ -113,7 +108,7 @@ def remove_index(base: Path) -> bool:
 
 
 def remove_lock(base: Path) -> None:
-    """Removes the lock that the caller holds on a base folder without an index, and the folder if it is empty."""
+    """Remove the lock that the caller holds on a base folder without an index, and the folder if it is empty."""
     with suppress(OSError):
         (base / LOCK_NAME).unlink(missing_ok=True)
         base.rmdir()
@@ -130,7 +125,7 @@ def _make_own_folder(own: Path) -> None:
 
 
 def _finish(base: Path) -> None:
-    """Ends the last change, be it this one or one that was killed."""
+    """End the last change, whether this one or one that was killed."""
     for folder in read_folders(base, UNFINISHED_NAME):
         if folder != current_index(base):
             _remove_folder(base, folder)
@@ -155,13 +150,6 @@ def _remove_folder(base: Path, folder: Path) -> None:
     if inside:
         with suppress(OSError):
             folder.parent.rmdir()
-
-
-def _remove_earlier(base: Path) -> bool:
-    found = [path for pattern in _EARLIER_FILES for path in base.glob(pattern)]
-    for path in found:
-        path.unlink(missing_ok=True)
-    return bool(found)
 
 
 def _write_folders(base: Path, name: str, folders: Sequence[Path]) -> None:

@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,7 @@ _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0) 
 
 
 def new_name(exit_layer: int) -> str:
-    """The name of a new file. No name is used twice: whoever has read a file knows it by its name."""
+    """The name of a new file. No name is used twice, so the name tells readers whether the file is another one."""
     return f"exit_{exit_layer}.{secrets.randbelow(10**9)}.vec"
 
 
@@ -46,7 +46,7 @@ class VectorFile:
         width: Numbers a row.
 
     Raises:
-        DamagedIndexError: The name is none that this module gives.
+        DamagedIndexError: The name is not one that `new_name` gives.
     """
 
     def __init__(self, folder: Path, name: str, *, width: int) -> None:
@@ -57,7 +57,7 @@ class VectorFile:
         self._width = width
 
     def write(self, first_row: int, vectors: NDArray[np.float32]) -> None:
-        """Puts rows [N, width] at ``first_row`` and waits until the disk has them.
+        """Write rows [N, width] at ``first_row`` and wait until the disk has them.
 
         Raises:
             CodeIndexError: The disk is full or the file cannot be written.
@@ -78,7 +78,7 @@ class VectorFile:
             CodeIndexError: The file cannot be read.
         """
         try:
-            with self._opened() as file:
+            with os.fdopen(os.open(self.path, _READ), "rb") as file:
                 status = os.fstat(file.fileno())
                 num_rows = min(num_rows, status.st_size // self._row_bytes) if stat.S_ISREG(status.st_mode) else 0
                 if num_rows > 0:
@@ -88,10 +88,6 @@ class VectorFile:
         except OSError as error:
             raise unwritable(self.path, error) from error
         return np.empty((0, self._width), dtype=np.float32)
-
-    def _opened(self) -> IO[bytes]:
-        """The file to read, never through a link; a pipe in its place does not keep anyone waiting."""
-        return os.fdopen(os.open(self.path, _READ), "rb")
 
 
 def _write_all(descriptor: int, offset: int, data: bytes) -> None:
@@ -129,7 +125,7 @@ def read_entries(store: Reader) -> list[ExitEntry]:
     """What the index says of its exits, shallowest first.
 
     Raises:
-        DamagedIndexError: It says what cannot be.
+        DamagedIndexError: An entry is impossible.
     """
     entries = []
     for row in store.rows("SELECT exit, model, width, file, next_row FROM exits ORDER BY exit"):
@@ -214,7 +210,7 @@ def sums_of(entry: ExitEntry, ids: NDArray[np.int64], vectors: NDArray[np.float3
 def run_members(runs: Sequence[Sequence[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint32]]:
     """Chunk ids, rows and checksums of stored runs (``first_row``, ``ids``, ``sums``), in order of rows.
 
-    A run that cannot be is left out: its rows count as lost.
+    An impossible run is left out: its rows count as lost.
     """
     ids, rows, sums = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0, np.uint32)]
     end = 0
@@ -234,6 +230,6 @@ def is_member(ids: NDArray[np.int64], rising: NDArray[np.int64]) -> NDArray[np.b
     """Which ids occur in a rising array."""
     if not len(rising):
         return np.zeros(len(ids), dtype=np.bool_)
-    places = np.searchsorted(rising, ids)
-    places[places == len(rising)] = 0
-    return np.asarray(rising[places] == ids)
+    positions = np.searchsorted(rising, ids)
+    positions[positions == len(rising)] = 0
+    return np.asarray(rising[positions] == ids)

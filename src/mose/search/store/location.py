@@ -1,12 +1,12 @@
-"""Where the index of a source tree lies: one home per user, one folder in it per tree.
+"""Where the index of a source tree lies, and which tree a path belongs to: one home per user, one folder per tree.
 
 By default nothing is written into the tree itself; an index asked for inside the tree lies in its ``.mose``.
 
 Every index lies in a folder of its own with a random name, its identity, which is never used again: in the base
 folder of its tree in the user's home, or in the tree's ``.mose``. ``current`` in the base folder names it. So a
 process that has an index open can tell whether it is still the one, what it does by path never meets the files of a
-newer index, and nobody who writes a tree can put a file into an index inside it or pass off a ``.mose`` as the
-user's own: one that came with the tree is never looked into.
+newer index, and the author of a tree can neither put a file into an index inside it nor pass off a ``.mose`` as the
+user's own: a ``.mose`` that came with the tree is never read.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import hashlib
 import os
 import re
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from mose.errors import SourceError, UnwritableIndexError
-from mose.storage import HOME_VARIABLE as HOME_VARIABLE
-from mose.storage import home as home
+from mose.storage import HOME_VARIABLE, home
 
 INSIDE_NAME = ".mose"
 DATABASE_NAME = "index.db"
@@ -80,7 +80,7 @@ def base_folder(folder: Path) -> Path:
 
 
 def entry_folder(folder: Path) -> Path:
-    """The folder that an index is opened by, for the index's own folder; others as they are."""
+    """The folder by which an index is opened, given the index's own folder; any other folder as it is."""
     return folder.parent if IDENTITY.fullmatch(folder.name) else folder
 
 
@@ -125,8 +125,61 @@ def _resolved(root: Path | str) -> Path:
         raise SourceError(f"{root} cannot be read: {error}", remedy="Check the spelling.") from error
 
 
+def tree_and_part(path: Path | str) -> tuple[Path, str]:
+    """The nearest indexed tree at or above a path, and the part of it that the path names.
+
+    Folders above are asked as long as they belong to the user; an index of the folder itself comes first.
+
+    Args:
+        path: A folder, or a file.
+
+    Returns:
+        The root of the tree, and the path relative to it with forward slashes, "" for all of it. Without any index:
+        the folder itself, or that of the file.
+
+    Raises:
+        SourceError: There is no such path, or it is a file in the home or root folder, which is too wide to index.
+    """
+    file = _file_at(path)
+    folder = source_root(path if file is None else file.parent)
+    for root in _own_folders(folder):
+        if current_index(base_folder(root / INSIDE_NAME)) is not None:
+            return root, _relative(file or folder, root)
+    if file is not None and folder in (Path.home(), Path(folder.anchor)):
+        raise SourceError(f"no indexed tree holds {file}", remedy=f"Index one first: mose index {folder}")
+    return folder, _relative(file or folder, folder)
+
+
+def _file_at(path: Path | str) -> Path | None:
+    try:
+        resolved = Path(path).expanduser().resolve()
+        return resolved if resolved.is_file() else None
+    except (OSError, RuntimeError, ValueError):
+        return None
+
+
+def _own_folders(folder: Path) -> Iterator[Path]:
+    yield folder
+    if not hasattr(os, "getuid"):  # Windows: a folder's owner says little there
+        yield from folder.parents
+        return
+    for above in folder.parents:
+        if above.stat().st_uid != os.getuid():
+            return
+        yield above
+
+
+def _relative(path: Path, root: Path) -> str:
+    return "" if path == root else path.relative_to(root).as_posix()
+
+
+def is_part(path: str, part: str) -> bool:
+    """Whether a file's path, relative to the tree, is a part of it or lies in it; every path is in ""."""
+    return not part or path == part or path.startswith(part + "/")
+
+
 def make_folder(folder: Path) -> None:
-    """Creates a folder for indexes, and those above it; only the user can read it, whatever the umask.
+    """Create a folder for indexes and its parents; only the user can read it, whatever the umask.
 
     Raises:
         UnwritableIndexError: The folder cannot be created or written.
@@ -138,7 +191,7 @@ def make_folder(folder: Path) -> None:
             folder.mkdir(mode=0o700, exist_ok=True)  # it holds the texts of all sources
     except OSError as error:
         raise unwritable(folder, error) from error
-    if not os.access(folder, os.W_OK | os.X_OK) and folder.exists():  # else it was removed in this moment
+    if not os.access(folder, os.W_OK | os.X_OK) and folder.exists():  # else it has just been removed
         raise unwritable(folder, PermissionError("no permission to write"))
 
 

@@ -1,4 +1,4 @@
-"""Giving back the room of indexes whose trees are gone, and of shared vectors that no index uses."""
+"""Removing indexes whose trees are gone, and shared vectors that no index uses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from mose.search.store.location import (
     SHARED_NAME,
     base_folder,
     current_index,
-    home,
     read_folders,
 )
 from mose.search.store.lock import writer_lock
@@ -24,6 +23,7 @@ from mose.search.store.schema import clear_errors
 from mose.search.store.shared_file import open_shared, trim
 from mose.search.store.shared_vectors import shared_key
 from mose.search.store.store import Store
+from mose.storage import home
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +50,9 @@ class PruneReport:
 
 
 def prune(*, dry_run: bool = False) -> PruneReport:
-    """Removes indexes whose trees are gone or that cannot be read, then shared vectors that no index left uses.
+    """Remove indexes whose trees are gone or that cannot be read, then shared vectors that no remaining index uses.
 
-    Killed at any moment, each index is there or not, and the next call does the rest.
+    If it is killed, every index is either whole or gone, and the next call does the rest.
 
     Raises:
         CodeIndexError: A file cannot be removed.
@@ -75,7 +75,7 @@ def prune(*, dry_run: bool = False) -> PruneReport:
 
 
 def _useless(base: Path, used: set[bytes]) -> PrunedIndex | None:
-    """Why the index of a base folder is of no use; None if it is, and its keys are added to those that are used."""
+    """Why the index of a base folder can be removed; None if it is in use, and its keys are added to ``used``."""
     root, reason = "", ""
     named = read_folders(base, POINTER_NAME)
     if not named:

@@ -1,9 +1,10 @@
-"""Reading an opened index: its settings, the rows of its tables, and several reads of one state."""
+"""Reading an opened index: its settings, its tables and its words, and several reads of one state."""
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mose.errors import CodeIndexError
 from mose.search.store.location import DATABASE_NAME
-from mose.search.store.schema import clear_errors, stored_values
+from mose.search.store.schema import TOKENIZER, clear_errors, damaged, stored_values
 
 
 class Reader:
-    """What every part of the store stands on: a connection to the database, and what was read from it already.
+    """A connection to the database of an index, and what was already read from it.
 
     Attributes:
         folder: The folder of this very index; its name is the index's identity.
@@ -31,6 +33,14 @@ class Reader:
         self.connection = connection
         self.row_sums: dict[int, tuple[str, NDArray[np.uint32]]] = {}
         self._live: tuple[int, NDArray[np.int64]] | None = None
+        self._stemmer: sqlite3.Connection | None = None
+
+    def close(self) -> None:
+        """Close the files; the index cannot be used afterwards."""
+        self.connection.close()
+        if self._stemmer is not None:
+            self._stemmer.close()
+            self._stemmer = None
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -80,3 +90,84 @@ class Reader:
         """Changes whenever vectors of an exit were added or moved; compare to know whether to read again."""
         found = self.rows("SELECT file, next_row FROM exits WHERE exit = ?", (exit_layer,))
         return (found[0][0], found[0][1]) if found else ("", 0)
+
+    def lexical(
+        self, match: str, limit: int, column_weights: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Best chunks by BM25 for an FTS5 expression.
+
+        Args:
+            match: FTS5 query syntax; columns are ``body``, ``symbol`` and ``path``.
+            limit: At most this many.
+            column_weights: Of body, symbol and path.
+
+        Returns:
+            Chunk ids [K] and scores [K], higher is better, best first.
+
+        Raises:
+            CodeIndexError: ``match`` is not valid FTS5 syntax, or the index cannot be read.
+        """
+        body, symbol, path = (float(weight) for weight in column_weights)
+        sql = "SELECT rowid, rank FROM words WHERE words MATCH ? AND rank MATCH ? ORDER BY rank LIMIT ?"
+        with clear_errors(self.path):
+            try:
+                found = self.connection.execute(sql, (match, f"bm25({body}, {symbol}, {path})", limit)).fetchall()
+            except sqlite3.OperationalError as error:
+                if not any(word in str(error) for word in ("syntax error", "unterminated", "no such column")):
+                    raise
+                raise CodeIndexError(f"{match!r} is not a word query ({error})") from error
+        with stored_values(self.path):
+            ids = np.array([row[0] for row in found], dtype=np.int64)
+            scores = -np.array([row[1] for row in found], dtype=np.float32)
+        if not np.isfinite(scores).all():
+            raise damaged(self.path, "its word index holds impossible scores")
+        return ids, scores
+
+    def lexical_of(
+        self, match: str, ids: NDArray[np.int64], column_weights: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """BM25 of some chunks for an FTS5 expression; those that do not match are left out.
+
+        Args:
+            match: As for `lexical`.
+            ids: The chunks.
+            column_weights: Of body, symbol and path.
+        """
+        body, symbol, path = (float(weight) for weight in column_weights)
+        found = self.rows(
+            f"SELECT rowid, bm25(words, {body}, {symbol}, {path}) FROM words "
+            "WHERE words MATCH ? AND +rowid IN (SELECT value FROM json_each(?))",
+            (match, json.dumps(ids.tolist())),
+        )
+        with stored_values(self.path):
+            return np.array([row[0] for row in found], np.int64), -np.array([row[1] for row in found], np.float32)
+
+    def document_frequencies(self, terms: Iterable[str]) -> dict[str, int]:
+        """How many chunks hold each word, inflected forms counted together as the index does.
+
+        Args:
+            terms: Words as `mose.words.split_words` gives them, or whole identifiers in lower case.
+        """
+        stems = {term: self._stem(term) for term in dict.fromkeys(terms)}
+        found = self.rows(
+            "SELECT term, doc FROM vocabulary WHERE term IN (SELECT value FROM json_each(?))",
+            (json.dumps(sorted(set(stems.values()))),),
+        )
+        counts = dict(found)
+        return {term: counts.get(stem, 0) for term, stem in stems.items()}
+
+    def has_beginning(self, letters: str) -> bool:
+        """Whether any word of the index, in the form that it keeps, begins with these letters, three or more."""
+        sql = "SELECT 1 FROM vocabulary WHERE term >= ? AND term < ? LIMIT 1"
+        return len(letters) > 2 and bool(self.rows(sql, (letters, letters + "\U0010ffff")))
+
+    def _stem(self, term: str) -> str:
+        """The form under which the index keeps a word; asked of FTS5, which alone knows."""
+        if self._stemmer is None:
+            self._stemmer = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+            self._stemmer.execute(f'CREATE VIRTUAL TABLE one USING fts5(word, tokenize="{TOKENIZER}")')
+            self._stemmer.execute("CREATE VIRTUAL TABLE stems USING fts5vocab(one, instance)")
+        self._stemmer.execute("DELETE FROM one")
+        self._stemmer.execute("INSERT INTO one VALUES (?)", (term,))
+        row = self._stemmer.execute("SELECT term FROM stems").fetchone()
+        return "" if row is None else str(row[0])

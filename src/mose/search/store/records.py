@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mose.search.chunking.chunk import Chunk
 from mose.search.chunking.names import DefinedName, read_names
 
 
@@ -31,32 +32,23 @@ class KnownFile(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredChunk:
-    """One chunk of an index with its text."""
+class StoredChunk(Chunk):
+    """One chunk of an index."""
 
     id: int
     path: str
-    language: str
-    first_line: int
-    last_line: int
-    kind: str
-    symbol: str
-    signature: str
-    context: str
-    names: tuple[DefinedName, ...]
-    text: str
     key: bytes
 
 
 def chunk_sum(*values: object) -> int:
-    """The checksum that is kept with a chunk: of its id, place, names, text and key, in this order."""
+    """The checksum that is kept with a chunk: of its id, location, names, text and key, in this order."""
     parts = [value if type(value) is str else repr(value) for value in values]  # repr() of a text is slow
     return zlib.crc32("\0".join(parts).encode("utf-8", "surrogatepass"))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ChunkTable:
-    """The place of every chunk, N of them in M files, in order of their ids."""
+    """The location of every chunk, N of them in M files, in order of their ids."""
 
     generation: int
     ids: NDArray[np.int64]  # [N], rising

@@ -5,16 +5,15 @@ A file is ours if its ``application_id`` says so, and readable if its ``user_ver
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from mose.database import create_private, create_tables, identity_of, is_damage, open_connection
 from mose.errors import CodeIndexError, DamagedIndexError, UnwritableIndexError
-from mose.search.store.location import HOME_VARIABLE
+from mose.storage import HOME_VARIABLE
 
 APPLICATION_ID = 0x4D6F5345  # "MoSE"
 FORMAT_VERSION = 6
@@ -58,7 +57,7 @@ CREATE TABLE runs(
 );
 """
 # chunks: ids are never used twice: neither a vector nor a search in flight can meet another chunk's text.
-# texts: apart from chunks, so that reading every chunk's place does not page through every text.
+# texts: apart from chunks, so that reading the location of every chunk does not page through every text.
 # texts.sum: a checksum of everything that is stored of the chunk (`mose.search.store.records.chunk_sum`).
 # files.cut_by: the grammar and its version, or "lines"; with another one the file is cut again.
 # files.trouble: why it was cut by lines nevertheless ("" if it was not).
@@ -71,35 +70,17 @@ CREATE TABLE runs(
 # runs.sums: a checksum of each of these rows (uint32).
 
 
-_NOT_THE_FILE = {
-    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_NOMEM,
-    sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_NOLFS,
-}  # fmt: skip
-
-
-def is_damage(error: sqlite3.Error | UnicodeDecodeError) -> bool:
-    """Whether the bytes of a file are to blame for an error, not the disk, its rights or another process.
-
-    Our statements are fixed and the tables were compared with ours when the file was opened: a statement that does
-    not fit them, a key that is there twice or a text that is not UTF-8 is damage, too.
-    """
-    if isinstance(error, sqlite3.ProgrammingError | sqlite3.InterfaceError):
-        return False  # a mistake of ours
-    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF not in _NOT_THE_FILE
-
-
 def damaged(path: Path, why: object, rebuild: str = REBUILD) -> DamagedIndexError:
-    """The error for an index that does not hold what was written."""
+    """The error for an index whose content is not what was written."""
     return DamagedIndexError(f"{path} is damaged ({str(why).splitlines()[0][:200]})", remedy=rebuild)
 
 
 @contextmanager
 def stored_values(path: Path) -> Iterator[None]:
-    """Around code that only takes apart what an index gave.
+    """For code that only unpacks what an index returned.
 
     Raises:
-        DamagedIndexError: In place of what a value of a wrong type or size raises.
+        DamagedIndexError: A value has a wrong type or size.
     """
     try:
         yield
@@ -109,14 +90,14 @@ def stored_values(path: Path) -> Iterator[None]:
 
 @contextmanager
 def clear_errors(path: Path, rebuild: str = REBUILD) -> Iterator[None]:
-    """Turns what SQLite raises about a file into errors that say what to do.
+    """Turn the errors of SQLite about a file into errors that say what to do.
 
     Args:
         path: The file, to be named.
         rebuild: The remedy for a damaged file.
 
     Raises:
-        CodeIndexError: In place of an ``sqlite3.Error`` that the file or the disk is to blame for.
+        CodeIndexError: An ``sqlite3.Error`` was raised that is due to the file or the disk.
     """
     try:
         yield
@@ -169,28 +150,20 @@ def connect(path: Path, *, read_only: bool, settled: bool = False) -> sqlite3.Co
         CodeIndexError: The file is foreign, damaged, of another format, or cannot be opened.
     """
     with clear_errors(path):
+        name: Path | str = path
         if read_only:
-            uri = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if settled else ''}"
-            connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+            name = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if settled else ''}"
         else:
-            _make_private(path)
-            connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            with suppress(OSError):  # it exists, or SQLite says why it cannot be opened
+                create_private(path)
+        connection = open_connection(name, wait_ms=BUSY_TIMEOUT_MS)
         try:
-            connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-            connection.execute("PRAGMA trusted_schema = OFF")
-            connection.execute("PRAGMA cell_size_check = ON")
             _check(connection, path, read_only=read_only)
             connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         except BaseException:
             connection.close()
             raise
     return connection
-
-
-def _make_private(path: Path) -> None:
-    """Makes a missing file that its owner alone can read; SQLite gives the files beside it the same permissions."""
-    with suppress(OSError):  # SQLite says why it cannot be opened
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def is_settled(path: Path) -> bool:
@@ -204,7 +177,7 @@ def is_settled(path: Path) -> bool:
 def _check(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> None:
     application, version, num_tables = identity_of(connection)
     if application == version == num_tables == 0 and not read_only:
-        _create(connection)
+        create_tables(connection, _statements(), application_id=APPLICATION_ID, version=FORMAT_VERSION)
     elif application != APPLICATION_ID:
         raise CodeIndexError(
             f"{path} is not an index of mose",
@@ -240,41 +213,3 @@ _MADE_BY_SQLITE = {"sqlite_sequence", *(f"words_{part}" for part in ("config", "
 
 def _statements() -> list[str]:
     return [statement.strip() for statement in TABLES.split(";\n") if statement.strip()]
-
-
-def _create(connection: sqlite3.Connection) -> None:
-    use_write_ahead_log(connection)
-    connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute("BEGIN IMMEDIATE")
-    if connection.execute("PRAGMA user_version").fetchone()[0] == 0:  # no other process was faster
-        for statement in _statements():
-            connection.execute(statement)
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
-    connection.execute("COMMIT")
-
-
-def identity_of(connection: sqlite3.Connection) -> tuple[int, int, int]:
-    """Application, version and number of tables, as of one moment: another process may be making them."""
-    connection.execute("BEGIN")
-    application = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    num_tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    connection.execute("COMMIT")
-    return application, version, num_tables
-
-
-def use_write_ahead_log(connection: sqlite3.Connection) -> None:
-    """Readers and a writer do not disturb each other from now on.
-
-    SQLite does not wait here by itself if another process makes the same change.
-    """
-    deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > deadline:
-                raise
-        time.sleep(0.01)

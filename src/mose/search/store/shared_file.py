@@ -1,7 +1,7 @@
 """The file of shared vectors: how it is laid out, opened, replaced when it is damaged, and kept small.
 
-Rows stand in the order of their last use, which costs nothing to keep: a row is appended when it is made, moved to
-the end when it is used again, and taken away at the front when the file grows too large. Pages are large enough for
+Rows are in the order of their last use, which costs nothing to keep: a row is appended when it is made, moved to
+the end when it is used again, and removed at the front when the file grows too large. Pages are large enough for
 several vectors each, and whole pages become free at the front.
 """
 
@@ -13,17 +13,17 @@ import stat
 import time
 from pathlib import Path
 
+from mose.database import create_private, create_tables, identity_of, open_connection
 from mose.errors import CodeIndexError
 from mose.search.store.location import make_folder, unwritable
 from mose.search.store.lock import writer_lock
-from mose.search.store.schema import identity_of, use_write_ahead_log
 
 SHARED_APPLICATION_ID = 0x4D6F5356  # "MoSV"
 SHARED_FORMAT = 2
 MAX_BYTES = 1 << 30
 MAX_AGE_DAYS = 180
 WAIT_MS = 2_000
-"""So long a search waits for another process. It does without rather than wait longer."""
+"""How long a search waits for another process before it does without the file."""
 _PAGE_BYTES = 16_384
 _LOG_BYTES = 16 << 20
 _TABLE = (
@@ -35,7 +35,7 @@ _TRIMMED_SHARE = 0.95  # of the allowed size: what is left after a trimming, so 
 
 
 def open_shared(path: Path) -> sqlite3.Connection:
-    """An open connection; a missing file is made, one of an earlier layout is replaced.
+    """An open connection; a missing file is created, one of an earlier layout is replaced.
 
     Raises:
         CodeIndexError: The file is foreign, or cannot be made.
@@ -60,7 +60,7 @@ def open_shared(path: Path) -> sqlite3.Connection:
 
 
 def replace_damaged(path: Path, inode: int) -> None:
-    """Removes a damaged file unless it is not ours or another process has done so.
+    """Remove a damaged file unless it is not ours or another process has done so.
 
     Raises:
         CodeIndexError: It cannot be removed.
@@ -95,10 +95,10 @@ def today() -> int:
 
 
 def trim(connection: sqlite3.Connection, *, max_bytes: int | None = None) -> int:
-    """Takes away vectors at the front, inside a transaction, until the rest is neither old nor too large.
+    """Remove vectors at the front, inside a transaction, until the rest is neither old nor too large.
 
     Returns:
-        How many were taken away.
+        How many were removed.
     """
     limit = MAX_BYTES if max_bytes is None else max_bytes
     oldest = today() - MAX_AGE_DAYS
@@ -123,7 +123,7 @@ def used_bytes(connection: sqlite3.Connection) -> int:
 
 
 def _is_there(path: Path) -> bool:
-    """Whether there is a file; what other users may read of it ends here.
+    """Whether there is a file; other users' permissions to read it are removed.
 
     Raises:
         CodeIndexError: There is something else, such as a link or a pipe.
@@ -142,10 +142,7 @@ def _is_there(path: Path) -> bool:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute(f"PRAGMA busy_timeout = {WAIT_MS}")
-    connection.execute("PRAGMA trusted_schema = OFF")
-    connection.execute("PRAGMA cell_size_check = ON")
+    connection = open_connection(path, wait_ms=WAIT_MS)
     connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
     return connection
 
@@ -170,19 +167,13 @@ def _is_ours(connection: sqlite3.Connection, path: Path) -> bool:
 
 def _create(path: Path) -> sqlite3.Connection:
     try:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        create_private(path)
     except OSError as error:
         raise unwritable(path, error) from error
     connection = _connect(path)
     try:
         connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
-        use_write_ahead_log(connection)
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute(_TABLE)
-        connection.execute(f"PRAGMA application_id = {SHARED_APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {SHARED_FORMAT}")
-        connection.execute("COMMIT")
+        create_tables(connection, [_TABLE], application_id=SHARED_APPLICATION_ID, version=SHARED_FORMAT)
     except BaseException:
         connection.close()
         raise
@@ -190,7 +181,7 @@ def _create(path: Path) -> sqlite3.Connection:
 
 
 def _remove(path: Path) -> None:
-    """Removes the file, its log first: left behind, the log would be taken for that of a new file."""
+    """Remove the file, its log first: left behind, the log would be taken for that of a new file."""
     try:
         for suffix in ("-wal", "-shm", ""):
             path.with_name(path.name + suffix).unlink(missing_ok=True)

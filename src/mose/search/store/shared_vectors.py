@@ -1,6 +1,6 @@
-"""All vectors a user ever made, by model, exit and content: nothing is embedded twice.
+"""All vectors a user ever computed, by model, exit and content, so that nothing is embedded twice.
 
-They are a saving of time and nothing else. Whatever is wrong with their file, a search does without it and says so.
+They only save time. Whatever is wrong with their file, a search does without it and says so.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mose.database import is_damage, rows_of_keys, transaction
 from mose.errors import CodeIndexError
-from mose.search.store.schema import is_damage
 from mose.search.store.shared_file import inode_of, open_shared, replace_damaged, today, trim
 
 USE_NOTED_DAYS = 7
 """A vector that is used again so soon keeps its position in the file: most searches write nothing."""
-_LOOKED_UP_AT_ONCE = 500
 _SUM_BYTES = 4
 _UNIT_TOLERANCE = 0.01
 
@@ -29,8 +28,8 @@ _UNIT_TOLERANCE = 0.01
 class SharedVectors:
     """The vectors of one model in the file that all trees and processes of a user share.
 
-    Kept in half precision. `as_kept` rounds fresh vectors in the same way, so that it cannot be seen
-    whether a vector was made here or found here.
+    Kept in half precision. `as_kept` rounds fresh vectors in the same way, so that
+    it makes no difference whether a vector was computed or found.
 
     Args:
         path: The file; made if it is missing.
@@ -58,14 +57,16 @@ class SharedVectors:
             self._connection = None
 
     def find(self, exit_layer: int, width: int, keys: Iterable[bytes]) -> dict[bytes, NDArray[np.float32]]:
-        """Vectors [width] of those keys that are known; one that is not as it was written is not."""
+        """Vectors [width] of those keys that are known; one that is not as it was written is left out."""
         wanted = {shared_key(self._model, exit_layer, key): key for key in keys}
         found: dict[bytes, NDArray[np.float32]] = {}
         unsound: list[tuple[int]] = []
         used_again: list[tuple[int]] = []
         recent = range(today() - USE_NOTED_DAYS, today() + 1)
         with self._doing_without():
-            for row_id, key, day, blob in self._rows(list(wanted)):
+            sql = "SELECT id, key, day, vector FROM vectors WHERE key IN"
+            rows = rows_of_keys(self._connection, sql, list(wanted)) if self._connection is not None else ()
+            for row_id, key, day, blob in rows:
                 vector = _unpacked(key, blob, width)
                 if vector is None or key not in wanted:
                     unsound.append((row_id,))
@@ -78,23 +79,13 @@ class SharedVectors:
         return found
 
     def add(self, exit_layer: int, keys: Sequence[bytes], vectors: NDArray[np.float32]) -> None:
-        """Keeps vectors [N, width] under their keys; keys that are known already stay as they are."""
+        """Keep vectors [N, width] under their keys; known keys stay as they are."""
         kept = [shared_key(self._model, exit_layer, key) for key in keys]
         pairs = zip(kept, vectors.astype("<f2"), strict=True)
         rows = [(key, today(), _packed(key, vector)) for key, vector in pairs if _is_unit(vector)]
         with self._doing_without(), self._transaction() as connection:
             connection.executemany("INSERT OR IGNORE INTO vectors(key, day, vector) VALUES (?, ?, ?)", rows)
             trim(connection)
-
-    def _rows(self, keys: Sequence[bytes]) -> Iterator[tuple[int, bytes, object, object]]:
-        if self._connection is None:
-            return
-        for start in range(0, len(keys), _LOOKED_UP_AT_ONCE):
-            part = keys[start : start + _LOOKED_UP_AT_ONCE]
-            marks = ",".join("?" * len(part))
-            yield from self._connection.execute(
-                f"SELECT id, key, day, vector FROM vectors WHERE key IN ({marks})", part
-            ).fetchall()
 
     def _note(self, unsound: Sequence[tuple[int]], used_again: Sequence[tuple[int]]) -> None:
         with self._transaction() as connection:
@@ -108,14 +99,8 @@ class SharedVectors:
         connection = self._connection
         if connection is None:
             raise CodeIndexError(self.problem)
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+        with transaction(connection):
             yield connection
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
 
     @contextmanager
     def _doing_without(self) -> Iterator[None]:

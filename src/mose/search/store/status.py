@@ -13,9 +13,9 @@ from mose.search.store.schema import stored_values
 MAX_EXAMPLES = 5
 _EXAMPLES = """
 SELECT {0}, path FROM (
-    SELECT {0}, path, row_number() OVER (PARTITION BY {0} ORDER BY path) AS place
+    SELECT {0}, path, row_number() OVER (PARTITION BY {0} ORDER BY path) AS position
     FROM files WHERE {0} != ''
-) WHERE place <= ?
+) WHERE position <= ?
 """
 
 
@@ -76,9 +76,10 @@ def skipped_counts(store: Reader) -> dict[str, int]:
 
 
 def limits_of(store: Reader) -> WalkLimits:
-    """Which files are too large for an index: as it was last told."""
-    told = store.meta("max_file_bytes") or ""
-    return WalkLimits(max_file_bytes=int(told)) if told.isascii() and told.isdigit() and int(told) else WalkLimits()
+    """The file size limit that the last refresh of an index was given."""
+    stored = store.meta("max_file_bytes") or ""
+    is_valid = stored.isascii() and stored.isdigit() and int(stored) > 0
+    return WalkLimits(max_file_bytes=int(stored)) if is_valid else WalkLimits()
 
 
 def file_status(store: Reader, path: str) -> str | None:

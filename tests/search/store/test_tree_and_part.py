@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from mose.search.store.enclosing import tree_and_part
+from mose.search.store.location import tree_and_part
 
 
 def rows(mose, *words):
