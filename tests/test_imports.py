@@ -171,3 +171,25 @@ def test_search_loads_neither_torch_nor_transformers(tmp_path, monkeypatch):
     (tmp_path / "tree" / "dates.py").write_text("def parse_iso_date(text):\n    return text.split('-')\n")
     code = f"from mose.cli import main; main(['search', 'parse an ISO date', {str(tmp_path / 'tree')!r}])"
     assert loaded_by(code, *HEAVY) == "[]"
+
+
+@pytest.mark.parametrize("path", modules(), ids=name_of)
+def test_progress_is_reported_in_one_way(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf8"))):
+        if isinstance(node, ast.arg) and node.annotation is not None:
+            kind = ast.unparse(node.annotation)
+            allowed = ("ProgressCallback", "Progress") if node.arg == "progress" else ()
+            assert ("Progress" in kind or node.arg == "progress") == (kind in allowed), f"line {node.lineno}"
+
+
+@pytest.mark.parametrize(
+    ("written", "owners"),
+    [
+        ("ProcessPoolExecutor", set()),
+        ("multiprocessing", {"train.retrieval.prefetch"}),  # its processes live as long as the training
+        ("sqlite3.connect(", {"database", "search.store.reader"}),  # the latter in memory
+        ("BEGIN IMMEDIATE", {"database", "search.store.prune"}),  # a dry run of the latter ends in a rollback
+    ],
+)
+def test_what_is_hard_to_do_right_is_done_once(written, owners):
+    assert {name_of(path) for path in modules() if written in path.read_text(encoding="utf8")} == owners

@@ -331,12 +331,3 @@ def _wait_for(process: int) -> None:
             return
         time.sleep(0.05)
     raise AssertionError("the process in the background does not end")
-
-
-def test_files_of_an_index_without_identity_go_when_a_new_one_stands(home, tmp_path):
-    base = index_folder(many_files(tmp_path, 1))
-    base.mkdir(parents=True)
-    for name in ("index.db", "index.db-wal", "exit_0.vec", "exit_6.vec", "deepen.log", "notes.txt"):
-        (base / name).write_bytes(b"of another version")
-    Store.open(base).close()
-    assert sorted(path.name for path in base.iterdir() if path.is_file()) == ["current", "notes.txt", "write.lock"]
