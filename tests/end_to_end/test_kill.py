@@ -17,7 +17,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "search"))
 from index_doubles import content, vector_matrix, widths_of, write_file
 
 from mose.runtime.encoder import Encoder
-from mose.search.refresh import deepen, refresh
+from mose.search.deepen import deepen
+from mose.search.refresh import refresh
 from mose.search.store.location import current_index, index_folder
 from mose.search.store.store import Store
 from mose.workers import stop_idle
@@ -48,7 +49,7 @@ for line in sys.stdin:
     if child == 0:
         with Store.open(index_folder(tree)) as store:
             indexer.refresh(store, tree, encoder, num_workers=int(line))
-            indexer.deepen(store, encoder, 2)
+            deepening.deepen(store, encoder, 2)
         os._exit(0)
     print(child, flush=True)
     _, status = os.waitpid(child, 0)

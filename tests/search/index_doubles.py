@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from mose.search.chunking.prepare import DOUBTFUL_NS
-from mose.search.refresh import deepen, refresh
+from mose.search.deepen import deepen
+from mose.search.refresh import refresh
 from mose.search.store.exit_vectors import read_entries, read_exit
 from mose.search.store.store import Store
 from mose.words import split_words

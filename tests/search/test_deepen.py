@@ -10,7 +10,8 @@ from index_doubles import WordEncoder, content, fresh_content, many_files, vecto
 from mose.search import deepen as deepening
 from mose.search import refresh as indexer
 from mose.search.chunking.chunk import embedding_key, embedding_text
-from mose.search.refresh import deepen, refresh
+from mose.search.deepen import deepen
+from mose.search.refresh import refresh
 from mose.search.store import write
 from mose.search.store.location import index_folder
 from mose.search.store.store import Store

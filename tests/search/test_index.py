@@ -8,8 +8,8 @@ from index_doubles import vector_matrix, write_tree
 
 from mose import CodeIndex, Encoder, SearchOptions
 from mose.errors import CodeIndexError, ConfigError, ModelError, SourceError
-from mose.search.cascade import CascadeConfig
 from mose.search.deepen import deepen
+from mose.search.ranking.candidates import CascadeConfig
 from mose.search.snippet import snippet
 from mose.search.store.write import set_meta, transaction
 

@@ -12,7 +12,8 @@ from index_doubles import WordEncoder, content, fresh_content
 
 from mose import CodeIndex, SearchOptions
 from mose.errors import CodeIndexError
-from mose.search.refresh import forget, refresh
+from mose.search.lifecycle import forget
+from mose.search.refresh import refresh
 from mose.search.store.location import INSIDE_NAME, index_folder
 from mose.search.store.store import Store
 

@@ -5,13 +5,15 @@ import time
 
 import numpy as np
 import pytest
-from index_doubles import SOURCES, WordEncoder, content, fresh_content, settle, widths_of, write_file
+from index_doubles import SOURCES, WordEncoder, content, fresh_content, settle, write_file
 
 from mose.errors import CodeIndexError
+from mose.search import lifecycle
 from mose.search import refresh as indexer
 from mose.search.chunking import prepare
 from mose.search.chunking.chunks import ChunkerConfig
-from mose.search.refresh import deepen, refresh
+from mose.search.deepen import deepen
+from mose.search.refresh import refresh
 from mose.search.store.location import index_folder
 from mose.search.store.store import Store
 from mose.search.store.write_vectors import write_vectors
@@ -110,15 +112,6 @@ def test_empty_tree_is_complete_and_empty(tmp_path):
         assert len(store.chunk_table()) == 0
 
 
-def test_words_alone_can_be_indexed_and_vectors_follow_later(tree, tmp_path):
-    with Store.open(index_folder(tree)) as store:
-        refresh(store, tree, None)
-        assert store.complete
-        assert widths_of(store) == {}
-        refresh(store, tree, WordEncoder())
-        assert content(store) == fresh_content(tree, tmp_path)
-
-
 def test_small_batches_give_the_same_index_as_large_ones(tree, tmp_path, monkeypatch):
     expected = fresh_content(tree, tmp_path)
     monkeypatch.setattr(indexer, "BATCH_CHUNKS", 1)
@@ -143,14 +136,15 @@ def test_other_model_is_refused_with_what_to_run(store, tree):
         assert f"mose index {tree.resolve()} --rebuild" in str(caught.value)
 
 
-def test_other_chunker_is_refused_with_what_to_run(store, tree):
+def test_other_chunker_is_refused_with_what_to_run(store, tree, monkeypatch):
+    monkeypatch.setattr(lifecycle, "ChunkerConfig", lambda: ChunkerConfig(min_chars=10))
     with pytest.raises(CodeIndexError, match="another chunker") as caught:
-        refresh(store, tree, WordEncoder(), chunker=ChunkerConfig(min_chars=10))
+        refresh(store, tree, WordEncoder())
     assert f"mose index {tree.resolve()} --rebuild" in str(caught.value)
 
 
 def test_other_way_of_splitting_words_is_another_chunker(store, tree, monkeypatch):
-    monkeypatch.setattr(indexer, "fingerprint", lambda: "changed")
+    monkeypatch.setattr(lifecycle, "fingerprint", lambda: "changed")
     with pytest.raises(CodeIndexError, match="another chunker"):
         refresh(store, tree, WordEncoder())
 

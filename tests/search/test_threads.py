@@ -14,7 +14,7 @@ from index_doubles import write_file, write_tree
 from mose import CodeIndex, Encoder, SearchOptions
 from mose.errors import CodeIndexError
 from mose.search import connections
-from mose.search.refresh import forget, rebuild
+from mose.search.lifecycle import forget, rebuild
 from mose.search.store.location import index_folder
 
 NUM_THREADS = 12

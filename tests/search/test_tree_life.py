@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from index_doubles import SOURCES, WordEncoder, content, fresh_content, settle, write_tree
 
-from mose.search.refresh import deepen, refresh
+from mose.search.deepen import deepen
+from mose.search.refresh import refresh
 from mose.search.store.location import index_folder
 from mose.search.store.store import Store
 

@@ -96,7 +96,7 @@ def add_forget(command: Parser) -> None:
 
 def forget(arguments: Arguments) -> int:
     """``mose forget``: deletes an index."""
-    from mose.search.refresh import forget as forget_index
+    from mose.search.lifecycle import forget as forget_index
 
     folders = forget_index(arguments.path)
     for folder in folders:

@@ -19,8 +19,8 @@ from mose.errors import ConfigError, MissingExtraError
 from mose.runtime.encoder import DEFAULT_MODEL, Encoder
 from mose.runtime.table import unit_rows
 from mose.search.index import CodeIndex
+from mose.search.lifecycle import forget
 from mose.search.options import SearchOptions
-from mose.search.refresh import forget
 from mose.tokenizer import Kind
 
 _SUFFIXES = {"python": ".py", "javascript": ".js", "typescript": ".ts", "java": ".java", "go": ".go", "ruby": ".rb",

@@ -35,7 +35,7 @@ class Connections:
         self._is_closed = False
 
     def close(self) -> None:
-        """Closes all connections, those in use when they are given back; later requests are refused."""
+        """Close all connections, those in use when they are given back; later requests are refused."""
         with self._lock:
             self._is_closed = True
             while self._idle:
@@ -84,7 +84,7 @@ class Connections:
         raise self._never_current()
 
     def refresh(self, progress: ProgressCallback) -> RefreshReport:
-        """Brings the index up to date with the tree; see `mose.search.opening.Opening.refresh`."""
+        """Bring the index up to date with the tree; see `mose.search.opening.Opening.refresh`."""
         report = self.write(lambda store: self._opening.refresh(store, progress))
         with self._lock:
             self.opened = replace(self.opened, report=report)
@@ -149,7 +149,7 @@ class Connections:
         )
 
     def _make_anew(self, damaged: Store, error: DamagedIndexError) -> None:
-        """Makes a damaged index anew, once: damage that comes back has a cause that stays."""
+        """Make a damaged index anew, once: damage that comes back has a cause that stays."""
         with self._lock:
             if damaged.folder != self.opened.store.folder:
                 return  # another thread was faster

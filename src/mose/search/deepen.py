@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mose.errors import CodeIndexError
 from mose.progress import Progress, ProgressCallback, no_progress
+from mose.runtime.encoder import Encoder
 from mose.search.chunking.chunk import embedding_text
+from mose.search.lifecycle import check_model
 from mose.search.store.exit_vectors import is_member
 from mose.search.store.location import SHARED_NAME
 from mose.search.store.records import StoredChunk
@@ -33,49 +33,6 @@ LARGEST_WINDOW = 512
 WINDOW_SECONDS = 1.0
 LOOKUP_WINDOW = 2_000
 TABLE_WINDOW = 2_000
-
-
-class HasWidths(Protocol):
-    """The part of a model's manifest that the index reads."""
-
-    @property
-    def widths(self) -> Mapping[int, int]:
-        """Exit -> full width."""
-
-
-class TextEncoder(Protocol):
-    """What the index needs of `mose.runtime.encoder.Encoder`."""
-
-    @property
-    def exit(self) -> int:
-        """The exit that `encode` leaves at."""
-
-    @property
-    def identity(self) -> str:
-        """Changes with the weights."""
-
-    @property
-    def exits(self) -> tuple[int, ...]:
-        """Exits of the model, shallowest first."""
-
-    @property
-    def manifest(self) -> HasWidths:
-        """What the model says of itself."""
-
-    def at(self, exit: int | None = None, width: int | None = None) -> TextEncoder:
-        """The same model at another exit and width."""
-
-    def encode(
-        self,
-        texts: Sequence[str],
-        *,
-        kind: Literal["query", "code"] = "code",
-        language: str | Sequence[str] | None = None,
-    ) -> NDArray[np.float32]:
-        """Unit vectors [N, width]."""
-
-    def encode_words(self, words: Sequence[Sequence[str]]) -> NDArray[np.float32]:
-        """Unit vectors [N, width] of exit 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +51,7 @@ class DeepenReport:
 
 def deepen(
     store: Store,
-    encoder: TextEncoder,
+    encoder: Encoder,
     exit_layer: int,
     *,
     ids: Sequence[int] | NDArray[np.int64] | None = None,
@@ -102,12 +59,12 @@ def deepen(
     progress: ProgressCallback = no_progress,
     wait: bool = True,
 ) -> DeepenReport:
-    """Gives chunks their vectors at an exit; those that have one already cost nothing.
+    """Give chunks their vectors at an exit; those that have one already cost nothing.
 
     On Ctrl-C everything committed so far stays.
 
     Args:
-        store: An index; of one opened to read, the vectors are only given back.
+        store: An index; if it was opened to read, the vectors are returned and not stored.
         encoder: The model that the index was made with.
         exit_layer: One of its exits.
         ids: Chunks to do, most wanted first; all chunks if None, short ones first.
@@ -148,8 +105,8 @@ def deepen(
 
 
 @contextmanager
-def _shared_vectors(store: Store, encoder: TextEncoder) -> Iterator[SharedVectors | None]:
-    """None for an index opened to read: nothing at all is written for it."""
+def _shared_vectors(store: Store, encoder: Encoder) -> Iterator[SharedVectors | None]:
+    """The shared vectors; None for an index opened to read, for which nothing at all is written."""
     if store.read_only:
         yield None
         return
@@ -157,30 +114,13 @@ def _shared_vectors(store: Store, encoder: TextEncoder) -> Iterator[SharedVector
         yield shared
 
 
-def check_model(store: Store, encoder: TextEncoder) -> None:
-    """Nothing if an index has vectors of this model, or none.
-
-    Raises:
-        CodeIndexError: It was made by another model.
-    """
-    model = store.meta("model")
-    if model is not None and model != encoder.identity:
-        raise CodeIndexError(
-            f"the index in {store.folder} has vectors of another model",
-            got=model,
-            allowed=encoder.identity,
-            remedy=f"Run `mose index {store.meta('root') or 'PATH'} --rebuild`, "
-            "or name the model that made it with --model.",
-        )
-
-
-def at_full_width(encoder: TextEncoder, exit_layer: int) -> TextEncoder:
+def at_full_width(encoder: Encoder, exit_layer: int) -> Encoder:
     """The encoder at an exit, with every dimension: an index serves all widths."""
     return encoder.at(exit=exit_layer, width=encoder.manifest.widths[exit_layer])
 
 
-def fill_exit_0(store: Store, encoder: TextEncoder) -> None:
-    """Gives exit 0 to chunks that lack it, as after a crash."""
+def fill_exit_0(store: Store, encoder: Encoder) -> None:
+    """Give exit 0 to chunks that lack it, as after a crash."""
     missing = missing_vectors(store, 0)
     table = at_full_width(encoder, 0)
     for start in range(0, len(missing), TABLE_WINDOW):
@@ -190,14 +130,14 @@ def fill_exit_0(store: Store, encoder: TextEncoder) -> None:
         write_vectors(store, 0, encoder.identity, np.array([chunk.id for chunk in chunks]), vectors)
 
 
-def need_mending(store: Store, encoder: TextEncoder) -> bool:
+def need_mending(store: Store, encoder: Encoder) -> bool:
     """Whether vectors are damaged, or those of exit 0, which every chunk has, are not all there."""
     lacks_exit_0 = 0 in encoder.exits and store.complete and len(missing_vectors(store, 0)) > 0
     return lacks_exit_0 or bool(damaged_rows(store))
 
 
-def mend_vectors(store: Store, encoder: TextEncoder, *, wait: bool) -> bool:
-    """Drops damaged vectors and makes those of exit 0 again; deeper ones are made when they are asked for.
+def mend_vectors(store: Store, encoder: Encoder, *, wait: bool) -> bool:
+    """Drop damaged vectors and make those of exit 0 again; deeper ones are made when they are asked for.
 
     Returns:
         False if another process is writing.
@@ -213,7 +153,7 @@ def mend_vectors(store: Store, encoder: TextEncoder, *, wait: bool) -> bool:
 class _Work:
     """One deepening: what it needs, and what it has done so far."""
 
-    def __init__(self, store: Store, encoder: TextEncoder, exit_layer: int, *, wait: bool, keep: bool) -> None:
+    def __init__(self, store: Store, encoder: Encoder, exit_layer: int, *, wait: bool, keep: bool) -> None:
         self.store = store
         self.encoder = at_full_width(encoder, exit_layer)
         self.exit_layer = exit_layer
@@ -228,7 +168,7 @@ class _Work:
         self.state: object = self._state()
 
     def write(self, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
-        """Stores vectors of chunks that still lack them."""
+        """Store vectors of chunks that still lack them."""
         if self.keep:
             self.vectors.update(zip(ids.tolist(), vectors, strict=True))
         if self.store.read_only:
@@ -251,7 +191,7 @@ class _Work:
 
 
 def _reuse(work: _Work, shared: SharedVectors, ids: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Stores what is known already; gives the ids left."""
+    """Store the vectors that are known already; return the ids that are left."""
     left: list[int] = []
     for start in range(0, len(ids), LOOKUP_WINDOW):
         window = ids[start : start + LOOKUP_WINDOW].tolist()
@@ -274,8 +214,8 @@ def _in_order(store: Store, ids: NDArray[np.int64], *, by_length: bool) -> list[
 
 def _windows(work: _Work, ids: list[int], deadline: float | None) -> Iterator[list[int]]:
     """Slices of about a second's work, the last one as large as the time left allows."""
-    place, size = 0, FIRST_WINDOW
-    while place < len(ids):
+    start, size = 0, FIRST_WINDOW
+    while start < len(ids):
         now = time.perf_counter()
         rate = work.rate
         if rate is not None:
@@ -287,8 +227,8 @@ def _windows(work: _Work, ids: list[int], deadline: float | None) -> Iterator[li
                 size = min(size, int(rate * (deadline - now)))
             if size < 1:
                 return
-        yield ids[place : place + size]
-        place += size
+        yield ids[start : start + size]
+        start += size
 
 
 def _encode_window(work: _Work, shared: SharedVectors | None, window: list[int]) -> None:
@@ -311,6 +251,6 @@ def _encode_window(work: _Work, shared: SharedVectors | None, window: list[int])
     vectors = as_kept(fresh)
     if shared is not None:
         shared.add(work.exit_layer, list(by_key), vectors)
-    places = {key: place for place, key in enumerate(by_key)}
+    row_of = {key: row for row, key in enumerate(by_key)}
     ids = np.array([chunk.id for chunk in chunks], dtype=np.int64)
-    work.write(ids, vectors[[places[chunk.key] for chunk in chunks]])
+    work.write(ids, vectors[[row_of[chunk.key] for chunk in chunks]])

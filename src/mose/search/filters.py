@@ -98,8 +98,8 @@ def _of_languages(table: ChunkTable, names: Sequence[str]) -> NDArray[np.bool_]:
 
 def _matching(paths: Sequence[str], filters: Sequence[_PathFilter]) -> NDArray[np.bool_]:
     """Which files fit one filter that includes, if there is any, and none that excludes."""
-    included = [_matcher(one.rules) for one in filters if not one.excludes]
-    excluded = [_matcher(one.rules) for one in filters if one.excludes]
+    included = [_matcher(wanted.rules) for wanted in filters if not wanted.excludes]
+    excluded = [_matcher(unwanted.rules) for unwanted in filters if unwanted.excludes]
     return np.array(
         [
             (not included or any(match(path) for match in included)) and not any(match(path) for match in excluded)

@@ -19,7 +19,7 @@ MAX_FOLDED = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """Why a hit stands where it stands: weighted parts that sum to its score before ``factor``."""
+    """Why a hit ranks where it ranks: weighted parts that sum to its score before ``factor``."""
 
     dense: float = 0.0
     """Vectors, at the exit named by ``exit``."""
@@ -28,7 +28,7 @@ class Parts:
     definition: float = 0.0
     """Defines a name of the query."""
     asked: float = 0.0
-    """Stands in the file, or on the line, that is the whole query."""
+    """Is in the file, or on the line, that is the whole query."""
     path: float = 0.0
     """Words of the query in the file's or folder's name."""
     symbol: float = 0.0
@@ -92,10 +92,10 @@ class Hits(list[Hit]):
         self.stats = stats
 
 
-def best_places(
+def best_positions(
     table: ChunkTable, candidates: Candidates, ranking: Ranking, *, limit: int, per_file: bool
 ) -> list[int]:
-    """Places of the best candidates, best first; ties go to the chunk that comes first in the index.
+    """Positions of the best candidates, best first; ties go to the chunk that comes first in the index.
 
     Args:
         table: All chunks.
@@ -106,34 +106,34 @@ def best_places(
     """
     chosen: list[int] = []
     seen: set[int] = set()
-    for place in np.lexsort((candidates.rows, -ranking.score)).tolist():
-        if ranking.score[place] <= 0:
+    for position in np.lexsort((candidates.rows, -ranking.score)).tolist():
+        if ranking.score[position] <= 0:
             break  # nothing speaks for it
-        file = int(table.file_row[candidates.rows[place]])
+        file = int(table.file_row[candidates.rows[position]])
         if per_file and file in seen:
             continue
         seen.add(file)
-        chosen.append(place)
+        chosen.append(position)
         if len(chosen) == limit:
             break
     return chosen
 
 
 def fold_copies(
-    table: ChunkTable, candidates: Candidates, places: Sequence[int], limit: int
+    table: ChunkTable, candidates: Candidates, positions: Sequence[int], limit: int
 ) -> dict[int, tuple[str, ...]]:
-    """The first ``limit`` places, each with the files further down that repeat its definition.
+    """The best ``limit`` positions, each with the files further down that repeat its definition.
 
     Args:
         table: All chunks.
         candidates: Those that were scored.
-        places: The best candidates, best first, more than ``limit`` where some may be folded.
+        positions: The best candidates, best first, more than ``limit`` where some may be folded.
         limit: At most this many.
     """
     folded: dict[int, tuple[str, ...]] = {}
     shown: dict[tuple[str, str], int] = {}
-    for place in places:
-        row = int(candidates.rows[place])
+    for position in positions:
+        row = int(candidates.rows[position])
         path = table.paths[table.file_row[row]]
         symbol = last_name(table.symbol[row])
         original = original_of(table, int(table.file_row[row]))
@@ -141,9 +141,9 @@ def fold_copies(
         if first is not None and original and symbol:
             folded[first] = (*folded[first], path)
         elif len(folded) < limit:
-            folded[place] = ()
-            shown[original or path, symbol] = place
-            shown.setdefault((path, symbol), place)
+            folded[position] = ()
+            shown[original or path, symbol] = position
+            shown.setdefault((path, symbol), position)
     return folded
 
 
@@ -153,26 +153,26 @@ def make_hits(
     table: ChunkTable,
     candidates: Candidates,
     ranking: Ranking,
-    places: Mapping[int, tuple[str, ...]],
+    positions: Mapping[int, tuple[str, ...]],
     exit_layer: int | None,
 ) -> list[Hit]:
-    """Hits of the places; a chunk that a writer has just removed is left out.
+    """Hits of the candidates at some positions; a chunk that a writer has just removed is left out.
 
     Args:
         query: What was asked.
-        chunks: The stored chunks of the places, in any order.
+        chunks: The stored chunks of these candidates, in any order.
         table: All chunks.
         candidates: Those that were scored.
         ranking: Their scores.
-        places: Which of the candidates, best first, each with the files that repeat it.
+        positions: Which of the candidates, best first, each with the files that repeat it.
         exit_layer: Exit of the candidates' deep cosines.
     """
     by_id = {chunk.id: chunk for chunk in chunks}
     hits = []
-    for place, copies in places.items():
-        chunk = by_id.get(int(table.ids[candidates.rows[place]]))
+    for position, copies in positions.items():
+        chunk = by_id.get(int(table.ids[candidates.rows[position]]))
         if chunk is not None:
-            symbol, line = _asked_for(query, chunk, ranking, place)
+            symbol, line = _asked_for(query, chunk, ranking, position)
             hits.append(
                 Hit(
                     path=chunk.path,
@@ -183,17 +183,17 @@ def make_hits(
                     line=line,
                     copies=copies,
                     language=chunk.language,
-                    score=float(ranking.score[place]),
+                    score=float(ranking.score[position]),
                     text=chunk.text,
-                    parts=_parts(candidates, ranking, place, exit_layer),
+                    parts=_parts(candidates, ranking, position, exit_layer),
                 )
             )
     return hits
 
 
-def _asked_for(query: Query, chunk: StoredChunk, ranking: Ranking, place: int) -> tuple[str, int | None]:
+def _asked_for(query: Query, chunk: StoredChunk, ranking: Ranking, position: int) -> tuple[str, int | None]:
     """The symbol to show of a chunk, and the line that was asked for, if one was."""
-    if query.line is not None and "asked" in ranking.parts and ranking.parts["asked"][place] > 0:
+    if query.line is not None and "asked" in ranking.parts and ranking.parts["asked"][position] > 0:
         return chunk.symbol, query.line if chunk.first_line <= query.line <= chunk.last_line else None
     wanted = best_definition(query, chunk.names, chunk.path)
     if wanted is None or not query.is_name:
@@ -201,8 +201,8 @@ def _asked_for(query: Query, chunk: StoredChunk, ranking: Ranking, place: int) -
     return wanted.symbol, chunk.first_line + wanted.line
 
 
-def _parts(candidates: Candidates, ranking: Ranking, place: int, exit_layer: int | None) -> Parts:
-    deep, shallow = float(candidates.deep[place]), float(candidates.shallow[place])
+def _parts(candidates: Candidates, ranking: Ranking, position: int, exit_layer: int | None) -> Parts:
+    deep, shallow = float(candidates.deep[position]), float(candidates.shallow[position])
     if np.isfinite(deep):
         depth, cosine = exit_layer, deep
     elif np.isfinite(shallow):
@@ -210,9 +210,9 @@ def _parts(candidates: Candidates, ranking: Ranking, place: int, exit_layer: int
     else:
         depth, cosine = None, None
     return Parts(
-        **{name: float(part[place]) for name, part in ranking.parts.items()},
-        factor=float(ranking.factor[place]),
+        **{name: float(part[position]) for name, part in ranking.parts.items()},
+        factor=float(ranking.factor[position]),
         exit=depth,
         cosine=cosine,
-        bm25=float(candidates.lexical[place]),
+        bm25=float(candidates.lexical[position]),
     )

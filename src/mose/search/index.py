@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mose.errors import SourceError, UnwritableIndexError
 from mose.progress import ProgressCallback, no_progress
 from mose.runtime.encoder import DEFAULT_MODEL, Encoder
-from mose.search.cascade import Asked, CascadeConfig, gather, read_short_list, short_list
+from mose.search.cascade import answer
 from mose.search.chunking.chunk import embedding_text
-from mose.search.chunking.chunks import ChunkerConfig
 from mose.search.connections import Connections
 from mose.search.deepen import DeepenReport, deepen
 from mose.search.filters import allowed_chunks
-from mose.search.hits import MAX_FOLDED, Hits, SearchStats, best_places, fold_copies, make_hits
-from mose.search.loaded import LoadedIndex
+from mose.search.hits import Hits
+from mose.search.loaded import LoadedIndex, View
 from mose.search.opening import Opened, Opening
 from mose.search.options import SearchOptions, check_budget
 from mose.search.query import Query, checked_query, read_query
-from mose.search.ranking.rank import RankWeights, rank
-from mose.search.ranking.signals import read_signals
+from mose.search.ranking.candidates import CascadeConfig, Request, make_request
+from mose.search.ranking.rank import RankWeights
 from mose.search.refresh import RefreshReport
 from mose.search.store.location import is_part, source_root
-from mose.search.store.records import ChunkTable, IndexStatus, StoredChunk
-from mose.search.store.schema import damaged
+from mose.search.store.records import IndexStatus
 from mose.search.store.store import Store
-from mose.tokenizer import Kind
 
 _DEFAULTS = SearchOptions()
 
@@ -77,7 +72,6 @@ class CodeIndex:
         create: bool = True,
         rebuild: bool = False,
         progress: ProgressCallback = no_progress,
-        chunker: ChunkerConfig | None = None,
         max_file_bytes: int | None = None,
     ) -> CodeIndex:
         """The index of a source tree, made or brought up to date first.
@@ -95,7 +89,6 @@ class CodeIndex:
             create: False to fail if there is no index.
             rebuild: True to make the index anew, where it lies.
             progress: Called with the progress so far.
-            chunker: How to cut; needed only to make an index that differs from the default.
             max_file_bytes: Read files up to this size, from now on; as the index was last told if None.
 
         Raises:
@@ -113,13 +106,12 @@ class CodeIndex:
             create=create,
             rebuild=rebuild,
             model_name="" if model == DEFAULT_MODEL else str(model),
-            chunker=chunker,
             max_file_bytes=max_file_bytes,
         )
         return cls(opening, opening.open(progress))
 
     def close(self) -> None:
-        """Closes the index files; what is asked afterwards is refused."""
+        """Close the index files; what is asked afterwards is refused."""
         self._connections.close()
 
     @property
@@ -156,7 +148,7 @@ class CodeIndex:
     # ---- keeping up
 
     def refresh(self, *, progress: ProgressCallback = no_progress) -> RefreshReport:
-        """Brings the index up to date with the tree; only what has changed is read.
+        """Bring the index up to date with the tree; only what has changed is read.
 
         While another process or thread writes the same index, nothing is done if there is something to answer from.
         """
@@ -169,7 +161,7 @@ class CodeIndex:
         budget_s: float | None = None,
         progress: ProgressCallback = no_progress,
     ) -> DeepenReport:
-        """Brings every chunk to an exit, the encoder's own if None. What is done stays done when interrupted."""
+        """Read every chunk at an exit, the encoder's own if None. What is done stays done when interrupted."""
         if budget_s is not None:
             check_budget(budget_s)
         encoder = self.encoder.at(exit=exit)
@@ -198,9 +190,8 @@ class CodeIndex:
             ModelError: The model has no such exit or width.
         """
         query = checked_query(query)
-        encoder = self.encoder.at(exit=options.exit, width=options.width)
-        asked = _asked(read_query(query), options, encoder, query, "query")
-        return self._connections.read(lambda store: self._search(store, asked, options, encoder))
+        request = make_request(read_query(query), options, self._encoder_for(options), query, "query")
+        return self._connections.read(lambda store: self._answer(self._loaded.view(store), request))
 
     def like(self, path: str, line: int, options: SearchOptions = _DEFAULTS) -> Hits:
         """Code like the code at a line of an indexed file, which itself is left out.
@@ -215,105 +206,41 @@ class CodeIndex:
             ConfigError: No file passes the filters.
             ModelError: The model has no such exit or width.
         """
-        encoder = self.encoder.at(exit=options.exit, width=options.width)
-        return self._connections.read(lambda store: self._like(store, path, line, options, encoder))
+        encoder = self._encoder_for(options)
+        return self._connections.read(lambda store: self._like(self._loaded.view(store), path, line, options, encoder))
 
     def has_files(self, part: str) -> bool:
         """Whether the index has a file in this folder of the tree, or this file."""
         return self._connections.read(
-            lambda store: any(is_part(path, part) for path in self._loaded.table(store).paths)
+            lambda store: any(is_part(path, part) for path in self._loaded.view(store).table.paths)
         )
 
-    # ---- inside
+    def _encoder_for(self, options: SearchOptions) -> Encoder:
+        return self.encoder.at(exit=options.exit, width=options.width)
 
-    def _like(self, store: Store, path: str, line: int, options: SearchOptions, encoder: Encoder) -> Hits:
-        table = self._loaded.table(store)
-        row = table.row_at(path, line) if 0 < line < 2**31 else None
-        chunks = [] if row is None else _chunks(store, table, np.array([row]))
+    def _like(self, view: View, path: str, line: int, options: SearchOptions, encoder: Encoder) -> Hits:
+        row = view.table.row_at(path, line) if 0 < line < 2**31 else None
+        chunks = [] if row is None else view.chunks(np.array([row]))
         if not chunks:
             raise SourceError(
                 f"the index of {self.root} has no line {line} of {path}",
                 remedy="Name the file relative to the tree, as hits do, and a line that it has.",
             )
         chunk = chunks[0]
-        allowed = np.ones(len(table), dtype=np.bool_)
-        allowed[row] = False
         words = read_query(chunk.text)
-        query = replace(
-            words, words=(), names=(), terms=_telling(store, words), is_name=False, is_symbol=False, path=""
-        )
-        asked = replace(
-            _asked(query, options, encoder, embedding_text(chunk, chunk.path), "code", chunk.language), allowed=allowed
-        )
-        return self._search(store, asked, options, encoder)
+        terms = _rarest_terms(view.store, words)
+        query = replace(words, words=(), names=(), terms=terms, is_name=False, is_symbol=False, path="")
+        request = make_request(query, options, encoder, embedding_text(chunk, chunk.path), "code", chunk.language)
+        others = np.arange(len(view.table)) != row
+        return self._answer(view, replace(request, allowed=others))
 
-    def _search(self, store: Store, asked: Asked, options: SearchOptions, encoder: Encoder) -> Hits:
-        started = time.perf_counter()
-        table = self._loaded.table(store)
-        allowed = allowed_chunks(table, asked.allowed, options.language, options.path, self.root, options.part)
-        asked = replace(asked, allowed=allowed)
-        weights = {
-            "fused": self.weights,
-            "lexical": replace(self.weights, dense=0.0, dense_symbol=0.0, dense_shallow=0.0),
-            "dense": replace(self.weights, dense=1.0, dense_symbol=1.0, dense_shallow=1.0),
-        }[options.mode]
-        exit_layer = encoder.exit if asked.deep is not None else None
-        shallow = self._loaded.vectors(store, table, 0) if asked.shallow is not None else None
-        deep = self._loaded.vectors(store, table, exit_layer) if exit_layer else None
-        by_vectors_alone = options.mode == "dense" and deep is not None and deep.num_known == len(table)
-        candidates = gather(store, table, asked, shallow, deep if by_vectors_alone else None, self.cascade)
-        signals = read_signals(asked.query, table, candidates.rows) if weights.signals else None
-        num_encoded, short = 0, np.arange(len(candidates.rows) if by_vectors_alone else 0)
-        if deep is not None and len(candidates.rows) and not by_vectors_alone:
-            short = short_list(asked, table, candidates, self.cascade, weights, signals)
-            candidates, num_encoded = read_short_list(
-                store, self._loaded, asked, table, candidates, short, encoder, options.budget_s
-            )
-        ranking = rank(asked.query, table, candidates, weights, signals)
-        best = best_places(table, candidates, ranking, limit=options.limit + MAX_FOLDED, per_file=options.per_file)
-        places = fold_copies(table, candidates, best, options.limit)
-        chunks = _chunks(store, table, candidates.rows[list(places)])
-        hits = make_hits(asked.query, chunks, table, candidates, ranking, places, exit_layer)
-        stats = SearchStats(
-            num_chunks=len(table),
-            num_deep=int(np.isfinite(candidates.deep[short]).sum()),
-            num_encoded=num_encoded,
-            num_short=len(short),
-            num_read=(deep.num_known if deep is not None else 0) + num_encoded,
-            exit=exit_layer,
-            seconds=time.perf_counter() - started,
-            has_words=bool(candidates.lexical.any()),
-        )
-        return Hits(hits, stats)
+    def _answer(self, view: View, request: Request) -> Hits:
+        options = request.options
+        allowed = allowed_chunks(view.table, request.allowed, options.language, options.path, self.root, options.part)
+        return answer(view, replace(request, allowed=allowed), self.weights, self.cascade)
 
 
-def _chunks(store: Store, table: ChunkTable, rows: NDArray[np.int64]) -> list[StoredChunk]:
-    """The chunks of rows of a table; those that a writer has just removed are left out."""
-    chunks = store.chunks(table.ids[rows].tolist())
-    if len(chunks) < len(rows) and store.generation == table.generation:
-        raise damaged(store.path, "chunks have lost their text")
-    return chunks
-
-
-def _asked(
-    query: Query, options: SearchOptions, encoder: Encoder, text: str, kind: Kind, language: str | None = None
-) -> Asked:
-    """A search for a query, with the vectors of a text."""
-
-    def encode(exit_layer: int) -> NDArray[np.float32]:
-        vector: NDArray[np.float32] = encoder.at(exit=exit_layer).encode([text], kind=kind, language=language)[0]
-        return vector
-
-    by_vectors = options.mode != "lexical"
-    return Asked(
-        query=query,
-        shallow=encode(0) if by_vectors and 0 in encoder.exits else None,
-        deep=encode(encoder.exit) if by_vectors and encoder.exit else None,
-        lexical=options.mode != "dense",
-    )
-
-
-def _telling(store: Store, words: Query, count: int = 24) -> tuple[str, ...]:
-    """The rarest words of a long text: those that tell where it comes from."""
-    counts = store.document_frequencies(words.terms)
-    return tuple(sorted((term for term in words.terms if counts[term] > 1), key=counts.__getitem__)[:count])
+def _rarest_terms(store: Store, query: Query, count: int = 24) -> tuple[str, ...]:
+    """The rarest terms of a long text that occur elsewhere, too: those that say most about where it comes from."""
+    counts = store.document_frequencies(query.terms)
+    return tuple(sorted((term for term in query.terms if counts[term] > 1), key=counts.__getitem__)[:count])

@@ -5,14 +5,17 @@ Shapes: N chunks, K chosen chunks, W width.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from threading import RLock
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mose.search.deepen import TextEncoder, mend_vectors
+from mose.runtime.encoder import Encoder
+from mose.search.deepen import mend_vectors
 from mose.search.store.exit_vectors import read_exit
-from mose.search.store.records import ChunkTable
+from mose.search.store.records import ChunkTable, StoredChunk
+from mose.search.store.schema import damaged
 from mose.search.store.store import Store
 
 Floats = NDArray[np.float32]
@@ -22,22 +25,21 @@ Rows = NDArray[np.int64]
 class LoadedIndex:
     """Reads the chunk table and the vectors once for all threads, and again when they have changed."""
 
-    def __init__(self, encoder: TextEncoder) -> None:
+    def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
         self._lock = RLock()
         self._state: tuple[object, int] | None = None
         self._table: ChunkTable | None = None
         self._vectors: dict[int, ExitVectors] = {}
 
-    def table(self, store: Store) -> ChunkTable:
-        """The chunk table of the index as it is now."""
+    def view(self, store: Store) -> View:
+        """The index as it is now."""
         with self._lock:
-            state = (store.folder, store.generation)
-            if self._table is None or self._state != state:
+            if self._table is None or self._state != (store.folder, store.generation):
                 self._table = store.chunk_table()
                 self._state = (store.folder, self._table.generation)
                 self._vectors.clear()
-            return self._table
+            return View(store=store, table=self._table, loaded=self)
 
     def vectors(self, store: Store, table: ChunkTable, exit_layer: int) -> ExitVectors:
         """The vectors of an exit, lined up with a chunk table; damaged ones are made again first, if possible."""
@@ -53,6 +55,27 @@ class LoadedIndex:
             return known
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """An index as one search sees it."""
+
+    store: Store
+    """A connection that this search alone uses."""
+    table: ChunkTable
+    loaded: LoadedIndex
+
+    def vectors(self, exit_layer: int) -> ExitVectors:
+        """The vectors of an exit, as they are now."""
+        return self.loaded.vectors(self.store, self.table, exit_layer)
+
+    def chunks(self, rows: Rows) -> list[StoredChunk]:
+        """The chunks of rows of the table; those that a writer has just removed are left out."""
+        chunks = self.store.chunks(self.table.ids[rows].tolist())
+        if len(chunks) < len(rows) and self.store.generation == self.table.generation:
+            raise damaged(self.store.path, "chunks have lost their text")
+        return chunks
+
+
 class ExitVectors:
     """Vectors of one exit, lined up with the chunk table."""
 
@@ -62,18 +85,18 @@ class ExitVectors:
         found = read_exit(store, exit_layer)
         self.matrix = found.matrix
         self.num_damaged = found.num_damaged
-        places = table.rows_of(found.ids)
-        known = places >= 0
-        self.places: Rows = places[known]
+        chunks = table.rows_of(found.ids)
+        known = chunks >= 0
+        self.chunks: Rows = chunks[known]
         self.rows: Rows = found.rows[known]
         self.row_at = np.full(len(table), -1, dtype=np.int64)  # row in the matrix of each chunk, -1 where there is none
-        self.row_at[self.places] = self.rows
+        self.row_at[self.chunks] = self.rows
         self._norms: dict[int, Floats] = {}
 
     @property
     def num_known(self) -> int:
         """Chunks that have a vector."""
-        return len(self.places)
+        return len(self.chunks)
 
     def cosines(self, query: Floats) -> Floats:
         """Cosine of every chunk [N] with a unit query; nan where no vector is known."""
@@ -83,7 +106,7 @@ class ExitVectors:
             return out
         with np.errstate(invalid="ignore", over="ignore"):  # rows that are damaged are computed and not used
             values = self.matrix[:, :width] @ query
-        out[self.places] = self._unit(values[self.rows], self.rows, width)
+        out[self.chunks] = self._unit(values[self.rows], self.rows, width)
         return out
 
     def cosines_at(self, query: Floats, chosen: Rows) -> Floats:

@@ -9,9 +9,8 @@ from mose.errors import CodeIndexError, DamagedIndexError, IndexReplacedError, U
 from mose.files import WalkLimits
 from mose.progress import ProgressCallback, no_progress
 from mose.runtime.encoder import Encoder
-from mose.search.chunking.chunks import ChunkerConfig
-from mose.search.deepen import check_model
-from mose.search.refresh import RefreshReport, is_outdated, rebuild, refresh, retire
+from mose.search.lifecycle import check_model, is_outdated, rebuild, retire
+from mose.search.refresh import RefreshReport, refresh
 from mose.search.store.exchange import discard_damaged
 from mose.search.store.location import base_folder, current_index, foreign_folder, index_folder
 from mose.search.store.store import Store
@@ -50,8 +49,6 @@ class Opening:
     """Make the index anew, where it lies."""
     model_name: str = ""
     """How the model was asked for; empty for the shipped one."""
-    chunker: ChunkerConfig | None = None
-    """How to cut; None for the default."""
     max_file_bytes: int | None = None
     """The largest file to read, from now on; None for what the index was last told."""
 
@@ -70,7 +67,7 @@ class Opening:
         return replace(opened, notes=(*opened.notes, note))
 
     def again(self) -> Opening:
-        """How to open it later on: what was to be made anew has been made anew."""
+        """How to open it later on: what was to be made anew has been."""
         return replace(self, rebuild=False)
 
     def _open(self, progress: ProgressCallback) -> Opened:
@@ -96,7 +93,7 @@ class Opening:
         raise AssertionError
 
     def discard(self, damaged: Path) -> None:
-        """Puts an empty index in the place of a damaged one; `open` fills it."""
+        """Replace a damaged index by an empty one; `open` fills it."""
         discard_damaged(index_folder(self.root, inside=self.inside), damaged)
 
     def _open_to_write(self, folder: Path, progress: ProgressCallback) -> Opened:
@@ -105,7 +102,7 @@ class Opening:
         except UnwritableIndexError as error:
             return self._as_it_is(folder, error)
         try:
-            if self._may_renew() and is_outdated(store, self.encoder):
+            if not self.model_name and is_outdated(store, self.encoder):
                 store.close()
                 retire(folder, self.encoder)
                 store = Store.open(folder)
@@ -121,20 +118,16 @@ class Opening:
             raise
 
     def refresh(self, store: Store, progress: ProgressCallback = no_progress) -> RefreshReport:
-        """Brings an open index up to date; while another process writes it, only if there is nothing to answer from."""
+        """Bring an open index up to date; while another process writes it, only if there is nothing to answer from."""
         return refresh(
             store,
             self.root,
             self.encoder,
             progress=progress,
             wait=store.generation == 0,
-            chunker=self.chunker,
             limits=None if self.max_file_bytes is None else WalkLimits(max_file_bytes=self.max_file_bytes),
             model_name=self.model_name,
         )
-
-    def _may_renew(self) -> bool:
-        return not self.model_name and self.chunker is None
 
     def _open_to_read(self, folder: Path) -> Store:
         store = Store.open_to_read(folder)

@@ -18,7 +18,7 @@ _WORD = re.compile(r"[^\W_]+")
 
 
 def snippet(hit: Hit, query: str, *, num_lines: int = 5) -> list[tuple[int, str]]:
-    """Numbered lines of the hit where the query's words are thickest; its first lines if none occurs.
+    """Numbered lines of the hit where most of the query's words occur; its first lines if none occurs.
 
     Lines end where editors end them: at a line feed, nowhere else. They come as they are in the source, without the
     indentation that all have.
@@ -31,22 +31,22 @@ def snippet(hit: Hit, query: str, *, num_lines: int = 5) -> list[tuple[int, str]
     words = _words_of(query)
     lines = [line.removesuffix("\r") for line in hit.text.split("\n")]
     weights = [_num_related(line, words) for line in lines]
-    filled = [place for place, line in enumerate(lines) if line.strip()] or [0]
-    first = next((place for place in filled if not _is_divider(lines[place])), filled[0])
+    filled = [row for row, line in enumerate(lines) if line.strip()] or [0]
+    first = next((row for row in filled if not _is_divider(lines[row])), filled[0])
     start = first
     if hit.line is not None:
         start = max(first, hit.line - hit.start_line)
     elif words and len(lines) - first > num_lines:
-        sums = [sum(weights[place : place + num_lines]) for place in range(first, len(lines) - num_lines + 1)]
+        sums = [sum(weights[row : row + num_lines]) for row in range(first, len(lines) - num_lines + 1)]
         best = max(sums)
-        if best > sums[0] + 1:  # the beginning, where the name stands, unless another place says clearly more
-            ties = [first + place for place, total in enumerate(sums) if total == best and lines[first + place].strip()]
-            start = min(ties or [first], key=lambda place: len(lines[place]) - len(lines[place].lstrip()))
+        if best > sums[0] + 1:  # the beginning, where the name is, unless other lines say clearly more
+            ties = [row for row, total in enumerate(sums, first) if total == best and lines[row].strip()]
+            start = min(ties or [first], key=lambda row: len(lines[row]) - len(lines[row].lstrip()))
     shown = lines[start : start + num_lines]
     while shown and not shown[-1].strip():
         shown.pop()
     indent = min((len(line) - len(line.lstrip(" \t")) for line in shown if line.strip()), default=0)
-    return [(hit.start_line + start + place, line[indent:]) for place, line in enumerate(shown)]
+    return [(number, line[indent:]) for number, line in enumerate(shown, hit.start_line + start)]
 
 
 def _is_divider(line: str) -> bool:

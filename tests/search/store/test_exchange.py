@@ -18,8 +18,9 @@ from index_doubles import WordEncoder, content, fresh_content, many_files, vecto
 from mose import CodeIndex, SearchOptions
 from mose.errors import CodeIndexError, IndexReplacedError
 from mose.search.chunking.chunk import embedding_text
-from mose.search.deepen import fill_exit_0
-from mose.search.refresh import deepen, forget, rebuild, refresh
+from mose.search.deepen import deepen, fill_exit_0
+from mose.search.lifecycle import forget, rebuild
+from mose.search.refresh import refresh
 from mose.search.store.exchange import exchanging, replace_index
 from mose.search.store.location import current_index, index_folder
 from mose.search.store.store import Store
@@ -233,7 +234,8 @@ import os, signal, sys
 from contextlib import suppress
 from pathlib import Path
 from index_doubles import WordEncoder
-from mose.search.refresh import forget, rebuild, refresh
+from mose.search.lifecycle import forget, rebuild
+from mose.search.refresh import refresh
 from mose.search.store.location import index_folder
 from mose.search.store.store import Store
 action, tree, inside, kill_at = sys.argv[1], Path(sys.argv[2]), sys.argv[3] == "inside", int(sys.argv[4])

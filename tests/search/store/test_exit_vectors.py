@@ -9,7 +9,8 @@ from index_doubles import WordEncoder, content, vector_matrix, widths_of, write_
 
 from mose.errors import CodeIndexError
 from mose.search.chunking.chunk import embedding_text
-from mose.search.refresh import deepen, refresh
+from mose.search.deepen import deepen
+from mose.search.refresh import refresh
 from mose.search.store import exit_vectors as vectors_module
 from mose.search.store.exit_vectors import VectorFile, is_member, read_exit, row_sums, run_members
 from mose.search.store.store import Store

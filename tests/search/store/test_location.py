@@ -8,7 +8,8 @@ from index_doubles import WordEncoder, write_file
 
 from mose import CodeIndex
 from mose.errors import CodeIndexError, SourceError
-from mose.search.refresh import forget, refresh
+from mose.search.lifecycle import forget
+from mose.search.refresh import refresh
 from mose.search.store.location import index_folder
 from mose.search.store.store import Store
 

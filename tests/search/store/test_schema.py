@@ -6,7 +6,8 @@ import pytest
 from index_doubles import WordEncoder, content
 
 from mose.errors import CodeIndexError
-from mose.search.refresh import forget, refresh
+from mose.search.lifecycle import forget
+from mose.search.refresh import refresh
 from mose.search.store.exchange import exchanging, replace_index
 from mose.search.store.location import index_folder
 from mose.search.store.store import Store

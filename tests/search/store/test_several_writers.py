@@ -17,7 +17,8 @@ from index_doubles import (
 )
 
 from mose.errors import CodeIndexError
-from mose.search.refresh import deepen, refresh
+from mose.search.deepen import deepen
+from mose.search.refresh import refresh
 from mose.search.store import exit_vectors
 from mose.search.store.location import index_folder
 from mose.search.store.lock import writer_lock
@@ -43,13 +44,13 @@ def test_two_processes_index_one_tree_at_once(tmp_path):
     tree = many_files(tmp_path, 120)
     program = (
         "import sys; from pathlib import Path; from index_doubles import WordEncoder\n"
-        "from mose.search.refresh import refresh, deepen; from mose.search.store.location import index_folder\n"
+        "from mose.search.refresh import refresh; from mose.search.store.location import index_folder\n"
         "from mose.search.store.store import Store; from mose.search import deepen as deepening\n"
         "deepening.FIRST_WINDOW = deepening.LARGEST_WINDOW = 8\n"
         "with Store.open(index_folder(Path(sys.argv[1]))) as store:\n"
         "    for _ in range(3):\n"
         "        refresh(store, Path(sys.argv[1]), WordEncoder())\n"
-        "        deepen(store, WordEncoder(), 6)\n"
+        "        deepening.deepen(store, WordEncoder(), 6)\n"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     command = [sys.executable, "-c", program, str(tree)]

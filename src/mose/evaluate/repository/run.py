@@ -19,7 +19,7 @@ from mose.files import SourceFile, walk
 from mose.progress import ProgressCallback, no_progress
 from mose.runtime.encoder import DEFAULT_MODEL, Encoder
 from mose.search.index import CodeIndex
-from mose.search.refresh import forget
+from mose.search.lifecycle import forget
 from mose.search.store.location import source_root
 
 

@@ -1,4 +1,4 @@
-"""When two words mean the same: forms of one word, and the words of a query that some code holds."""
+"""Forms of the same word, and which words of a query occur in some code."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Matcher:
         """Bit i is set if query word i is related to the word."""
         mask = self.known.get(word)
         if mask is None:
-            begin = word[:3]  # words that are related begin alike; most are told apart by that
+            begin = word[:3]  # related words begin alike, and few others do
             mask = 0
-            for place, own in enumerate(self.words):
+            for bit, own in enumerate(self.words):
                 if own[:3] == begin and related(own, word):
-                    mask |= 1 << place
+                    mask |= 1 << bit
             self.known[word] = mask
         return mask
 
@@ -46,8 +46,8 @@ class Matcher:
         return bits.bit_count() / len(self.words)
 
 
-def related(one: str, other: str) -> bool:
-    """Two words are forms of one: equal, one begins the other, one stem, or most of a long beginning shared.
+def related(word: str, other: str) -> bool:
+    """Whether two words are forms of the same: equal, a prefix, of one stem, or with most of a long prefix in common.
 
     Example:
         >>> related("route", "routing"), related("router", "routing"), related("auth", "authentication")
@@ -55,9 +55,9 @@ def related(one: str, other: str) -> bool:
         >>> related("get", "gevent"), related("request", "response")
         (False, False)
     """
-    if one == other:
+    if word == other:
         return True
-    shorter, longer = (one, other) if len(one) <= len(other) else (other, one)
+    shorter, longer = (word, other) if len(word) <= len(other) else (other, word)
     if len(shorter) < 3:
         return False
     if longer.startswith(shorter):
@@ -67,7 +67,7 @@ def related(one: str, other: str) -> bool:
         if left != right:
             break
         common += 1
-    return common >= 4 and (common >= 0.7 * len(shorter) or stem(one) == stem(other))
+    return common >= 4 and (common >= 0.7 * len(shorter) or stem(word) == stem(other))
 
 
 @lru_cache(maxsize=20_000)

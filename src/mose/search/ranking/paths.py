@@ -1,4 +1,4 @@
-"""What the path of a file says for ranking: places that are seldom meant, and files that speak for their folder."""
+"""What the path of a file says for ranking: files that are seldom meant, and files that stand for their folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OLDER_FACTOR = 0.7
 _SUPERSEDED = re.compile(r"(?i)(^|/)_?(legacy|compat|deprecated|obsolete)(/|\.\w+$)")
 _PACKAGE_FACADES = frozenset({"__init__", "__main__", "package-info"})
 _DATA_LANGUAGES = frozenset({"json", "yaml", "toml", "ini", "xml"})
-_FACADES = {  # stem -> endings of the files that speak for their folder; None for all
+_FACADES = {  # stem -> endings of the files that stand for their folder
     "__init__": ("py", "pyi"),
     "__main__": ("py",),
     "index": ("js", "mjs", "cjs", "jsx", "ts", "mts", "cts", "tsx", "d.ts", "vue", "html"),
@@ -31,7 +31,7 @@ _FACADES = {  # stem -> endings of the files that speak for their folder; None f
 
 @lru_cache(maxsize=200_000)
 def path_factor(path: str, language: str) -> float:
-    """Below 1 for places that are seldom meant, the lowest where several reasons meet.
+    """Below 1 for files that are seldom meant, the lowest where several reasons meet.
 
     Example:
         >>> path_factor("src/http/client.py", "python"), path_factor("tests/test_client.py", "python")
@@ -63,11 +63,11 @@ def is_package_facade(path: str) -> bool:
     return path.rpartition("/")[2].partition(".")[0] in _PACKAGE_FACADES
 
 
-def speaks_for_folder(path: str) -> bool:
+def stands_for_folder(path: str) -> bool:
     """True for a file that is known by the name of its folder.
 
     Example:
-        >>> speaks_for_folder("handler/mod.rs"), speaks_for_folder("workers/init.ts")
+        >>> stands_for_folder("handler/mod.rs"), stands_for_folder("workers/init.ts")
         (True, False)
     """
     stem, _, extension = path.rpartition("/")[2].partition(".")
@@ -76,16 +76,16 @@ def speaks_for_folder(path: str) -> bool:
 
 @lru_cache(maxsize=200_000)
 def path_words(path: str) -> tuple[frozenset[str], frozenset[str]]:
-    """Words of a file's name, and of its folder's name. A file that speaks for its folder has the folder's.
+    """Words of a file's name, and of its folder's name. A file that stands for its folder has the folder's.
 
     Example:
         >>> path_words("web/url_parser.py") == (frozenset({"url", "parser"}), frozenset({"web"}))
         True
     """
-    place = PurePosixPath(path)
-    if speaks_for_folder(path):
-        place = place.parent
-        stem = place.name
+    named = PurePosixPath(path)
+    if stands_for_folder(path):
+        named = named.parent
+        stem = named.name
     else:
-        stem = place.stem if place.stem.partition(".")[0] else place.name
-    return frozenset(split_words(stem)), frozenset(split_words(place.parent.name))
+        stem = named.stem if named.stem.partition(".")[0] else named.name
+    return frozenset(split_words(stem)), frozenset(split_words(named.parent.name))

@@ -1,7 +1,7 @@
 """Ranking: words and vectors fused, then what a reader of code would look at.
 
 Every signal lies between 0 and 1 and has one weight. A chunk's score is the weighted sum of its signals,
-times a factor for places that are seldom meant (tests, vendored copies, re-exports), divided by the sum of
+times a factor for files that are seldom meant (tests, vendored copies, re-exports), divided by the sum of
 the weights in play, so that scores lie between 0 and 1 and each hit can show its parts.
 
 Shapes: C candidates, F files, E exits.
@@ -81,8 +81,8 @@ def rank(
 ) -> Ranking:
     """Scores of all candidates.
 
-    A candidate whose deep vector is known is scored by it; the others are scored by exit 0 and placed
-    below, for the two cosines cannot be compared.
+    A candidate whose deep vector is known is scored by it; the others are scored by exit 0 and rank below,
+    for the two cosines cannot be compared.
 
     Args:
         query: What was asked.
@@ -126,7 +126,7 @@ def _score(
     weights: RankWeights,
     signals: Signals | None,
 ) -> Ranking:
-    # The root lifts the middle: training on contrasts leaves few cosines near the best, though many places are good.
+    # The root lifts the middle: training on contrasts leaves few cosines near the best, though many chunks are good.
     dense = dense_share * np.sqrt(stretched(cosine))
     lexical = (1 - dense_share) * to_one(candidates.lexical)
     parts = {"dense": weights.text * dense, "lexical": weights.text * lexical}

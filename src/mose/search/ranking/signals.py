@@ -1,6 +1,6 @@
 """What a reader of code would look at, for every candidate: names, paths, and what kind of file it is.
 
-Nothing here depends on vectors, so that it is worked out once a search.
+Nothing here depends on vectors, so it is computed once a search.
 
 Shapes: N chunks, C candidates.
 """
@@ -44,7 +44,7 @@ class Signals:
     path: Floats  # [C] words of the query in the names of file and folder
     symbol: Floats  # [C] words of the query in the names that the chunk defines
     asked: Floats  # [C] stands in the file, or on the line, that the query names
-    factor: Floats  # [C] below 1 for places that are seldom meant
+    factor: Floats  # [C] below 1 for files that are seldom meant
 
 
 def read_signals(query: Query, table: ChunkTable, rows: Rows) -> Signals:
@@ -70,11 +70,11 @@ def read_signals(query: Query, table: ChunkTable, rows: Rows) -> Signals:
         path = _path_signal(matcher, table, files)
         symbol = _symbol_signal(matcher, table, rows)
     factor = _factors(query, table, files)
-    for place, row in enumerate(rows.tolist()):
-        if asked[place] > 0:
-            factor[place] = 1.0  # whoever names a file means it, be it a test or not
-        elif is_package_facade(table.paths[files[place]]) and table.kind[row] not in ("module", "text"):
-            factor[place] /= FACADE_FACTOR  # this part of it defines something
+    for position, row in enumerate(rows.tolist()):
+        if asked[position] > 0:
+            factor[position] = 1.0  # whoever names a file means it, be it a test or not
+        elif is_package_facade(table.paths[files[position]]) and table.kind[row] not in ("module", "text"):
+            factor[position] /= FACADE_FACTOR  # this part of it defines something
     return Signals(definition=definition, path=path, symbol=symbol, asked=asked, factor=factor)
 
 
