@@ -44,13 +44,13 @@ def main() -> None:
 
 
 def _run(command: "Callable[[], int]", say: "Callable[[str], None]") -> "int | str | None":
-    """The exit status of the command; what nobody has foreseen is told in two lines."""
+    """The exit status of the command; an unexpected exception is reported in two lines."""
     try:
         return command()
     except SystemExit as stop:
         return stop.code
     except Exception as error:
-        if _received:  # an import or a library has made something else of the interruption
+        if _received:  # an import or a library has replaced the interruption
             say("Interrupted.")
             return 130
         if os.environ.get("MOSE_DEBUG"):
@@ -79,7 +79,7 @@ def _interrupt(number: int, _: "FrameType | None") -> None:
 
 
 def _unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
-    """An interruption that fell where exceptions cannot go on must not be lost; nothing else is worth a word."""
+    """End the process for an interruption that arrived where exceptions cannot propagate; ignore all else."""
     if issubclass(unraisable.exc_type, KeyboardInterrupt):
         _leave(_received[0] if _received else signal.SIGINT, None)
 

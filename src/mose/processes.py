@@ -1,7 +1,7 @@
-"""How our own processes start, and which programs they start: none that lies in a searched tree.
+"""How our own processes start, and how they find programs: never in a searched tree.
 
-Whoever stands in a cloned tree has it in reach of every import (``python -m`` and an empty entry of ``PYTHONPATH`` put
-the current folder before the standard library) and of every program by name (an empty entry of ``PATH``).
+In a cloned tree, an import could come from that tree (``python -m`` and an empty entry of ``PYTHONPATH`` put the
+current folder before the standard library), and so could a program (an empty entry of ``PATH``).
 """
 
 # Imports nothing but what every Python process has loaded already, not even `__future__`: this runs before the current
@@ -20,7 +20,7 @@ OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK
 def begin_command() -> None:
     """Makes this process, and all that it starts, import nothing from the current folder and ask no hub.
 
-    For a process of our own: it changes ``sys.path`` and ``os.environ``.
+    Call it in processes of our own alone: it changes ``sys.path`` and ``os.environ``.
     """
     sys.path[:] = import_path()
     os.environ.update(OFFLINE)

@@ -10,13 +10,13 @@ from mose.cli.parser import Parser
 
 
 def define(command: Parser, run: Callable[..., int], *, example: str, notes: str = "") -> None:
-    """Say what a command runs, and end its help with an example.
+    """Set what a command runs, and end its help with an example.
 
     Args:
-        command: Where it goes.
+        command: Changed in place.
         run: Takes the arguments, gives the exit status.
         example: A whole command line.
-        notes: What else stands below the help.
+        notes: Text below the example.
     """
     command.epilog = f"example:\n  {example}" + (f"\n\n{notes}" if notes else "")
     command.set_defaults(run=run, parser=command)

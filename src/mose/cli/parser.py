@@ -1,4 +1,4 @@
-"""Arguments as people type them: what is misspelt is answered with the nearest, what is meant is done."""
+"""Arguments as people type them: a misspelt word is answered with the nearest one, clear forms are understood."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class _Help(argparse.RawDescriptionHelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse that knows near misses, and writes as everything else does."""
+    """argparse that suggests the nearest word, and writes through `mose.cli.terminal`."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(formatter_class=_Help, **settings)

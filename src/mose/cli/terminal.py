@@ -27,7 +27,7 @@ ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 
 
 class ReaderGoneError(Exception):
-    """The reader of a pipe has had enough; no error of ours."""
+    """The reader of a pipe has closed it, which is not an error."""
 
 
 class Styled(NamedTuple):
@@ -38,17 +38,17 @@ class Styled(NamedTuple):
 
 
 def bold(text: str) -> Styled:
-    """For what is looked for first."""
+    """A text to be seen first."""
     return Styled(text, "1")
 
 
 def dim(text: str) -> Styled:
-    """For what is seldom looked at."""
+    """A text in the background."""
     return Styled(text, "2")
 
 
 def marked(text: str) -> Styled:
-    """For words of the query."""
+    """A word of the query."""
     return Styled(text, "1;33")
 
 
@@ -82,7 +82,7 @@ def show_json(rows: Iterable[object]) -> None:
 
 
 def say(text: str = "") -> None:
-    """Writes one line of talk; a standard error that is closed or full is no reason to stop."""
+    """Write one line of talk; a standard error that is closed or full is ignored."""
     if sys.stderr is None:
         return
     try:
@@ -104,7 +104,7 @@ def say_error(error: MoseError) -> None:
 
 
 def prepare() -> None:
-    """Lets every character through: out as an escape where the encoding lacks it, in as a question mark."""
+    """Let every character through: written as an escape where the encoding lacks it, read as a question mark."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -115,7 +115,7 @@ def prepare() -> None:
 
 
 def flush() -> None:
-    """Brings the answer to its reader now, while an error can still be told.
+    """Write out the answer now, while an error can still be reported.
 
     Raises:
         OutputError: It cannot be written.
@@ -151,7 +151,7 @@ def columns() -> int:
 
 
 def wrapped(text: str, stream: TextIO | None, *, indent: int = 0) -> list[str]:
-    """The text in lines that fit behind an indentation; one line where nobody looks at a screen."""
+    """The text in lines that fit the screen behind an indentation; one line if there is no screen."""
     if stream is None or not stream.isatty():
         return [text]
     return textwrap.wrap(text, max(shutil.get_terminal_size().columns, MIN_COLUMNS) - indent)
@@ -214,7 +214,7 @@ def _write_answer(text: str) -> None:
 
 
 def _mute(stream: TextIO) -> None:
-    """Sends what is still in a stream's buffer nowhere, so that leaving does not fail on it again."""
+    """Discard what is still in the buffer of a stream, so that the end of the process does not fail on it again."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
