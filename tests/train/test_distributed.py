@@ -28,7 +28,7 @@ def gradients(config, world: World) -> tuple[dict[str, float], dict[str, torch.T
     )
     sources = open_sources(config.data, batch_pairs=config.batch.pairs, mixed=False)
     terms = learner.backward(next(PairBatches(sources, pairs=config.batch.pairs, seed=0)))
-    average_gradients(learner.trained(), world)
+    average_gradients([parameter for _, parameter in learner.named_trained()], world)
     found = {name: parameter.grad for name, parameter in learner.named_trained()}
     return terms, {name: grad.clone() for name, grad in found.items() if grad is not None}
 

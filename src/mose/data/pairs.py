@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 from mose.errors import DataError
 from mose.parsing import parse_json
@@ -66,32 +66,22 @@ def key_of(text: str) -> int:
     return int.from_bytes(blake2b(folded.encode("utf8", "replace"), digest_size=8).digest(), "big") >> 1
 
 
-def open_text(path: Path) -> IO[str]:
-    """The file as text, unpacked by its ending.
-
-    Raises:
-        DataError: There is no such file.
-    """
-    open_file: Any = {".xz": lzma.open, ".gz": gzip.open}.get(path.suffix, open)
-    try:
-        return cast("IO[str]", open_file(path, "rt", encoding="utf8"))
-    except FileNotFoundError as error:
-        raise DataError(
-            f"no pair file {path}", remedy="Set data.folder, or leave the source out (data.skip_missing)."
-        ) from error
-
-
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Line number (from 1) and text of each line that is not blank.
+    """Line number (from 1) and text of each line that is not blank; the file is unpacked by its ending.
 
     Raises:
         DataError: The file is missing, cannot be read, is damaged or not UTF-8.
     """
+    open_file: Any = {".xz": lzma.open, ".gz": gzip.open}.get(path.suffix, open)
     try:
-        with open_text(path) as lines:
+        with open_file(path, "rt", encoding="utf8") as lines:
             for number, line in enumerate(lines, start=1):
                 if line.strip():
                     yield number, line
+    except FileNotFoundError as error:
+        raise DataError(
+            f"no pair file {path}", remedy="Set data.folder, or leave the source out (data.skip_missing)."
+        ) from error
     except (OSError, UnicodeError, EOFError, lzma.LZMAError, zlib.error) as error:
         raise DataError(f"{path} is damaged or not text ({error})", remedy="Write or copy the file again.") from error
 

@@ -14,10 +14,11 @@ from types import FrameType
 from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mose.config import OptimizerConfig, RunConfig
 from mose.errors import MoseError
+from mose.model.encoder import MoseModel
 from mose.train.distributed import World, any_of_all, average_gradients, mean_of_all
 from mose.train.log import Log, round_values
 from mose.train.optim import learning_rate_share, set_learning_rate
@@ -30,8 +31,10 @@ class TrainingError(MoseError):
 class Learner(Protocol):
     """What is trained: one batch in, gradients and named terms out."""
 
-    def trained(self) -> list[nn.Parameter]:
-        """Parameters with gradient."""
+    model: MoseModel
+
+    def named_trained(self) -> list[tuple[str, nn.Parameter]]:
+        """Name and parameter of whatever is trained, in a fixed order."""
         ...
 
     def backward(self, batch: Any) -> dict[str, float]:
@@ -46,12 +49,28 @@ class Learner(Protocol):
         """Called after each optimizer step."""
         ...
 
+    def tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint must hold beside the model and the optimizer."""
+        ...
+
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Puts back what ``tensors`` gave."""
+        ...
+
 
 class Batches(Protocol):
     """Endless batches with a position."""
 
     def __next__(self) -> Any:
         """The next batch."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Position, as plain values for JSON."""
+        ...
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from a stored position."""
         ...
 
 
@@ -185,7 +204,7 @@ def _step(training: Training, state: RunState) -> None:
 
 def _learn(training: Training, batch: Any, share: float, when: str) -> dict[str, float]:
     learner, optimizer = training.learner, training.optimizer
-    parameters = learner.trained()
+    parameters = [parameter for _, parameter in learner.named_trained()]
     optimizer.zero_grad(set_to_none=True)
     terms = mean_of_all(learner.backward(batch), training.world)
     average_gradients(parameters, training.world)

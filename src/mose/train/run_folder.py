@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
-
-from torch import Tensor, nn
 
 from mose.config import ClonesConfig, FinetuneConfig, write_toml
-from mose.model.encoder import MoseModel
 from mose.storage import new_file, require_replaceable, require_writable_folder
 from mose.train.checkpoints import Checkpoint, complete_checkpoints, load_checkpoint, save_checkpoint
 from mose.train.distributed import World, wait_for_all
@@ -17,36 +13,6 @@ from mose.train.log import Log
 from mose.train.loop import Batches, Learner, RunState, Training, Validate, fit
 from mose.train.optim import build_optimizer, load_optimizer_tensors, optimizer_tensors
 from mose.train.start import require_same_settings
-
-
-class StoredLearner(Learner, Protocol):
-    """A learner that fits into a checkpoint."""
-
-    model: MoseModel
-
-    def named_trained(self) -> list[tuple[str, nn.Parameter]]:
-        """Name and parameter of whatever is trained, in a fixed order."""
-        ...
-
-    def tensors(self) -> dict[str, Tensor]:
-        """What a checkpoint must hold beside the model and the optimizer."""
-        ...
-
-    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Puts back what ``tensors`` gave."""
-        ...
-
-
-class StoredBatches(Batches, Protocol):
-    """Batches with a position."""
-
-    def state(self) -> dict[str, Any]:
-        """Position, as plain values for JSON."""
-        ...
-
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from a stored position."""
-        ...
 
 
 class RunFolder:
@@ -88,8 +54,8 @@ class RunFolder:
 
     def train(
         self,
-        learner: StoredLearner,
-        batches: StoredBatches,
+        learner: Learner,
+        batches: Batches,
         *,
         validate: Validate,
         write: Callable[[Path, RunState], None],

@@ -70,10 +70,6 @@ class CloneLearner:
         every = [*self.model.named_parameters(), *classifiers]
         return [(name, parameter) for name, parameter in every if parameter.requires_grad]
 
-    def trained(self) -> list[nn.Parameter]:
-        """Parameters with gradient."""
-        return [parameter for _, parameter in self.named_trained()]
-
     def backward(self, batch: CloneBatch) -> dict[str, float]:
         """Adds the gradients of this process's share of one batch; the loss's terms."""
         self.classifier.train()

@@ -83,10 +83,6 @@ class RetrievalLearner:
         every = [*self.model.named_parameters(), ("log_scale", self.log_scale)]
         return [(name, parameter) for name, parameter in every if parameter.requires_grad]
 
-    def trained(self) -> list[nn.Parameter]:
-        """Parameters with gradient."""
-        return [parameter for _, parameter in self.named_trained()]
-
     def scale(self) -> Tensor:
         """Factor on the cosines; ``after_step`` keeps it below its limit, where a clamp here would end its gradient."""
         return self.log_scale.exp()
