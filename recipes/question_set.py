@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from mose import Encoder
-from mose.data.mine.extract import Mined
+from mose.data.mine.harvest import Mined
 from mose.data.mine.manifest import held_out_name
 from mose.data.mine.package import read_part
 from mose.data.mine.select import Evaluation, distinct

@@ -18,7 +18,7 @@ from mose import cli
 from mose.data.mine import archives
 from mose.data.mine import fetch as fetching
 from mose.data.mine.build import mine
-from mose.data.mine.extract import Mined
+from mose.data.mine.harvest import Mined
 from mose.data.mine.manifest import HELD_OUT, MineConfig, Package, held_out_name, read_manifest
 from mose.data.mine.select import distinct, within_caps
 from mose.data.near_copies import NearCopies, shingles

@@ -384,8 +384,8 @@ def test_baseline_of_another_tree(repository, tmp_path):
     ("damage", "message"),
     [
         (lambda text: "{", r"baseline\.json, line 1 is not JSON"),
-        (lambda text: "[]", r"is no baseline: got 'list'"),
-        (lambda text: "{}", r"is no baseline"),
+        (lambda text: "[]", r"is not a baseline: got 'list'"),
+        (lambda text: "{}", r"is not a baseline"),
         (lambda text: text.replace('"seed"', '"sed"'), r"is damaged: no field 'seed'"),
         (lambda text: text.replace('"fused 0"', '"fused 1"', 1), r"is damaged: "),
         (lambda text: re.sub(r'"lexical": \[\s*[\d.]+', '"lexical": [7', text, count=1), r"between 0 and 1"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mose import Encoder
-from mose.data.mine.extract import Mined
+from mose.data.mine.harvest import Mined
 from mose.data.mine.manifest import LICENSES, held_out_name
 from mose.data.mine.package import Part, write_part
 from mose.data.mine.select import Evaluation

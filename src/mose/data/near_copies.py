@@ -1,7 +1,7 @@
 """Near copies: codes that share most of their shingles of five words.
 
-A text is its set of hashed shingles. Its sixteen smallest hashes stand in a posting table (the bottom-k sketch of
-Broder, "On the resemblance and containment of documents", 1997); whoever shares one of them is compared exactly.
+A text is its set of hashed shingles. Its sixteen smallest hashes are kept in a posting table (the bottom-k sketch of
+Broder, "On the resemblance and containment of documents", 1997); texts that share a hash are compared exactly.
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ class NearCopies:
         number = len(self._texts)
         self._texts.append(text)
         for value in text[:_SKETCH].tolist():
-            places = self._postings.setdefault(value, [])
-            if len(places) < _MOST_POSTINGS:
-                places.append(number)
+            numbers = self._postings.setdefault(value, [])
+            if len(numbers) < _MOST_POSTINGS:
+                numbers.append(number)
 
     def has_near(self, text: Shingles) -> bool:
         """True if a text seen so far is a near copy."""

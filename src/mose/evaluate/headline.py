@@ -50,8 +50,8 @@ def set_means(values: Mapping[str, float], tasks: Iterable[str] | None = None) -
 
     Args:
         values: Of one system.
-        tasks: All tasks of the run. A set of which the system lacks one is left out, for the mean over the rest
-            would stand beside means over all; those of ``values`` if None.
+        tasks: All tasks of the run. A set of which the system lacks one is left out, as a mean over the rest
+            cannot be compared; those of ``values`` if None.
     """
     members: dict[str, list[str]] = {}
     for task in values if tasks is None else tasks:

@@ -86,7 +86,7 @@ class MoseMteb:
         return _tensor(_rows(embeddings1) @ _rows(embeddings2).T)
 
     def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Any:
-        """Cosines [N] of rows that stand together, as a torch tensor."""
+        """Cosines [N] of corresponding rows, as a torch tensor."""
         return _tensor((_rows(embeddings1) * _rows(embeddings2)).sum(axis=1))
 
     @property
@@ -163,7 +163,7 @@ class MoseSearch:
         num_proc: int | None = None,
         **_: Any,
     ) -> dict[str, dict[str, float]]:
-        """Query id -> document id -> score of the document's best place.
+        """Query id -> document id -> score of the document's best chunk.
 
         Raises:
             ConfigError: ``index`` was not called before.

@@ -58,7 +58,7 @@ def fit_temperature(margins_N: NDArray[np.floating], labels_N: NDArray[np.bool_]
     low, high = np.log(1.0 / _WARMEST), np.log(1.0 / _COLDEST)
     for _ in range(_ROUNDS):
         left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
-        at_left, at_right = (negative_log_likelihood(margins, labels, float(np.exp(-place))) for place in (left, right))
+        at_left, at_right = (negative_log_likelihood(margins, labels, float(np.exp(-point))) for point in (left, right))
         low, high = (low, right) if at_left <= at_right else (left, high)
     return float(np.exp(-(low + high) / 2))
 
@@ -79,7 +79,7 @@ class Point:
 
 
 def leaving_exits(probability_EN: Floats, confidence: float) -> NDArray[np.int64]:
-    """Number of the exit at which each pair leaves; the deepest takes whoever is nowhere sure enough.
+    """Position of the exit at which each pair leaves; pairs that are nowhere sure enough leave at the deepest.
 
     Example:
         >>> leaving_exits(np.array([[0.9, 0.6], [0.5, 0.6]]), 0.8).tolist()

@@ -50,7 +50,7 @@ def best_f1_threshold(scores_N: Scores, labels_N: Labels) -> float:
 
 
 def average_precision_of_pairs(scores_N: Scores, labels_N: Labels) -> float:
-    """Area under precision over recall as a step function; equal scores are one step, so their order is no matter.
+    """Area under precision over recall as a step function; equal scores are one step, so their order does not matter.
 
     Raises:
         ValueError: As ``best_f1_threshold``.

@@ -140,7 +140,7 @@ def average_precision(ranks: Ranks) -> Floats:
 def average_precision_at_r(ranks: Ranks) -> Floats:
     """MAP@R: average precision over the R best rows only, R the number of relevant rows of the query.
 
-    The query itself is no answer: it has to be among the excluded rows.
+    The query itself is not an answer: it has to be among the excluded rows.
     Source: Musgrave, Belongie and Lim (2020), section 3.3; the metric of POJ-104 in CodeXGLUE.
 
     Example:

@@ -1,4 +1,4 @@
-"""Where the comments, attributes and doc strings directly above a definition begin."""
+"""The first line of the comments, attributes and doc strings directly above a definition."""
 
 from __future__ import annotations
 

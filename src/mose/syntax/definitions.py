@@ -158,7 +158,7 @@ def _found(captures: dict[str, list[Node]], source: bytes, language: str) -> _Fo
 
 
 def _signature(source: bytes, start: int, body: int | None, end: int, language: str) -> str:
-    """What stands before the body, or the first line if there is none; comments taken out, on one line."""
+    """The text before the body, or the first line without one; on one line, without comments."""
     limit = min(end if body is None else body, start + 4 * _MAX_SIGNATURE_CHARS)
     lines = source[start:limit].decode("utf-8", "replace").strip().split("\n")
     if body is None:
@@ -201,7 +201,7 @@ def _arrange(found: list[_Found], text: str, language: str) -> list[Definition]:
     """Parents, symbols and comments; small things inside functions are left out."""
     lines = text.split("\n")
     result: list[Definition] = []
-    is_open: list[tuple[_Found, int]] = []  # what encloses this place, and its position in the result
+    is_open: list[tuple[_Found, int]] = []  # what encloses this definition, and its position in the result
     after: dict[int | None, int] = {}  # last line of the definition before, by parent
     for item in found:
         while is_open and not is_open[-1][0].encloses(item):
@@ -235,7 +235,7 @@ def _arrange(found: list[_Found], text: str, language: str) -> list[Definition]:
 
 
 def _parts(name: str, language: str) -> list[str]:
-    """Parts of a qualified name; ``Pool<T>::get`` without what stands in the angle brackets."""
+    """Parts of a qualified name; ``Pool<T>::get`` without what is in the angle brackets."""
     if language in ("c", "cpp") and "<" in name and "operator" not in name:
         for _ in range(_MAX_TEMPLATE_DEPTH):
             name = _INNERMOST_ARGUMENTS.sub("", name)

@@ -1,4 +1,4 @@
-"""One file taken apart: definitions, comments that stand alone on their lines, docstrings."""
+"""The parts of a file: definitions, comments alone on their lines, docstrings."""
 
 from __future__ import annotations
 

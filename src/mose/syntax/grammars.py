@@ -1,4 +1,4 @@
-"""Grammars and queries, loaded on first use; a wheel that is not installed is no error, but no grammar."""
+"""Grammars and queries, loaded on first use. A language whose wheel is not installed simply has no grammar."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the lines of a comment or docstring to a query, or the reason why it makes none."""
+"""From the lines of a comment or docstring to a query, or the reason why it cannot be one."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def description(lines: Sequence[str]) -> str:
     """First paragraph of a documentation, markup taken out, at most as many whole sentences as fit.
 
     Args:
-        lines: The comment or docstring as it stands in the source.
+        lines: The comment or docstring as in the source.
 
     Returns:
         Text on one line; "" if there is none before the first tag, list or heading.
@@ -215,7 +215,7 @@ def has_few_words(text: str, min_words: int = MIN_WORDS) -> bool:
 
 
 def fault(query: str, *, min_words: int = MIN_WORDS) -> str:
-    """Why a text makes no query, "" if it makes one.
+    """Why a text cannot be a query; empty if it can.
 
     Example:
         >>> fault("Opens a connection to the pool."), fault("x = y(1);"), fault("TODO: make it fast")

@@ -15,8 +15,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from mose.data.mine.extract import Mined, draw
 from mose.data.mine.fetch import fetch, fetched_hashes
+from mose.data.mine.harvest import Mined, draw
 from mose.data.mine.manifest import MineConfig, Package
 from mose.data.mine.package import Part, count_rows, mine_package, part_path, read_part, write_part
 from mose.data.mine.select import Evaluation, distinct, within_language_share

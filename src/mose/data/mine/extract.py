@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Set
-from dataclasses import dataclass, field
-from hashlib import blake2b
 from itertools import takewhile
 
+from mose.data.mine.harvest import Harvest, Mined, cut_at_line_end, draw
 from mose.languages.tables import word_set
 from mose.syntax import Definition
 from mose.syntax.definitions import CONTAINERS
@@ -29,59 +27,6 @@ _ORDINARY_NAMES = word_set(
     __construct __repr__ __str__ __eq__ __hash__ __len__ __iter__ __call__ __enter__ __exit__ __new__ __del__ default
     """
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mined:
-    """One pair as it was found in a file."""
-
-    kind: str  # "doc", "comment", "name" or "file"
-    query: str
-    code: str
-    language: str
-    path: str
-    symbol: str  # of the definition that the code shows; "" for a file
-
-
-@dataclass(slots=True, kw_only=True)
-class Harvest:
-    """Pairs of several files, what was left out by reason, and C declarations whose bodies stand elsewhere."""
-
-    rows: list[Mined] = field(default_factory=list)
-    dropped: Counter[str] = field(default_factory=Counter)
-    declared: list[Mined] = field(default_factory=list)
-    bodies: dict[tuple[str, str], list[Mined]] = field(default_factory=dict)
-
-    def add(self, other: Harvest) -> None:
-        """Take over what was found in another file."""
-        self.rows.extend(other.rows)
-        self.dropped.update(other.dropped)
-        self.declared.extend(other.declared)
-        for name, rows in other.bodies.items():
-            self.bodies.setdefault(name, []).extend(rows)
-
-    def link_declarations(self) -> None:
-        """C and C++ document a function in the header: give its words to the one body of that name."""
-        described = {(row.language, row.symbol) for row in self.rows if row.kind == "doc"}
-        for row in self.declared:
-            family = "cpp" if row.language in ("c", "cpp") else row.language
-            found = self.bodies.get((family, row.symbol), [])
-            if len(found) == 1 and (found[0].language, row.symbol) not in described:
-                body = found[0]
-                self.rows.append(
-                    Mined(
-                        kind="doc",
-                        query=row.query,
-                        code=body.code,
-                        language=body.language,
-                        path=body.path,
-                        symbol=body.symbol,
-                    )
-                )
-            else:
-                self.dropped["declaration without a body"] += 1
-        self.declared.clear()
-        self.bodies.clear()
 
 
 def extract(parsed: ParsedFile, *, code_chars: int) -> Harvest:
@@ -156,7 +101,7 @@ class _File:
         return [self.parsed.lines[number - 1] for number in numbers if number not in hidden]
 
     def _container(self, position: int, hidden: Set[int]) -> list[str]:
-        """A class as it stands if it is small, else its own lines and the signatures of its members."""
+        """A small class whole, else its own lines and the signatures of its members."""
         definition = self.found[position]
         whole = self._shown(definition, hidden)
         if sum(map(len, whole)) <= _WHOLE_CLASS_CHARS:
@@ -188,10 +133,10 @@ class _File:
     def _in_context(self, position: int, code: list[str]) -> list[str]:
         return [*self._enclosing(position), *code]
 
-    def _enclosing(self, position: int | None) -> list[str]:
+    def _enclosing(self, position: int) -> list[str]:
         """Signatures around a definition, outermost first, as the search index shows them."""
         signatures: list[str] = []
-        around = self.found[position].parent if position is not None else None
+        around = self.found[position].parent
         while around is not None:
             signatures.append(self.found[around].signature)
             around = self.found[around].parent
@@ -281,7 +226,7 @@ class _File:
         self._add("file", query, list(self._file_outline()), "")
 
     def _header(self) -> list[str]:
-        """The docstring of the file, or the first comment of its head that is no licence."""
+        """The docstring of the file, or the first comment of its head that is not a licence."""
         docstring = self.parsed.docstrings.get(0)
         if docstring is not None:
             return self.parsed.text(docstring.first_line, docstring.last_line)
@@ -327,23 +272,6 @@ class _File:
             self.harvest.rows.append(self._row(kind, query, code, symbol))
 
 
-def cut_at_line_end(lines: list[str], most: int) -> str:
-    """The lines as one text of at most ``most`` characters, whole lines unless the first is longer.
-
-    Example:
-        >>> cut_at_line_end(["abc", "defgh"], 6)
-        'abc'
-    """
-    kept: list[str] = []
-    size = 0
-    for line in lines:
-        size += len(line) + 1
-        if size > most + 1 and kept:
-            break
-        kept.append(line.rstrip()[:most])
-    return "\n".join(kept).strip("\n")
-
-
 def _without_own_name(query: str, name: str) -> str:
     """Go begins every description with the name it describes; half of them lose it, so that words count.
 
@@ -355,14 +283,3 @@ def _without_own_name(query: str, name: str) -> str:
     if rest == query or len(rest.split()) < 3 or draw(query, name) < 0.5:
         return query
     return rest[:1].upper() + rest[1:]
-
-
-def draw(*words: object) -> float:
-    """A number in [0, 1) that depends on nothing but the words: choices do not shift when files are added.
-
-    Example:
-        >>> draw("a", 1) == draw("a", 1), draw("a", 1) == draw("a", 2)
-        (True, False)
-    """
-    digest = blake2b("\x1f".join(map(str, words)).encode("utf8", "replace"), digest_size=8).digest()
-    return int.from_bytes(digest, "big") / 2**64

@@ -138,13 +138,13 @@ def read_manifest(path: Path) -> MineConfig:
     """The manifest of a TOML file.
 
     Raises:
-        ConfigError: It is missing, no TOML, or names something that is not allowed.
+        ConfigError: It is missing, not TOML, or names something that is not allowed.
     """
     return read_toml(path, MineConfig)
 
 
 def held_out_name(name: str) -> str:
-    """The held-out repository that a package or folder name points at, "" if none.
+    """The held-out repository that a package or folder name refers to; empty if none.
 
     Prefixes and suffixes of registries ("ruby-", "golang-...-dev", "lib...-java", a version) hide nothing.
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from mose import languages
-from mose.data.mine.extract import Harvest, Mined, extract
+from mose.data.mine.extract import extract
+from mose.data.mine.harvest import Harvest, Mined
 from mose.data.mine.manifest import MineConfig, Package, held_out_name
 from mose.data.mine.select import distinct, within_caps
 from mose.files import Skipped, read_source, walk
@@ -118,7 +119,7 @@ def _path_fault(path: str, language: str, package: Package) -> str:
 
 
 def part_path(folder: Path, package: Package, config: MineConfig) -> Path:
-    """Where the part of a package is kept; another pin, another setting or another version gives another name."""
+    """File of a package's part; another pin, setting or version gives another name."""
     settings = {name: value for name, value in asdict(config).items() if name != "packages"}
     pinned = {name: value for name, value in asdict(package).items() if name != "sha256"}
     words = json.dumps([_VERSION, pinned, settings], sort_keys=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
-from mose.data.mine.extract import Mined, draw
+from mose.data.mine.harvest import Mined, draw
 from mose.data.mine.manifest import MineConfig
 from mose.data.near_copies import NearCopies, shingles
 from mose.data.pairs import key_of, read_objects
@@ -26,7 +26,7 @@ class Evaluation:
         threshold: As in ``NearCopies``.
 
     Raises:
-        DataError: A file is missing, or a line is no JSON object.
+        DataError: A file is missing, or a line is not a JSON object.
     """
 
     def __init__(self, files: Iterable[Path], threshold: float) -> None:

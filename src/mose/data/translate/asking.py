@@ -14,7 +14,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from mose.data.mine.extract import draw
+from mose.data.mine.harvest import draw
 from mose.data.pairs import key_of, read_objects, text_of
 from mose.data.translate.prompts import (
     FILE,
@@ -152,20 +152,20 @@ def in_turns(asked: list[tuple[Prompt, str, Row]]) -> list[tuple[Prompt, str, Ro
     by_language: dict[str, list[tuple[Prompt, str, Row]]] = defaultdict(list)
     for item in sorted(asked, key=lambda item: draw(item[1])):
         by_language[item[2]["language"]].append(item)
-    places = [
+    keys = [
         (position, language, item) for language, items in by_language.items() for position, item in enumerate(items)
     ]
-    return [item for _, _, item in sorted(places, key=lambda place: place[:2])]
+    return [item for _, _, item in sorted(keys, key=lambda key: key[:2])]
 
 
 def merged(lists: list[list[tuple[Prompt, str, Row]]], shares: list[int]) -> list[tuple[Prompt, str, Row]]:
     """The lists in one, so many of each in turn, until all are used up."""
-    places = [
+    keys = [
         ((position + 0.5) / share, number, item)
         for number, (items, share) in enumerate(zip(lists, shares, strict=True))
         for position, item in enumerate(items)
     ]
-    return [item for _, _, item in sorted(places, key=lambda place: place[:2])]
+    return [item for _, _, item in sorted(keys, key=lambda key: key[:2])]
 
 
 def write_lines(path: Path, values: Iterable[dict[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""What is wrong with a question or a translation that a model wrote; "" if nothing is."""
+"""What is wrong with a question or a translation that a model wrote; empty if nothing is."""
 
 from __future__ import annotations
 
@@ -214,7 +214,7 @@ def translation_fault(translated: str, *, code: str, language: str, target: str)
 
 
 def syntax_fault(code: str, language: str) -> str:
-    """Why a text is no complete piece of source in a language: an error in it, or no definition.
+    """Why a text is not a complete piece of source in a language: a syntax error, or no definition.
 
     Example:
         >>> syntax_fault("def a(): return 1", "python"), syntax_fault("def a( return", "python")

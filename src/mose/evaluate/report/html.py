@@ -67,7 +67,7 @@ def page(result: Result, tables: list[Table], figures: dict[str, tuple[str, str]
 
 
 def inline(svg: str, *, prefix: str) -> str:
-    """A drawing ready to stand in a page: no prolog, ids of its own, ink in the page's colour."""
+    """Prepare a drawing for a page: no prolog, its own ids, ink in the page's colour."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)

@@ -40,8 +40,8 @@ def pareto(result: Result) -> Figure | None:
         own = [(time, value) for (system, _), time, value in points if system.is_model]
         axes.plot(*zip(*own, strict=True), color=_MODEL, marker="o", linewidth=2, markersize=7, zorder=3)
         colours = iter(_PEERS * (1 + len(points) // len(_PEERS)))
-        for place, (entrant, time, value) in enumerate(points):
-            colour, offset, side = _MODEL, _own_label(place, points), "left"
+        for position, (entrant, time, value) in enumerate(points):
+            colour, offset, side = _MODEL, _own_label(position, points), "left"
             if not entrant[0].is_model:
                 colour, offset, side = next(colours), (0, 12), "center"
                 axes.scatter([time], [value], color=colour, marker="D", s=48, zorder=4)
@@ -124,13 +124,13 @@ def _style() -> Iterator[None]:
         yield
 
 
-def _own_label(place: int, points: list[tuple[Entrant, float, float]]) -> tuple[float, float]:
-    """Where the label of one of our exits goes, in points from its mark: off the line, off a near label before it."""
-    following = points[place + 1] if place + 1 < len(points) else None
+def _own_label(position: int, points: list[tuple[Entrant, float, float]]) -> tuple[float, float]:
+    """Offset of the label of one of our exits, in points from its mark: off the line and off a near label before it."""
+    following = points[position + 1] if position + 1 < len(points) else None
     if following is None or not following[0][0].is_model:
         return 9.0, 0.0
-    before = points[place - 1] if place else None
-    near = before is not None and before[0][0].is_model and points[place][1] < _NEAR * before[1]
-    if near and _own_label(place - 1, points) != _ABOVE:
+    before = points[position - 1] if position else None
+    near = before is not None and before[0][0].is_model and points[position][1] < _NEAR * before[1]
+    if near and _own_label(position - 1, points) != _ABOVE:
         return _ABOVE
-    return (7.0, -9.0) if following[2] >= points[place][2] else (-20.0, -14.0)  # peers are named above theirs
+    return (7.0, -9.0) if following[2] >= points[position][2] else (-20.0, -14.0)  # peers are named above theirs

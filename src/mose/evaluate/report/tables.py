@@ -93,11 +93,11 @@ def task_table(result: Result) -> Table:
     columns = entrants(result)
     means = [means_of(result, entrant) for entrant in columns]
     rows, best = [], set()
-    for place, task in enumerate(result.tasks):
+    for position, task in enumerate(result.tasks):
         values = [mean.get(task.name) for mean in means]
         known = [value for value in values if value is not None]
         best |= {
-            (place, 2 + column) for column, value in enumerate(values) if value is not None and value == max(known)
+            (position, 2 + column) for column, value in enumerate(values) if value is not None and value == max(known)
         }
         rows.append((task.name, task.metric, *(number(value, 3) for value in values)))
     return Table(

@@ -38,7 +38,7 @@ def entrants(result: Result) -> list[Entrant]:
 def label(entrant: Entrant) -> str:
     """Its name in tables and plots.
 
-    A peer's depth is its own affair; an exit of ours is its name.
+    Ours are named by the exit, peers by their name alone.
     """
     system, exit_layer = entrant
     return f"exit {exit_layer}" if system.is_model else system.card.name
@@ -69,9 +69,9 @@ def means_of(result: Result, entrant: Entrant) -> dict[str, float]:
 def best_cells(values: Sequence[Sequence[float | None]], columns: Iterable[int]) -> frozenset[tuple[int, int]]:
     """Cells with the highest value of their column."""
     found = set()
-    for place, column in enumerate(columns):
-        known = [row[place] for row in values if row[place] is not None]
-        found |= {(number, column) for number, row in enumerate(values) if known and row[place] == max(known)}  # type: ignore[type-var]
+    for position, column in enumerate(columns):
+        known = [row[position] for row in values if row[position] is not None]
+        found |= {(number, column) for number, row in enumerate(values) if known and row[position] == max(known)}  # type: ignore[type-var]
     return frozenset(found)
 
 

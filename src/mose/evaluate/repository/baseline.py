@@ -87,7 +87,7 @@ def load_baseline(path: Path) -> Baseline:
     """Reads a baseline.
 
     Raises:
-        DataError: The file is missing, or is no baseline, or a damaged one; names the place.
+        DataError: The file is missing or damaged, or is not a baseline; names the field or line.
     """
     try:
         content = parse_json(path.read_text(encoding="utf-8"))
@@ -101,7 +101,7 @@ def load_baseline(path: Path) -> Baseline:
         raise DataError(f"{path} is not text", remedy=_REMEDY) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         got = content.get("format") if isinstance(content, dict) else type(content).__name__
-        raise DataError(f"{path} is no baseline", got=got, allowed=FORMAT, remedy=_REMEDY)
+        raise DataError(f"{path} is not a baseline", got=got, allowed=FORMAT, remedy=_REMEDY)
     try:
         return _parsed(content)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -121,9 +121,9 @@ def _parsed(content: dict[str, Any]) -> Baseline:
     values = {name: np.array([query["values"][name] for query in queries]) for name in queries[0]["values"]}
     for name, rows in values.items():
         if rows.shape != (len(queries), len(METRICS)) or not np.issubdtype(rows.dtype, np.number):
-            raise ValueError(f"values of {name!r} are no numbers, {len(METRICS)} a query")
+            raise ValueError(f"values of {name!r} are not {len(METRICS)} numbers a query")
         if not ((rows >= 0) & (rows <= 1)).all():
-            raise ValueError(f"a value of {name!r} does not lie between 0 and 1")
+            raise ValueError(f"a value of {name!r} is not between 0 and 1")
     return Baseline(
         version=str(content["mose"]),
         model=str(content["model"]),
@@ -139,11 +139,7 @@ def _parsed(content: dict[str, Any]) -> Baseline:
 
 
 def check_shared(num_shared: int, baseline: Baseline) -> None:
-    """Nothing if enough queries of a baseline are left.
-
-    Raises:
-        DataError: There are hardly any.
-    """
+    """Raise `DataError` unless enough queries of a baseline are left."""
     if num_shared < max(1, _SMALLEST_SHARE * len(baseline.keys)):
         raise DataError(
             f"the baseline is of another tree: {num_shared} of its {len(baseline.keys)} queries are found here",

@@ -42,7 +42,7 @@ def copy_tree(
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
             if "." not in target.name:
-                shutil.copymode(root / file.path, target)  # a script without an ending is told by it
+                shutil.copymode(root / file.path, target)  # a script without an extension is recognised by it
         except OSError as error:
             raise SourceError(
                 f"{target} cannot be written: {error.strerror}",

@@ -174,7 +174,7 @@ def _is_aside(path: str) -> bool:
 
 
 def _unique(queries: list[GoldenQuery], dropped: Counter[str]) -> list[GoldenQuery]:
-    """Without those whose text stands for several places: none of them would be the answer."""
+    """Leave out texts with several locations: none of them would be the answer."""
     counts = Counter(query.text.lower() for query in queries)
     unique = [query for query in queries if counts[query.text.lower()] == 1]
     if len(unique) < len(queries):
@@ -183,7 +183,7 @@ def _unique(queries: list[GoldenQuery], dropped: Counter[str]) -> list[GoldenQue
 
 
 def _sample(queries: list[GoldenQuery], count: int, seed: int) -> list[GoldenQuery]:
-    def place(query: GoldenQuery) -> bytes:
+    def rank(query: GoldenQuery) -> bytes:
         return hashlib.blake2b(f"{seed}\0{query.kind}\0{query.text}".encode("utf-8", "replace"), digest_size=8).digest()
 
-    return sorted(queries, key=place)[:count]
+    return sorted(queries, key=rank)[:count]

@@ -70,7 +70,7 @@ class Commit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreeState:
-    """Which state of a repository a tree is in; ``commit`` is empty where there is no repository."""
+    """The state of a repository that a tree is in; ``commit`` is empty without one."""
 
     commit: str
     is_dirty: bool
@@ -158,7 +158,7 @@ def _subject_reason(whole: str, subject: str, reverted: Collection[str]) -> str:
 
 
 def _files_reason(paths: Sequence[str], known: Collection[str]) -> str:
-    """Why a commit's files are no answer; empty if they are."""
+    """Why a commit's files are not an answer; empty if they are."""
     if len(paths) > MAX_FILES:
         return f"more than {MAX_FILES} files"
     sources = [path for path in paths if _is_source(path)]

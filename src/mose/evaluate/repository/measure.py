@@ -106,16 +106,16 @@ def scores(hits: Sequence[Hit], query: GoldenQuery, budget_tokens: int) -> tuple
     whole files) in the best hits as long as the budget lasts.
     """
     counted = [hit for hit in hits if hit.path != query.left_out]
-    places = [_rooted(hit.path, hit.start_line, hit.end_line) for hit in counted]
+    locations = [_rooted(hit.path, hit.start_line, hit.end_line) for hit in counted]
     targets = [_rooted(target.path, target.start_line, target.end_line) for target in query.targets]
-    num_met = sum(any(place.meets(target) for place in places[:10]) for target in targets)
+    num_met = sum(any(location.meets(target) for location in locations[:10]) for target in targets)
     affordable = _affordable(counted, budget_tokens)
-    within = [_covered(target, places[:affordable]) for target in targets]
-    return ndcg_at_10(places, targets), num_met / len(targets), sum(within) / len(within)
+    within = [_covered(target, locations[:affordable]) for target in targets]
+    return ndcg_at_10(locations, targets), num_met / len(targets), sum(within) / len(within)
 
 
 def _rooted(path: str, start_line: int | None, end_line: int | None) -> Location:
-    """A place whose path begins at the tree: ``a/b.py`` is not met by ``b.py``."""
+    """A location whose path begins at the tree: ``a/b.py`` is not met by ``b.py``."""
     return Location(path=f"/{path}", start_line=start_line, end_line=end_line)
 
 
@@ -129,11 +129,11 @@ def _affordable(hits: Sequence[Hit], budget_tokens: int) -> int:
     return len(hits)
 
 
-def _covered(target: Location, places: Sequence[Location]) -> float:
-    """Share of a target's lines, or 0 or 1 for a whole file, that the places show."""
-    met = [place for place in places if place.meets(target)]
+def _covered(target: Location, locations: Sequence[Location]) -> float:
+    """Share of a target's lines, or 0 or 1 for a whole file, that the locations show."""
+    met = [location for location in locations if location.meets(target)]
     if target.start_line is None or target.end_line is None:
         return float(bool(met))
     wanted = set(range(target.start_line, target.end_line + 1))
-    shown = {line for place in met for line in range(place.start_line or 0, (place.end_line or 0) + 1)}
+    shown = {line for location in met for line in range(location.start_line or 0, (location.end_line or 0) + 1)}
     return len(wanted & shown) / len(wanted)

@@ -178,7 +178,7 @@ def from_tests(tests: Sequence[Test], known: Definitions, dropped: Counter[str])
 
     Args:
         tests: All tests of the tree.
-        known: All definitions that are no tests.
+        known: All definitions outside tests.
         dropped: Counts of tests left out, by reason, are added here.
     """
     for test in tests:
@@ -187,8 +187,8 @@ def from_tests(tests: Sequence[Test], known: Definitions, dropped: Counter[str])
         if has_few_words(text):
             dropped["too short"] += 1
             continue
-        place = known.tested_by(test)
-        if isinstance(place, str):
-            dropped[place] += 1
+        found = known.tested_by(test)
+        if isinstance(found, str):
+            dropped[found] += 1
         else:
-            yield GoldenQuery(kind="tests", text=text, targets=(place,), left_out=test.path)
+            yield GoldenQuery(kind="tests", text=text, targets=(found,), left_out=test.path)

@@ -13,7 +13,7 @@ KINDS = ("docs", "history", "tests")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenQuery:
-    """A text found in the tree, and the places that it speaks of."""
+    """A text found in the tree, and the locations that it is about."""
 
     kind: str
     """One of ``KINDS``."""

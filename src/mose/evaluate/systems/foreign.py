@@ -78,7 +78,7 @@ def sentence_transformer(folder: Path, *, threads: int | None = None) -> Foreign
     """Any folder of sentence-transformers, with the prompts that its own config names, at its own length.
 
     Raises:
-        ModelError: The folder is no such model.
+        ModelError: The folder is not such a model.
         MissingExtraError: sentence-transformers is not installed.
     """
     if not (folder / "modules.json").is_file():

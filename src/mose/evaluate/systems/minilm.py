@@ -24,7 +24,7 @@ def minilm(folder: Path, *, threads: int | None = None) -> RuntimeLadder:
     """The peer; its export is made once.
 
     Args:
-        folder: Where the export is kept.
+        folder: Folder for the export.
         threads: Texts to run at the same time; all cores if None.
 
     Raises:

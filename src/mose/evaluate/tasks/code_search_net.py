@@ -39,11 +39,11 @@ def matches(folder: Path) -> bool:
 def tasks(folder: Path, *, pool: int = POOL) -> dict[str, Callable[[], RetrievalTask]]:
     """Name -> loader: ``codesearchnet-LANGUAGE`` and, with enough rows, ``codesearchnet-LANGUAGE-1000``."""
     found: dict[str, Callable[[], RetrievalTask]] = {}
-    for language, place in _folders(folder).items():
+    for language, found_in in _folders(folder).items():
         name = f"codesearchnet-{language}"
-        found[name] = partial(_full, place, name, language)
-        if sum(1 for path in _files(place) for _ in read_lines(path)) >= pool:
-            found[f"{name}-{pool}"] = partial(_pools, place, f"{name}-{pool}", language, pool)
+        found[name] = partial(_full, found_in, name, language)
+        if sum(1 for path in _files(found_in) for _ in read_lines(path)) >= pool:
+            found[f"{name}-{pool}"] = partial(_pools, found_in, f"{name}-{pool}", language, pool)
     return found
 
 
@@ -72,7 +72,7 @@ def _rows(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield from objects(path)
 
 
-# Rows have numbers for ids where they meet no code base: URLs repeat where functions share a line.
+# Without a code base, ids are row numbers: URLs repeat where functions share a line.
 def _full(folder: Path, name: str, language: str) -> RetrievalTask:
     corpus, queries = TextsBuilder("code"), TextsBuilder("query")
     base = find(folder, "codebase.jsonl")
