@@ -15,7 +15,7 @@ HEAVY = ("torch", "transformers", "onnx")
 MOST_MODULES = 15
 
 LAYERS = """
-escaping parsing processes limited progress words framing
+escaping json_reading processes limited progress words framing
 errors
 storage workers git database
 parallel
@@ -31,25 +31,25 @@ evaluate integrations
 
 ALLOWED = {
     "errors": {"escaping"},
-    "storage": {"errors", "parsing"},
+    "storage": {"errors", "json_reading"},
     "workers": {"processes", "limited"},
     "parallel": {"limited", "workers"},
     "git": {"processes"},
     "config": {"errors"},
     "files": {"errors", "languages"},
     "syntax": {"languages", "words"},
-    "tokenizer": {"errors", "parsing", "words"},
+    "tokenizer": {"errors", "json_reading", "words"},
     "data": {
-        "errors", "progress", "parsing", "parallel", "workers", "processes", "storage", "config", "files", "syntax", "languages",
+        "errors", "progress", "json_reading", "parallel", "workers", "processes", "storage", "config", "files", "syntax", "languages",
         "tokenizer", "words", "framing",
     },
-    "model": {"errors", "progress", "parsing", "storage", "config", "tokenizer", "words"},
+    "model": {"errors", "progress", "json_reading", "storage", "config", "tokenizer", "words"},
     "train": {
-        "errors", "progress", "parsing", "storage", "config", "tokenizer", "words", "framing", "data", "model",
+        "errors", "progress", "json_reading", "storage", "config", "tokenizer", "words", "framing", "data", "model",
         "metrics.ranking", "metrics.decisions", "metrics.adaptive",
     },
     "runtime": {
-        "errors", "progress", "parsing", "storage", "tokenizer", "words", "model.settings", "model.folder", "model.shapes",
+        "errors", "progress", "json_reading", "storage", "tokenizer", "words", "model.settings", "model.folder", "model.shapes",
     },
     "export": {
         "errors", "storage", "tokenizer", "runtime", "model.settings", "model.folder", "model.shapes",
@@ -59,7 +59,7 @@ ALLOWED = {
         "framing", "tokenizer", "runtime",
     },
     "evaluate": {
-        "database", "errors", "progress", "parsing", "parallel", "workers", "processes", "git", "storage", "metrics", "config",
+        "database", "errors", "progress", "json_reading", "parallel", "workers", "processes", "git", "storage", "metrics", "config",
         "words", "languages", "files", "syntax", "tokenizer", "runtime", "export", "search", "data.pairs", "model",
     },
     "integrations": {"errors", "runtime", "search", "tokenizer"},

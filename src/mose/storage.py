@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mose.errors import ConfigError, OutputError
-from mose.parsing import read_json
+from mose.json_reading import read_json
 
 HOME_VARIABLE = "MOSE_HOME"
 INVENTORY_NAME = ".mose-folder.json"

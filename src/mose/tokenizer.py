@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from mose.errors import ConfigError, ModelError
-from mose.parsing import read_json
+from mose.json_reading import read_json
 from mose.words import space_identifiers
 
 if TYPE_CHECKING:

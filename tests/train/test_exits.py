@@ -13,7 +13,7 @@ from mose.model.presets import preset
 from mose.tokenizer import CodeTokenizer
 from mose.train.clones.learner import CloneLearner
 from mose.train.distributed import World
-from mose.train.exits import exit_weights
+from mose.train.exit_weights import exit_weights
 from mose.train.retrieval.learner import RetrievalLearner
 
 from .conftest import Make

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from mose.errors import DataError
-from mose.parsing import parse_json
+from mose.json_reading import parse_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mose.errors import DataError
 from mose.evaluate.result import Cell, Cost, Difference, Result, Score, Skipped, System, TaskInfo
 from mose.evaluate.systems.protocol import Card
-from mose.parsing import parse_json
+from mose.json_reading import parse_json
 from mose.storage import new_file
 
 FORMAT = 1

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from mose.errors import ModelError
+from mose.json_reading import JSON_BYTES, parse_json
 from mose.model.settings import ModelSettings
 from mose.model.shapes import Shape, tensor_shapes
-from mose.parsing import JSON_BYTES, parse_json
 
 WEIGHTS_FILE = "model.safetensors"
 _BYTES = {

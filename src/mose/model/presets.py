@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from mose.errors import ConfigError
+from mose.model.instructions import CODE_PROMPT, QUERY_PROMPT
 from mose.model.settings import ModelSettings
 
-CODE_PROMPT = "Represent this {language} code snippet for retrieval:"
-QUERY_PROMPT = "Represent this code description for retrieving supporting snippets of code:"
 _PAPER: dict[str, Any] = {
     "block": "starcoder2",
     "activation": "gelu_tanh",

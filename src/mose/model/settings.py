@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mose.errors import ConfigError, ModelError
-from mose.parsing import read_json
+from mose.json_reading import read_json
 from mose.storage import recover
 from mose.tokenizer import TokenizerSettings
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mose.errors import ModelError
-from mose.parsing import read_json
+from mose.json_reading import read_json
 from mose.storage import recover
 from mose.tokenizer import TokenizerSettings
 

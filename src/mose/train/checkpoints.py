@@ -18,9 +18,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mose.errors import ModelError
+from mose.json_reading import parse_json
 from mose.model.checkpoint import load_model, save_model
 from mose.model.encoder import MoseModel
-from mose.parsing import parse_json
 from mose.storage import is_own_folder, new_folder
 from mose.train.distributed import World, wait_for_all
 from mose.train.loop import RunState

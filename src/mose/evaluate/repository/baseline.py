@@ -17,7 +17,7 @@ from mose.evaluate.repository.golden import fingerprint
 from mose.evaluate.repository.measure import METRICS
 from mose.evaluate.repository.tree_report import TreeReport
 from mose.evaluate.repository.values import KINDS
-from mose.parsing import parse_json
+from mose.json_reading import parse_json
 from mose.storage import new_file
 
 FORMAT = "mose eval-repo, 1"

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from mose.data.pairs import read_lines, read_objects
 from mose.errors import DataError
 from mose.evaluate.tasks.values import RetrievalTask, Texts
-from mose.parsing import parse_json
+from mose.json_reading import parse_json
 
 _PACKED = ("", ".gz", ".xz")
 

@@ -20,12 +20,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mose.errors import ModelError
+from mose.json_reading import parse_json
 from mose.model.checkpoint import load_model, write_model
 from mose.model.clones.pair_batch import PairInputs
 from mose.model.encoder import MoseModel
 from mose.model.folder import copy_companions
 from mose.model.heads import pool
-from mose.parsing import parse_json
 from mose.storage import new_folder
 
 WEIGHTS_FILE = "classifier.safetensors"

@@ -14,6 +14,7 @@ from tokenizers import BertWordPieceTokenizer, Tokenizer
 from torch import Tensor
 
 from mose.errors import ConfigError, ModelError
+from mose.json_reading import parse_json
 from mose.model.checkpoint import write_model
 from mose.model.convert.distill_table import TableRecipe, fill_table
 from mose.model.encoder import MoseModel
@@ -21,7 +22,6 @@ from mose.model.folder import check_tensors, read_header
 from mose.model.settings import ModelSettings
 from mose.model.shapes import tensor_shapes
 from mose.model.transformers_config import MoseConfig
-from mose.parsing import parse_json
 from mose.progress import ProgressCallback, no_progress
 from mose.storage import new_folder
 from mose.tokenizer import CodeTokenizer

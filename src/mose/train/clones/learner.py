@@ -21,7 +21,7 @@ from mose.model.clones.pair_batch import PairInputs, encode_pairs, pad_pairs
 from mose.tokenizer import CodeTokenizer
 from mose.train.device import attention_for_training, autocast
 from mose.train.distributed import World, seed_step
-from mose.train.exits import exit_weights
+from mose.train.exit_weights import exit_weights
 from mose.train.start import freeze_parts
 
 

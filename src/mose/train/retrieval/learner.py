@@ -16,7 +16,7 @@ from mose.model.encoder import MoseModel
 from mose.tokenizer import CodeTokenizer
 from mose.train.device import attention_for_training, autocast
 from mose.train.distributed import World, gather, seed_step
-from mose.train.exits import exit_weights
+from mose.train.exit_weights import exit_weights
 from mose.train.retrieval.grad_cache import Loss, cached_backward, plain_backward
 from mose.train.retrieval.inputs import NUM_KEYS, StepBatch, StepInputs, prepare_step
 from mose.train.retrieval.losses import shared_keys

@@ -1,6 +1,6 @@
 """The loss over all exits: one contrastive term each, and the terms that tie exits together.
 
-Source of the sum: MoSE, fine-tuning loss, ``L = sum of alpha_i L_i`` (``mose.train.exits`` has the weights).
+Source of the sum: MoSE, fine-tuning loss, ``L = sum of alpha_i L_i`` (``mose.train.exit_weights`` has the weights).
 "Self-distillation" there is only the effect of this sum through shared lower blocks; the teacher terms
 here are ours and off by default.
 """
