@@ -25,7 +25,7 @@ data model
 runtime train
 export
 search
-evaluate integrations
+evaluate integrations serve
 """
 """From the lowest to the highest: a room imports only rooms of lower lines."""
 
@@ -63,6 +63,7 @@ ALLOWED = {
         "words", "languages", "files", "syntax", "tokenizer", "runtime", "export", "search", "data.pairs", "model",
     },
     "integrations": {"errors", "runtime", "search", "tokenizer"},
+    "serve": {"errors", "escaping", "progress", "storage", "runtime", "search"},
 }  # fmt: skip
 """What a room imports of the lower ones; a room without a line imports nothing."""
 

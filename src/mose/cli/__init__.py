@@ -26,6 +26,7 @@ COMMANDS = {
         "indexing.add_prune",
         "remove the indexes of trees that are gone (or not mounted) and vectors that no index uses",
     ),
+    "mcp": ("serving.add_mcp", "serve coding agents over the Model Context Protocol (needs mose[serve])"),
     "info": ("models.add_info", "show layers, parameters, bytes and FLOPs of a model at each exit"),
     "convert": ("models.add_convert", "turn a BERT-family model into a ladder of exits (needs mose[train])"),
     "cut": ("models.add_cut", "keep a model's blocks up to one exit"),

@@ -16,6 +16,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from mose.progress import ProgressCallback
 from mose.search.deepen import deepen
 from mose.search.hits import MAX_FOLDED, Hits, SearchStats, best_positions, fold_copies, make_hits
 from mose.search.loaded import View, cosines_of
@@ -28,7 +29,9 @@ Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
 
 
-def answer(view: View, request: Request, weights: RankWeights, config: CascadeConfig) -> Hits:
+def answer(
+    view: View, request: Request, weights: RankWeights, config: CascadeConfig, progress: ProgressCallback
+) -> Hits:
     """The hits of a search.
 
     Args:
@@ -36,6 +39,7 @@ def answer(view: View, request: Request, weights: RankWeights, config: CascadeCo
         request: The search.
         weights: How much each signal counts.
         config: How many chunks pass from one stage to the next.
+        progress: Called as the short list is read.
     """
     started = time.perf_counter()
     options, table = request.options, view.table
@@ -49,7 +53,7 @@ def answer(view: View, request: Request, weights: RankWeights, config: CascadeCo
     num_encoded, short = 0, np.arange(len(candidates.rows) if by_vectors_alone else 0)
     if deep is not None and len(candidates.rows) and not by_vectors_alone:
         short = _short_list(view, request, candidates, weights, signals, config.num_deep)
-        candidates, num_encoded = _read_short_list(view, request, candidates, short)
+        candidates, num_encoded = _read_short_list(view, request, candidates, short, progress)
     ranking = rank(request.query, table, candidates, weights, signals)
     best = best_positions(table, candidates, ranking, limit=options.limit + MAX_FOLDED, per_file=options.per_file)
     positions = fold_copies(table, candidates, best, options.limit)
@@ -99,7 +103,9 @@ def _short_list(
     return np.argsort(-score, kind="stable")[:num_deep]
 
 
-def _read_short_list(view: View, request: Request, candidates: Candidates, short: Rows) -> tuple[Candidates, int]:
+def _read_short_list(
+    view: View, request: Request, candidates: Candidates, short: Rows, progress: ProgressCallback
+) -> tuple[Candidates, int]:
     """The candidates with the deep cosines of the short list, and how many vectors were computed for it."""
     assert request.deep is not None
     encoder, budget_s = request.encoder, request.options.budget_s
@@ -109,7 +115,7 @@ def _read_short_list(view: View, request: Request, candidates: Candidates, short
     if len(missing) and budget_s > 0:
         rows = candidates.rows[short[missing]]
         ids = view.table.ids[rows].tolist()
-        report = deepen(view.store, encoder, encoder.exit, ids=ids, budget_s=budget_s, wait=False)
+        report = deepen(view.store, encoder, encoder.exit, ids=ids, budget_s=budget_s, progress=progress, wait=False)
         num_encoded = report.num_encoded
         fresh = [position for position, chunk_id in enumerate(ids) if chunk_id in report.vectors]
         if len(fresh) < len(ids):  # time is up, or another thread or process has stored some meanwhile

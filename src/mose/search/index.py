@@ -24,6 +24,7 @@ from mose.search.query import Query, checked_query, read_query
 from mose.search.ranking.candidates import CascadeConfig, Request, make_request
 from mose.search.ranking.rank import RankWeights
 from mose.search.refresh import RefreshReport
+from mose.search.snippet import Lines, read_lines
 from mose.search.store.location import is_part, source_root
 from mose.search.store.records import IndexStatus
 from mose.search.store.store import Store
@@ -175,12 +176,15 @@ class CodeIndex:
 
     # ---- asking
 
-    def search(self, query: str, options: SearchOptions = _DEFAULTS) -> Hits:
+    def search(
+        self, query: str, options: SearchOptions = _DEFAULTS, *, progress: ProgressCallback = no_progress
+    ) -> Hits:
         """The best chunks for a query in words, or for a name.
 
         Args:
             query: What to look for; of a longer one the first `MAX_QUERY_CHARS` characters.
             options: How to search.
+            progress: Called as the short list is read. What it raises ends the search; vectors read so far are kept.
 
         Returns:
             Hits, best first.
@@ -191,15 +195,18 @@ class CodeIndex:
         """
         query = checked_query(query)
         request = make_request(read_query(query), options, self._encoder_for(options), query, "query")
-        return self._connections.read(lambda store: self._answer(self._loaded.view(store), request))
+        return self._connections.read(lambda store: self._answer(self._loaded.view(store), request, progress))
 
-    def like(self, path: str, line: int, options: SearchOptions = _DEFAULTS) -> Hits:
+    def like(
+        self, path: str, line: int, options: SearchOptions = _DEFAULTS, *, progress: ProgressCallback = no_progress
+    ) -> Hits:
         """Code like the code at a line of an indexed file, which itself is left out.
 
         Args:
             path: The file, relative to the tree.
             line: Counted from 1.
             options: How to search.
+            progress: As for `search`.
 
         Raises:
             SourceError: The index has no such file or line.
@@ -207,7 +214,25 @@ class CodeIndex:
             ModelError: The model has no such exit or width.
         """
         encoder = self._encoder_for(options)
-        return self._connections.read(lambda store: self._like(self._loaded.view(store), path, line, options, encoder))
+        return self._connections.read(
+            lambda store: self._like(self._loaded.view(store), path, line, options, encoder, progress)
+        )
+
+    def lines(self, path: str, line: int, last_line: int | None = None) -> Lines:
+        """Lines of an indexed file, from the index alone.
+
+        Args:
+            path: The file, relative to the tree.
+            line: The first line, counted from 1.
+            last_line: The last line; None for all of the definition that holds ``line``.
+
+        Raises:
+            SourceError: The index has no such file or line.
+        """
+        found = self._connections.read(lambda store: read_lines(self._loaded.view(store), path, line, last_line))
+        if found is None:
+            raise self._no_line(path, line)
+        return found
 
     def has_files(self, part: str) -> bool:
         """Whether the index has a file in this folder of the tree, or this file."""
@@ -218,26 +243,37 @@ class CodeIndex:
     def _encoder_for(self, options: SearchOptions) -> Encoder:
         return self.encoder.at(exit=options.exit, width=options.width)
 
-    def _like(self, view: View, path: str, line: int, options: SearchOptions, encoder: Encoder) -> Hits:
+    def _no_line(self, path: str, line: int) -> SourceError:
+        return SourceError(
+            f"the index of {self.root} has no line {line} of {path}",
+            remedy="Name the file relative to the tree, as hits do, and a line that it has.",
+        )
+
+    def _like(
+        self,
+        view: View,
+        path: str,
+        line: int,
+        options: SearchOptions,
+        encoder: Encoder,
+        progress: ProgressCallback,
+    ) -> Hits:
         row = view.table.row_at(path, line) if 0 < line < 2**31 else None
         chunks = [] if row is None else view.chunks(np.array([row]))
         if not chunks:
-            raise SourceError(
-                f"the index of {self.root} has no line {line} of {path}",
-                remedy="Name the file relative to the tree, as hits do, and a line that it has.",
-            )
+            raise self._no_line(path, line)
         chunk = chunks[0]
         words = read_query(chunk.text)
         terms = _rarest_terms(view.store, words)
         query = replace(words, words=(), names=(), terms=terms, is_name=False, is_symbol=False, path="")
         request = make_request(query, options, encoder, embedding_text(chunk, chunk.path), "code", chunk.language)
         others = np.arange(len(view.table)) != row
-        return self._answer(view, replace(request, allowed=others))
+        return self._answer(view, replace(request, allowed=others), progress)
 
-    def _answer(self, view: View, request: Request) -> Hits:
+    def _answer(self, view: View, request: Request, progress: ProgressCallback) -> Hits:
         options = request.options
         allowed = allowed_chunks(view.table, request.allowed, options.language, options.path, self.root, options.part)
-        return answer(view, replace(request, allowed=allowed), self.weights, self.cascade)
+        return answer(view, replace(request, allowed=allowed), self.weights, self.cascade, progress)
 
 
 def _rarest_terms(store: Store, query: Query, count: int = 24) -> tuple[str, ...]:

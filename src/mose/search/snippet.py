@@ -1,10 +1,15 @@
-"""The few lines of a hit that show why it was found."""
+"""Lines to show, from the index alone: the few of a hit that say why it was found, or all of a definition."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mose.search.query import read_query
 from mose.search.ranking.matching import related
@@ -12,6 +17,8 @@ from mose.words import split_words
 
 if TYPE_CHECKING:
     from mose.search.hits import Hit
+    from mose.search.loaded import View
+    from mose.search.store.records import ChunkTable, StoredChunk
 
 MIN_DIVIDER_CHARS = 8
 _WORD = re.compile(r"[^\W_]+")
@@ -87,3 +94,79 @@ def _related_words(part: str, words: dict[str, list[str]]) -> list[str]:
 
 def _num_related(line: str, words: dict[str, list[str]]) -> int:
     return len({word for part in set(split_words(line)) for word in _related_words(part, words)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lines:
+    """Lines ``first_line..last_line`` (1-based, inclusive) of one file."""
+
+    path: str
+    first_line: int
+    last_line: int
+    symbol: str
+    kind: str
+    language: str
+    text: str
+
+
+def read_lines(view: View, path: str, line: int, last_line: int | None = None) -> Lines | None:
+    """Lines of an indexed file; None if the index has no such line.
+
+    Args:
+        view: The index.
+        path: The file, relative to the tree.
+        line: The first line, counted from 1.
+        last_line: The last line; None for all of the definition that holds ``line``, in however many chunks.
+    """
+    table = view.table
+    row = table.row_at(path, line) if 0 < line < 2**31 else None
+    if row is None:
+        return None
+    rows = table.rows_of_file(int(table.file_row[row]))
+    rows = rows[np.lexsort((rows, table.first_line[rows]))]
+    if last_line is None:
+        rows = _definition(table, rows, int(np.flatnonzero(rows == row)[0]))
+    else:
+        rows = rows[(table.last_line[rows] >= line) & (table.first_line[rows] <= last_line)]
+    by_id = {chunk.id: chunk for chunk in view.chunks(rows)}
+    chunks = [by_id[int(chunk_id)] for chunk_id in table.ids[rows] if int(chunk_id) in by_id]
+    if not chunks:
+        return None
+    first, last, text = chunks[0].first_line, chunks[-1].last_line, _joined(chunks)
+    if last_line is not None:
+        kept = text.split("\n")[line - first : last_line - first + 1]
+        first, text = line, "\n".join(kept)
+        last = first + len(kept) - 1
+    named = chunks[0]
+    return Lines(
+        path=path,
+        first_line=first,
+        last_line=last,
+        symbol=named.symbol,
+        kind=named.kind,
+        language=named.language,
+        text=text,
+    )
+
+
+def _definition(table: ChunkTable, rows: NDArray[np.int64], position: int) -> NDArray[np.int64]:
+    """The rows of a file around one of them that are parts of the same definition."""
+    first = last = position
+    symbol = table.symbol[rows[position]]
+    if symbol:
+        while first > 0 and table.symbol[rows[first - 1]] == symbol:
+            first -= 1
+        while last + 1 < len(rows) and table.symbol[rows[last + 1]] == symbol:
+            last += 1
+    return rows[first : last + 1]
+
+
+def _joined(chunks: list[StoredChunk]) -> str:
+    """The text of consecutive chunks; parts of one overlong line share its number."""
+    parts = [chunks[0].text]
+    for before, chunk in pairwise(chunks):
+        parts += [
+            "" if chunk.first_line == before.last_line else "\n" * (chunk.first_line - before.last_line),
+            chunk.text,
+        ]
+    return "".join(parts)

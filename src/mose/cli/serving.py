@@ -1,0 +1,111 @@
+"""``mose mcp``."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace as Arguments
+from typing import TYPE_CHECKING
+
+from mose.cli.options import add_exit, define
+from mose.cli.output import need_packages
+from mose.cli.parser import Parser
+from mose.cli.terminal import clip, columns, say, show
+from mose.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mose.serve.install import Change
+
+_CLIENTS = ("claude", "codex", "cursor", "vscode", "opencode", "zed", "gemini")
+
+_MCP_NOTES = """which trees:
+  Those named by PATH. Without PATH the folders that are open in the agent (its client's roots); if it names none, the
+  folder that the server is started in. Nothing outside them is read.
+how much is said:
+  At most max_tokens, which the agent chooses, for each answer; a cursor asks for what comes next."""
+
+
+def add_mcp(command: Parser) -> None:
+    """Add the arguments of ``mose mcp``."""
+    define(command, mcp, example="mose mcp --install claude", notes=_MCP_NOTES)
+    command.add_argument("trees", nargs="*", metavar="PATH", help="source trees (default: those of the agent's client)")
+    add_exit(command)
+    settings = command.add_mutually_exclusive_group()
+    settings.add_argument(
+        "--install",
+        choices=_CLIENTS,
+        metavar="AGENT",
+        help=f"write the server into an agent's settings: {', '.join(_CLIENTS)}",
+    )
+    settings.add_argument("--uninstall", choices=_CLIENTS, metavar="AGENT", help="take it out of them again")
+    command.add_argument("--yes", action="store_true", help="change the settings without asking")
+
+
+def mcp(arguments: Arguments) -> int:
+    """``mose mcp``: serves an agent on standard input and output, or tells an agent of that."""
+    if arguments.uninstall is not None:
+        return _uninstall(arguments)
+    need_packages("mcp", "mcp", extra="serve")
+    if arguments.install is not None:
+        return _install(arguments)
+    from mose.search.store.location import source_root
+    from mose.serve.mcp import serve
+
+    serve([source_root(path) for path in arguments.trees], exit=arguments.exit)
+
+
+def _install(arguments: Arguments) -> int:
+    from dataclasses import replace
+
+    from mose.search.store.location import source_root
+    from mose.serve.clients import CLIENTS, launch
+    from mose.serve.install import installing
+
+    how = launch()
+    more = () if arguments.exit is None else ("--exit", str(arguments.exit))
+    roots = tuple(str(source_root(path)) for path in arguments.trees)
+    client = CLIENTS[arguments.install]
+    change = installing(client, replace(how, arguments=(*how.arguments, *more, *roots)))
+    if change.is_none:
+        show(f"{client.title} has it already: {change.file}")
+        return 0
+    if not _agreed(change, arguments):
+        return 1
+    show(f"{client.title} finds it when it is started again. `mose mcp --uninstall {client.name}` undoes this.")
+    return 0
+
+
+def _uninstall(arguments: Arguments) -> int:
+    from mose.serve.clients import CLIENTS
+    from mose.serve.install import uninstalling
+
+    client = CLIENTS[arguments.uninstall]
+    change = uninstalling(client)
+    if change.is_none:
+        show(f"{client.title} does not have it: {change.file}")
+        return 0
+    return 0 if _agreed(change, arguments) else 1
+
+
+def _agreed(change: Change, arguments: Arguments) -> bool:
+    """Shows the change, and makes it if the user wants it."""
+    import difflib
+
+    from mose.serve.clients import CLIENTS
+
+    before, after = (change.before or "").splitlines(), (change.after or "").splitlines()
+    show(f"{'Removes' if change.after is None else 'Changes' if change.before is not None else 'Makes'} {change.file}:")
+    for line in list(difflib.unified_diff(before, after, lineterm="", n=1))[2:]:
+        show(clip(f"  {line}", columns()))
+    note = CLIENTS[arguments.install or arguments.uninstall].note
+    if note:
+        show(note)
+    if not arguments.yes:
+        if sys.stdin is None or not sys.stdin.isatty():
+            raise ConfigError("nobody can be asked here", allowed="a terminal", remedy="Say --yes to have it changed.")
+        say("Change it? [y/N] ")
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            show("Nothing was changed.")
+            return False
+    change.make()
+    show(f"{change.file} is changed.")
+    return True

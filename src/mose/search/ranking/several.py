@@ -1,0 +1,44 @@
+"""One ranking over the hits of several trees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from mose.search.hits import Hit, Hits
+
+NUM_COMPARED = 10
+"""Trees are compared by so many of their first hits: ask each for this many or more."""
+
+
+def fuse(found: Sequence[Hits], limit: int) -> list[tuple[int, Hit]]:
+    """The hits of several trees for one query, best first, each with the number of its tree.
+
+    The scores of one search are relative to its own best candidates: of every tree the first hit scores high. So the
+    scores of a tree are multiplied by how its best hit compares with the best one of all trees, by meaning (cosine)
+    and by words (BM25). Ties go to the tree that comes first.
+
+    Args:
+        found: The hits of each tree.
+        limit: At most this many.
+    """
+    exits = {hit.parts.exit for hits in found for hit in hits[:NUM_COMPARED] if hit.parts.exit is not None}
+    cosines = [_best(hits, "cosine", max(exits, default=0)) for hits in found]
+    words = [_best(hits, "bm25", None) for hits in found]
+    ranked = []
+    for number, hits in enumerate(found):
+        shares = [
+            mine / max(all_of)
+            for mine, all_of in ((cosines[number], cosines), (words[number], words))
+            if max(all_of) > 0
+        ]
+        factor = sum(shares) / len(shares) if shares else 1.0
+        ranked += [(number, replace(hit, score=hit.score * factor)) for hit in hits]
+    return sorted(ranked, key=lambda item: -item[1].score)[:limit]
+
+
+def _best(hits: Hits, name: str, exit_layer: int | None) -> float:
+    """The highest value of a part; cosines of different exits cannot be compared."""
+    first = hits[:NUM_COMPARED]
+    values = [getattr(hit.parts, name) or 0.0 for hit in first if exit_layer is None or hit.parts.exit == exit_layer]
+    return max(0.0, max(values, default=0.0))

@@ -1,0 +1,1 @@
+"""The doors to the same search: MCP for agents, HTTP for programs, a page for people."""

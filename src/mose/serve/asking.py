@@ -1,0 +1,168 @@
+"""What every door asks of the trees: search, code like that at a line, lines of a file."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from mose.errors import ConfigError, MoseError, SourceError
+from mose.progress import Progress
+from mose.search.hits import Hit, Hits
+from mose.search.options import SearchOptions
+from mose.search.ranking.several import NUM_COMPARED, fuse
+from mose.search.snippet import Lines
+from mose.serve.trees import Ready, StoppedError, Tree, Trees
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Depth:
+    """How much of a tree has been read at the exit of a search."""
+
+    exit: int | None
+    """None if words alone were compared."""
+    num_read: int
+    num_chunks: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The answer to a search over trees."""
+
+    hits: tuple[tuple[Tree, Hit], ...]
+    depths: dict[Tree, Depth]
+    notes: tuple[str, ...]
+    """What to know about the answer, one sentence each."""
+
+
+def search(
+    trees: Trees, asked: Sequence[Tree], query: str, options: SearchOptions, cancelled: threading.Event
+) -> Found:
+    """The best chunks of the trees for a query, in one ranking.
+
+    Args:
+        trees: Where the trees come from.
+        asked: Those to search. One that is gone is left out with a note, unless all are.
+        query: What to look for.
+        options: How to search; the budget is for all trees together.
+        cancelled: Set when nobody waits for the answer any more.
+
+    Raises:
+        StoppedError: The call was cancelled.
+        MoseError: No tree can be searched, or the query or an option is refused.
+    """
+    share = options
+    if len(asked) > 1:
+        share = replace(options, budget_s=options.budget_s / len(asked), limit=max(options.limit, NUM_COMPARED))
+
+    def ask(ready: Ready) -> Hits:
+        return ready.index.search(query, share, progress=_stop_if(cancelled))
+
+    return _ask_all(trees, asked, ask, options.limit, cancelled)
+
+
+def similar(
+    trees: Trees, tree: Tree, path: str, line: int, options: SearchOptions, cancelled: threading.Event
+) -> Found:
+    """Code like that at a line of a file, in the same tree.
+
+    Args:
+        trees: Where the tree comes from.
+        tree: The tree of the file.
+        path: The file, relative to its tree.
+        line: Counted from 1.
+        options: How to search.
+        cancelled: Set when nobody waits for the answer any more.
+
+    Raises:
+        StoppedError: The call was cancelled.
+        MoseError: The tree cannot be read or has no such line, or an option is refused.
+    """
+
+    def ask(ready: Ready) -> Hits:
+        return ready.index.like(path, line, options, progress=_stop_if(cancelled))
+
+    return _ask_all(trees, [tree], ask, options.limit, cancelled)
+
+
+def read_lines(
+    trees: Trees, tree: Tree, path: str, line: int, last_line: int | None, cancelled: threading.Event
+) -> Lines:
+    """Lines of an indexed file; of the definition that holds ``line`` if ``last_line`` is None.
+
+    Raises:
+        StoppedError: The call was cancelled.
+        MoseError: The tree cannot be read, or its index has no such line.
+    """
+    with trees.asking():
+        return tree.ready(cancelled).index.lines(path, line, last_line)
+
+
+def tree_named(asked: Sequence[Tree], names: dict[Tree, str], name: str) -> Tree:
+    """The tree that a request names, by its short name or its folder.
+
+    Raises:
+        ConfigError: It is none of the trees that may be asked.
+    """
+    for tree in asked:
+        if name in (names[tree], str(tree.root)):
+            return tree
+    raise ConfigError("tree", got=name, allowed=", ".join(names[tree] for tree in asked))
+
+
+def short_names(asked: Sequence[Tree]) -> dict[Tree, str]:
+    """A name for each tree: its folder's, with a number where several have one name."""
+    names: dict[Tree, str] = {}
+    for tree in asked:
+        plain = name = tree.root.name or "root"
+        number = 1
+        while name in names.values():
+            number += 1
+            name = f"{plain}-{number}"
+        names[tree] = name
+    return names
+
+
+def _ask_all(
+    trees: Trees, asked: Sequence[Tree], ask: Callable[[Ready], Hits], limit: int, cancelled: threading.Event
+) -> Found:
+    found: list[tuple[Tree, Hits]] = []
+    notes: list[str] = []
+    refused: MoseError | None = None
+    with trees.asking():
+        for tree in asked:
+            try:
+                ready = tree.ready(cancelled)
+                hits = ask(ready)
+            except (SourceError, ConfigError) as error:  # gone; or a filter that fits no file of this tree
+                refused = refused or error
+                if len(asked) > 1:
+                    notes.append(f"{tree.root.name}: {error.what}.")
+                continue
+            found.append((tree, hits))
+            notes += [note for note in (ready.note, *ready.index.notes) if note]
+            left = hits.stats.num_short - hits.stats.num_deep
+            if hits.stats.exit and left:
+                notes.append(f"Time was up before {left:,} more candidates were read closely.")
+            if hits and not hits.stats.has_words:
+                notes.append("No word of the query occurs here: these are the nearest by meaning.")
+    if refused is not None and not found:
+        raise refused
+    for tree, _ in found:
+        tree.deepen()
+    ranked = fuse([hits for _, hits in found], limit)
+    depths = {
+        tree: Depth(exit=hits.stats.exit, num_read=hits.stats.num_read, num_chunks=hits.stats.num_chunks)
+        for tree, hits in found
+    }
+    return Found(
+        hits=tuple((found[number][0], hit) for number, hit in ranked), depths=depths, notes=tuple(dict.fromkeys(notes))
+    )
+
+
+def _stop_if(cancelled: threading.Event) -> Callable[[Progress], None]:
+    def check(progress: Progress) -> None:
+        if cancelled.is_set():
+            raise StoppedError
+
+    return check

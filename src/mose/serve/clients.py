@@ -1,0 +1,119 @@
+"""The agents that can be told of the server: where each keeps its settings, and what is written there."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """How a client starts the server."""
+
+    command: str
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentClient:
+    """One agent or editor."""
+
+    name: str
+    title: str
+    file: Callable[[], Path]
+    """Its settings for all projects of the user."""
+    path: tuple[str, ...]
+    """Names on the way to the entry of the server."""
+    entry: Callable[[Launch], dict[str, object]]
+    note: str = ""
+    """What to do afterwards."""
+
+
+def launch() -> Launch:
+    """How this very installation is started, wherever the client stands."""
+    program = Path(sys.executable).with_name("mose.exe" if os.name == "nt" else "mose")
+    found = program.is_file()
+    command = str(program) if found else sys.executable
+    home = os.environ.get("MOSE_HOME")
+    return Launch(
+        command=command,
+        arguments=("mcp",) if found else ("-P", "-m", "mose", "mcp"),
+        environment={"MOSE_HOME": str(Path(home).absolute())} if home else {},
+    )
+
+
+def _plain(how: Launch) -> dict[str, object]:
+    entry: dict[str, object] = {"command": how.command, "args": list(how.arguments)}
+    return {**entry, "env": dict(how.environment)} if how.environment else entry
+
+
+def _typed(how: Launch) -> dict[str, object]:
+    return {"type": "stdio", **_plain(how)}
+
+
+def _of_opencode(how: Launch) -> dict[str, object]:
+    entry: dict[str, object] = {"type": "local", "command": [how.command, *how.arguments], "enabled": True}
+    return {**entry, "environment": dict(how.environment)} if how.environment else entry
+
+
+def _folder(variable: str, *default: str) -> Path:
+    """A folder that a variable names, else one in the user's home."""
+    named = os.environ.get(variable)
+    return Path(named) if named else Path.home().joinpath(*default)
+
+
+def _claude() -> Path:
+    return _folder("CLAUDE_CONFIG_DIR") / ".claude.json"
+
+
+def _vscode() -> Path:
+    if sys.platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    elif sys.platform == "win32":
+        base = _folder("APPDATA", "AppData", "Roaming")
+    else:
+        base = _folder("XDG_CONFIG_HOME", ".config")
+    return base / "Code" / "User" / "mcp.json"
+
+
+def _opencode() -> Path:
+    folder = _folder("XDG_CONFIG_HOME", ".config") / "opencode"
+    with_comments = folder / "opencode.jsonc"
+    return with_comments if with_comments.is_file() else folder / "opencode.json"
+
+
+def _zed() -> Path:
+    if sys.platform == "win32":
+        return _folder("APPDATA", "AppData", "Roaming") / "Zed" / "settings.json"
+    folder = Path.home() / ".config" if sys.platform == "darwin" else _folder("XDG_CONFIG_HOME", ".config")
+    return folder / "zed" / "settings.json"
+
+
+CLIENTS = {
+    client.name: client
+    for client in (
+        AgentClient(
+            name="claude", title="Claude Code", file=_claude, path=("mcpServers", "mose"), entry=_typed,
+            note="Close running sessions first: they write this file, too.",
+        ),
+        AgentClient(
+            name="codex", title="Codex", file=lambda: _folder("CODEX_HOME", ".codex") / "config.toml",
+            path=("mcp_servers", "mose"), entry=_plain,
+        ),
+        AgentClient(
+            name="cursor", title="Cursor", file=lambda: Path.home() / ".cursor" / "mcp.json",
+            path=("mcpServers", "mose"), entry=_plain,
+        ),
+        AgentClient(name="vscode", title="VS Code", file=_vscode, path=("servers", "mose"), entry=_typed),
+        AgentClient(name="opencode", title="opencode", file=_opencode, path=("mcp", "mose"), entry=_of_opencode),
+        AgentClient(name="zed", title="Zed", file=_zed, path=("context_servers", "mose"), entry=_plain),
+        AgentClient(
+            name="gemini", title="Gemini CLI", file=lambda: Path.home() / ".gemini" / "settings.json",
+            path=("mcpServers", "mose"), entry=_plain,
+        ),
+    )
+}  # fmt: skip

@@ -1,0 +1,43 @@
+"""Which folders an agent's client means: its roots as it writes them, or the folder that the server stands in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
+
+from mose.errors import SourceError
+
+
+def folders_of(uris: Iterable[str]) -> list[Path]:
+    """The folders of ``file:`` URIs, each once, in their order; others are left out.
+
+    Raises:
+        SourceError: One is the user's home or the root of the file system.
+    """
+    found: dict[Path, None] = {}
+    for uri in uris:
+        try:
+            parts = urlsplit(uri)
+            if parts.scheme == "file" and parts.netloc in ("", "localhost"):
+                found[require_tree(Path(url2pathname(unquote(parts.path)) if "%" in parts.path else parts.path))] = None
+        except (ValueError, OSError, RuntimeError):  # not a URI, or not a path
+            continue
+    return list(found)
+
+
+def require_tree(folder: Path) -> Path:
+    """The folder without links.
+
+    Raises:
+        SourceError: It is the user's home or the root of the file system: too much to be read unasked.
+    """
+    resolved = folder.resolve()
+    if resolved in (Path(resolved.anchor), Path.home().resolve()):
+        raise SourceError(
+            f"{resolved} is too wide to be read for an agent",
+            allowed="a folder with source code",
+            remedy="Open a project in the agent, or name its folder in the agent's settings: mose mcp PATH.",
+        )
+    return resolved

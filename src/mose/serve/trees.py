@@ -1,0 +1,234 @@
+"""The trees that a server answers about: one open index for each, kept current, read on in the background."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from mose.errors import MoseError, SourceError
+from mose.progress import Progress, ProgressCallback
+from mose.runtime.encoder import DEFAULT_MODEL, Encoder
+from mose.search.index import CodeIndex
+from mose.search.opening import Opening
+from mose.search.snippet import Lines
+
+FIRST_ANSWER_S = 20.0
+"""An answer waits this long for a tree that is being read; then it comes from what is read so far."""
+_POLL_S = 0.02
+_BUSY_TRIES = 20
+_STOP_S = 0.3  # what was committed stays, whenever the process ends
+
+
+class StoppedError(Exception):
+    """The work is not wanted any more: its caller has cancelled it, or the server stops."""
+
+
+class _TimeUpError(Exception):
+    """The rest of the work goes on in the background."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """An index to ask now."""
+
+    index: CodeIndex
+    note: str = ""
+    """What is missing from it, one sentence; "" if nothing is."""
+
+
+class Trees:
+    """Opens each tree once, for all who ask.
+
+    Args:
+        model: A shipped model by name, or a runtime folder.
+        exit: Exit of the requests that choose none; the deepest if None.
+        max_age_s: An answer may be from the tree as it was this long ago.
+        deepens: Whether to read each tree at the exit in the background once it has been asked.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str | Path = DEFAULT_MODEL,
+        exit: int | None = None,
+        max_age_s: float = 0.0,
+        deepens: bool = True,
+    ) -> None:
+        self.max_age_s = max_age_s
+        self.deepens = deepens
+        self.stop = threading.Event()
+        self.background = threading.Lock()  # one tree after the other is read in the background
+        self._model = model
+        self._exit = exit
+        self._encoder: Encoder | None = None
+        self._trees: dict[Path, Tree] = {}
+        self._lock = threading.Lock()
+        self._num_asking = 0
+
+    def load(self) -> Encoder:
+        """The model, loaded once."""
+        with self._lock:
+            if self._encoder is None:
+                self._encoder = Encoder.load(self._model, exit=self._exit)
+            return self._encoder
+
+    def get(self, root: Path | str) -> Tree:
+        """The tree with this root; nothing is read yet, and it may be gone."""
+        root = Path(root).resolve()
+        with self._lock:
+            return self._trees.setdefault(root, Tree(root, self))
+
+    def opening(self, root: Path, *, update: bool) -> Opening:
+        """How to open the index of a tree."""
+        name = "" if self._model == DEFAULT_MODEL else str(self._model)
+        return Opening(root=root, encoder=self.load(), update=update, model_name=name)
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Work in the background rests while somebody asks."""
+        with self._lock:
+            self._num_asking += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._num_asking -= 1
+
+    def rest(self, progress: Progress) -> None:
+        """Waits while somebody asks; raises `StoppedError` once the server stops."""
+        while self._num_asking and not self.stop.is_set():
+            self.stop.wait(_POLL_S)
+        if self.stop.is_set():
+            raise StoppedError
+
+    def close(self) -> None:
+        """Stops the work in the background and closes all indexes."""
+        self.stop.set()
+        for tree in self._trees.values():
+            tree.close()
+
+
+class Tree:
+    """One source tree and its index.
+
+    Attributes:
+        root: The folder, absolute and without links.
+    """
+
+    def __init__(self, root: Path, trees: Trees) -> None:
+        self.root = root
+        self._trees = trees
+        self._turn = threading.Lock()
+        self._index: CodeIndex | None = None
+        self._partial: CodeIndex | None = None
+        self._reader: threading.Thread | None = None
+        self._deepener: threading.Thread | None = None
+        self._progress = Progress("walk", 0, 0)
+        self._checked_at = float("-inf")
+
+    def ready(self, cancelled: threading.Event) -> Ready:
+        """The index, brought up to date; what is read so far of a tree that takes long.
+
+        Raises:
+            StoppedError: The call was cancelled.
+            MoseError: The tree or its index cannot be read.
+        """
+        arrived = time.monotonic()
+        while not self._turn.acquire(timeout=_POLL_S):
+            if cancelled.is_set():
+                raise StoppedError
+        try:
+            if not self.root.is_dir():
+                raise SourceError(f"the folder {self.root} is gone", remedy="Ask again when it is back.")
+            if self._is_reading():
+                return self._so_far()
+            if self._index is None or self._checked_at < arrived - self._trees.max_age_s:
+                deadline = arrived + FIRST_ANSWER_S
+                try:
+                    self._bring_up(self._guard(cancelled.is_set, deadline))
+                except _TimeUpError:
+                    self._reader = _start(self._read_on)
+                    return self._so_far()
+            assert self._index is not None
+            return Ready(self._index)
+        finally:
+            self._turn.release()
+
+    def lines_now(self, path: str, line: int) -> Lines:
+        """The definition around a line, from the index as it was asked last."""
+        index = self._index or self._partial
+        assert index is not None
+        return index.lines(path, line)
+
+    def deepen(self) -> None:
+        """Reads the rest of the tree at the exit, in the background, unless that is going on or done."""
+        busy = self._deepener is not None and self._deepener.is_alive()
+        if self._trees.deepens and self._index is not None and not busy and not self._is_reading():
+            self._deepener = _start(self._deepen)
+
+    def close(self) -> None:
+        """Closes the index, once the work in the background has stopped."""
+        for thread in (self._reader, self._deepener):
+            if thread is not None:
+                thread.join(_STOP_S)
+        for index in (self._index, self._partial):
+            if index is not None:
+                index.close()
+
+    def _is_reading(self) -> bool:
+        return self._reader is not None and self._reader.is_alive()
+
+    def _so_far(self) -> Ready:
+        """The index as far as it has been written; that of the last visit while a large change is read."""
+        done, total = self._progress.done, self._progress.total
+        of = f" ({done:,} of {total:,} changed files)" if self._progress.stage == "cut" else ""
+        note = f"This tree is still being read{of}: ask again for more."
+        if self._index is not None:
+            return Ready(self._index, note)
+        if self._partial is None:
+            opening = self._trees.opening(self.root, update=False)
+            self._partial = CodeIndex(opening, opening.open())
+        return Ready(self._partial, note)
+
+    def _bring_up(self, progress: ProgressCallback) -> None:
+        started = time.monotonic()
+        if self._index is None:
+            opening = self._trees.opening(self.root, update=True)
+            self._index = CodeIndex(opening, opening.open(progress))
+        else:
+            for _ in range(_BUSY_TRIES):  # we may be writing vectors ourselves
+                if not self._index.refresh(progress=progress).busy:
+                    break
+                time.sleep(_POLL_S)
+        self._checked_at = started
+
+    def _guard(self, is_cancelled: Callable[[], bool], deadline: float) -> ProgressCallback:
+        def check(progress: Progress) -> None:
+            self._progress = progress
+            if is_cancelled():
+                raise StoppedError
+            if time.monotonic() > deadline or (deadline < float("inf") and progress.stage == "wait"):
+                raise _TimeUpError
+
+        return check
+
+    def _read_on(self) -> None:
+        with suppress(MoseError, StoppedError):  # the next call meets the error itself
+            self._bring_up(self._guard(self._trees.stop.is_set, float("inf")))
+
+    def _deepen(self) -> None:
+        assert self._index is not None
+        with suppress(MoseError, StoppedError, OSError), self._trees.background:
+            self._trees.rest(self._progress)
+            if self._index.encoder.exit:
+                self._index.deepen(progress=self._trees.rest)
+
+
+def _start(work: Callable[[], None]) -> threading.Thread:
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
