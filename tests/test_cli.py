@@ -202,7 +202,8 @@ def test_the_tree_may_stand_behind_options(mose, sample_tree, monkeypatch, tmp_p
 
 
 def test_a_second_tree_is_not_taken_for_a_word_of_the_query(mose, sample_tree):
-    code, out, err = mose("search", "parse iso date", sample_tree, sample_tree / "src")
+    assert mose("search", "parse iso date", sample_tree, sample_tree / "src")[0] == 0
+    code, out, err = mose("index", sample_tree, sample_tree / "src")
     assert (code, out) == (2, "")
     assert "there is one PATH, and these are 2" in err
     assert "quotes" not in err

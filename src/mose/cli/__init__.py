@@ -22,6 +22,7 @@ COMMANDS = {
     "index": ("indexing.add_index", "read every part of a source tree closely, once"),
     "status": ("status.add_status", "show what the index of a source tree holds"),
     "forget": ("indexing.add_forget", "delete the index of a source tree"),
+    "list": ("serving.add_list", "list every index on this machine: its tree, size, age and how deep it has been read"),
     "prune": (
         "indexing.add_prune",
         "remove the indexes of trees that are gone (or not mounted) and vectors that no index uses",

@@ -144,9 +144,11 @@ def take_late_path(arguments: argparse.Namespace, extra: Sequence[str]) -> list[
         extra: What argparse did not take.
 
     Returns:
-        The rest of ``extra``.
+        The rest of ``extra``. A command that takes several trees takes it, too, if all of them exist.
     """
     rest = list(extra)
     if getattr(arguments, "path", "") is None:
         arguments.path = rest.pop(0) if rest and not rest[0].startswith("-") else "."
+    if rest and hasattr(arguments, "more_paths") and all(map(os.path.exists, (arguments.path, *rest))):
+        arguments.more_paths, rest = tuple(rest), []
     return rest

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import sys
 from argparse import Namespace as Arguments
-from contextlib import suppress
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mose import processes
 from mose.cli.hits import hit_as_dict, show_hits
@@ -32,7 +34,7 @@ from mose.cli.terminal import flush, say, show_json, takes_color
 from mose.errors import ConfigError, MoseError, SourceError
 
 if TYPE_CHECKING:
-    from mose.search.hits import Hit
+    from mose.search.hits import Hit, Hits
     from mose.search.index import CodeIndex
     from mose.search.options import SearchOptions
 
@@ -50,7 +52,10 @@ def add_search(command: Parser) -> None:
     """Add the arguments of ``mose search``."""
     define(command, search, example='mose search "open a connection through a proxy" . --limit 5', notes=_NOTES)
     command.add_argument("query", metavar="QUERY", nargs="?", help="words or a name; - reads standard input")
-    add_path(command, "source tree, or a folder or file in one (default: this folder)")
+    add_path(
+        command, "source tree, or a folder or file in one (default: this folder); several are searched in one ranking"
+    )
+    command.set_defaults(more_paths=())
     add_inside(command)
     add_model(command)
     add_exit(command)
@@ -89,33 +94,70 @@ def add_search(command: Parser) -> None:
     add_quiet(command)
 
 
+class _Asked(NamedTuple):
+    """One tree, or part of one, and what it answers."""
+
+    tree: CodeIndex
+    named: Path
+    """The folder that PATH names, or that of the file."""
+    typed: str
+    """How the user names it."""
+    found: Hits
+
+
 def search(arguments: Arguments) -> int:
     """``mose search``: hits on stdout, what they rest on on stderr."""
     query = _query_of(arguments)
-    _need_tree(arguments)
-    index, part = _open(arguments)
-    with index:
-        say_warnings(index)
-        named = index.root / part
-        named = named if named.is_dir() else named.parent
-        options = _options(arguments, part)
-        if arguments.like is not None:
-            path, line = _location_of(arguments.like, index.root, named)
-            found = index.like(path, line, options)
-        else:
-            found = index.search(query, options)
-        hits: list[Hit] = found
-        if part:
-            hits = [replace(hit, path=(index.root / hit.path).relative_to(named).as_posix()) for hit in hits]
+    paths = [arguments.path, *arguments.more_paths]
+    with ExitStack() as stack:
+        asked = []
+        for path in paths:
+            own = argparse.Namespace(**{**vars(arguments), "path": path, "num_paths": len(paths)})
+            _need_tree(own)
+            index, part = _open(own)
+            stack.enter_context(index)
+            asked.append(_ask(index, part, own, query))
+        hits = _ranked(asked, arguments.limit)
         if arguments.json:
-            show_json(hit_as_dict(hit, named) for hit in hits)
+            show_json(hit_as_dict(hit, answer.named) for answer, hit in hits)
         else:
-            show_hits(hits, query, explain=arguments.explain, color=takes_color(arguments.color))
+            shown = [replace(hit, path=answer.typed + hit.path) if len(paths) > 1 else hit for answer, hit in hits]
+            show_hits(shown, query, explain=arguments.explain, color=takes_color(arguments.color))
         flush()  # before the talk about it
-        say_notes(index, found, query, uses_words=arguments.like is None and arguments.mode != "dense")
-        if arguments.deepen:
-            _deepen_in_background(index, arguments)
+        for answer in asked:
+            if len(paths) > 1:
+                say(f"{answer.typed or '.'}:")
+            uses_words = arguments.like is None and arguments.mode != "dense"
+            say_notes(answer.tree, answer.found, query, uses_words=uses_words)
+            if arguments.deepen:
+                _deepen_in_background(answer.tree, arguments)
     return 0 if hits else 1
+
+
+def _ask(index: CodeIndex, part: str, arguments: Arguments, query: str) -> _Asked:
+    say_warnings(index)
+    named = index.root / part
+    is_folder = named.is_dir()
+    named = named if is_folder else named.parent
+    options = _options(arguments, part)
+    if arguments.like is not None:
+        path, line = _location_of(arguments.like, index.root, named)
+        found = index.like(path, line, options)
+    else:
+        found = index.search(query, options)
+    typed = arguments.path if is_folder else os.path.dirname(arguments.path)
+    return _Asked(index, named, os.path.join(typed, "") if typed not in ("", ".") else "", found)
+
+
+def _ranked(asked: Sequence[_Asked], limit: int) -> list[tuple[_Asked, Hit]]:
+    """The hits of all trees in one ranking, their paths relative to what PATH names."""
+    from mose.search.ranking.several import fuse
+
+    ranked = []
+    for number, hit in fuse([answer.found for answer in asked], limit):
+        answer = asked[number]
+        ranked.append((answer, replace(hit, path=(answer.tree.root / hit.path).relative_to(answer.named).as_posix())))
+    return ranked
 
 
 def _open(arguments: Arguments) -> tuple[CodeIndex, str]:
@@ -151,14 +193,15 @@ def _open(arguments: Arguments) -> tuple[CodeIndex, str]:
 
 def _options(arguments: Arguments, part: str) -> SearchOptions:
     from mose.search.options import SearchOptions
+    from mose.search.ranking.several import NUM_COMPARED
 
     return SearchOptions(
-        limit=arguments.limit,
+        limit=arguments.limit if arguments.num_paths == 1 else max(arguments.limit, NUM_COMPARED),
         mode=arguments.mode or "fused",
         language=arguments.language,
         path=arguments.path_pattern,
         part=part,
-        budget_s=arguments.budget,
+        budget_s=arguments.budget / arguments.num_paths,
         per_file=not arguments.all_places,
     )
 

@@ -1,4 +1,4 @@
-"""``mose mcp``."""
+"""``mose mcp`` and ``mose list``."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import sys
 from argparse import Namespace as Arguments
 from typing import TYPE_CHECKING
 
-from mose.cli.options import add_exit, define
+from mose.cli.options import add_exit, add_json, define
 from mose.cli.output import need_packages
 from mose.cli.parser import Parser
-from mose.cli.terminal import clip, columns, say, show
+from mose.cli.terminal import clip, columns, counted, say, show, show_json
 from mose.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -109,3 +109,61 @@ def _agreed(change: Change, arguments: Arguments) -> bool:
     change.make()
     show(f"{change.file} is changed.")
     return True
+
+
+def add_list(command: Parser) -> None:
+    """Add the arguments of ``mose list``."""
+    define(command, list_indexes, example="mose list --json")
+    add_json(command)
+
+
+def list_indexes(arguments: Arguments) -> int:
+    """``mose list``: every index on this machine; 1 if there is none."""
+    import time
+
+    from mose.search.store.prune import list_indexes as listed
+
+    found = list(listed())
+    if arguments.json:
+        show_json(
+            {
+                "root": index.root, "folder": str(index.folder), "has_tree": index.has_tree, "bytes": index.size_bytes,
+                "files": index.num_files, "chunks": index.num_chunks, "vectors": index.vectors,
+                "refreshed_at": index.refreshed_at, "trouble": index.trouble,
+            }
+            for index in found
+        )  # fmt: skip
+        return 0 if found else 1
+    for index in found:
+        size = f"{index.size_bytes / 1e6:.1f} MB"
+        if index.trouble:
+            show(f"{index.folder}")
+            show(f"  {size}, cannot be read: {index.trouble}")
+            continue
+        gone = "" if index.has_tree else "  (the tree is gone: `mose prune` removes the index)"
+        show(f"{index.root}{gone}")
+        read = ", ".join(
+            f"exit {exit_layer} {count / max(index.num_chunks, 1):.0%}"
+            for exit_layer, count in sorted(index.vectors.items())
+        )
+        age = "" if index.refreshed_at is None else f", changed {_age(time.time() - index.refreshed_at)} ago"
+        show(
+            f"  {counted(index.num_files, 'file')}, {counted(index.num_chunks, 'chunk')}, {size}{age}"
+            + (f"; read at {read}" if read else "")
+        )
+    if not found:
+        say("There is no index on this machine. `mose search` makes one.")
+    return 0 if found else 1
+
+
+def _age(seconds: float) -> str:
+    """A length of time in its largest unit.
+
+    Example:
+        >>> _age(7_300), _age(30)
+        ('2 hours', '30 seconds')
+    """
+    for unit, size in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if seconds >= size:
+            return counted(int(seconds // size), unit)
+    return counted(max(int(seconds), 0), "second")

@@ -1,15 +1,16 @@
-"""Removing indexes whose trees are gone, and shared vectors that no index uses."""
+"""All indexes of the user: listing them, removing those whose trees are gone and shared vectors that no index uses."""
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mose.errors import CodeIndexError, DamagedIndexError, IndexReplacedError
+from mose.errors import CodeIndexError, DamagedIndexError, IndexReplacedError, MoseError
 from mose.search.store.exchange import remove_index
-from mose.search.store.exit_vectors import read_entries
+from mose.search.store.exit_vectors import read_entries, read_exit
 from mose.search.store.location import (
     INSIDE_NAME,
     POINTER_NAME,
@@ -47,6 +48,73 @@ class PruneReport:
     num_vectors_kept: int = 0
     freed_bytes: int = 0
     notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedIndex:
+    """One index of this user."""
+
+    root: str
+    """Its tree; "" if it does not say."""
+    folder: Path
+    has_tree: bool
+    """Whether the tree is there."""
+    size_bytes: int
+    num_files: int
+    num_chunks: int
+    vectors: dict[int, int]
+    """Exit -> chunks read at it."""
+    refreshed_at: float | None
+    """Seconds since the epoch; the last refresh that found a change."""
+    trouble: str = ""
+    """Why nothing but its size is known, "" if all is."""
+
+
+def list_indexes() -> Iterator[ListedIndex]:
+    """Every index of this user, that of each tree that was searched, in order of their folders' names."""
+    trees = home() / "trees"
+    for base in sorted(trees.iterdir()) if trees.is_dir() else []:
+        if base.is_dir() and not base.is_symlink():
+            found = _listed(base)
+            if found is not None:
+                yield found
+
+
+def _listed(base: Path) -> ListedIndex | None:
+    """The index of a base folder; None if it has none."""
+    named = read_folders(base, POINTER_NAME)
+    if not named:
+        return None
+    folder = named[0]
+    try:
+        if current_index(base) is None:
+            raise CodeIndexError("its folder is gone")
+        with Store.open_to_read(folder) as store:
+            vectors = {entry.exit: len(read_exit(store, entry.exit).ids) for entry in read_entries(store)}
+            ((num_files,),) = store.rows("SELECT count(*) FROM files WHERE skipped = ''")
+            root, refreshed_at = store.meta("root") or "", store.meta("refreshed_at")
+            return ListedIndex(
+                root=root,
+                folder=folder,
+                has_tree=bool(root) and Path(root).is_dir(),
+                size_bytes=_size_of_index(base, named),
+                num_files=num_files,
+                num_chunks=len(store.chunk_ids()),
+                vectors=vectors,
+                refreshed_at=float(refreshed_at) if refreshed_at else None,
+            )
+    except (MoseError, OSError, ValueError) as error:
+        return ListedIndex(
+            root="",
+            folder=folder,
+            has_tree=False,
+            size_bytes=_size_of_index(base, named),
+            num_files=0,
+            num_chunks=0,
+            vectors={},
+            refreshed_at=None,
+            trouble=error.what if isinstance(error, MoseError) else str(error),
+        )
 
 
 def prune(*, dry_run: bool = False) -> PruneReport:
@@ -98,8 +166,12 @@ def _useless(base: Path, used: set[bytes]) -> PrunedIndex | None:
             return None  # of another version, or being made
     if not reason:
         return None
-    size_bytes = sum(path.lstat().st_size for folder in [base, *named] for path in folder.rglob("*") if path.is_file())
-    return PrunedIndex(folder=base, root=root, reason=reason, size_bytes=size_bytes)
+    return PrunedIndex(folder=base, root=root, reason=reason, size_bytes=_size_of_index(base, named))
+
+
+def _size_of_index(base: Path, named: Sequence[Path]) -> int:
+    files = {path for folder in (base, *named) for path in folder.rglob("*") if path.is_file()}
+    return sum(path.lstat().st_size for path in files)
 
 
 def _keys(store: Store) -> set[bytes]:
