@@ -7,8 +7,9 @@ from collections import Counter
 import pytest
 
 from mose.cli import main
+from mose.data.pairs import write_objects
 from mose.data.translate.answers import labelled_lines, read_answers
-from mose.data.translate.asking import questions, translations, write_lines, write_requests
+from mose.data.translate.asking import questions, translations, write_requests
 from mose.data.translate.checks import fenced, plain_words, question_fault, syntax_fault, translation_fault
 from mose.data.translate.prompts import FUNCTION, PROMPTS, TARGETS
 from mose.errors import DataError
@@ -169,7 +170,7 @@ fn merge_overlapping(mut spans: Vec<(i64, i64)>) -> Vec<(i64, i64)> {
     ],
 )
 def test_translation_is_refused_for_its_fault(translated, target, reason):
-    assert translation_fault(translated, code=CODE, language="python", target=target) == reason
+    assert translation_fault(translated, code=CODE, target=target) == reason
 
 
 SAMPLES = {
@@ -236,7 +237,7 @@ def test_methods_are_not_translated():
 
 
 def test_requests_are_the_same_every_time_and_leave_sources_out(tmp_path):
-    write_lines(tmp_path / "mined.jsonl.xz", [row(1), row(2, source="pypi:django"), row(3), row(3)])
+    write_objects(tmp_path / "mined.jsonl.xz", [row(1), row(2, source="pypi:django"), row(3), row(3)])
     for name in ("a", "b"):
         write_requests([tmp_path / "mined.jsonl.xz"], tmp_path / name, questions, without=frozenset({"pypi:django"}))
     assert lines(tmp_path / "a/requests.jsonl.xz") == lines(tmp_path / "b/requests.jsonl.xz")
@@ -247,7 +248,7 @@ def test_requests_are_the_same_every_time_and_leave_sources_out(tmp_path):
 
 
 def test_the_same_code_twice_is_one_request(tmp_path):
-    write_lines(tmp_path / "mined.jsonl.xz", [row(1), row(1)])
+    write_objects(tmp_path / "mined.jsonl.xz", [row(1), row(1)])
     assert sum(write_requests([tmp_path / "mined.jsonl.xz"], tmp_path, translations).values()) == 1
     assert len(lines(tmp_path / "rows.jsonl.xz")) == 1
 
@@ -258,7 +259,7 @@ def test_prompts_with_other_words_have_another_name():
 
 
 def test_answers_become_pairs_or_keep_their_reason(tmp_path):
-    write_lines(tmp_path / "mined.jsonl.xz", [row(number) for number in range(3)])
+    write_objects(tmp_path / "mined.jsonl.xz", [row(number) for number in range(3)])
     write_requests([tmp_path / "mined.jsonl.xz"], tmp_path, questions)
     ids = [request["custom_id"] for request in lines(tmp_path / "requests.jsonl.xz")]
     good = "search: join ranges that overlap\nwhere: where is it decided that two ranges belong together\n"
@@ -269,7 +270,7 @@ def test_answers_become_pairs_or_keep_their_reason(tmp_path):
         answer(ids[2], "```python\nprint(1)\n```"),
         answer("stranger", "search: nothing"),
     ]
-    write_lines(tmp_path / "answers.jsonl.xz", answers)
+    write_objects(tmp_path / "answers.jsonl.xz", answers)
     counts = read_answers(tmp_path, [tmp_path / "answers.jsonl.xz"], least_common=1)
     assert counts == {
         "requests": 3,
@@ -290,14 +291,14 @@ def test_answers_become_pairs_or_keep_their_reason(tmp_path):
 
 
 def test_translated_code_keeps_the_group_of_its_source(tmp_path):
-    write_lines(tmp_path / "mined.jsonl.xz", [row(number) for number in range(40)])
+    write_objects(tmp_path / "mined.jsonl.xz", [row(number) for number in range(40)])
     write_requests([tmp_path / "mined.jsonl.xz"], tmp_path, translations)
     to_rust = [found for found in lines(tmp_path / "rows.jsonl.xz") if found["target"] == "rust"]
     answers = [
         answer(to_rust[0]["id"], f"```rust\n{RUST}\n```"),
         answer(to_rust[1]["id"], f"```rust\n{RUST}", "length"),
     ]
-    write_lines(tmp_path / "answers.jsonl.xz", answers)
+    write_objects(tmp_path / "answers.jsonl.xz", answers)
     read_answers(tmp_path, [tmp_path / "answers.jsonl.xz"])
     [taken] = lines(tmp_path / "accepted.jsonl.xz")
     assert (taken["language"], taken["from"], taken["code"], taken["group"]) == (
@@ -310,20 +311,20 @@ def test_translated_code_keeps_the_group_of_its_source(tmp_path):
 
 
 def test_an_answer_that_is_no_batch_result_is_named(tmp_path):
-    write_lines(tmp_path / "mined.jsonl.xz", [row(1)])
+    write_objects(tmp_path / "mined.jsonl.xz", [row(1)])
     write_requests([tmp_path / "mined.jsonl.xz"], tmp_path, questions)
     id_ = lines(tmp_path / "rows.jsonl.xz")[0]["id"]
-    write_lines(tmp_path / "answers.jsonl.xz", [{"custom_id": id_, "response": None}])
+    write_objects(tmp_path / "answers.jsonl.xz", [{"custom_id": id_, "response": None}])
     with pytest.raises(DataError, match=r"answers.jsonl.xz, line 1 is not an answer"):
         read_answers(tmp_path, [tmp_path / "answers.jsonl.xz"])
 
 
 def test_command_writes_requests_and_reads_answers(tmp_path, capsys):
-    write_lines(tmp_path / "mined.jsonl.xz", [row(number) for number in range(3)])
+    write_objects(tmp_path / "mined.jsonl.xz", [row(number) for number in range(3)])
     out = str(tmp_path / "asked")
     assert main(["pairs", "ask", str(tmp_path / "mined.jsonl.xz"), "--out", out, "--limit", "2", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"requests": {"function python": 2}}
     id_ = lines(tmp_path / "asked/rows.jsonl.xz")[0]["id"]
-    write_lines(tmp_path / "answers.jsonl.xz", [answer(id_, "search: join ranges that overlap")])
+    write_objects(tmp_path / "answers.jsonl.xz", [answer(id_, "search: join ranges that overlap")])
     assert main(["pairs", "ask", "--out", out, "--answers", str(tmp_path / "answers.jsonl.xz")]) == 0
     assert "answers: 1" in capsys.readouterr().out

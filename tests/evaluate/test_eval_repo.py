@@ -438,7 +438,7 @@ def test_a_text_that_stands_for_several_places_is_not_asked(repository):
     (repository / "more.py").write_text(DATES.replace("parse_iso_date", "other"))
     _, golden = run.golden_set(repository)
     assert "Read a date in ISO 8601 form" not in {query.text for query in golden.queries}
-    assert golden.reports["docs"].dropped == {"the same text in several places": 2}
+    assert golden.reports["docs"].dropped == {"the same text more than once": 2}
 
 
 def test_an_interrupted_run_reads_nothing_twice(repository, monkeypatch):

@@ -13,7 +13,7 @@ from mose.data.mine.harvest import Mined
 from mose.data.mine.manifest import LICENSES, held_out_name
 from mose.data.mine.package import Part, write_part
 from mose.data.mine.select import Evaluation
-from mose.data.translate.asking import write_lines
+from mose.data.pairs import write_objects
 from mose.data.translate.prompts import PROMPTS
 from mose.languages.tables import word_set
 
@@ -144,8 +144,8 @@ def test_recipe_writes_the_set_from_folders_of_answers(tmp_path, monkeypatch, ca
     translated = found | {"kind": "translation", "code": "fn keep(a: u8) -> u8 {\n    a\n}", "from": "python"}
     translated |= {"language": "rust", "id": "translate-1-00000000-0000000000000002"}
     (tmp_path / "ask").mkdir()
-    write_lines(tmp_path / "ask/accepted.jsonl.xz", [found, translated])
-    write_lines(tmp_path / "ask/rows.jsonl.xz", [found, found | {"id": translated["id"]}])
+    write_objects(tmp_path / "ask/accepted.jsonl.xz", [found, translated])
+    write_objects(tmp_path / "ask/rows.jsonl.xz", [found, found | {"id": translated["id"]}])
     package = {"registry": "pypi", "name": "spans", "version": "1.0"}
     part = Part(rows=[mined("covered_1", found["code"], path=found["path"])], dropped={}, num_files=1)
     write_part(tmp_path / "mined/parts/pypi-spans-1.0-0123456789ab.json.gz", part)

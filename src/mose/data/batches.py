@@ -1,7 +1,7 @@
 """Batches of pairs without false negatives, in an order fixed by the seed.
 
-In: ``Source`` objects. Out: ``PairBatch``. The position (``state``) is small, goes into every checkpoint, and
-gives back exactly the batches that would have followed.
+In: ``Source`` objects. Out: ``PairBatch``. The position (``state``) is small, is part of every checkpoint, and
+restores exactly the batches that would have followed.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ class PairBatches:
     """Endless batches; the whole batch is the same on every process of a run.
 
     Each source is walked in a fresh random order per pass, in groups of similar units where vectors are given. A unit
-    that clashes with the batch at hand waits for the next batch of its source, so none is lost.
+    that clashes with the current batch waits for the next batch of its source, so that none is lost.
 
     Args:
-        sources: Where pairs come from.
+        sources: Sources of the pairs.
         pairs: Pairs per batch.
-        seed: Fixes everything.
+        seed: Decides all random choices.
         mixed: Draw the source of each pair, not of each batch.
         vectors: Vectors [units, width] of each source by name: its units then come in groups of similar ones.
-        neighbours: Units of such a group.
+        neighbours: Units in such a group.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class PairBatches:
                 pair = self._substitute(rng, keys, held, used_up)
             pairs.append(pair)
         for waiting, late in zip(self._waiting, held, strict=True):
-            # A source asked for more than it has would otherwise wait longer with every pass.
+            # Without the check, the list of a source that is too small would grow with every pass.
             waiting.extend(unit for unit in dict.fromkeys(late) if unit not in waiting)
         name = "mixed" if self._mixed else self._sources[chosen[0]].name
         batch = PairBatch(step=self._step, source=name, pairs=tuple(pairs))
@@ -121,7 +121,7 @@ class PairBatches:
         return None
 
     def _substitute(self, rng: np.random.Generator, keys: set[int], held: list[list[int]], used_up: set[int]) -> Pair:
-        """A pair of another source where the chosen one has no more for this batch."""
+        """A pair of another source, if the chosen one has no more for this batch."""
         others = [number for number in np.argsort(-self._shares).tolist() if number not in used_up]
         for number in others if self._mixed else []:
             pair = self._draw(number, rng, keys, held[number])

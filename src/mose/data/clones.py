@@ -49,7 +49,7 @@ class ClonePairs:
 
 
 def read_clone_pairs(files: CloneFiles, data: ClonesDataConfig) -> ClonePairs:
-    """The pairs of one split, checked.
+    """Read and check the pairs of one split.
 
     Raises:
         DataError: A file is missing, a field is missing or empty, an id is unknown or repeated, a label is
@@ -64,9 +64,8 @@ def read_clone_pairs(files: CloneFiles, data: ClonesDataConfig) -> ClonePairs:
         for side in ("a", "b"):
             found = _id_of(value, side, path, line)
             if found not in number:
-                raise DataError(
-                    f"{path}, line {line}: no code has the id of {side}", got=found, allowed=_some(files.codes)
-                )
+                allowed = f"an id in {' or '.join(files.codes)}"
+                raise DataError(f"{path}, line {line}: no code has the id of {side}", got=found, allowed=allowed)
             sides.append(number[found])
         label = value.get("label")
         if label not in (0, 1):
@@ -89,7 +88,7 @@ def _read_codes(paths: list[Path], data: ClonesDataConfig) -> tuple[dict[str, in
         for line, value in read_objects(path):
             identity = _id_of(value, data.id_field, path, line)
             if identity in number:
-                raise DataError(f"{path}, line {line}: duplicate id", got=identity, remedy="Drop one of the rows.")
+                raise DataError(f"{path}, line {line}: duplicate id", got=identity, remedy="Remove one of the rows.")
             number[identity] = len(codes)
             codes.append(text_of(value, data.code_field, path, line))
     return number, codes
@@ -117,10 +116,6 @@ def _id_of(value: dict[str, Any], key: str, path: Path, line: int) -> str:
     return text_of(value, key, path, line)
 
 
-def _some(names: tuple[str, ...]) -> str:
-    return f"an id in {' or '.join(names)}"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloneBatch:
     """Pairs of one step."""
@@ -140,10 +135,10 @@ class CloneBatches:
     """Endless batches: the pairs in a fresh random order per pass, varied as the config says.
 
     Args:
-        pairs: All of them.
-        data: Chances of swapping and renaming.
+        pairs: All pairs.
+        data: Probabilities of swapping and renaming.
         size: Pairs per batch.
-        seed: Fixes everything.
+        seed: Decides all random choices.
     """
 
     def __init__(self, pairs: ClonePairs, data: ClonesDataConfig, *, size: int, seed: int) -> None:
@@ -176,7 +171,7 @@ class CloneBatches:
         return batch
 
     def _row(self, position: int) -> int:
-        """The pair at a position of the endless row of passes."""
+        """The pair at a position of the endless sequence of passes."""
         passed, within = divmod(position, len(self._pairs))
         if self._order[0] != passed:
             self._order = (passed, np.random.default_rng([self._seed, 2, passed]).permutation(len(self._pairs)))

@@ -1,7 +1,7 @@
-"""A comment for code that lost its own.
+"""Comments for code whose documentation has become the query.
 
-Training pairs take the documentation out of the code, for it is the query. Code in the wild still has it, and a
-model that never saw any reads it badly: some of the query's words go back into some codes.
+Other code still has its documentation, and a model that never sees any embeds it badly: some of the query's words
+are put back into some codes.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
 
 def shingles(text: str) -> Shingles:
-    """Hashes of all runs of five words, case and signs apart; of the whole text if it is shorter.
+    """Hashes of all runs of five words, ignoring case and punctuation; of the whole text if it is shorter.
 
     Example:
         >>> len(shingles("a b c d e f")), len(shingles("a b"))
@@ -43,7 +43,7 @@ def shingles(text: str) -> Shingles:
 
 
 class NearCopies:
-    """Texts seen so far.
+    """Texts to compare with.
 
     Args:
         threshold: Similarity from which two texts are near copies, 0 to 1.
@@ -61,7 +61,7 @@ class NearCopies:
         return len(self._texts)
 
     def add(self, text: Shingles) -> None:
-        """One more text to compare with."""
+        """Add a text."""
         number = len(self._texts)
         self._texts.append(text)
         for value in text[:_SKETCH].tolist():
@@ -70,7 +70,7 @@ class NearCopies:
                 numbers.append(number)
 
     def has_near(self, text: Shingles) -> bool:
-        """True if a text seen so far is a near copy."""
+        """True if one of the texts is a near copy."""
         shared: Counter[int] = Counter()
         for value in text[:_SKETCH].tolist():
             shared.update(self._postings.get(value, ()))

@@ -1,7 +1,7 @@
 """An order that puts similar rows next to each other, so that a batch holds hard negatives at no cost.
 
-Random rows are distinguished easily after a few thousand pairs. Here a source is walked in small groups of rows with
-similar vectors; groups follow each other at random.
+Random rows are easily distinguished after a few thousand pairs. Here a source is walked in small groups of rows with
+similar vectors, in random order of groups.
 Shapes: U rows, D width of the vectors.
 """
 
@@ -19,13 +19,13 @@ _POOL = 4096
 def neighbour_order(vectors_UD: NDArray[np.floating[Any]], *, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """A permutation of the rows in groups of ``size`` similar rows; another for each state of ``rng``.
 
-    Rows are dealt into pools at random. In a pool, a random row takes those most like it that are left, and so on: the
-    last groups of a pool are leftovers, and as easy as a random draw.
+    Rows are dealt into pools at random. In a pool, a random row takes the rows most similar to it among those left,
+    and so on: the last groups of a pool are leftovers, no harder than random rows.
 
     Args:
         vectors_UD: One unit vector for each row.
         size: Rows of a group.
-        rng: Deals the rows.
+        rng: Shuffles rows and groups.
 
     Returns:
         Row numbers, each once.

@@ -1,4 +1,4 @@
-"""Pair files: rows read and checked, with file and line in every complaint.
+"""Read and check pair files: every error names file and line.
 
 In: JSON lines, plain, ``.xz`` or ``.gz``, one object a line: ``{query, code, language, group?}``.
 Out: ``Row`` objects, exact duplicates dropped and counted.
@@ -12,7 +12,7 @@ import lzma
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any
 
 from mose.errors import DataError
 from mose.json_reading import parse_json
+from mose.storage import new_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,9 +34,9 @@ class Row:
     group: str
     """Problem that several codes solve; empty where there is none."""
     name: str = ""
-    """Name that the code defines, where the file tells it."""
+    """Name that the code defines (field ``func``); empty without it."""
     path: str = ""
-    """File that holds the code: field ``path``, or what a ``url`` of GitHub says; empty without both."""
+    """File that holds the code: field ``path``, or the one in a GitHub ``url``; empty without both."""
     negatives: tuple[str, ...] = ()
     """Codes that look like an answer and are not one (field ``negatives``, in the row's language)."""
 
@@ -56,7 +57,7 @@ class Pair:
 
 
 def key_of(text: str) -> int:
-    """Stable 63-bit hash of a text, blind to the amount of white space.
+    """Stable 63-bit hash of a text, up to the amount of white space.
 
     Example:
         >>> key_of("a  b") == key_of("a b")
@@ -67,7 +68,7 @@ def key_of(text: str) -> int:
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Line number (from 1) and text of each line that is not blank; the file is unpacked by its ending.
+    """Line number (from 1) and text of each line that is not blank; ``.xz`` and ``.gz`` are decompressed.
 
     Raises:
         DataError: The file is missing, cannot be read, is damaged or not UTF-8.
@@ -106,6 +107,13 @@ def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         yield number, value
 
 
+def write_objects(path: Path, values: Iterable[Mapping[str, Any]]) -> None:
+    """Write objects as JSON lines compressed with xz, atomically."""
+    with new_file(path) as target, lzma.open(target, "w", preset=2) as file:
+        for value in values:
+            file.write((json.dumps(value, ensure_ascii=False) + "\n").encode("utf8", "replace"))
+
+
 def text_of(value: dict[str, Any], key: str, path: Path, number: int) -> str:
     """A text field that must be there and must not be empty.
 
@@ -121,7 +129,7 @@ def text_of(value: dict[str, Any], key: str, path: Path, number: int) -> str:
     if not isinstance(text, str):
         raise DataError(f"{path}, line {number}, field {key!r}", got=text, allowed="a text")
     if not text.strip():
-        raise DataError(f"{path}, line {number}: field {key!r} is empty", remedy="Drop the row.")
+        raise DataError(f"{path}, line {number}: field {key!r} is empty", remedy="Remove the row.")
     return text
 
 
@@ -145,7 +153,7 @@ def read_rows(
         text_field: Field that holds the text.
         languages: Keep these only; empty keeps all.
         kinds: Keep rows with one of these in the field ``kind``; empty keeps all.
-        dropped: Counts of left-out rows by reason are added here.
+        dropped: Counts of rows left out, by reason, are added here.
         objects: What ``read_objects`` gave for the file, if it has been read before.
 
     Raises:
@@ -170,17 +178,15 @@ def read_rows(
             dropped["duplicate"] += 1
             continue
         seen.add(key)
-        name = str(value.get("func") or "").rsplit(".", 1)[-1]
-        negatives = _negatives(value, path, number)
         rows.append(
             Row(
                 text=text,
                 code=code,
                 language=language,
                 group=str(group),
-                name=name,
+                name=str(value.get("func") or "").rsplit(".", 1)[-1],
                 path=_path(value),
-                negatives=negatives,
+                negatives=_negatives(value, path, number),
             )
         )
     return rows

@@ -1,9 +1,9 @@
 """Renaming in code: frequent identifiers, and the name that a code defines.
 
-The paper replaces frequent words of the code with probability 0.3, so that the encoder cannot live on
-names alone. What counts as frequent and what replaces it is not published; here: the most frequent
-variables of the snippet, each replaced everywhere by one new name. Text, not syntax: the same rule serves
-every language, fragments included.
+The paper replaces frequent words of the code with probability 0.3, so that the encoder cannot rely on
+names alone. It does not say which words are frequent and what replaces them; here: the most frequent
+variables of the snippet, each replaced everywhere by one new name. The rule works on text, not syntax, and so for
+every language and for fragments.
 """
 
 from __future__ import annotations
@@ -74,12 +74,12 @@ def substitute(code: str, names: dict[str, str]) -> str:
 
 
 def hide_defined_name(code: str, rng: Generator, name: str = "") -> str:
-    """The code with the defined function (and class) called by a neutral name.
+    """The code with a neutral name for the function (and class) that it defines.
 
     Args:
         code: Source text.
         rng: Chooses the neutral name.
-        name: The defined name where it is known; else it is looked for.
+        name: The defined name if it is known; otherwise it is searched for.
     """
     name = name if name and name in code else defined_name(code)
     neutral = _NEUTRAL[int(rng.integers(len(_NEUTRAL)))]
@@ -91,7 +91,7 @@ def hide_defined_name(code: str, rng: Generator, name: str = "") -> str:
 
 
 def skip_imports(code: str) -> str:
-    r"""The code without lines that only import: short inputs would otherwise hold little else.
+    r"""The code without lines that only import, which would fill short inputs.
 
     Example:
         >>> skip_imports("import java.util.*;\nimport a.B;\nclass A {}")
@@ -101,7 +101,7 @@ def skip_imports(code: str) -> str:
 
 
 def rename_frequent(code: str, rng: Generator, *, most: int = 4) -> str:
-    """The code with its most frequent variables renamed, each everywhere alike.
+    """The code with its most frequent variables renamed, each consistently.
 
     Names that are called or follow a dot belong to other code and stay.
 

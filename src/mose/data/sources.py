@@ -36,7 +36,7 @@ class Source:
     frame: float = 0.0
     cross_language: bool
     hard_negatives: int = 0
-    """Hard negatives of each pair, at most."""
+    """Maximum number of hard negatives of a pair."""
     units: tuple[tuple[Row, ...], ...]
     """Text to code: one row each. Code to code: the rows of one group."""
     dropped: Counter[str] = field(default_factory=Counter)
@@ -47,15 +47,15 @@ class Source:
 
     @property
     def num_groups(self) -> int:
-        """Units that can stand in one batch together: different groups, or different rows without one."""
+        """Units that can be in one batch: different groups, or different rows without one."""
         return len({unit[0].group or str(number) for number, unit in enumerate(self.units)})
 
     def group_keys(self, unit: int) -> frozenset[int]:
-        """Hash of the unit's group, if it has one: known before a pair is made of it."""
+        """Hash of the unit's group, if it has one."""
         return _keys(self.units[unit][0].group)
 
     def pair(self, unit: int, rng: Generator) -> Pair:
-        """One pair of a unit; partners, renaming and hidden names are chosen by ``rng``."""
+        """One pair of a unit; ``rng`` chooses partners, renaming and hidden names."""
         rows = self.units[unit]
         if self.task == "text-code":
             row = rows[0]
@@ -87,7 +87,7 @@ class Source:
         return tuple(row.negatives[int(number)] for number in chosen)
 
     def _varied(self, row: Row, rng: Generator, *, description: str = "") -> str:
-        # All numbers are always drawn, so that one setting does not shift another's choices.
+        # All numbers are drawn in any case, so that one setting does not change the choices of another.
         rename, hide, skip, describe, frame = rng.random(5)
         code = skip_imports(row.code) if skip < self.skip_imports else row.code
         if rename < self.rename:
@@ -187,7 +187,7 @@ def open_sources(data: DataConfig, *, batch_pairs: int, mixed: bool, seed: int =
     """
     folder = Path(data.folder)
     wanted = [config for config in data.sources if not (data.skip_missing and not (folder / config.file).exists())]
-    # A file that several sources share is unpacked and parsed once.
+    # A file that several sources share is read once.
     uses = Counter(config.file for config in wanted)
     shared = {file: list(read_objects(folder / file)) for file, count in uses.items() if count > 1}
     sources = [open_source(config, data, seed=seed, objects=shared.get(config.file)) for config in wanted]

@@ -1,1 +1,1 @@
-"""What each exit is worth: metrics, tasks, peers, reports."""
+"""Evaluation of every exit: tasks, peers, scores, costs, reports."""

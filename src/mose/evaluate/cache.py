@@ -1,7 +1,7 @@
 """Embeddings kept by content: one SQLite file per system, one row per text and template.
 
 A row holds the whole width of every exit in float32, so any later choice of exits and widths is free. Rows are
-committed batch by batch: a killed run loses the batch at hand, and the next one goes on from there.
+committed batch by batch: a killed run loses at most one batch, and the next run continues from there.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class EmbeddingCache:
     """The vectors of one system.
 
     Args:
-        folder: Where all systems' files lie; made if missing.
-        identity: The system's; another identity is another file.
+        folder: Folder for the files of all systems; created if missing.
+        identity: Identity of the system; each identity has its own file.
         widths: Exit -> dimensions of the system.
 
     Raises:
@@ -63,10 +63,9 @@ class EmbeddingCache:
         self._connection.close()
 
     def missing(self, keys: Sequence[bytes]) -> list[int]:
-        """Positions of the keys that are not there yet; of equal keys the first."""
-        known: set[bytes] = set()
+        """Positions of the keys that are not in the cache; the first position of equal keys."""
         with self._explained():
-            known.update(key for (key,) in rows_of_keys(self._connection, "SELECT key FROM vectors WHERE key IN", keys))
+            known = {key for (key,) in rows_of_keys(self._connection, "SELECT key FROM vectors WHERE key IN", keys)}
         positions = []
         for position, key in enumerate(keys):
             if key not in known:
@@ -75,7 +74,7 @@ class EmbeddingCache:
         return positions
 
     def add(self, keys: Sequence[bytes], vectors: Mapping[int, NDArray[np.float32]]) -> None:
-        """Keeps the vectors of some texts, all or none of them; what was added survives the end of the process.
+        """Store the vectors of some texts in one transaction.
 
         Args:
             keys: N keys.
@@ -87,11 +86,11 @@ class EmbeddingCache:
             self._connection.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", values)
 
     def get(self, keys: Sequence[bytes]) -> Vectors:
-        """Exit -> float32 [N, width] of keys that are there.
+        """Exit -> float32 [N, width] of keys that are in the cache.
 
         Raises:
             DataError: The file is damaged.
-            KeyError: A key is not there.
+            KeyError: A key is not in the cache.
         """
         total = sum(self._widths.values())
         rows = np.empty((len(keys), total), dtype=np.float32)
@@ -102,7 +101,7 @@ class EmbeddingCache:
             query = "SELECT key, rows FROM vectors WHERE key IN"
             for key, values in rows_of_keys(self._connection, query, list(positions)):
                 if len(values) != 4 * total:
-                    raise DataError(f"{self.path} is damaged", remedy="Delete it; its vectors are made again.")
+                    raise DataError(f"{self.path} is damaged", remedy="Delete it; its vectors are computed again.")
                 rows[positions.pop(key)] = np.frombuffer(values, dtype=np.float32)
         if positions:
             raise KeyError(next(iter(positions)))
@@ -114,11 +113,11 @@ class EmbeddingCache:
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """SQLite's and the disk's complaints as ours."""
+        """Raise `DataError` for errors of SQLite and the file system."""
         try:
             yield
         except (OSError, sqlite3.Error) as error:
             raise DataError(
                 f"embedding cache {self.path}: {error}",
-                remedy="Name another folder with --cache, or delete the file; its vectors are made again.",
+                remedy="Name another folder with --cache, or delete the file; its vectors are computed again.",
             ) from error

@@ -1,4 +1,4 @@
-"""What a system costs: weights, FLOPs, measured times, bytes of an index."""
+"""Costs of a system: weights, FLOPs, measured times, bytes of an index."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def measure(
     """Costs at each exit, timed on real queries and code of the tasks.
 
     Args:
-        system: Embeds or scores.
-        tasks: Where the texts come from; the first with sentences as queries.
+        system: The system to measure.
+        tasks: Source of the texts: the first task whose queries are sentences.
         exits: Exits to measure; all if None.
-        threads: Stated in the result; all cores if None.
+        threads: Number of threads stated in the result; all cores if None.
         num_queries: Queries timed one by one, after five more that warm up.
-        num_codes: Pieces of code embedded together in a round.
-        rounds: How often.
+        num_codes: Codes embedded together in a round.
+        rounds: Number of rounds.
     """
     task = next((task for task in tasks if task.family == "text-code"), tasks[0])
     threads = threads or available_cores()
@@ -52,15 +52,15 @@ def measure(
     found = []
     for exit_layer in system.widths if exits is None else exits:
 
-        def one(text: str, exit_layer: int = exit_layer) -> object:
+        def embed_query(text: str, exit_layer: int = exit_layer) -> object:
             return system.embed([text], kind="query", languages=["text"], exits=(exit_layer,))
 
-        def many(exit_layer: int = exit_layer) -> object:
+        def embed_codes(exit_layer: int = exit_layer) -> object:
             return system.embed(codes, kind="code", languages=languages, exits=(exit_layer,))
 
-        many()  # the first run opens sessions and warms caches
-        rates = [len(codes) / _seconds(many) for _ in range(rounds)]
-        latency, p95 = _latency(one, queries)
+        embed_codes()  # the first run opens sessions and warms caches
+        rates = [len(codes) / _seconds(embed_codes) for _ in range(rounds)]
+        latency, p95 = _latency(embed_query, queries)
         found.append(
             Cost(
                 system=system.card.name,
@@ -134,7 +134,7 @@ def _seconds(run: Callable[[], object]) -> float:
 
 
 def _spread(values: Sequence[str], count: int) -> list[str]:
-    """``count`` of the values, evenly from first to last."""
+    """``count`` of the values, evenly spaced from first to last."""
     step = max(len(values) / count, 1.0)
     return [values[int(number * step)] for number in range(min(count, len(values)))]
 

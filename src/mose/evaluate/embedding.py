@@ -1,4 +1,4 @@
-"""All texts of all tasks through one system: each once, long work in batches that survive a kill."""
+"""Embed the texts of all tasks with one system, each text once, in batches that a killed run keeps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mose.progress import Progress, ProgressCallback
 from mose.tokenizer import Kind
 
 BATCH_TEXTS = 128
-"""Texts between two commits of the cache: what a killed run may lose."""
+"""Texts between two commits of the cache, which a killed run may lose."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,12 +28,12 @@ class _Request:
 def embed_tasks(
     system: Embedder, tasks: Iterable[RetrievalTask], cache: EmbeddingCache, progress: ProgressCallback
 ) -> int:
-    """Fills the cache with every text of the tasks that is not in it.
+    """Embed every text of the tasks that is not in the cache, and store it there.
 
-    Batches hold texts of similar length; their order is random, so that the estimate of the time left is right.
+    Batches hold texts of similar length; their order is random, so that the estimated time left is unbiased.
 
     Returns:
-        How many texts were embedded.
+        Number of texts embedded.
     """
     requests = [
         request for task in tasks for side in (task.queries, task.corpus) for request in _requests(system, side)

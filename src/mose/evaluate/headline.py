@@ -1,4 +1,4 @@
-"""The one number of a system: its mean MRR over nine sets. Defined here and nowhere else.
+"""The headline of a system: its mean MRR over nine sets.
 
 The sets: ``cosqa``; ``csn`` of Go, Java, JavaScript and Ruby, each a set of its own; then four sets with several
 tasks each, whose tasks are averaged first, so that a set counts once, however many languages it has: ``mbxp`` text
@@ -19,7 +19,7 @@ SETS = (*SINGLE_SETS, *MACRO_SETS)
 
 
 def set_of(task: str) -> str | None:
-    """The set that a task counts in; None if it counts in none.
+    """The set that a task belongs to; None if it belongs to none.
 
     Example:
         >>> [set_of(name) for name in ("cosqa", "mbxp-ruby", "mbxp-anon-code-java-python", "mbxp-code-java-python")]
@@ -35,12 +35,8 @@ def set_of(task: str) -> str | None:
 
 def weights(tasks: Sequence[str]) -> dict[str, float]:
     """Task -> its share of the mean, summing to 1; empty if a set has no task among them."""
-    members: dict[str, list[str]] = {name: [] for name in SETS}
-    for task in tasks:
-        name = set_of(task)
-        if name is not None:
-            members[name].append(task)
-    if not all(members.values()):
+    members = _members(tasks)
+    if len(members) < len(SETS):
         return {}
     return {task: 1 / len(SETS) / len(names) for names in members.values() for task in names}
 
@@ -49,17 +45,24 @@ def set_means(values: Mapping[str, float], tasks: Iterable[str] | None = None) -
     """Set -> mean over its tasks, from task -> MRR.
 
     Args:
-        values: Of one system.
+        values: MRR of one system by task.
         tasks: All tasks of the run. A set of which the system lacks one is left out, as a mean over the rest
             cannot be compared; those of ``values`` if None.
     """
-    members: dict[str, list[str]] = {}
-    for task in values if tasks is None else tasks:
-        name = set_of(task)
-        if name is not None:
-            members.setdefault(name, []).append(task)
-    complete = {name: names for name, names in members.items() if all(task in values for task in names)}
-    return {name: float(np.mean([values[task] for task in complete[name]])) for name in SETS if name in complete}
+    members = _members(values if tasks is None else tasks)
+    return {
+        name: float(np.mean([values[task] for task in names]))
+        for name, names in members.items()
+        if all(task in values for task in names)
+    }
+
+
+def _members(tasks: Iterable[str]) -> dict[str, list[str]]:
+    """Set -> those of the tasks that belong to it, in the order of ``SETS``; sets without a task are left out."""
+    members: dict[str | None, list[str]] = {}
+    for task in tasks:
+        members.setdefault(set_of(task), []).append(task)
+    return {name: members[name] for name in SETS if name in members}
 
 
 def headline(values: Mapping[str, float], tasks: Iterable[str] | None = None) -> float | None:

@@ -1,4 +1,4 @@
-"""The result of one evaluation: everything that tables, plots and comparisons are made from."""
+"""The result of one evaluation: the input of tables, plots and comparisons."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class TaskInfo:
     num_queries: int
     num_corpus: int
     clusters: NDArray[np.int32] | None = None
-    """Number of each query's cluster, the same in all tasks of the run; None if every query was drawn alone."""
+    """Number of each query's cluster, unique over the tasks of the run; None if every query was drawn alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ class Cost:
     """Median time of one query, alone."""
     latency_ms_p95: float
     texts_per_s: float | None
-    """Median over the rounds of pieces of code embedded a second, many at once."""
+    """Codes embedded a second, in batches: median over the rounds."""
     texts_per_s_spread: tuple[float, float] | None
     """Slowest and fastest round."""
     index_bytes: int
@@ -117,7 +117,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
-    """A system that was asked for and could not take part, or not in full."""
+    """A system that could not take part, or not on all tasks."""
 
     system: str
     reason: str
@@ -128,7 +128,7 @@ class Result:
     """One evaluation."""
 
     identity: str
-    """Commit or version of the code; the file's name begins with the model's."""
+    """Commit or version of the code."""
     date: str
     seconds: float
     environment: Mapping[str, Any]
@@ -170,10 +170,8 @@ class Result:
 
     def clusters(self) -> dict[str, NDArray[np.int64]]:
         """Task -> number of each query's cluster, as in `mose.metrics.significance.bootstrap_interval`."""
-        found, start = (
-            {},
-            1 + max((int(task.clusters.max()) for task in self.tasks if task.clusters is not None), default=0),
-        )
+        found = {}
+        start = 1 + max((int(task.clusters.max()) for task in self.tasks if task.clusters is not None), default=0)
         for task in self.tasks:
             alone = np.arange(start, start + task.num_queries)
             found[task.name] = alone if task.clusters is None else task.clusters.astype(np.int64)

@@ -1,4 +1,4 @@
-"""The file of a result: JSON, with the numbers of single queries packed."""
+"""The file of a result: JSON, with the values of single queries compressed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _REMEDY = "Run `mose eval` again."
 
 
 def write_result(result: Result, folder: Path) -> Path:
-    """Writes ``<model>-<commit>.json`` into a folder, complete or not at all.
+    """Write ``<model>-<commit>.json`` into a folder, atomically.
 
     Raises:
         DataError: The folder cannot be written.
@@ -45,7 +45,7 @@ def write_result(result: Result, folder: Path) -> Path:
 
 
 def read_result(path: Path) -> Result:
-    """The result of a file.
+    """Read the result of a file.
 
     Raises:
         DataError: The file is missing, damaged, or of another format.
@@ -96,7 +96,7 @@ _READERS = {
 
 
 def _pack(values: NDArray[Any] | None, dtype: str) -> str | None:
-    """Numbers as text: deflated, base 64."""
+    """Numbers as text: deflate, then base 64."""
     if values is None:
         return None
     return base64.b64encode(zlib.compress(np.asarray(values, dtype=dtype).tobytes(), level=9)).decode("ascii")

@@ -25,12 +25,12 @@ from mose.runtime.manifest import MANIFEST_NAME
 from mose.storage import home
 
 QUICK_LIMIT = 100
-"""Queries of a task in a quick look."""
+"""Queries of a task in a quick run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What to evaluate, on what, beside what."""
+    """What to evaluate: a model, on which tasks, against which peers."""
 
     model: str
     """A shipped model, a runtime folder or a checkpoint folder."""
@@ -44,19 +44,19 @@ class Request:
     limit: int | None = None
     """Queries of a task; a shortened task is comparable to nothing else."""
     all_tasks: bool = False
-    """Slow peers, too, on all tasks."""
+    """Run slow peers on all tasks, too."""
     cache: Path | None = None
     static_folder: Path | None = None
     threads: int | None = None
 
 
 def evaluate(request: Request, *, progress: ProgressCallback, say: Callable[[str], None]) -> Result:
-    """Runs one evaluation; embeddings that an earlier run made are used again.
+    """Run one evaluation; embeddings of earlier runs are reused.
 
     Args:
-        request: What to do.
+        request: What to evaluate.
         progress: Called with the progress so far.
-        say: Called with a line for people: what is skipped and why.
+        say: Called with a message about each peer that is left out, and why.
 
     Raises:
         ConfigError: An unknown task, exit or peer; the nearest name is given.
@@ -106,7 +106,7 @@ def evaluate(request: Request, *, progress: ProgressCallback, say: Callable[[str
 
 
 def _load_peers(request: Request, cache: Path, tasks: Sequence[RetrievalTask]) -> tuple[list[Peer], list[Skipped]]:
-    """The peers that can run, and which cannot, or not on all tasks."""
+    """The peers that can run, and those that cannot, or not on all tasks."""
     peers, skipped = [], []
     for name in request.peers:
         try:
@@ -127,7 +127,7 @@ def _load_peers(request: Request, cache: Path, tasks: Sequence[RetrievalTask]) -
 
 
 def load_model(name_or_folder: str, *, threads: int | None = None) -> RuntimeLadder | CheckpointLadder:
-    """The model under test, in the form that it comes in.
+    """Load the model under test.
 
     Raises:
         ModelError: Neither a shipped model, nor a runtime folder, nor a checkpoint folder.
@@ -145,7 +145,7 @@ def load_model(name_or_folder: str, *, threads: int | None = None) -> RuntimeLad
 
 
 def code_identity() -> str:
-    """Short commit of this code, with "+" if it was changed since; the version where there is no repository."""
+    """Short commit of this code, with "+" if it has changed since; the version outside a repository."""
     here = Path(__file__)
     repository = git.find_repository(here.parent)
     if repository is not None and git.is_tracked(repository, here):

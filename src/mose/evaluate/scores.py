@@ -1,4 +1,4 @@
-"""One evaluation: every task through every system, at every exit and width asked for."""
+"""Scores of systems on tasks, at every exit and width asked for."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def run_system(
     """Scores of one system on every task.
 
     Args:
-        system: Embeds or scores.
+        system: The system to score.
         tasks: What to rank.
-        cache_folder: Where embeddings are kept.
+        cache_folder: Folder of the embedding caches.
         progress: Called with the progress so far.
         exits: Exits to score; all if None.
         widths: Narrower widths to score besides the full one, where an exit is wider.
@@ -102,7 +102,7 @@ def per_query(task: RetrievalTask, scores_QC: NDArray[np.float32]) -> dict[str, 
 
 
 def shortened(task: RetrievalTask, limit: int) -> RetrievalTask:
-    """A sample of a task, for a quick look: at most ``limit`` queries, their answers, and ``limit`` other rows.
+    """A sample of a task, for a quick run: at most ``limit`` queries, their answers, and ``limit`` other rows.
 
     The pool is smaller than the task's own, so the numbers are higher and comparable to nothing else.
     """

@@ -1,4 +1,4 @@
-"""What paths and heads of files say: language, test, documentation, generated, vendored."""
+"""Classify files by path and content: language, test, documentation, generated, vendored."""
 
 from mose.languages.paths import (
     extension_of,

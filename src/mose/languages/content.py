@@ -1,7 +1,7 @@
-"""The language of a file by what it says, where several languages share the ending of its name.
+"""The language of a file by its content, where several languages share an extension.
 
-Every rule looks at the beginning of the text only, line by line. Whoever changes one raises ``ChunkerConfig.version``,
-for an index remembers the labels.
+Every rule reads the beginning of the text only, line by line. Raise ``ChunkerConfig.version`` after a change: an index
+stores the labels.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ _CPP = re.compile(
 )
 _OBJECTIVE_C = r"^@(?:interface|implementation|protocol|class|import|end)\b|^[ \t]*#[ \t]*import[ \t]*[<\"]"
 
-_BY_CONTENT: dict[str, tuple[tuple[str, str], ...]] = {  # ending -> language and what shows it; the first that fits
+_BY_CONTENT: dict[
+    str, tuple[tuple[str, str], ...]
+] = {  # extension -> languages and their patterns; the first match counts
     "h": (
         ("objective-c", r"^@(?:end\b|class[ \t][\w, \t]*;)|^[ \t]*#[ \t]*import[ \t]*[<\"][^\">\n]*\.h[>\"]"),
         ("cpp", _CPP.pattern),
@@ -76,11 +78,11 @@ _BY_CONTENT: dict[str, tuple[tuple[str, str], ...]] = {  # ending -> language an
     "cls": (("tex", r"^[ \t]*(?:%|\\)"), ("visual-basic", r"\AVERSION[ \t]|^Attribute[ \t]+VB_")),
 }
 _COMPILED = {
-    ending: tuple((language, re.compile(pattern, re.MULTILINE)) for language, pattern in rules)
-    for ending, rules in _BY_CONTENT.items()
+    extension: tuple((language, re.compile(pattern, re.MULTILINE)) for language, pattern in rules)
+    for extension, rules in _BY_CONTENT.items()
 }
 LABELS = frozenset(language for rules in _BY_CONTENT.values() for language, _ in rules)
-"""Languages that content may show; some have no ending of their own."""
+"""Languages found by content; some have no extension of their own."""
 _SCRIPTS = frozenset(LANGUAGE_OF_INTERPRETER.values())
 
 
@@ -94,10 +96,10 @@ def is_cpp(text: str) -> bool:
     return _CPP.search(text, 0, _HEAD_CHARS) is not None
 
 
-def by_content(ending: str, text: str) -> str | None:
-    """Language that the text of a file with such an ending shows, None if it shows none."""
+def by_content(extension: str, text: str) -> str | None:
+    """Language of a text with this file extension, None if no rule matches."""
     head = text[:_HEAD_CHARS]
-    return next((language for language, pattern in _COMPILED.get(ending, ()) if pattern.search(head)), None)
+    return next((language for language, pattern in _COMPILED.get(extension, ()) if pattern.search(head)), None)
 
 
 def of_shebang(line: str) -> str | None:
@@ -117,8 +119,8 @@ def of_shebang(line: str) -> str | None:
     return None
 
 
-def candidates(ending: str) -> frozenset[str]:
-    """Every language that the content of a file with such an ending may show."""
-    if ending not in LANGUAGE_OF_EXTENSION:
+def candidates(extension: str) -> frozenset[str]:
+    """Every language that `by_content` or `of_shebang` may find for this file extension."""
+    if extension not in LANGUAGE_OF_EXTENSION:
         return _SCRIPTS
-    return frozenset(language for language, _ in _BY_CONTENT.get(ending, ()))
+    return frozenset(language for language, _ in _BY_CONTENT.get(extension, ()))

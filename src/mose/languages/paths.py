@@ -86,7 +86,7 @@ _DOCUMENTATION_NAME = re.compile(
 
 
 def language_of(path: str) -> str:
-    """Language of a file by its name, ``"text"`` if the name says nothing.
+    """Language of a file by its name, ``"text"`` if the name does not tell.
 
     Example:
         >>> language_of("src/app.py"), language_of("Makefile"), language_of("notes")
@@ -114,10 +114,10 @@ def label_of(path: str, text: str) -> str:
         >>> label_of("bin/run", "#!/usr/bin/env python3\n")
         'python'
     """
-    by_name, ending = language_of(path), extension_of(path)
-    if by_name == TEXT and ending not in LANGUAGE_OF_EXTENSION:
+    by_name, extension = language_of(path), extension_of(path)
+    if by_name == TEXT and extension not in LANGUAGE_OF_EXTENSION:
         return content.of_shebang(text[:200].partition("\n")[0]) or by_name
-    return content.by_content(ending, text) or by_name
+    return content.by_content(extension, text) or by_name
 
 
 def may_be(path: str, by_name: str, label: str) -> bool:
@@ -131,7 +131,7 @@ def may_be(path: str, by_name: str, label: str) -> bool:
 
 
 def labels_named(name: str) -> frozenset[str]:
-    """Labels that a user means by a name of a language: its label, an alias or an extension, in any case.
+    """Labels that match the name of a language: a label, an alias or an extension, in any case.
 
     Example:
         >>> sorted(labels_named("TypeScript")), sorted(labels_named("C++")), sorted(labels_named("py"))
@@ -155,7 +155,7 @@ def extension_of(path: str) -> str:
 
 
 def is_binary_or_data(path: str) -> bool:
-    """True for files that are never text, and for tables, message catalogues and drawings: text without a meaning.
+    """True for files that are never text, and for tables, message catalogues and drawings.
 
     Example:
         >>> is_binary_or_data("a.png"), is_binary_or_data("a.csv"), is_binary_or_data("a.py")
@@ -186,7 +186,7 @@ def is_generated(path: str) -> bool:
 
 
 def is_vendored(path: str) -> bool:
-    """True if the path lies in a folder that holds other people's code.
+    """True if the path is in a folder of third-party code.
 
     Example:
         >>> is_vendored("pip/_vendor/idna/core.py"), is_vendored("shop/vendor.py")
@@ -216,7 +216,7 @@ def is_example(path: str) -> bool:
 
 
 def is_documentation(path: str) -> bool:
-    """True for prose: by extension, by name where no extension says what it is, or by the tree's folder for it.
+    """True for prose: by extension, by name if the extension does not tell, or by folder.
 
     Example:
         >>> is_documentation("README"), is_documentation("docs/conf.py"), is_documentation("src/docs.py")

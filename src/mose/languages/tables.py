@@ -1,4 +1,4 @@
-"""File names, extensions and interpreters of the languages we know."""
+"""File names, extensions, interpreters and aliases of languages."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _EXTENSIONS = {
     "typescript": "ts mts cts",
     "tsx": "tsx",
     "zig": "zig zon",
-    # Cut by lines or headings: no grammar is installed for these.
+    # The languages below are split by lines or headings: no grammar is installed for them.
     "abap": "abap",
     "actionscript": "as",
     "apex": "cls trigger",
@@ -144,92 +144,51 @@ _EXTENSIONS = {
     "yaml": "yaml yml",
     TEXT: "txt text adoc asciidoc log diff patch textile wiki",
 }
-LANGUAGE_OF_EXTENSION = {
-    extension: language for language, extensions in _EXTENSIONS.items() for extension in extensions.split()
-}
-LANGUAGE_OF_NAME = {
-    "makefile": "make",
-    "gnumakefile": "make",
-    "cmakelists.txt": "cmake",
-    "rakefile": "ruby",
-    "gemfile": "ruby",
-    "podfile": "ruby",
-    "fastfile": "ruby",
-    "vagrantfile": "ruby",
-    "brewfile": "ruby",
-    "jenkinsfile": "groovy",
-    "dockerfile": "dockerfile",
-    "containerfile": "dockerfile",
-    "build": "python",
-    "workspace": "python",
-    "sconstruct": "python",
-    "sconscript": "python",
-    "wscript": "python",
-    ".bashrc": "bash",
-    ".bash_profile": "bash",
-    ".bash_aliases": "bash",
-    ".profile": "bash",
-    ".zshrc": "bash",
-    ".zprofile": "bash",
-    ".zshenv": "bash",
-    ".vimrc": "vim",
-    "pkgbuild": "bash",
-    "justfile": "just",
+_NAMES = {
+    "make": "makefile gnumakefile",
+    "cmake": "cmakelists.txt",
+    "ruby": "rakefile gemfile podfile fastfile vagrantfile brewfile",
+    "groovy": "jenkinsfile",
+    "dockerfile": "dockerfile containerfile",
+    "python": "build workspace sconstruct sconscript wscript snakefile tiltfile buck module.bazel",
+    "bash": ".bashrc .bash_profile .bash_aliases .profile .zshrc .zprofile .zshenv pkgbuild",
+    "vim": ".vimrc",
+    "just": "justfile",
     "kconfig": "kconfig",
-    "meson.build": "meson",
-    "meson_options.txt": "meson",
-    "snakefile": "python",
-    "tiltfile": "python",
-    "buck": "python",
-    "module.bazel": "python",
+    "meson": "meson.build meson_options.txt",
 }
-LANGUAGE_OF_INTERPRETER = {
-    "python": "python",
-    "pypy": "python",
-    "sh": "bash",
-    "bash": "bash",
-    "dash": "bash",
-    "zsh": "bash",
-    "ksh": "bash",
-    "node": "javascript",
-    "deno": "typescript",
-    "bun": "typescript",
+_INTERPRETERS = {
+    "python": "python pypy",
+    "bash": "sh bash dash zsh ksh",
+    "javascript": "node",
+    "typescript": "deno bun ts-node",
     "ruby": "ruby",
-    "php": "php",
-    "lua": "lua",
-    "luajit": "lua",
+    "php": "php php-cgi",
+    "lua": "lua luajit",
     "perl": "perl",
     "elixir": "elixir",
-    "runhaskell": "haskell",
+    "haskell": "runhaskell",
     "scala": "scala",
     "swift": "swift",
     "kotlin": "kotlin",
-    "rscript": "r",
+    "r": "rscript",
     "julia": "julia",
-    "awk": "awk",
-    "gawk": "awk",
+    "awk": "awk gawk",
     "fish": "fish",
     "make": "make",
-    "nu": "nushell",
-    "pwsh": "powershell",
+    "nushell": "nu",
+    "powershell": "pwsh",
     "raku": "raku",
-    "tclsh": "tcl",
-    "ts-node": "typescript",
-    "swipl": "prolog",
-    "guile": "lisp",
-    "racket": "lisp",
-    "sbcl": "lisp",
-    "emacs": "lisp",
+    "tcl": "tclsh",
+    "prolog": "swipl",
+    "lisp": "guile racket sbcl emacs",
     "groovy": "groovy",
-    "clojure": "clojure",
-    "bb": "clojure",
+    "clojure": "clojure bb",
     "crystal": "crystal",
     "ocaml": "ocaml",
-    "rust-script": "rust",
-    "php-cgi": "php",
-    "osascript": "applescript",
+    "rust": "rust-script",
+    "applescript": "osascript",
 }
-
 _ALIASES = {
     "bash": "shell shell-script shellscript",
     "c": "ansi-c",
@@ -258,9 +217,19 @@ _ALIASES = {
     "visual-basic": "visualbasic vb.net vba",
     "yaml": "yml",
 }
-LANGUAGE_OF_ALIAS = {alias: language for language, aliases in _ALIASES.items() for alias in aliases.split()}
+
+
+def _by_word(table: dict[str, str]) -> dict[str, str]:
+    """Each word of the table -> its language."""
+    return {word: language for language, words in table.items() for word in words.split()}
+
+
+LANGUAGE_OF_EXTENSION = _by_word(_EXTENSIONS)
+LANGUAGE_OF_NAME = _by_word(_NAMES)
+LANGUAGE_OF_INTERPRETER = _by_word(_INTERPRETERS)
+LANGUAGE_OF_ALIAS = _by_word(_ALIASES)
 LABELS_WITHIN = {"typescript": frozenset({"typescript", "tsx"})}
-"""What the name of a language means where it is more than the label of that name."""
+"""Labels that the name of a language stands for, where these are more than its own."""
 
 BINARY_EXTENSIONS = word_set(
     """

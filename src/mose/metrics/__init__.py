@@ -1,1 +1,1 @@
-"""Metrics of rankings and decisions, and whether a difference is more than chance. numpy only."""
+"""Metrics of rankings and decisions, and tests of significance. numpy only."""

@@ -1,4 +1,4 @@
-"""Leaving early: calibrated confidence at every exit, and what a threshold on it costs and saves.
+"""Adaptive exits: calibrated confidence at every exit, and the F1 and the depth that a threshold on it gives.
 
 Shapes: N pairs, E exits from shallow to deep. A margin is the logit of "yes" minus that of "no".
 """
@@ -46,7 +46,7 @@ def negative_log_likelihood(margins_N: NDArray[np.floating], labels_N: NDArray[n
 def fit_temperature(margins_N: NDArray[np.floating], labels_N: NDArray[np.bool_]) -> float:
     """The temperature with the greatest likelihood (Guo et al., 2017, section 4.2), found by golden section.
 
-    Dividing by it changes no decision at a margin of 0, only how sure the exit says it is.
+    Dividing margins by it changes confidences, but no decision at a margin of 0.
 
     Raises:
         ValueError: No pairs, lengths differ, or a margin is not finite.
@@ -65,7 +65,7 @@ def fit_temperature(margins_N: NDArray[np.floating], labels_N: NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """What one confidence threshold costs and saves."""
+    """F1 and depth at one confidence threshold."""
 
     confidence: float
     """Pairs leave once max(p, 1 - p) reaches this."""
@@ -79,7 +79,7 @@ class Point:
 
 
 def leaving_exits(probability_EN: Floats, confidence: float) -> NDArray[np.int64]:
-    """Position of the exit at which each pair leaves; pairs that are nowhere sure enough leave at the deepest.
+    """Position of the exit at which each pair leaves; pairs that reach the confidence nowhere leave at the deepest.
 
     Example:
         >>> leaving_exits(np.array([[0.9, 0.6], [0.5, 0.6]]), 0.8).tolist()

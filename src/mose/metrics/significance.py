@@ -1,4 +1,4 @@
-"""Is a difference more than chance: paired bootstrap intervals and permutation tests. numpy only.
+"""Significance of differences: paired bootstrap intervals and permutation tests. numpy only.
 
 Everything is paired: both sides answered the same queries. Q queries, E systems (exits). Same seed, same answer.
 """
@@ -27,7 +27,7 @@ class Interval:
 
     @property
     def excludes_zero(self) -> bool:
-        """The difference is more than noise at the interval's level."""
+        """True if the difference is significant at the level of the interval."""
         return self.low > 0 or self.high < 0
 
     def __str__(self) -> str:
@@ -50,7 +50,7 @@ def bootstrap_interval(
             resampled together. Without them queries are resampled one by one within each task.
         level: Share of resampled means inside the interval.
         rounds: Number of resamples.
-        seed: Of the resampling.
+        seed: Seed of the resampling.
 
     Raises:
         ValueError: There is no task, or a task has no query.
@@ -90,7 +90,7 @@ def _means_over_clusters(
         for difference_Q, number_Q in zip(differences, of_task, strict=True):
             totals = times_RK @ np.bincount(number_Q, weights=difference_Q, minlength=count)
             sizes = times_RK @ np.bincount(number_Q, minlength=count)
-            # A round that draws no query of a task says nothing of it.
+            # A round that draws no query of a task keeps its mean.
             means[span] += np.where(sizes > 0, totals / np.maximum(sizes, 1), np.mean(difference_Q))
     return means / len(differences)
 
@@ -105,7 +105,7 @@ def two_stage_interval(
 ) -> Interval:
     """As `bootstrap_interval`, for tasks that are themselves a sample: tasks are resampled, then queries within each.
 
-    It says how far the mean would move with other repositories, not only with other queries on the same ones.
+    It shows how far the mean would move with other repositories, not only with other queries on the same ones.
 
     Args:
         differences: As for `bootstrap_interval`.

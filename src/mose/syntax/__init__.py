@@ -1,8 +1,8 @@
 """Definitions in source text: functions, classes, methods and their kin, by tree-sitter.
 
-What counts as a definition is written in ``queries/<language>.scm``: the definition is captured by its
-kind, its name by ``@name`` (or ``@declarator``, where the name lies inside a C declarator), the class it is
-defined on from outside by ``@scope``, its body by ``@body``.
+``queries/<language>.scm`` says what counts as a definition: the definition is captured by its
+kind, its name by ``@name`` (or ``@declarator``, where the name is inside a C declarator), the class that
+it is defined on from outside by ``@scope``, its body by ``@body``.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ def first_line_with_comments(lines: list[str], first_line: int, after: int, lang
     Args:
         lines: Lines of the file.
         first_line: Where the definition begins, 1-based.
-        after: Last line that belongs to something else; the search stops below it.
-        language: Decides which comment signs count.
+        after: Last line of the definition before; the search stops below it.
+        language: Selects the comment markers.
     """
     if first_line - 2 >= len(lines) or first_line < 2:
         return first_line
@@ -74,7 +74,7 @@ def _ends_block(line: str, language: str) -> bool:
 
 
 def _block_start(lines: list[str], at: int, stop: int, language: str) -> int | None:
-    """Line where the block comment that ends on line ``at`` begins, None if there is no such line."""
+    """First line of the block comment that ends on line ``at``, None if there is none."""
     opening = {"ruby": "=begin", "haskell": "{-", "lua": "--[", "elixir": "@"}.get(language, "/*")
     number = at
     while number > stop:

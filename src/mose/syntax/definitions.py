@@ -18,7 +18,7 @@ CONTAINERS = frozenset({"class", "struct", "interface", "enum", "trait", "impl",
 
 _TYPES = CONTAINERS - {"module"}
 _SMALL = frozenset({"constant", "type", "property"})
-_RANK = {"constant": 2, "type": 1}  # the same node caught twice: the more telling kind stays
+_RANK = {"constant": 2, "type": 1}  # of two matches of a node, the more specific kind is kept
 _SAME_NAME_JOINS = frozenset({"elixir", "haskell"})
 _MAX_SIGNATURE_CHARS = 300
 _MAX_NAME_CHARS = 200
@@ -59,7 +59,7 @@ def definitions(text: str, language: str) -> list[Definition] | None:
         language: As in ``SourceFile.language``.
 
     Returns:
-        None if there is no grammar for the language, or the text takes unreasonably long to parse.
+        None if there is no grammar for the language, or the text cannot be parsed.
 
     Example:
         >>> [found.symbol for found in definitions("class A:\n    def b(self): ...\n", "python")]
@@ -75,7 +75,7 @@ def find_definitions(text: str, language: str) -> list[Definition] | None:
     """As `definitions`, None only if there is no grammar for the language.
 
     Raises:
-        ParsingError: The text or the grammar does not allow it; the message says why.
+        ParsingError: The text cannot be parsed, or the grammar does not fit; the message says why.
     """
     grammar = grammar_of(language, text)
     if grammar is None:
@@ -87,7 +87,7 @@ def find_definitions(text: str, language: str) -> list[Definition] | None:
 def definitions_in(
     matches: Iterable[dict[str, list[Node]]], text: str, source: bytes, language: str
 ) -> list[Definition]:
-    """Definitions among the matches of a grammar's query in a text, of which ``source`` is the UTF-8."""
+    """Definitions among the matches of a grammar's query in a text; ``source`` is the text in UTF-8."""
     found: dict[int, _Found] = {}
     for captures in matches:
         item = _found(captures, source, language)
@@ -119,7 +119,7 @@ class _Found:
         return self.end - self.start >= other.end - other.start
 
     def encloses(self, other: _Found) -> bool:
-        """False for the same stretch: a statement that defines several names."""
+        """False for the same range: a statement that defines several names."""
         return self.end >= other.end and (self.start, self.end) != (other.start, other.end)
 
     def order(self) -> tuple[int, int, int]:
@@ -139,7 +139,7 @@ def _found(captures: dict[str, list[Node]], source: bytes, language: str) -> _Fo
     kind, outer = nodes.popitem()
     start, end = outer.start_byte, outer.end_byte
     first_row, (last_row, last_column) = outer.start_point[0], outer.end_point
-    if last_column == 0 and last_row > first_row:  # the node took the line end with it
+    if last_column == 0 and last_row > first_row:  # the node includes the line end
         last_row -= 1
     if head is None or (head.start_byte < start and head.start_point[0] != first_row):
         head = outer
@@ -182,7 +182,7 @@ def _declared_name(declarator: Node) -> Node | None:
         if node.type in _DECLARED:
             return node
         inner = node.child_by_field_name("declarator")
-        if inner is None:  # references and parentheses hold theirs without a field
+        if inner is None:  # references and parentheses have no such field
             inner = next((child for child in node.named_children if child.type.endswith(_DECLARATORS)), None)
         node = inner
     return None
@@ -198,7 +198,7 @@ _DECLARATORS = ("declarator", "identifier", "_name")
 
 
 def _arrange(found: list[_Found], text: str, language: str) -> list[Definition]:
-    """Parents, symbols and comments; small things inside functions are left out."""
+    """Add parents, symbols and comments; leave out constants, types and properties inside functions."""
     lines = text.split("\n")
     result: list[Definition] = []
     is_open: list[tuple[_Found, int]] = []  # what encloses this definition, and its position in the result
@@ -235,7 +235,7 @@ def _arrange(found: list[_Found], text: str, language: str) -> list[Definition]:
 
 
 def _parts(name: str, language: str) -> list[str]:
-    """Parts of a qualified name; ``Pool<T>::get`` without what is in the angle brackets."""
+    """Parts of a qualified name, without template arguments: "Pool", "get" of ``Pool<T>::get``."""
     if language in ("c", "cpp") and "<" in name and "operator" not in name:
         for _ in range(_MAX_TEMPLATE_DEPTH):
             name = _INNERMOST_ARGUMENTS.sub("", name)
@@ -243,7 +243,7 @@ def _parts(name: str, language: str) -> list[str]:
 
 
 def _kind(item: _Found, above: Definition | None, *, qualified: bool, language: str) -> str:
-    """A function inside a type is a method, and a method outside of any is a function."""
+    """Kind of a definition: a function inside a type is a method, and a method outside of types a function."""
     in_type = above is not None and above.kind in _TYPES
     if item.kind == "function" and (in_type or (qualified and language in ("c", "cpp"))):
         return "method"
@@ -253,7 +253,7 @@ def _kind(item: _Found, above: Definition | None, *, qualified: bool, language: 
 
 
 def _continues(last: Definition, definition: Definition, lines: list[str]) -> bool:
-    """True if this is one more clause of the function just before."""
+    """True for a further clause of the function just before."""
     return (
         last.symbol == definition.symbol
         and last.parent == definition.parent

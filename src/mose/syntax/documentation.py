@@ -1,4 +1,4 @@
-"""The parts of a file: definitions, comments alone on their lines, docstrings."""
+"""Parts of a file: definitions, docstrings, and comments on lines of their own."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class LineRange:
 
 @dataclass(frozen=True, kw_only=True)
 class ParsedFile:
-    """What pairs are made of."""
+    """A file with its definitions, comments and docstrings."""
 
     path: str
     language: str
@@ -44,7 +44,7 @@ class ParsedFile:
     comments: tuple[LineRange, ...]
     """Each comment, or run of line comments, in order."""
     docstrings: dict[int, LineRange]
-    """By the line of the definition that they describe; 0 for the file."""
+    """Line of the definition, or 0 for the file -> its docstring."""
 
     def text(self, first_line: int, last_line: int) -> list[str]:
         """Those lines, both included."""
@@ -69,7 +69,7 @@ def parse_file(text: str, language: str, path: str) -> ParsedFile | None:
     Args:
         text: Source with ``\n`` line ends.
         language: As in ``SourceFile.language``.
-        path: Goes into the result.
+        path: Path of the file, for the result.
     """
     try:
         grammar = grammar_of(language, text)
@@ -94,7 +94,7 @@ def parse_file(text: str, language: str, path: str) -> ParsedFile | None:
     if language == "python":
         for _, captures in QueryCursor(_docstring_query(grammar.parser.language)).matches(tree.root_node):
             holder, node = captures["holder"][0], captures["doc"][0]
-            if not _stands_alone(node, lines):
+            if not _has_own_lines(node, lines):
                 continue
             line = holder.start_point[0] + 1 if holder.type != "module" else 0
             docstrings[line] = LineRange(first_line=node.start_point[0] + 1, last_line=node.end_point[0] + 1)
@@ -110,8 +110,8 @@ def parse_file(text: str, language: str, path: str) -> ParsedFile | None:
     )
 
 
-def _stands_alone(node: Node, lines: list[str]) -> bool:
-    """True if nothing but a comment shares the lines of a docstring: they can be taken away."""
+def _has_own_lines(node: Node, lines: list[str]) -> bool:
+    """True if nothing but a comment shares the lines of a docstring."""
     (first_row, column), (last_row, last_column) = node.start_point, node.end_point
     before = lines[first_row].encode("utf-8", "replace")[:column]
     after = lines[last_row].encode("utf-8", "replace")[last_column:].strip()
@@ -119,13 +119,13 @@ def _stands_alone(node: Node, lines: list[str]) -> bool:
 
 
 def _join_lines(spans: list[tuple[int, int]], lines: list[str]) -> list[LineRange]:
-    """Line comments that follow one another with one indentation become one block."""
+    """Join consecutive line comments of the same indentation into one block."""
     blocks: list[LineRange] = []
     for first, last in spans:
         if (
             blocks
             and blocks[-1].last_line + 1 == first
-            and _one_run(lines[blocks[-1].first_line - 1], lines[first - 1])
+            and _same_run(lines[blocks[-1].first_line - 1], lines[first - 1])
         ):
             blocks[-1] = LineRange(first_line=blocks[-1].first_line, last_line=last)
         elif not blocks or first > blocks[-1].last_line:
@@ -133,7 +133,7 @@ def _join_lines(spans: list[tuple[int, int]], lines: list[str]) -> list[LineRang
     return blocks
 
 
-def _one_run(line: str, after: str) -> bool:
+def _same_run(line: str, after: str) -> bool:
     indent = len(line) - len(line.lstrip())
     is_block = line.lstrip().startswith(("/*", "{-", "=begin", "@")) or after.lstrip().startswith(("/*", "{-", "@"))
     return not is_block and indent == len(after) - len(after.lstrip())
@@ -146,7 +146,7 @@ def _add_elixir_docs(
     spans: list[tuple[int, int]],
     docstrings: dict[int, LineRange],
 ) -> None:
-    """Elixir documents by attributes: ``@doc`` above a function is a comment, ``@moduledoc`` a docstring."""
+    """Add the documentation attributes of Elixir: ``@doc`` as a comment, ``@moduledoc`` as a docstring."""
     for match in _ELIXIR_DOC.finditer(text):
         first = text.count("\n", 0, match.start()) + 1
         last = first + match.group().count("\n")

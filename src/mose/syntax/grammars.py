@@ -1,4 +1,4 @@
-"""Grammars and queries, loaded on first use. A language whose wheel is not installed simply has no grammar."""
+"""Grammars and queries, loaded on first use. A language whose wheel is not installed has no grammar."""
 
 from __future__ import annotations
 
@@ -15,34 +15,25 @@ if TYPE_CHECKING:
     from tree_sitter import Node, Parser, Query, Tree
 
 MODULES = {
-    "bash": ("tree_sitter_bash", "language"),
-    "c": ("tree_sitter_c", "language"),
-    "cpp": ("tree_sitter_cpp", "language"),
+    **{
+        language: (f"tree_sitter_{language}", "language")
+        for language in (
+            *("bash", "c", "cpp", "elixir", "go", "haskell", "java", "javascript", "kotlin", "lua", "python", "ruby"),
+            *("rust", "scala", "swift", "zig"),
+        )
+    },
     "csharp": ("tree_sitter_c_sharp", "language"),
-    "elixir": ("tree_sitter_elixir", "language"),
-    "go": ("tree_sitter_go", "language"),
-    "haskell": ("tree_sitter_haskell", "language"),
-    "java": ("tree_sitter_java", "language"),
-    "javascript": ("tree_sitter_javascript", "language"),
-    "kotlin": ("tree_sitter_kotlin", "language"),
-    "lua": ("tree_sitter_lua", "language"),
     "php": ("tree_sitter_php", "language_php"),
-    "python": ("tree_sitter_python", "language"),
-    "ruby": ("tree_sitter_ruby", "language"),
-    "rust": ("tree_sitter_rust", "language"),
-    "scala": ("tree_sitter_scala", "language"),
-    "swift": ("tree_sitter_swift", "language"),
     "tsx": ("tree_sitter_typescript", "language_tsx"),
     "typescript": ("tree_sitter_typescript", "language_typescript"),
-    "zig": ("tree_sitter_zig", "language"),
 }
 """Language -> the module of its grammar, and the function in it."""
 GRAMMARS = frozenset(MODULES)
 """Languages whose definitions are known, if the wheel of their grammar is installed."""
 
 _ASCII_ONLY = frozenset({"bash"})
-"""Grammars whose scanner looks characters up in C's 256-entry tables: one beyond them can crash the process
-(tree-sitter-bash 0.25.1). They see a letter for every byte of such a character; positions stay."""
+"""Grammars whose scanner can crash on characters beyond ASCII (tree-sitter-bash 0.25.1). They are given a letter for
+every byte of such a character, which keeps positions."""
 
 _LETTERS_BEYOND_ASCII = bytes(byte if byte < 0x80 else ord("x") for byte in range(256))
 _READ_BYTES = 65_536
@@ -76,11 +67,11 @@ class Grammar:
     def parse(self, source: bytes) -> Tree:
         """Syntax tree.
 
-        The bound counts steps of the parser, so the same text gives the same answer on every machine; the
-        clock only guards against a hang.
+        The limit counts steps of the parser, so that the result does not depend on the machine; the clock only
+        guards against a hang.
 
         Raises:
-            ParsingError: The input is so odd that parsing takes far more work than source ever does.
+            ParsingError: Parsing takes far more work than source code does, or fails at too many tokens.
         """
         if len(source) > _MAX_LINE_BYTES and max(map(len, source.split(b"\n"))) > _MAX_LINE_BYTES:
             raise ParsingError(LONG_LINES)
@@ -120,7 +111,7 @@ class Grammar:
 
 
 def _is_hopeless(root: Node) -> bool:
-    """True if an error left thousands of tokens side by side, which cost a query quadratic time."""
+    """True if an error node has thousands of children, on which a query takes quadratic time."""
     if not root.has_error:
         return False
     suspects = [root]
@@ -173,10 +164,10 @@ def _load(language: str) -> Grammar | str | None:
         module = importlib.import_module(module_name)
     except ImportError:
         return None
-    name = "typescript" if language == "tsx" else language  # one language, written with tags or without
+    name = "typescript" if language == "tsx" else language  # the same queries
     source = Path(__file__).with_name("queries").joinpath(f"{name}.scm").read_text(encoding="utf-8")
     try:
         grammar = tree_sitter.Language(getattr(module, function)())
         return Grammar(tree_sitter.Parser(grammar), tree_sitter.Query(grammar, source), language in _ASCII_ONLY)
-    except (AttributeError, TypeError, ValueError):  # other names of nodes, or built for another tree-sitter
+    except (AttributeError, TypeError, ValueError):  # other node names, or another tree-sitter ABI
         return MISFIT

@@ -1,4 +1,4 @@
-"""From the lines of a comment or docstring to a query, or the reason why it cannot be one."""
+"""Turn the lines of a comment or docstring into a query, or find the reason why it cannot be one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mose.languages.tables import word_set
 from mose.words import STOP_WORDS
 
 MIN_WORDS = 3
-"""Shorter texts say too little to have one answer."""
+"""Shorter texts are too vague to have one answer."""
 MAX_WORDS = 60
 
 _OPENING = re.compile(
@@ -99,11 +99,11 @@ _COMMON = STOP_WORDS | word_set(
 
 _MAX_LINE_CHARS = 1_000
 _MAX_CHARS = 2_000
-"""Nobody's prose is longer; some patterns here take quadratic time."""
+"""Longer texts are cut; some patterns here take quadratic time."""
 
 
 def without_markers(lines: Sequence[str]) -> list[str]:
-    """Lines of a comment or docstring without the signs that make it one.
+    """Lines of a comment or docstring without its markers.
 
     Example:
         >>> without_markers(["/** Opens.", " * Twice.", " */"])
@@ -119,7 +119,7 @@ def without_markers(lines: Sequence[str]) -> list[str]:
 
 
 def description(lines: Sequence[str]) -> str:
-    """First paragraph of a documentation, markup taken out, at most as many whole sentences as fit.
+    """First paragraph of a documentation, without markup, cut to as many whole sentences as fit.
 
     Args:
         lines: The comment or docstring as in the source.
@@ -194,7 +194,7 @@ def first_sentence(text: str) -> str:
 
 
 def without_name(text: str, name: str) -> str:
-    """A description without the name it describes: in Go every description begins with it.
+    """A description without the name it begins with, as every description in Go does.
 
     Example:
         >>> without_name("Open opens a file", "Open"), without_name("Open a file", "open")

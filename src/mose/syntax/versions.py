@@ -1,4 +1,4 @@
-"""Which version of which grammar cuts a language, found without loading it: asked before every search."""
+"""Versions of installed grammars, found without loading them: every search compares them with the index."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DIST_INFO = re.compile(r"([\w.]+)-([^-]+)\.dist-info")
 
 @cache
 def parser_of(language: str) -> str:
-    """Names and versions of all that decides how files of a language are cut, "lines" if no grammar does.
+    """Names and versions of the grammars that split files of a language, "lines" if there are none.
 
     Example:
         >>> parser_of("python").split()[0], parser_of("markdown")
@@ -37,8 +37,8 @@ def parser_of(language: str) -> str:
 
 @cache
 def _version(module: str) -> str:
-    """Version of an installed module; of one that came without its metadata, a hash of names and sizes; or ""."""
-    spec = PathFinder.find_spec(module)  # what a worker will find, not what this process may have loaded
+    """Version of an installed module, a hash of its files if it has no metadata, "" if it is not installed."""
+    spec = PathFinder.find_spec(module)  # as a worker finds it, whatever this process has loaded
     if spec is None or spec.origin is None:
         return ""
     folder = os.path.dirname(spec.origin)
@@ -51,6 +51,6 @@ def _version(module: str) -> str:
 
 @cache
 def _installed(folder: str) -> dict[str, str]:
-    """Module -> version of what is installed in a folder; reads its list alone, for `importlib.metadata` is slow."""
+    """Module -> version of what is installed in a folder, from file names: `importlib.metadata` is slow."""
     matches = map(_DIST_INFO.fullmatch, os.listdir(folder))
     return {match[1].replace("-", "_"): match[2] for match in matches if match}

@@ -1,7 +1,7 @@
-"""Archives of packages, unpacked as what they are: files of strangers.
+"""Unpack archives of packages, which are untrusted.
 
-Only regular files come out, only inside the folder, only so many and so large; links, devices and names that another
-program could take for an option or a control sequence are left out.
+Only regular files are unpacked, only inside the folder, and only up to a number and a size; links, devices and names
+that another program could take for an option or a control sequence are left out.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
-from hashlib import sha256
+from hashlib import file_digest
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,7 +27,7 @@ MAX_FILES = 100_000
 MAX_BYTES = 1_000_000_000
 _PIECE_BYTES = 1 << 16
 _HEADER_BYTES = 1 << 20
-"""A tar header that is read in one piece is no larger."""
+"""Largest read of a tar header."""
 _ODD = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff:\\]")
 _OPENERS: dict[bytes, Callable[[Path], Any]] = {
     b"\x1f\x8b": gzip.open,
@@ -42,7 +42,7 @@ _Member = tuple[str, int, Callable[[], IO[bytes] | None]]
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpacks a zip or tar archive into a folder.
+    """Unpack a zip or tar archive into a folder.
 
     Raises:
         SourceError: The archive is damaged, or holds too much.
@@ -73,20 +73,17 @@ def safe_parts(name: str) -> tuple[str, ...]:
         >>> safe_parts("package/lib/index.js"), safe_parts("../x"), safe_parts("a/-rf"), safe_parts("/etc/passwd")
         (('package', 'lib', 'index.js'), (), (), ())
     """
-    parts = tuple(part for part in name.removeprefix("./").split("/"))
+    parts = tuple(name.removeprefix("./").split("/"))
     for part in parts:
         if part in ("", ".", "..") or part.startswith("-") or _ODD.search(part) or len(part.encode()) > 255:
             return ()
     return parts
 
 
-def hash_of(archive: Path) -> str:
+def hash_of(path: Path) -> str:
     """SHA-256 of a file."""
-    digest = sha256()
-    with archive.open("rb") as file:
-        while piece := file.read(_PIECE_BYTES):
-            digest.update(piece)
-    return digest.hexdigest()
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
 
 
 def _write(source: IO[bytes], target: Path) -> None:
@@ -95,7 +92,7 @@ def _write(source: IO[bytes], target: Path) -> None:
         with target.open("wb") as file:
             shutil.copyfileobj(source, file, _PIECE_BYTES)
     except (NotADirectoryError, FileExistsError, IsADirectoryError):
-        return  # a name that is a file and a folder: the first one stays
+        return  # a name that is a file and a folder: the first one is kept
 
 
 def _require(archive: Path, what: str, got: int, most: int) -> None:
@@ -130,7 +127,7 @@ def _open_in_tar(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]
 
 
 class _Bounded:
-    """A file that gives so many bytes in all, and a header's worth at once."""
+    """A file that limits the bytes read in all and at once."""
 
     def __init__(self, file: IO[bytes], archive: Path) -> None:
         self._file = file

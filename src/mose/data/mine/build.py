@@ -1,25 +1,24 @@
 """The whole run: fetch, mine package by package, select over all of them, write.
 
 In: a manifest. Out: ``train.jsonl.xz``, ``valid.jsonl.xz``, and ``manifest.json``, which comes last: a folder without
-it is not finished. The part of each package is kept in ``parts/``, so that a run that was killed goes on where it
-stopped.
+it is incomplete. The part of each package is kept in ``parts/``, so that a killed run continues where it stopped.
 """
 
 from __future__ import annotations
 
 import json
-import lzma
 from collections import Counter
 from dataclasses import asdict
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from mose.data.mine.archives import hash_of
 from mose.data.mine.fetch import fetch, fetched_hashes
 from mose.data.mine.harvest import Mined, draw
 from mose.data.mine.manifest import MineConfig, Package
 from mose.data.mine.package import Part, count_rows, mine_package, part_path, read_part, write_part
 from mose.data.mine.select import Evaluation, distinct, within_language_share
+from mose.data.pairs import write_objects
 from mose.errors import DataError, SourceError
 from mose.progress import Progress, ProgressCallback, no_progress
 from mose.storage import new_file, require_writable_folder
@@ -38,15 +37,15 @@ def mine(
     workers: int = 2,
     progress: ProgressCallback = no_progress,
 ) -> dict[str, Any]:
-    """Mines all packages of a manifest.
+    """Mine all packages of a manifest.
 
     Args:
         config: The manifest.
-        out: Folder to write; parts that are there are used again.
+        out: Folder to write; its parts are reused.
         sources: Folder of unpacked packages.
         exclude_near: Evaluation files; rows that copy one of theirs are left out.
         skip_missing: Leave out packages that cannot be fetched, and say so in the manifest.
-        workers: Processes that parse.
+        workers: Number of parsing processes.
         progress: Called with the progress so far.
 
     Returns:
@@ -71,12 +70,14 @@ def mine(
     files = {}
     for split in SPLITS:
         rows = [_row(package, row) for package, row in labelled if package.split == split]
-        files[split] = _write_rows(out / f"{split}.jsonl.xz", rows)
+        path = out / f"{split}.jsonl.xz"
+        write_objects(path, rows)
+        files[split] = {"file": path.name, "rows": len(rows), "sha256": hash_of(path)}
     summary = _summary(config, packages, parts, labelled, dropped)
     for entry, package in zip(summary["packages"], packages, strict=True):
         entry["sha256"] = fetched_hashes(package, sources)
     summary["missing"] = missing
-    summary["excluded_near"] = [{"file": path.name, "sha256": _digest(path)} for path in exclude_near]
+    summary["excluded_near"] = [{"file": path.name, "sha256": hash_of(path)} for path in exclude_near]
     summary["files"] = files
     with new_file(out / MANIFEST_NAME) as file:
         file.write((json.dumps(summary, indent=1, ensure_ascii=False) + "\n").encode())
@@ -105,7 +106,7 @@ def _fetch_all(
 def _mine_all(
     config: MineConfig, out: Path, folders: dict[str, tuple[Path, ...]], workers: int, progress: ProgressCallback
 ) -> None:
-    """Writes the part of every package, one after another."""
+    """Write the part of every package, one after another."""
     todo = [package for package in config.packages if package.label in folders]
     for number, package in enumerate(todo):
         progress(Progress("mine", number, len(todo)))
@@ -119,12 +120,12 @@ Labelled = list[tuple[Package, Mined]]
 def _select(
     labelled: Labelled, config: MineConfig, evaluation: Evaluation, dropped: Counter[str], progress: ProgressCallback
 ) -> Labelled:
-    """What no single package can decide: evaluation rows, copies between packages, shares of languages."""
+    """Leave out evaluation rows, copies between packages, and rows over the share of a language."""
     luck = {
         id(row): draw(config.seed, package.label, row.kind, row.path, row.symbol, row.query)
         for package, row in labelled
     }
-    # Validation first: of two copies, the one in the training file goes.
+    # Validation first: of two copies, the one in the training file is left out.
     labelled = sorted(labelled, key=lambda item: (item[0].split != "valid", luck[id(item[1])]))
     allowed: Labelled = []
     for number, (package, row) in enumerate(labelled):
@@ -146,7 +147,7 @@ def _select(
 
 
 def _row(package: Package, row: Mined) -> dict[str, str]:
-    """One line of the file; rows of one definition share their group, so that none is another's negative."""
+    """One line of the file; rows of one definition share their group and are never negatives of each other."""
     return {
         "query": row.query,
         "code": row.code,
@@ -157,13 +158,6 @@ def _row(package: Package, row: Mined) -> dict[str, str]:
         "path": row.path,
         "license": package.license,
     }
-
-
-def _write_rows(path: Path, rows: list[dict[str, str]]) -> dict[str, Any]:
-    with new_file(path) as target, lzma.open(target, "w", preset=2) as file:
-        for row in rows:
-            file.write((json.dumps(row, ensure_ascii=False) + "\n").encode())
-    return {"file": path.name, "rows": len(rows), "sha256": _digest(path)}
 
 
 def _summary(
@@ -182,9 +176,8 @@ def _summary(
             "kinds": count_rows(rows, "kind"),
             "languages": count_rows(rows, "language"),
         }
-    settings = {name: value for name, value in asdict(config).items() if name != "packages"}
     return {
-        "settings": settings,
+        "settings": {name: value for name, value in asdict(config).items() if name != "packages"},
         "totals": totals,
         "dropped": dict(sum((Counter(part.dropped) for part in parts), dropped).most_common()),
         "packages": [
@@ -199,7 +192,3 @@ def _summary(
             for package, part in zip(packages, parts, strict=True)
         ],
     }
-
-
-def _digest(path: Path) -> str:
-    return sha256(path.read_bytes()).hexdigest()

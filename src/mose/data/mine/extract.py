@@ -1,4 +1,4 @@
-"""Pairs of one file: documentation, comments, names and outlines, each with the code that answers it."""
+"""Extract the pairs of one file: documentation, comments, names and file outlines, each with its code."""
 
 from __future__ import annotations
 
@@ -60,8 +60,6 @@ class _File:
         self._comments()
         self._file()
 
-    # -- documentation ------------------------------------------------------------------------------------------
-
     def _documentation(self, position: int, definition: Definition) -> None:
         numbers = self.parsed.documentation_of(definition)
         if not numbers:
@@ -75,8 +73,7 @@ class _File:
             self._remember_body(position, definition)
             return
         hidden = set(numbers) | (self.comment_lines & set(range(definition.first_line, definition.line)))
-        is_container = definition.kind in CONTAINERS
-        code = self._container(position, hidden) if is_container else self._shown(definition, hidden)
+        code = self._code(position, hidden)
         if self._is_declaration(definition):
             self.harvest.declared.append(self._row("doc", query, code, definition.symbol))
         else:
@@ -91,24 +88,20 @@ class _File:
         language = self.parsed.language
         if language in ("c", "cpp") and definition.kind in _CALLABLE and not self._is_declaration(definition):
             hidden = self.comment_lines & set(range(definition.first_line, definition.line))
-            code = self._in_context(position, self._shown(definition, hidden))
+            code = self._in_context(position, self._code(position, hidden))
             if not self._too_little(code):
                 row = self._row("doc", "", code, definition.symbol)
                 self.harvest.bodies.setdefault(("cpp", definition.symbol), []).append(row)
 
-    def _shown(self, definition: Definition, hidden: Set[int]) -> list[str]:
-        numbers = range(definition.first_line, definition.last_line + 1)
-        return [self.parsed.lines[number - 1] for number in numbers if number not in hidden]
-
-    def _container(self, position: int, hidden: Set[int]) -> list[str]:
-        """A small class whole, else its own lines and the signatures of its members."""
+    def _code(self, position: int, hidden: Set[int] = frozenset()) -> list[str]:
+        """Lines of a definition except hidden ones; of a large class its own lines and its members' signatures."""
         definition = self.found[position]
-        whole = self._shown(definition, hidden)
-        if sum(map(len, whole)) <= _WHOLE_CLASS_CHARS:
-            return whole
-        return self._outline(position, hidden)
+        numbers = range(definition.first_line, definition.last_line + 1)
+        whole = [self.parsed.lines[number - 1] for number in numbers if number not in hidden]
+        is_large_class = definition.kind in CONTAINERS and sum(map(len, whole)) > _WHOLE_CLASS_CHARS
+        return self._outline(position, hidden) if is_large_class else whole
 
-    def _outline(self, position: int, hidden: Set[int] = frozenset()) -> list[str]:
+    def _outline(self, position: int, hidden: Set[int]) -> list[str]:
         definition = self.found[position]
         shown: list[str] = []
         at = definition.first_line
@@ -142,8 +135,6 @@ class _File:
             around = self.found[around].parent
         return signatures[::-1]
 
-    # -- names --------------------------------------------------------------------------------------------------
-
     def _name(self, position: int, definition: Definition) -> None:
         words = parts(definition.name)
         if definition.name.lower() in _ORDINARY_NAMES or (len(words) < 2 and len(definition.name) < 8):
@@ -158,12 +149,7 @@ class _File:
             query = f"{owner}.{definition.name}" if owner else definition.name
         else:
             query = " ".join((*parts(owner), *words) if owner and style < 0.8 else words)
-        code = self._shown(definition, set())
-        if definition.kind in CONTAINERS and sum(map(len, code)) > _WHOLE_CLASS_CHARS:
-            code = self._outline(position)
-        self._add("name", query, self._in_context(position, code), definition.symbol)
-
-    # -- comments -----------------------------------------------------------------------------------------------
+        self._add("name", query, self._in_context(position, self._code(position)), definition.symbol)
 
     def _comments(self) -> None:
         starts = {block.first_line for block in self.parsed.comments}
@@ -199,7 +185,7 @@ class _File:
         return holder
 
     def _following(self, block: LineRange, last_line: int, starts: set[int]) -> list[str]:
-        """The statements that a comment heads: to a blank line, a smaller indentation or the next comment."""
+        """The statements below a comment, up to a blank line, a smaller indentation or the next comment."""
         first = self.parsed.lines[block.first_line - 1]
         indent = len(first) - len(first.lstrip())
 
@@ -210,8 +196,6 @@ class _File:
         end = min(last_line - 1, block.last_line + _MAX_FOLLOWING)
         numbers = takewhile(belongs, range(block.last_line + 1, end + 1))
         return [self.parsed.lines[number - 1] for number in numbers]
-
-    # -- files --------------------------------------------------------------------------------------------------
 
     def _file(self) -> None:
         lines = self._header()
@@ -247,8 +231,6 @@ class _File:
             if is_member and definition.kind in _DOCUMENTED:
                 yield "    " * depth + definition.signature
 
-    # -- rows ---------------------------------------------------------------------------------------------------
-
     def _row(self, kind: str, query: str, code: list[str], symbol: str) -> Mined:
         return Mined(
             kind=kind,
@@ -273,7 +255,7 @@ class _File:
 
 
 def _without_own_name(query: str, name: str) -> str:
-    """Go begins every description with the name it describes; half of them lose it, so that words count.
+    """Go begins every description with the name it describes; half of them lose it.
 
     Example:
         >>> [_without_own_name(f"{name} returns the cost.", name) for name in ("Foo", "Bar", "Baz", "Quux")]

@@ -1,7 +1,7 @@
-"""Packages fetched by the registries' own clients and unpacked; nothing of a package is ever run.
+"""Fetch packages with the registries' own clients, and unpack them; no code of a package is run.
 
-In: ``Package``. Out: a folder ``SOURCES/<registry>/<name>-<version>`` with the unpacked files. A folder appears
-under its name only when it is complete, and one that is there is not fetched again.
+In: ``Package``. Out: a folder ``SOURCES/<registry>/<name>-<version>`` with the unpacked files. A folder gets
+its name only when it is complete, and an existing one is not fetched again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _UNSAFE = re.compile(r"[^\w.+-]+")
 
 
 def fetch(package: Package, sources: Path) -> tuple[Path, ...]:
-    """Folders with the files of a package, fetched if they are not there.
+    """Folders with the files of a package, which is fetched if it is missing.
 
     Args:
         package: What to fetch.
@@ -119,7 +119,7 @@ def _debian(package: Package, download: Path) -> None:
 
 
 def _tar_of_deb(package: Package, archive: Path) -> Path:
-    """The files of a Debian package as a tar archive beside it."""
+    """Extract the files of a Debian package as a tar archive beside it."""
     path = archive.with_suffix(".tar")
     with path.open("wb") as file:
         _run(package, "dpkg-deb", "--fsys-tarfile", str(archive), cwd=archive.parent, output=file)
@@ -167,27 +167,27 @@ _CLIENTS: dict[str, Callable[[Package, Path], None]] = {
 
 
 def _run(package: Package, *command: str, cwd: Path, output: IO[bytes] | None = None) -> str:
-    """Output of a registry's client, unless it goes to a file.
+    """Run a registry's client, and return its output unless it goes to a file.
 
     Raises:
-        SourceError: It is not installed or failed; its last lines are told.
+        SourceError: It is not installed, or failed; the message has its last lines.
     """
     program = find_program(command[0])
     if program is None:
         raise SourceError(f"{command[0]} is needed for {package.label} and is not installed", remedy="Install it.")
     done = subprocess.run(
         [program, *command[1:]],
-        cwd=cwd,  # an empty one of ours: npm takes settings from the folder it stands in
+        cwd=cwd,  # npm reads settings from the working directory: this one has none
         stdout=output or subprocess.PIPE,
         stderr=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
         check=False,
     )
-    said, complained = ((stream or b"").decode("utf-8", "replace") for stream in (done.stdout, done.stderr))
+    stdout, stderr = ((stream or b"").decode("utf-8", "replace") for stream in (done.stdout, done.stderr))
     if done.returncode:
-        talk = " / ".join((complained or said).strip().splitlines()[-3:])
+        reason = " / ".join((stderr or stdout).strip().splitlines()[-3:])
         raise SourceError(
-            f"{package.label} {package.version} could not be fetched: {talk}",
+            f"{package.label} {package.version} could not be fetched: {reason}",
             remedy="Correct its name or pin in the manifest, or pass --skip-missing.",
         )
-    return said
+    return stdout

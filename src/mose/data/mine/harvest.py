@@ -1,4 +1,4 @@
-"""Mined pairs and their counts, and the choices that do not shift when files are added."""
+"""Mined pairs with their counts, and random choices that do not depend on other files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Harvest:
     bodies: dict[tuple[str, str], list[Mined]] = field(default_factory=dict)
 
     def add(self, other: Harvest) -> None:
-        """Take over what was found in another file."""
+        """Add what was found in another file."""
         self.rows.extend(other.rows)
         self.dropped.update(other.dropped)
         self.declared.extend(other.declared)
@@ -37,7 +37,7 @@ class Harvest:
             self.bodies.setdefault(name, []).extend(rows)
 
     def link_declarations(self) -> None:
-        """C and C++ document a function in the header: give its words to the one body of that name."""
+        """Pair the documentation of C and C++ declarations with the only body of the same name."""
         described = {(row.language, row.symbol) for row in self.rows if row.kind == "doc"}
         for row in self.declared:
             family = "cpp" if row.language in ("c", "cpp") else row.language
@@ -50,8 +50,8 @@ class Harvest:
         self.bodies.clear()
 
 
-def cut_at_line_end(lines: list[str], most: int) -> str:
-    """The lines as one text of at most ``most`` characters, whole lines unless the first is longer.
+def cut_at_line_end(lines: list[str], max_chars: int) -> str:
+    """The lines as one text of at most ``max_chars`` characters, in whole lines unless the first is longer.
 
     Example:
         >>> cut_at_line_end(["abc", "defgh"], 6)
@@ -61,14 +61,14 @@ def cut_at_line_end(lines: list[str], most: int) -> str:
     size = 0
     for line in lines:
         size += len(line) + 1
-        if size > most + 1 and kept:
+        if size > max_chars + 1 and kept:
             break
-        kept.append(line.rstrip()[:most])
+        kept.append(line.rstrip()[:max_chars])
     return "\n".join(kept).strip("\n")
 
 
 def draw(*words: object) -> float:
-    """A number in [0, 1) that depends on nothing but the words: choices do not shift when files are added.
+    """A pseudo-random number in [0, 1) that depends on the words alone.
 
     Example:
         >>> draw("a", 1) == draw("a", 1), draw("a", 1) == draw("a", 2)

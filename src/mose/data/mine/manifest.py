@@ -1,4 +1,4 @@
-"""Which packages are mined, from where, under which licence, for which split."""
+"""The manifest: packages to mine, with registry, version, licence and split."""
 
 from __future__ import annotations
 
@@ -13,24 +13,12 @@ from mose.languages.tables import word_set
 from mose.syntax import GRAMMARS
 
 MAX_PACKAGES = 100
-LICENSES = frozenset(
-    {
-        *(
-            "0BSD",
-            "Apache-2.0",
-            "Artistic-2.0",
-            "BSD-2-Clause",
-            "BSD-3-Clause",
-            "BSL-1.0",
-            "HPND",
-            "ISC",
-            "MIT",
-            "MIT-0",
-        ),
-        *("NCSA", "PostgreSQL", "PSF-2.0", "Python-2.0", "Unicode-3.0", "Unlicense", "Zlib", "blessing", "curl"),
-        *("Ruby", "X11", "MIT-CMU", "Apache-2.0 WITH LLVM-exception"),
-    }
-)
+LICENSES = word_set(
+    """
+    0BSD Apache-2.0 Artistic-2.0 BSD-2-Clause BSD-3-Clause BSL-1.0 HPND ISC MIT MIT-0 MIT-CMU NCSA PostgreSQL PSF-2.0
+    Python-2.0 Ruby Unicode-3.0 Unlicense X11 Zlib blessing curl
+    """
+) | {"Apache-2.0 WITH LLVM-exception"}
 """Permissive licences (SPDX) that a package may have; "A OR B" and "A AND B" are taken apart."""
 
 HELD_OUT = word_set(
@@ -43,11 +31,11 @@ HELD_OUT = word_set(
     telescope.nvim tokio trpc vapor vitest xmonad zig zig-clap zls zod semble humaneval humaneval-x
     """
 )
-"""Names of repositories that a held-out benchmark searches: never a source of training data."""
+"""Names of repositories in held-out benchmarks: never a source of training data."""
 
 _PART = re.compile(r"[-_./@+]+")
 _VERSION = re.compile(r"\d+$")
-# Nothing that a registry's client takes for an option, an address or a file.
+# Excludes what a registry's client would take for an option, an address or a file.
 _NAME = re.compile(r"(?:@[A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.+-]*")
 _PINNED = re.compile(r"[0-9][\w.+~:-]*")
 
@@ -57,19 +45,19 @@ class Package:
     """One package of one registry."""
 
     name: str
-    """As the registry calls it."""
+    """Name in the registry."""
     registry: Literal["site-packages", "pypi", "npm", "debian", "debian-source"]
     """Where it comes from; "site-packages" is the running Python's own folder."""
     license: str
     """SPDX expression."""
     languages: tuple[str, ...]
-    """Languages to take; its other files are left alone."""
+    """Languages to mine; other files are ignored."""
     version: str
     """Pinned, so that the same manifest gives the same pairs."""
     split: Literal["train", "valid"] = "train"
     """File that its pairs go to."""
     sha256: tuple[str, ...] = ()
-    """Of each archive that it is unpacked from; not compared if empty. A run writes them into its manifest."""
+    """Of each archive that it is unpacked from; not checked if empty. A run writes them into its manifest."""
     folders: tuple[str, ...] = ()
     """Only these folders of the unpacked package; empty takes all."""
 
@@ -103,11 +91,11 @@ class MineConfig:
     packages: tuple[Package, ...]
     """Each package once."""
     seed: int = 0
-    """Decides which rows stay where a cap leaves some out."""
+    """Decides which rows are kept where there are too many."""
     per_file: int = 60
-    """Rows of one file, at most."""
+    """Maximum number of rows of one file."""
     per_package: int = 6_000
-    """Rows of one package, at most."""
+    """Maximum number of rows of one package."""
     name_share: float = 0.15
     """Share of the rows whose query is a name."""
     language_share: float = 0.4
@@ -123,7 +111,7 @@ class MineConfig:
         labels = [package.label for package in self.packages]
         twice = sorted({label for label in labels if labels.count(label) > 1})
         if twice:
-            raise ConfigError("packages named twice", got=twice)
+            raise ConfigError("duplicate packages", got=twice)
         if not 0 <= self.name_share < 1:
             raise ConfigError("name_share", got=self.name_share, allowed="0 or more, below 1")
         for name in ("language_share", "near"):
@@ -146,7 +134,7 @@ def read_manifest(path: Path) -> MineConfig:
 def held_out_name(name: str) -> str:
     """The held-out repository that a package or folder name refers to; empty if none.
 
-    Prefixes and suffixes of registries ("ruby-", "golang-...-dev", "lib...-java", a version) hide nothing.
+    Prefixes and suffixes of registries ("ruby-", "golang-...-dev", "lib...-java", a version) are ignored.
 
     Example:
         >>> held_out_name("golang-github-spf13-cobra-dev"), held_out_name("libcommons-lang3-java")

@@ -1,4 +1,4 @@
-"""All pairs of one package: its files walked, read, parsed; what was found is kept as one part file."""
+"""Mine one package: walk, read and parse its files, and store the pairs as one part file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from mose.syntax.documentation import parse_file
 from mose.workers import Failure
 
 _VERSION = 1
-"""Raised whenever the same files would give other rows."""
+"""Raised after every change that gives other rows of the same files."""
 _COPYLEFT = re.compile(
     r"GNU\s+(?:\w+\s+)?General\s+Public|GNU\s+(?:LGPL|GPL|AGPL)|Mozilla\s+Public\s+License|Eclipse\s+Public\s+License"
     r"|Common\s+Development\s+and\s+Distribution|\b(?:GPL|LGPL|AGPL|MPL|EPL|CDDL)-?[v ]?\d"
@@ -35,7 +35,7 @@ _DECLARATIONS = (".d.ts", ".d.mts", ".d.cts", ".pyi", ".pyx", ".pxd")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """What one package gave."""
+    """Pairs of one package."""
 
     rows: list[Mined]
     dropped: dict[str, int]
@@ -49,7 +49,7 @@ def mine_package(package: Package, config: MineConfig, folders: tuple[Path, ...]
         package: Where the files come from.
         config: Caps and sizes.
         folders: Unpacked files, as ``fetch`` gives them.
-        workers: Processes that parse.
+        workers: Number of parsing processes.
 
     Raises:
         SourceError: A folder cannot be read.
@@ -72,7 +72,7 @@ def mine_package(package: Package, config: MineConfig, folders: tuple[Path, ...]
 
 
 def _mine_file(file: tuple[str, str, str], code_chars: int) -> Harvest | None:
-    """Pairs of one file; in a process of its own, for a parser is not trusted with files that strangers wrote."""
+    """Pairs of one file. Run in a worker process: a parser may crash on an untrusted file."""
     parsed = parse_file(*file)
     return None if parsed is None else extract(parsed, code_chars=code_chars)
 
@@ -106,7 +106,7 @@ def _roots(package: Package, folders: tuple[Path, ...]) -> list[Path]:
 
 
 def _path_fault(path: str, language: str, package: Package) -> str:
-    """Why a file is left alone by its name alone, "" if it is read."""
+    """Why a file is left out by its path, "" if it is read."""
     if language not in package.languages or path.endswith(_DECLARATIONS):
         return "of another language"
     if languages.is_vendored(path):
@@ -119,7 +119,7 @@ def _path_fault(path: str, language: str, package: Package) -> str:
 
 
 def part_path(folder: Path, package: Package, config: MineConfig) -> Path:
-    """File of a package's part; another pin, setting or version gives another name."""
+    """File of a package's part, whose name depends on the package, the settings and the version."""
     settings = {name: value for name, value in asdict(config).items() if name != "packages"}
     pinned = {name: value for name, value in asdict(package).items() if name != "sha256"}
     words = json.dumps([_VERSION, pinned, settings], sort_keys=True)
@@ -129,14 +129,14 @@ def part_path(folder: Path, package: Package, config: MineConfig) -> Path:
 
 
 def write_part(path: Path, part: Part) -> None:
-    """Writes a part, whole or not at all."""
+    """Write a part, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with new_file(path) as target, gzip.open(target, "wt", encoding="utf8", compresslevel=3) as file:
         json.dump(asdict(part), file, ensure_ascii=False)
 
 
 def read_part(path: Path) -> Part:
-    """What ``write_part`` kept."""
+    """Read a part that ``write_part`` wrote."""
     with gzip.open(path, "rt", encoding="utf8") as file:
         value: dict[str, Any] = json.load(file)
     value["rows"] = [Mined(**row) for row in value["rows"]]

@@ -1,4 +1,4 @@
-"""Which mined rows stay: no duplicates, no boilerplate, no near copies, not too many of one kind."""
+"""Select mined rows: no duplicates, boilerplate or near copies, and not too many of one kind."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MIN_SHARED_QUERY_WORDS = 4
 
 
 class Evaluation:
-    """Rows of evaluation files, of which no copy may be trained on.
+    """Rows of evaluation files, whose copies must not be trained on.
 
     Args:
         files: JSON lines with ``code`` and ``query``, one of them or both.
@@ -55,7 +55,7 @@ def distinct(rows: list[Mined], near: float, dropped: Counter[str]) -> list[Mine
     Args:
         rows: In order of preference.
         near: Similarity from which two codes are near copies.
-        dropped: Takes the counts.
+        dropped: Counts of rows left out, by reason, are added here.
     """
     repeats = Counter(_query_key(row.query) for row in rows)
     queries: set[tuple[str, str, int]] = set()
@@ -83,15 +83,22 @@ def distinct(rows: list[Mined], near: float, dropped: Counter[str]) -> list[Mine
 
 
 def within_caps(rows: list[Mined], label: str, config: MineConfig, dropped: Counter[str]) -> list[Mined]:
-    """Rows of one package with at most so many of a file, of the package, and of names; order is kept."""
+    """Rows of one package within the caps per file, per package and of names, in the same order."""
 
     def luck(row: Mined) -> float:
         return draw(config.seed, label, row.kind, row.path, row.symbol, row.query)
 
     chosen = sorted(rows, key=luck)
     names = [row for row in chosen if row.kind == "name"]
-    described = [row for row in chosen if row.kind != "name"]
-    others = _at_most(described, lambda row: row.path, config.per_file, "over the cap of a file", dropped)
+    others = []
+    in_file: Counter[str] = Counter()
+    for row in chosen:
+        if row.kind != "name":
+            in_file[row.path] += 1
+            if in_file[row.path] <= config.per_file:
+                others.append(row)
+            else:
+                dropped["over the cap of a file"] += 1
     num_within = len(others)
     others = others[: config.per_package - int(config.per_package * config.name_share)]
     dropped["over the cap of a package"] += num_within - len(others)
@@ -102,26 +109,12 @@ def within_caps(rows: list[Mined], label: str, config: MineConfig, dropped: Coun
     return [row for row in rows if id(row) in kept]
 
 
-def _at_most(
-    rows: list[Mined], group: Callable[[Mined], str], most: int, reason: str, dropped: Counter[str]
-) -> list[Mined]:
-    counts: Counter[str] = Counter()
-    kept = []
-    for row in rows:
-        counts[group(row)] += 1
-        if counts[group(row)] <= most:
-            kept.append(row)
-        else:
-            dropped[reason] += 1
-    return kept
-
-
 def within_language_share(rows: list[T], language: Callable[[T], str], share: float) -> list[T]:
-    """Rows in order, those beyond a language's share of the result left out from the end.
+    """Rows in order, without the last ones of a language that exceeds its share of the result.
 
     Args:
         rows: In order of preference.
-        language: Of a row.
+        language: Returns the language of a row.
         share: Largest part of the result that one language may have.
 
     Example:

@@ -1,1 +1,1 @@
-"""Questions about code, and translations of it, written by a language model: asked for, read back, checked."""
+"""Questions about code, and translations of it, written by a language model: requests, answers, checks."""

@@ -1,4 +1,4 @@
-"""From a model's answers to pairs: each is checked; what fails is kept with its reason.
+"""Turn a model's answers into pairs: each is checked; what fails is stored with the reason.
 
 In: ``rows.jsonl.xz`` and answers in OpenAI's batch format. Out: ``accepted.jsonl.xz``, pairs ready for training,
 ``rejected.jsonl.xz``, and counts.
@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mose.data.pairs import read_objects
-from mose.data.translate.asking import ROWS, write_lines
+from mose.data.pairs import read_objects, write_objects
+from mose.data.translate.asking import ROWS
 from mose.data.translate.checks import MIN_COMMON, fenced, plain_words, question_fault, translation_fault
 from mose.data.translate.prompts import PROMPTS, Prompt
 from mose.errors import DataError
@@ -25,12 +25,12 @@ _LABEL = re.compile(r"^\W*(\w+)\W*?:\s*(.*)$")
 
 
 def read_answers(out: Path, files: Sequence[Path], *, least_common: int = MIN_COMMON) -> dict[str, Any]:
-    """Checks all answers to the requests of a folder, and writes what is accepted and what is not.
+    """Check all answers to the requests of a folder, and write the accepted and the rejected ones.
 
     Args:
         out: Folder with ``rows.jsonl.xz``.
         files: Answers; the first one for a request counts.
-        least_common: A word is plain if so many descriptions of the rows use it.
+        least_common: A word is plain if at least this many descriptions use it.
 
     Returns:
         Counts: requests, answers, accepted by task and language, rejected by task and reason.
@@ -57,8 +57,8 @@ def read_answers(out: Path, files: Sequence[Path], *, least_common: int = MIN_CO
         for pair, reason in checked:
             pair["writer"] = model
             (rejected if reason else accepted).append(pair | ({"reason": reason} if reason else {}))
-    write_lines(out / REJECTED, rejected)
-    write_lines(out / ACCEPTED, accepted)
+    write_objects(out / REJECTED, rejected)
+    write_objects(out / ACCEPTED, accepted)
     return {
         "requests": len(rows),
         "answers": len(answers),
@@ -69,7 +69,7 @@ def read_answers(out: Path, files: Sequence[Path], *, least_common: int = MIN_CO
 
 
 def _said(rows: dict[str, dict[str, Any]], answers: dict[str, tuple[str, str, str]]) -> Iterator[tuple[str, str]]:
-    """Package and prose about it: the documentation of the rows, and the questions of the answers."""
+    """Package, and a text about it: documentation of the rows, and questions of the answers."""
     for id_, row in rows.items():
         if row["kind"] != "name":
             yield row["source"], row["query"]
@@ -79,7 +79,7 @@ def _said(rows: dict[str, dict[str, Any]], answers: dict[str, tuple[str, str, st
 
 
 def _content(value: dict[str, Any], path: Path, number: int) -> tuple[str, str, str]:
-    """Text, reason of its end, and model; an answer that failed on the server is empty."""
+    """Text, finish reason and model; the text is empty if the server failed."""
     if value.get("error"):
         return "", "error", ""
     try:
@@ -91,7 +91,7 @@ def _content(value: dict[str, Any], path: Path, number: int) -> tuple[str, str, 
 
 
 def labelled_lines(answer: str, labels: Sequence[str]) -> dict[str, str]:
-    r"""Text behind each label; the first line of a label counts.
+    r"""Text after each label; of several lines with a label, the first.
 
     Example:
         >>> labelled_lines("search: sort a list\n**where**: where is it sorted?\nother: no", ("search", "where"))
@@ -147,6 +147,6 @@ def _asked(row: dict[str, Any], answer: str, common: frozenset[str]) -> list[tup
 def _translated(row: dict[str, Any], answer: str, finish: str) -> list[tuple[dict[str, Any], str]]:
     code = fenced(answer)
     reason = "cut off" if finish == "length" else ""
-    reason = reason or translation_fault(code, code=row["code"], language=row["language"], target=row["target"])
+    reason = reason or translation_fault(code, code=row["code"], target=row["target"])
     pair = _pair(row, "translation", row["query"], code if not reason else answer, row["target"])
     return [(pair | {"from": row["language"]}, reason)]

@@ -1,13 +1,11 @@
-"""From pair files to requests: which rows are asked about, in which order, in OpenAI's batch format.
+"""From pair files to requests in OpenAI's batch format.
 
 In: mined pairs. Out: ``requests.jsonl.xz``, one request a line, and ``rows.jsonl.xz``, the rows that they are about,
-by the same id. Any beginning of the file holds every kind and language in like numbers.
+by the same id. Every kind and language is spread evenly over the file.
 """
 
 from __future__ import annotations
 
-import json
-import lzma
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
@@ -15,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mose.data.mine.harvest import draw
-from mose.data.pairs import key_of, read_objects, text_of
+from mose.data.pairs import key_of, read_objects, text_of, write_objects
 from mose.data.translate.prompts import (
     FILE,
     FUNCTION,
@@ -27,7 +25,6 @@ from mose.data.translate.prompts import (
     translation_order,
 )
 from mose.errors import DataError
-from mose.storage import new_file
 
 REQUESTS = "requests.jsonl.xz"
 ROWS = "rows.jsonl.xz"
@@ -39,7 +36,7 @@ _MIN_LINES = 4
 _NOT_BY_ITSELF = ("self.", "this.", "super", "@", "#ifdef", "#if ", "$this")
 
 _NEAR = {"c": ("c", "cpp"), "cpp": ("c", "cpp"), "typescript": ("javascript",)}
-"""Languages in which the same text would often do for a translation; without an entry: the language itself."""
+"""Languages in which the same text is often a translation, too; without an entry: the language itself."""
 
 Row = dict[str, Any]
 
@@ -52,14 +49,14 @@ def write_requests(
     without: frozenset[str] = frozenset(),
     most: int | None = None,
 ) -> dict[str, int]:
-    """Writes the requests about the rows of pair files.
+    """Write the requests about the rows of pair files.
 
     Args:
         files: Mined pairs.
         out: Folder to write.
         choose: ``questions`` or ``translations``.
-        without: Sources whose rows are left out, as in the field ``source``.
-        most: Write the first so many only.
+        without: Values of the field ``source`` whose rows are left out.
+        most: Write at most this many requests.
 
     Returns:
         Number of requests by task and language.
@@ -88,8 +85,8 @@ def write_requests(
         requests.append(as_request(id_, prompt, turn))
         about.append({"id": id_, "task": prompt.task, "prompt": prompt.name, **row})
         counts[f"{prompt.task} {row['language']}"] += 1
-    write_lines(out / ROWS, about)
-    write_lines(out / REQUESTS, requests)
+    write_objects(out / ROWS, about)
+    write_objects(out / REQUESTS, requests)
     return dict(sorted(counts.items()))
 
 
@@ -128,7 +125,7 @@ def questions(rows: Iterable[Row]) -> list[tuple[Prompt, str, Row]]:
 
 
 def translations(rows: Iterable[Row]) -> list[tuple[Prompt, str, Row]]:
-    """Requests for translations of documented functions that stand by themselves; targets in equal numbers."""
+    """Requests for translations of self-contained, documented functions; targets in equal numbers."""
     asked = []
     for row in rows:
         code, language = row["code"], str(row.get("language"))
@@ -148,7 +145,7 @@ def _is_between(code: str, limits: tuple[int, int]) -> bool:
 
 
 def in_turns(asked: list[tuple[Prompt, str, Row]]) -> list[tuple[Prompt, str, Row]]:
-    """One of each language after the other, until all are used up; within a language by lot."""
+    """One of each language in turn, until all are used up; in random order within a language."""
     by_language: dict[str, list[tuple[Prompt, str, Row]]] = defaultdict(list)
     for item in sorted(asked, key=lambda item: draw(item[1])):
         by_language[item[2]["language"]].append(item)
@@ -159,17 +156,10 @@ def in_turns(asked: list[tuple[Prompt, str, Row]]) -> list[tuple[Prompt, str, Ro
 
 
 def merged(lists: list[list[tuple[Prompt, str, Row]]], shares: list[int]) -> list[tuple[Prompt, str, Row]]:
-    """The lists in one, so many of each in turn, until all are used up."""
+    """The lists as one list, in which each is spread by its share."""
     keys = [
         ((position + 0.5) / share, number, item)
         for number, (items, share) in enumerate(zip(lists, shares, strict=True))
         for position, item in enumerate(items)
     ]
     return [item for _, _, item in sorted(keys, key=lambda key: key[:2])]
-
-
-def write_lines(path: Path, values: Iterable[dict[str, Any]]) -> None:
-    """Objects as compressed JSON lines; the file is there when it is complete."""
-    with new_file(path) as target, lzma.open(target, "w", preset=2) as file:
-        for value in values:
-            file.write((json.dumps(value, ensure_ascii=False) + "\n").encode("utf8", "replace"))

@@ -1,4 +1,4 @@
-"""What is wrong with a question or a translation that a model wrote; empty if nothing is."""
+"""Find faults in questions and translations that a model wrote."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from mose.data.near_copies import shingles
 from mose.languages.tables import word_set
 from mose.syntax import prose
 from mose.syntax.definitions import definitions
-from mose.syntax.grammars import grammar_of
+from mose.syntax.grammars import ParsingError, grammar_of, has_grammar
 from mose.words import STOP_WORDS, identifiers, parts
 
 MIN_QUESTION_WORDS = 3
 MAX_QUESTION_WORDS = 30
 MIN_CONTENT_WORDS = 2
-"""Words of a question that say something, at least."""
+"""Least number of content words in a question."""
 MIN_COMMON = 20
-"""A word is plain if so many descriptions use it."""
+"""A word is plain if at least this many descriptions use it."""
 MIN_PACKAGES = 3
-"""A word is plain if questions and descriptions of so many packages use it."""
+"""A word is plain if texts about at least this many packages use it."""
 
 _TOKENIZER = Path(__file__).parents[2] / "shipped" / "small" / "tokenizer.json"
 _OPENINGS = {
@@ -69,12 +69,12 @@ _EMPTY = STOP_WORDS | word_set(
 def plain_words(
     said: Iterable[tuple[str, str]], *, least_common: int = MIN_COMMON, least_packages: int = MIN_PACKAGES
 ) -> frozenset[str]:
-    """Words that a question may use although the code does: everyday English, or said of several packages.
+    """Words that a question may share with the code: everyday English, or used of several packages.
 
     Args:
-        said: Package and prose about it.
-        least_common: A word is plain if so many of the texts use it,
-        least_packages: or texts about so many packages.
+        said: Packages, each with a text about it.
+        least_common: A word is plain if at least this many of the texts use it,
+        least_packages: or texts about at least this many packages.
 
     Example:
         >>> words = plain_words([("a", "Opens xattrs"), ("a", "opens it"), ("b", "xattrs of b")], least_packages=2)
@@ -96,7 +96,7 @@ def plain_words(
 
 @cache
 def everyday_words() -> frozenset[str]:
-    """Words of three letters and more that the shipped tokenizer, learnt from English prose, keeps whole."""
+    """Words of three letters and more that the shipped tokenizer, trained on English prose, keeps whole."""
     known = json.loads(_TOKENIZER.read_text(encoding="utf8"))["model"]["vocab"]
     return frozenset(word for word in known if len(word) > 2 and word.isascii() and word.isalpha())
 
@@ -115,16 +115,16 @@ def question_fault(
     about: str = "",
     examples: frozenset[str],
 ) -> str:
-    """Why a question cannot be used.
+    """Why a question cannot be used; empty if it can.
 
     Args:
         question: As the model wrote it.
         label: Kind of line that was asked for; any if empty.
-        code: What it asks about.
-        name: What the code defines; empty for a file.
-        common: Plain words, which a question may use although the code does; see ``plain_words``.
-        about: What the documentation of the code says.
-        examples: Questions that the prompt itself holds.
+        code: Code that the question is about.
+        name: Name that the code defines; empty for a file.
+        common: Words that a question may share with the code; see ``plain_words``.
+        about: Documentation of the code.
+        examples: Questions in the prompt itself.
     """
     reason = _wording_fault(question, of_file=not name)
     if reason:
@@ -145,7 +145,7 @@ def question_fault(
 
 
 def _wording_fault(question: str, *, of_file: bool) -> str:
-    """What is wrong with a question whatever it asks about."""
+    """Why a question cannot be used, whatever it is about; empty if it can."""
     if _REFUSAL.search(question):
         return "refusal"
     if _CODE_IN_PROSE.search(question):
@@ -170,10 +170,10 @@ def _says_name(words: list[str], name: str, common: frozenset[str]) -> bool:
     return any(words[at : at + len(wanted)] == wanted for at in range(len(words) - len(wanted) + 1))
 
 
-def _overlap(one: str, other: str) -> float:
+def _overlap(first: str, second: str) -> float:
     """Jaccard similarity of two texts' words."""
-    first, second = (set(_words(text)) for text in (one, other))
-    return len(first & second) / max(1, len(first | second))
+    first_words, second_words = set(_words(first)), set(_words(second))
+    return len(first_words & second_words) / max(1, len(first_words | second_words))
 
 
 def fenced(answer: str) -> str:
@@ -187,14 +187,13 @@ def fenced(answer: str) -> str:
     return str(found[0]).strip("\n") if len(found) == 1 and answer.count("```") == 2 else ""
 
 
-def translation_fault(translated: str, *, code: str, language: str, target: str) -> str:
-    """Why a translation cannot be used.
+def translation_fault(translated: str, *, code: str, target: str) -> str:
+    """Why a translation cannot be used; empty if it can.
 
     Args:
         translated: The code that the model wrote.
-        code: What it was to translate.
-        language: Of ``code``.
-        target: Language asked for.
+        code: The original.
+        target: Language of the translation.
     """
     if not translated.strip():
         return "no fenced code"
@@ -207,8 +206,8 @@ def translation_fault(translated: str, *, code: str, language: str, target: str)
     ratio = len("".join(translated.split())) / max(1, len("".join(code.split())))
     if not _LENGTH_RATIOS[0] <= ratio <= _LENGTH_RATIOS[1]:
         return "far shorter or longer"
-    one, other = set(shingles(translated).tolist()), set(shingles(code).tolist())
-    if len(one & other) > _SAME * len(one | other):
+    new, old = set(shingles(translated).tolist()), set(shingles(code).tolist())
+    if len(new & old) > _SAME * len(new | old):
         return "echo"
     return syntax_fault(translated, target)
 
@@ -222,26 +221,22 @@ def syntax_fault(code: str, language: str) -> str:
     """
     if language == "php" and "<?" not in code:
         code = f"<?php\n{code}"
-    grammar = grammar_of(language, code)
-    if grammar is None:
+    if not has_grammar(language):
         return "no grammar of its language"
-    tree = grammar.parse(code.encode("utf8", "replace"))
-    if tree is None or tree.root_node.has_error:
-        return _member_fault(code, language)
-    return "" if _defines(code, language) else "defines nothing"
-
-
-def _member_fault(code: str, language: str) -> str:
-    """Java has no functions: a method by itself is put into a class before it is judged."""
+    candidates = [(code, "")]
     if language in ("java", "csharp") and not re.match(r"\s*(?:import|package|using)\b", code):
-        grammar = grammar_of(language)
-        wrapped = f"class Holder {{\n{code}\n}}"
-        tree = grammar.parse(wrapped.encode("utf8", "replace")) if grammar else None
-        if tree is not None and not tree.root_node.has_error:
-            return "" if _defines(wrapped, language, but="Holder") else "defines nothing"
+        candidates.append((f"class Holder {{\n{code}\n}}", "Holder"))  # a method alone is not a program
+    for text, holder in candidates:
+        if _parses(text, language):
+            found = definitions(text, language) or []
+            is_defined = any(definition.kind in _HOLDERS and definition.name != holder for definition in found)
+            return "" if is_defined else "defines nothing"
     return "does not parse"
 
 
-def _defines(code: str, language: str, but: str = "") -> bool:
-    found = definitions(code, language) or []
-    return any(definition.kind in _HOLDERS and definition.name != but for definition in found)
+def _parses(code: str, language: str) -> bool:
+    try:
+        grammar = grammar_of(language, code)
+        return grammar is not None and not grammar.parse(code.encode("utf8", "replace")).root_node.has_error
+    except ParsingError:
+        return False

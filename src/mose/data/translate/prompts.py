@@ -1,7 +1,7 @@
-"""Prompts for a model that writes questions about code, and translations of it; versioned, and known by their hash.
+"""Versioned prompts for a model that writes questions about code, and translations of it.
 
-A prompt is a system message, examples as turns of the talk, and one turn for the row. All that is the same for every
-row comes first, so that a server can keep it read.
+A prompt is a system message, examples as turns of the conversation, and one turn for the row. What is the same for
+every row comes first, so that a server can cache it.
 """
 
 from __future__ import annotations
@@ -46,21 +46,21 @@ class Prompt:
     """What is the same for every row of a task."""
 
     task: str
-    """What is written: questions about a function ("function") or a file ("file"), or a translation ("translate")."""
+    """Questions about a function ("function") or a file ("file"), or a translation ("translate")."""
     version: int
-    """Higher after every change of the words."""
+    """Raised after every change of the texts."""
     head: Messages
     """System message and examples."""
     labels: tuple[str, ...] = ()
-    """Begins of the lines of an answer; empty where the answer is code."""
+    """Labels of the lines of an answer; empty where the answer is code."""
     max_tokens: int
-    """Length of an answer, at most."""
+    """Maximum length of an answer."""
     temperature: float
     """Of sampling."""
 
     @property
     def name(self) -> str:
-        """Task, version and hash of all words: "function-1-3f2a9c01"."""
+        """Task, version and hash of the texts: "function-1-3f2a9c01"."""
         words = json.dumps([self.head, self.labels, self.max_tokens, self.temperature])
         digest = blake2b(words.encode("utf8"), digest_size=4).hexdigest()
         return f"{self.task}-{self.version}-{digest}"

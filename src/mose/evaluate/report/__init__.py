@@ -1,4 +1,4 @@
-"""The report: Markdown, one HTML page and plots, made from a result and nothing else."""
+"""The report: Markdown, one HTML page and plots, made from a result alone."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from mose.evaluate.result import Result
 
 
 def write_report(result: Result, out: Path) -> list[Path]:
-    """Writes ``report.md``, ``report.html``, ``pareto.png``, ``pareto.svg`` and, of several exits, ``exits.png``.
+    """Write ``report.md``, ``report.html`` and the plots (``pareto``, and ``exits`` for several exits).
 
     Returns:
-        The files, the page first.
+        Paths of the files, the HTML page first.
 
     Raises:
         DataError: The folder cannot be written.

@@ -1,4 +1,4 @@
-"""Two results side by side: what changed, and whether it is more than noise."""
+"""Compare two results: what changed, and whether it is more than noise."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Change:
 
 
 def compare(first: Result, second: Result) -> list[Change]:
-    """Everything that both results measured, models by exit first, then peers.
+    """The change of everything that both results measured, models by exit first, then peers.
 
     Raises:
         DataError: The results have no task in common, or a task differs between them.

@@ -1,4 +1,4 @@
-"""The report as one HTML page: no scripts, nothing loaded from elsewhere, light and dark, phone and desk."""
+"""The report as one self-contained HTML page without scripts, for light and dark screens of any width."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ figure { margin: 1.6rem 0; } figure svg { width: 100%; height: auto; display: bl
 figure.pareto { max-width: 44rem; } figure.exits { max-width: 26rem; }
 footer { margin-top: 2.5rem; border-top: 1px solid var(--line); padding-top: .8rem; overflow-wrap: anywhere; }
 """
-_PROSE_LENGTH = 60
+_PROSE_CHARS = 60
+_BEST = ' class="best"'
 
 
 def page(result: Result, tables: list[Table], figures: dict[str, tuple[str, str]]) -> str:
@@ -67,7 +68,7 @@ def page(result: Result, tables: list[Table], figures: dict[str, tuple[str, str]
 
 
 def inline(svg: str, *, prefix: str) -> str:
-    """Prepare a drawing for a page: no prolog, its own ids, ink in the page's colour."""
+    """Prepare a drawing for a page: remove the prolog, make ids unique, draw ink in the colour of the page."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
@@ -78,25 +79,21 @@ def inline(svg: str, *, prefix: str) -> str:
 
 
 def _table(table: Table, name: str) -> str:
-    long = any(len(cell) > _PROSE_LENGTH for row in table.rows for cell in row)
+    long = any(len(cell) > _PROSE_CHARS for row in table.rows for cell in row)
     head = "".join(f"<th>{escape(cell)}</th>" for cell in table.head)
     rows = "\n".join(
         "<tr>"
-        + "".join(_cell(cell, best=bool(cell) and (number, column) in table.best) for column, cell in enumerate(row))
+        + "".join(
+            f"<td{_BEST if cell and (number, column) in table.best else ''}>{escape(cell)}</td>"
+            for column, cell in enumerate(row)
+        )
         + "</tr>"
         for number, row in enumerate(table.rows)
     )
-    note = f'<p class="note">{_bold(escape(table.note))}</p>' if table.note else ""
+    note = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", escape(table.note))
+    note = f'<p class="note">{note}</p>' if note else ""
     kind = "scroll prose" if long else "scroll"
     return (
         f'<section id="{name}">\n<h2>{escape(table.title)}</h2>\n{note}\n<div class="{kind}"><table>\n<thead><tr>{head}'
         f"</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table></div>\n</section>"
     )
-
-
-def _cell(text: str, *, best: bool) -> str:
-    return f'<td class="best">{escape(text)}</td>' if best else f"<td>{escape(text)}</td>"
-
-
-def _bold(text: str) -> str:
-    return re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", text)

@@ -1,4 +1,4 @@
-"""Plots of a report. Text and axes are drawn in one ink that the HTML page replaces by its own colour."""
+"""Plots of a report. Text and axes have one colour, which the HTML page replaces by its own."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ INK = "#2b2f36"
 _MODEL = "#2f6fde"
 _PEERS = ("#d9480f", "#2b8a3e", "#9c36b5", "#b08900", "#087f8c")
 _NEAR = 1.4
-"""Times whose ratio is less have labels that would meet."""
+"""Labels of times with a smaller ratio would overlap."""
 _ABOVE = (-42.0, 9.0)
 
 
 def pareto(result: Result) -> Figure | None:
-    """Quality over the time of a query: our exits joined by a line, peers as points; None with nothing to show."""
+    """Quality over the time of a query: our exits as a line, peers as points; None without points."""
     times = {(cost.system, cost.exit): cost.latency_ms for cost in result.costs}
     points: list[tuple[Entrant, float, float]] = []
     for entrant in entrants(result):
@@ -91,7 +91,7 @@ def as_png(figure: Figure) -> bytes:
 
 
 def as_svg(figure: Figure) -> str:
-    """The figure on nothing, with text as text; the same figure gives the same characters."""
+    """The figure on a transparent background, with text as text; deterministic."""
     with _style():
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
@@ -125,7 +125,7 @@ def _style() -> Iterator[None]:
 
 
 def _own_label(position: int, points: list[tuple[Entrant, float, float]]) -> tuple[float, float]:
-    """Offset of the label of one of our exits, in points from its mark: off the line and off a near label before it."""
+    """Offset in points of the label of one of our exits: clear of the line, and of a near label before it."""
     following = points[position + 1] if position + 1 < len(points) else None
     if following is None or not following[0][0].is_model:
         return 9.0, 0.0

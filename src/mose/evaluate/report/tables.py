@@ -15,7 +15,6 @@ from mose.evaluate.report.values import (
     millions,
     number,
     p_value,
-    parsed,
     quality,
     quality_name,
     quality_note,
@@ -34,11 +33,13 @@ def all_tables(result: Result) -> list[Table]:
 
 
 def summary_table(result: Result) -> Table:
-    """One line per exit and peer: what it costs, what it is worth, what the difference is worth."""
+    """One line per exit and peer: its costs, its quality, and the difference to the deepest exit."""
     model, costs = result.model.card.name, {(cost.system, cost.exit): cost for cost in result.costs}
-    rows = []
+    rows, values = [], []
     for entrant in entrants(result):
         system, exit_layer = entrant
+        value = quality(result, entrant)
+        values.append([None if value is None else round(value, 3)])
         cost = costs.get((system.card.name, exit_layer))
         if system.is_model:
             difference, sign = _overall(result, first=(model, exit_layer), second=model), 1
@@ -50,7 +51,7 @@ def summary_table(result: Result) -> Table:
                 millions(cost.parameters) if cost else "",
                 number(cost.latency_ms, 2) if cost else "",
                 number(cost.texts_per_s, 0) if cost else "",
-                number(quality(result, entrant), 3),
+                number(value, 3),
                 interval(difference, sign=sign),
                 p_value(difference),
             )
@@ -66,7 +67,7 @@ def summary_table(result: Result) -> Table:
         ),
         head=head,
         rows=tuple(rows),
-        best=best_cells([[parsed(row[4])] for row in rows], columns=[4]),
+        best=best_cells(values, columns=[4]),
     )
 
 
@@ -212,12 +213,12 @@ def difference_table(result: Result) -> Table:
 
 
 def peer_table(result: Result) -> Table:
-    """Where each system comes from, how it is run, and what its training may have seen."""
+    """Source, runtime and training data of each system, and what its training may have seen."""
     rows = []
     for system in result.systems:
         card = system.card
         seen = "; ".join(f"{name}: {note}" for name, note in card.contamination.items()) or "no overlap known"
-        limit = "every word" if card.max_tokens is None else f"{card.max_tokens} tokens"
+        limit = "everything" if card.max_tokens is None else f"{card.max_tokens} tokens"
         rows.append((card.name, card.source, card.runtime, card.prompt, limit, card.training, seen))
     rows += [(row.system, f"left out, or in part: {row.reason}", "", "", "", "", "") for row in result.skipped]
     return Table(
@@ -229,7 +230,7 @@ def peer_table(result: Result) -> Table:
 
 
 def protocol_table(result: Result) -> Table:
-    """What each task asks."""
+    """Size, metric and protocol of each task."""
     return Table(
         title="Protocols",
         note="",

@@ -1,4 +1,4 @@
-"""What tables and plots share: who takes part, what one number sums it up, how numbers are written."""
+"""Shared by tables and plots: the entrants, their quality, and the format of numbers."""
 
 from __future__ import annotations
 
@@ -36,10 +36,7 @@ def entrants(result: Result) -> list[Entrant]:
 
 
 def label(entrant: Entrant) -> str:
-    """Its name in tables and plots.
-
-    Ours are named by the exit, peers by their name alone.
-    """
+    """Name in tables and plots: the exit of our model, or the name of a peer."""
     system, exit_layer = entrant
     return f"exit {exit_layer}" if system.is_model else system.card.name
 
@@ -83,22 +80,17 @@ def quality_note(result: Result) -> str:
 
 
 def number(value: float | None, digits: int) -> str:
-    """A cell; empty for nothing."""
+    """A number with so many digits; empty for None."""
     return "" if value is None else f"{value:,.{digits}f}"
 
 
-def parsed(text: str) -> float | None:
-    """The number of a cell; None for an empty one."""
-    return float(text) if text else None
-
-
 def millions(value: int | None) -> str:
-    """A cell such as "22.7 M"; empty for nothing."""
+    """Millions, such as "22.7 M"; empty for None."""
     return "" if not value else f"{value / 1e6:.1f} M"
 
 
 def interval(row: Difference | None, *, sign: int = 1) -> str:
-    """Mean difference and its 95 % interval, turned round by sign -1."""
+    """Mean difference and its 95 % interval, negated by sign -1."""
     if row is None:
         return ""
     # Adding 0.0 makes -0.0 a plain zero.
@@ -107,7 +99,7 @@ def interval(row: Difference | None, *, sign: int = 1) -> str:
 
 
 def p_value(row: Difference | None) -> str:
-    """A cell; two digits are as much as the permutations tell."""
+    """A p-value with two digits, which is what the number of permutations supports."""
     if row is None or row.p_value is None:
         return ""
     return "< 0.01" if row.p_value < 0.01 else f"{row.p_value:.2f}"

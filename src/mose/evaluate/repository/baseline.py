@@ -1,4 +1,4 @@
-"""Values of an earlier run, kept in a file."""
+"""A baseline: the values of an earlier run, stored in a file."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Baseline:
 
 
 def save_baseline(report: TreeReport, path: Path) -> None:
-    """Writes a run as a baseline, in one step.
+    """Write a run as a baseline, atomically.
 
     Raises:
         DataError: The file cannot be written.
@@ -139,7 +139,7 @@ def _parsed(content: dict[str, Any]) -> Baseline:
 
 
 def check_shared(num_shared: int, baseline: Baseline) -> None:
-    """Raise `DataError` unless enough queries of a baseline are left."""
+    """Raise `DataError` unless the tree still has enough queries of the baseline."""
     if num_shared < max(1, _SMALLEST_SHARE * len(baseline.keys)):
         raise DataError(
             f"the baseline is of another tree: {num_shared} of its {len(baseline.keys)} queries are found here",

@@ -1,4 +1,4 @@
-"""What has become worse since a baseline."""
+"""Compare a run with a baseline."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ class Difference:
 
     @property
     def is_regression(self) -> bool:
-        """True if the whole interval lies below 0."""
+        """True if the whole interval is below 0."""
         return self.high < 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """A run held against a baseline."""
+    """A run compared with a baseline."""
 
     num_shared: int
     num_gone: int
-    """Queries of the baseline that the tree no longer gives; they are left out on both sides."""
+    """Queries of the baseline that the tree no longer gives; they are left out."""
     same_model: bool
     differences: tuple[Difference, ...]
 
     @property
     def regressions(self) -> tuple[Difference, ...]:
-        """What became worse beyond noise."""
+        """Differences that are worse beyond noise."""
         return tuple(difference for difference in self.differences if difference.is_regression)
 
 
 def check(report: TreeReport, baseline: Baseline) -> Check:
-    """Holds a run against a baseline, query by query.
+    """Compare a run with a baseline, query by query.
 
     Raises:
         DataError: They have too few queries in common, or no system.

@@ -1,4 +1,4 @@
-"""The tree that is searched: a copy in which what the queries were taken from is blank."""
+"""Copy the tree to search, with the lines that queries were taken from left blank."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def copy_tree(
     out: Path,
     progress: ProgressCallback = no_progress,
 ) -> None:
-    """Copies files under the same relative paths; line numbers stay as they are.
+    """Copy files to the same relative paths; line numbers do not change.
 
     Args:
         root: The tree.
@@ -51,7 +51,7 @@ def copy_tree(
 
 
 def _content(root: Path, file: SourceFile, blank: frozenset[int]) -> bytes | None:
-    """What the copy of a file holds; None if it cannot be read, as an index leaves it out as well."""
+    """Content of the copy of a file; None if it cannot be read: an index leaves it out, too."""
     if not blank:
         try:
             return read_regular(str(root / file.path), file.size_bytes)
@@ -60,5 +60,5 @@ def _content(root: Path, file: SourceFile, blank: frozenset[int]) -> bytes | Non
     text = read_source(root, file)
     if not isinstance(text, str):
         return None
-    kept = ("" if at in blank else line for at, line in enumerate(text.split("\n"), 1))
+    kept = ("" if number in blank else line for number, line in enumerate(text.split("\n"), 1))
     return "\n".join(kept).encode("utf-8", "replace")

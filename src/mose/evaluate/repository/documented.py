@@ -1,4 +1,4 @@
-"""Kind "docs": what a function's documentation says -> the function, with that documentation blanked."""
+"""Kind "docs": the documentation of a function -> the function, with the documentation blanked."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DECLARATIONS = (".d.ts", ".pyi")
 
 
 def documented(parsed: ParsedFile, dropped: Counter[str]) -> Iterator[GoldenQuery]:
-    """A query for every function whose documentation can be asked.
+    """A query for every function whose documentation can be one.
 
     Args:
         parsed: The file.

@@ -1,4 +1,4 @@
-"""The golden set of a tree: what it says of itself, sampled so that a tree that grows keeps most of its queries."""
+"""The golden set of a tree: queries from the tree itself, sampled so that a growing tree keeps most of them."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def build(
         root: The tree.
         files: What a walk of it found.
         num_queries: At most this many of each kind.
-        seed: Which of them, if there are more.
+        seed: Chooses among more of them.
         wanted: Keys of the queries to take, instead of a sample.
         progress: Called after each file.
 
     Raises:
         ConfigError: ``num_queries`` is less than 1.
-        DataError: Nothing in the tree makes a query; says why, kind by kind.
+        DataError: The tree gives no query; the message has the reason for each kind.
     """
     if num_queries < 1:
         raise ConfigError("--queries", got=num_queries, allowed="1 or more")
@@ -91,7 +91,7 @@ _NOTHING = {
 
 
 def explain(report: KindReport) -> str:
-    """How many queries a kind gave and why not more, in words.
+    """How many queries a kind gave, and why not more.
 
     Example:
         >>> explain(KindReport(num_found=9, num_usable=6, dropped={"too short": 3}))
@@ -146,7 +146,7 @@ def _read_files(
 
 
 class _Content(NamedTuple):
-    """What queries can be made of in one file."""
+    """What one file gives."""
 
     definitions: list[Definition]
     tests: list[Test]
@@ -155,7 +155,7 @@ class _Content(NamedTuple):
 
 
 def _read_file(file: SourceFile, root: Path) -> _Content | None:
-    """In a process of its own, for parsers are not to be trusted with files that strangers wrote."""
+    """Run in a worker process: a parser may crash on an untrusted file."""
     text = read_source(root, file)
     parsed = parse_file(text, languages.label_of(file.path, text), file.path) if isinstance(text, str) else None
     if parsed is None:
@@ -163,22 +163,17 @@ def _read_file(file: SourceFile, root: Path) -> _Content | None:
     dropped: Counter[str] = Counter()
     if languages.is_test(file.path):
         return _Content([], list(read_tests(parsed)), [], dropped)
-    if _is_aside(file.path):
-        return None
+    if languages.is_example(file.path) or languages.is_vendored(file.path) or languages.is_documentation(file.path):
+        return None  # seldom what a query means
     return _Content(parsed.definitions, [], list(documented(parsed, dropped)), dropped)
 
 
-def _is_aside(path: str) -> bool:
-    """True for files that are seldom meant: examples, other people's code, scripts of the documentation."""
-    return languages.is_example(path) or languages.is_vendored(path) or languages.is_documentation(path)
-
-
 def _unique(queries: list[GoldenQuery], dropped: Counter[str]) -> list[GoldenQuery]:
-    """Leave out texts with several locations: none of them would be the answer."""
+    """Leave out texts that have several locations, and so no single answer."""
     counts = Counter(query.text.lower() for query in queries)
     unique = [query for query in queries if counts[query.text.lower()] == 1]
     if len(unique) < len(queries):
-        dropped["the same text in several places"] += len(queries) - len(unique)
+        dropped["the same text more than once"] += len(queries) - len(unique)
     return unique
 
 

@@ -15,13 +15,13 @@ from mose.processes import find_program
 from mose.syntax.prose import has_few_words
 
 MAX_COMMITS = 2_000
-"""Newest commits that are looked at: older ones speak of code that has changed since."""
+"""Newest commits that are looked at: older ones describe code that has changed since."""
 MAX_FILES = 5
-"""A commit that changes more says too little of each."""
+"""A commit that changes more files says too little about each."""
 
 _COMMIT = "\x01"
-_FORM = ("--no-merges", "--name-status", "-z", f"--format={_COMMIT}%s", "--no-color", "--no-ext-diff", "--no-textconv",
-         "--no-show-signature")  # fmt: skip
+_LOG_OPTIONS = ("--no-merges", "--name-status", "-z", f"--format={_COMMIT}%s", "--no-color", "--no-ext-diff",
+                "--no-textconv", "--no-show-signature")  # fmt: skip
 _SETTINGS = frozenset({"json", "yaml", "toml", "ini", "xml"})
 _REVERT = re.compile(r'(?i)^(?:revert|reapply|back(?:ed)?[ -]?out|roll(?:ed)?[ -]?back|undo)\b[:\s]*"?(.*?)"?$')
 _UNFINISHED = re.compile(r"(?i)^(?:merge[ds]?\b|pull request\b|fixup!|squash!|amend!|wip\b)")
@@ -77,7 +77,7 @@ class TreeState:
 
 
 def tree_state(root: Path) -> TreeState:
-    """The commit that a tree stands at, and whether tracked files of it have been changed since."""
+    """The commit that a tree is at, and whether its tracked files have changed since."""
     repository = git.find_repository(root)
     if repository is None:
         return TreeState(commit="", is_dirty=False)
@@ -85,7 +85,7 @@ def tree_state(root: Path) -> TreeState:
 
 
 def read_commits(root: Path, max_commits: int = MAX_COMMITS) -> Sequence[Commit] | str:
-    """The newest commits that changed the tree, merges left out; or why there are none."""
+    """The newest commits that changed the tree, without merges; or the reason why there are none."""
     if find_program("git") is None:
         return "there is no git on this machine"
     repository = git.find_repository(root)
@@ -93,10 +93,10 @@ def read_commits(root: Path, max_commits: int = MAX_COMMITS) -> Sequence[Commit]
         return "there is no git history"
     folder = git.relative_to_top(repository, root)
     relative = f"--relative={folder}/" if folder else "--no-relative"
-    form = (*_FORM, relative, f"--max-count={max_commits}")
-    # Whoever has cloned without file contents has them for no comparison: then only whole files that move are renamed.
+    options = (*_LOG_OPTIONS, relative, f"--max-count={max_commits}")
+    # A clone without file contents cannot compare them; then only files that moved unchanged count as renamed.
     for renames in ("--find-renames", "--find-renames=100%"):
-        output = git.run_git(repository, "log", *form, renames, "--", folder or ".")
+        output = git.run_git(repository, "log", *options, renames, "--", folder or ".")
         if output is not None:
             entries = output.decode("utf-8", "replace").split(_COMMIT)[1:]
             return [_commit(entry) for entry in entries] or "no commit changed a file of this folder"
@@ -104,7 +104,7 @@ def read_commits(root: Path, max_commits: int = MAX_COMMITS) -> Sequence[Commit]
 
 
 _MAX_SUBJECT_CHARS = 500
-"""Longer ones make no query; some patterns here take quadratic time."""
+"""Longer subjects are cut; some patterns here take quadratic time."""
 
 
 def _commit(entry: str) -> Commit:
@@ -123,7 +123,7 @@ def _commit(entry: str) -> Commit:
 
 
 def from_history(commits: Sequence[Commit], known: Collection[str], dropped: Counter[str]) -> Iterator[GoldenQuery]:
-    """A query for every commit whose subject tells the files it changed.
+    """A query for every commit whose subject describes the files it changed.
 
     Its answers are the source files among them: tests, documentation and settings follow what those do.
 
@@ -145,7 +145,7 @@ def from_history(commits: Sequence[Commit], known: Collection[str], dropped: Cou
 
 
 def _subject_reason(whole: str, subject: str, reverted: Collection[str]) -> str:
-    """Why a subject is not asked; empty if it can be."""
+    """Why a subject cannot be a query; empty if it can."""
     if _REVERT.match(whole) or whole in reverted:
         return "reverts and reverted"
     if _UNFINISHED.match(whole):

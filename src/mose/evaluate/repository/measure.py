@@ -21,7 +21,7 @@ from mose.search.options import Mode, SearchOptions
 
 METRICS = ("ndcg@10", "recall@10", "recall in tokens")
 CHARS_PER_TOKEN = 4
-"""Tokens of a language model are counted as so many characters: about right for code."""
+"""Characters of code for one token of a language model, about."""
 DEFAULT_BUDGET_TOKENS = 4_000
 
 _CHARS_A_HIT = 400
@@ -38,7 +38,7 @@ class System:
 
     @property
     def name(self) -> str:
-        """As tables and baselines call it: "lexical", "dense 6", "fused 0"."""
+        """Name in tables and baselines: "lexical", "dense 6", "fused 0"."""
         return self.mode if self.exit is None else f"{self.mode} {self.exit}"
 
 
@@ -120,7 +120,7 @@ def _rooted(path: str, start_line: int | None, end_line: int | None) -> Location
 
 
 def _affordable(hits: Sequence[Hit], budget_tokens: int) -> int:
-    """How many of the best hits fit together."""
+    """Number of best hits that fit the budget together."""
     left = budget_tokens * CHARS_PER_TOKEN
     for number, hit in enumerate(hits):
         left -= len(hit.text)
@@ -130,7 +130,7 @@ def _affordable(hits: Sequence[Hit], budget_tokens: int) -> int:
 
 
 def _covered(target: Location, locations: Sequence[Location]) -> float:
-    """Share of a target's lines, or 0 or 1 for a whole file, that the locations show."""
+    """Share of a target's lines that the locations show; 0 or 1 for a whole file."""
     met = [location for location in locations if location.meets(target)]
     if target.start_line is None or target.end_line is None:
         return float(bool(met))

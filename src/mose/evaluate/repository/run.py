@@ -1,4 +1,4 @@
-"""From a source tree to a report: golden set, copy, index, scores. The tree and its own index stay as they are."""
+"""From a source tree to a report: golden set, copy, index, scores. Does not change the tree or its index."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def golden_set(
 
     Raises:
         SourceError: ``path`` is not a folder.
-        DataError: Nothing in the tree makes a query.
+        DataError: The tree gives no query.
     """
     root = source_root(path)
     files = [found for found in walk(root) if isinstance(found, SourceFile)]
@@ -57,7 +57,7 @@ class TreeRequest:
     num_queries: int = DEFAULT_QUERIES
     """At most this many queries of each kind."""
     seed: int = 0
-    """Which of them, if there are more."""
+    """Chooses among more of them."""
     budget_tokens: int | None = None
     """Size of the answer for "recall in tokens"; that of the baseline, or 4,000, if None."""
 
@@ -65,19 +65,19 @@ class TreeRequest:
 def evaluate_tree(
     request: TreeRequest, *, baseline: Baseline | None = None, progress: ProgressCallback = no_progress
 ) -> TreeReport:
-    """Measures search on a tree.
+    """Measure search on a tree.
 
-    The copy that is searched and its index are in a folder that is removed afterwards; only vectors are kept, among
-    those that all trees share, so that an interrupted run costs little.
+    The copy that is searched and its index are in a temporary folder; only vectors are kept, in the cache that all
+    trees share, so that an interrupted run costs little.
 
     Args:
         request: What to measure.
-        baseline: Ask its queries, as far as the tree still has them, instead of a sample.
+        baseline: Use its queries, as far as the tree still has them, instead of a sample.
         progress: Called with the progress so far.
 
     Raises:
         SourceError: The path is not a folder, or cannot be copied.
-        DataError: Nothing in the tree makes a query, or the baseline is of another tree.
+        DataError: The tree gives no query, or the baseline is of another tree.
         ConfigError: A setting is outside its range, or contradicts the baseline.
         ModelError: The model is missing or damaged.
     """
@@ -100,7 +100,7 @@ def evaluate_tree(
                 status = index.status()
                 identity = index.encoder.identity
         finally:
-            forget(copy)  # the user's folder knows of every index, and this one goes
+            forget(copy)  # otherwise the user's folder would list an index that is gone
     return TreeReport(
         root=root,
         state=tree_state(root),

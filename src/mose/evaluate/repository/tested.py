@@ -1,7 +1,7 @@
-"""Kind "tests": the name of a test, in words -> the definition that it tests.
+"""Kind "tests": the words of a test's name -> the definition that it tests.
 
 A test belongs to a definition that its name names and its body calls; where several fit, to the one whose
-class or file the test names as well. Tests that leave a doubt are left out.
+class or file the test names as well. Ambiguous tests are left out.
 """
 
 from __future__ import annotations
@@ -64,13 +64,13 @@ def read_tests(parsed: ParsedFile) -> Iterator[Test]:
         parent = parsed.definitions[definition.parent] if definition.parent is not None else None
         yield Test(
             path=parsed.path,
-            about=_telling(parent.name if parent is not None and parent.kind in CONTAINERS else ""),
-            words=_telling(definition.name),
+            about=_subject_words(parent.name if parent is not None and parent.kind in CONTAINERS else ""),
+            words=_subject_words(definition.name),
             calls=_calls(parsed.text(definition.line + 1, definition.last_line), parsed.language) - own,
         )
 
 
-def _telling(name: str) -> tuple[str, ...]:
+def _subject_words(name: str) -> tuple[str, ...]:
     words = split_words(name)
     while words and words[0] in _TEST_WORDS:
         del words[0]
@@ -80,7 +80,7 @@ def _telling(name: str) -> tuple[str, ...]:
 
 
 def _called_tests(parsed: ParsedFile, own: frozenset[str]) -> Iterator[Test]:
-    """Tests that are calls with a description, ``it("opens a proxy", ...)``, with what is described around them."""
+    """Tests that are calls with a description, ``it("opens a proxy", ...)``, and the description of their group."""
     lines = parsed.lines
     groups: list[tuple[int, str]] = []
     for number, line in enumerate(lines):
@@ -121,7 +121,7 @@ class Definitions:
         self._by_words: dict[tuple[str, ...], list[tuple[str, Definition]]] = defaultdict(list)
 
     def add(self, path: str, found: Sequence[Definition]) -> None:
-        """Makes the definitions of a file known."""
+        """Add the definitions of a file."""
         for definition in found:
             words = tuple(split_words(definition.name))
             if definition.kind in _TARGETS and 0 < len(words) <= _MAX_NAME_WORDS:
@@ -174,7 +174,7 @@ def _spans(test: Test) -> Iterator[tuple[str, ...]]:
 
 
 def from_tests(tests: Sequence[Test], known: Definitions, dropped: Counter[str]) -> Iterator[GoldenQuery]:
-    """A query for every test whose definition is beyond doubt.
+    """A query for every test that tests one definition only.
 
     Args:
         tests: All tests of the tree.

@@ -1,4 +1,4 @@
-"""What is asked, and what answers it."""
+"""The queries of a golden set, and their answers."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ class GoldenQuery:
     targets: tuple[Location, ...]
     """Lines of a definition, or whole files for "history"; paths are relative to the tree."""
     blanked: tuple[int, ...] = ()
-    """Lines of the target's file that say the text itself; they are blank in the tree that is searched."""
+    """Lines of the target's file that hold the text itself; blank in the tree that is searched."""
     left_out: str = ""
-    """File that says the text itself and cannot do without; its hits do not count."""
+    """File that holds the text itself and cannot be blanked; its hits do not count."""
 
     @property
     def key(self) -> tuple[str, str]:
-        """What makes two queries of different states of a tree the same."""
+        """Identifies the query in other states of the tree."""
         return self.kind, self.text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KindReport:
-    """What became of one kind."""
+    """How many queries one kind gave."""
 
     num_found: int
-    """Texts that were looked at."""
+    """Texts examined."""
     num_usable: int
-    """Those that made a query; a sample of them is asked."""
+    """Texts that can be queries; a sample of them is used."""
     dropped: Mapping[str, int]
     """Reason -> texts left out for it, most frequent first."""
     none: str = ""
-    """Why there was nothing to look at; empty if there was."""
+    """Why there was no text to examine; empty if there was."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenSet:
-    """The queries of a tree, by kind and then in the order of the sample, and how they came about."""
+    """The queries of a tree, by kind and then in the order of the sample, and a report on each kind."""
 
     queries: tuple[GoldenQuery, ...]
     reports: Mapping[str, KindReport]

@@ -1,4 +1,4 @@
-"""What a user could take instead, each measured in the same run."""
+"""Peers: what a user could use instead of our model, measured in the same run."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Peer:
 
     system: Embedder | Scorer
     tasks: tuple[str, ...] | None = None
-    """Tasks that it takes part in; all if None."""
+    """Tasks that it is run on; all if None."""
     note: str = ""
-    """Why not in all."""
+    """Why it is not run on all tasks."""
 
 
 def check_peers(names: tuple[str, ...]) -> None:
@@ -52,9 +52,9 @@ def load_peer(
 
     Args:
         name: One of ``PEERS``, or a folder.
-        folder: Where a peer may keep what it makes once.
+        folder: Folder for files that a peer creates once.
         static_folder: The model2vec folder; ``folder / "static"`` if None.
-        threads: Threads for those that take a number; all cores if None.
+        threads: Threads, where the peer has a setting for them; all cores if None.
         all_tasks: True to run slow peers on all tasks.
 
     Raises:

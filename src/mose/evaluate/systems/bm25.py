@@ -1,4 +1,4 @@
-"""BM25 over words with identifiers split: the floor that an embedding has to rise above."""
+"""BM25 over words with identifiers split: the baseline that an embedding has to beat."""
 
 from __future__ import annotations
 

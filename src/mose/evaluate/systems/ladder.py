@@ -1,4 +1,4 @@
-"""Our models as systems: a runtime folder without torch, or a checkpoint folder with it."""
+"""Our models as systems: a runtime folder, or a checkpoint folder, which needs torch."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class RuntimeLadder(_Ladder):
 
     Args:
         encoder: The loaded model.
-        card: What to know of it; made from its manifest if None.
+        card: Its card; made from the manifest if None.
     """
 
     def __init__(self, encoder: Encoder, *, card: Card | None = None) -> None:
@@ -82,8 +82,8 @@ class RuntimeLadder(_Ladder):
     ) -> dict[int, NDArray[np.float32]]:
         """Exit -> unit vectors; several exits come from one pass."""
         if len(exits) == 1:
-            one = self._encoder.at(exit=exits[0])
-            return {exits[0]: one.encode(texts, kind=kind, language=list(languages))}
+            encoder = self._encoder.at(exit=exits[0])
+            return {exits[0]: encoder.encode(texts, kind=kind, language=list(languages))}
         found = self._encoder.encode_exits(texts, kind=kind, language=list(languages))
         return {exit_layer: found[exit_layer] for exit_layer in exits}
 

@@ -21,7 +21,7 @@ _EXPORT = "minilm-float32"
 
 
 def minilm(folder: Path, *, threads: int | None = None) -> RuntimeLadder:
-    """The peer; its export is made once.
+    """The peer; its export is kept in ``folder``.
 
     Args:
         folder: Folder for the export.

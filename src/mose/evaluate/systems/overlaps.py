@@ -1,4 +1,4 @@
-"""What training may have seen of the test sets: stated beside every number that it touches."""
+"""Overlaps of training data with the test sets, as reports state them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is measured: systems that embed texts, or score them directly, and the card that each shows."""
+"""Systems to measure, which embed texts or score them directly, and their cards."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mose.tokenizer import Kind
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """What a reader must know of a system before comparing its numbers."""
+    """What a reader has to know about a system to compare its numbers."""
 
     name: str
     """In tables and plots."""
@@ -27,13 +27,11 @@ class Card:
     """What runs it, with the number format of the weights."""
     licence: str = ""
     max_tokens: int | None = None
-    """Longer texts lose their end; None where every word is read."""
+    """Longer texts are cut; None if there is no limit."""
     training: str = ""
     """What the weights were trained on, as far as it is known."""
     contamination: Mapping[str, str] = field(default_factory=dict)
-    """Data set -> how the training may have seen its test rows; sets not named: none known."""
-    limits: str = ""
-    """What this adapter leaves out, if anything."""
+    """Data set -> how the training may have seen its test rows; no overlap is known for other sets."""
 
 
 @runtime_checkable
@@ -42,7 +40,7 @@ class Embedder(Protocol):
 
     @property
     def card(self) -> Card:
-        """What to know of it."""
+        """Its card."""
 
     @property
     def identity(self) -> str:
@@ -84,7 +82,7 @@ class Scorer(Protocol):
 
     @property
     def card(self) -> Card:
-        """What to know of it."""
+        """Its card."""
 
     def index(self, corpus: Texts) -> TextIndex:
         """The corpus of a task, indexed."""

@@ -1,4 +1,4 @@
-"""Tasks: what is asked, what may answer, what is right, and under which rules.
+"""Tasks: queries, candidates, relevant rows, and the protocol.
 
 A data folder holds the open sets (``open_data``), published formats (``published``) in folders of their own, or both;
 a folder in a published format can be given itself.
@@ -13,7 +13,7 @@ from typing import Literal
 
 from mose.errors import ConfigError, DataError
 from mose.evaluate.tasks import open_data, published
-from mose.evaluate.tasks.values import RetrievalTask, Texts
+from mose.evaluate.tasks.values import Loaders, RetrievalTask, Texts
 
 __all__ = ["RetrievalTask", "Texts", "load_tasks", "task_names"]
 
@@ -30,11 +30,11 @@ def task_names(data: Path, split: Literal["test", "valid"] = "test") -> list[str
 
 
 def load_tasks(data: Path, only: Sequence[str] = ()) -> list[RetrievalTask]:
-    """Tasks of a data folder, checked.
+    """Load and check tasks of a data folder.
 
     Args:
         data: Folder of the data sets, or of one in a published format.
-        only: Names, in the order wanted; all test tasks if empty.
+        only: Names of tasks, in order; all test tasks if empty.
 
     Raises:
         ConfigError: There is no task of a name; the nearest name is given.
@@ -56,7 +56,7 @@ def load_tasks(data: Path, only: Sequence[str] = ()) -> list[RetrievalTask]:
     return [known[name]() for name in names]
 
 
-def _loaders(data: Path) -> published.Loaders:
+def _loaders(data: Path) -> Loaders:
     if not data.is_dir():
         raise DataError(f"no data folder {data}", remedy="Set --data or MOSE_DATA to the folder of the data sets.")
     own = published.loaders(data)

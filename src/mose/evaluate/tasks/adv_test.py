@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from mose.evaluate.tasks.reading import TextsBuilder, build_task, find, first_object, need, objects, text_in
-from mose.evaluate.tasks.values import RetrievalTask
+from mose.evaluate.tasks.values import Loaders, RetrievalTask
 
 _PROTOCOL = (
     "Query: the docstring's tokens. Candidates: all functions of the test split as tokens, without docstring, names of "
@@ -23,7 +22,7 @@ def matches(folder: Path) -> bool:
     return "function_tokens" in first_object(find(folder, "test.jsonl"))
 
 
-def tasks(folder: Path) -> dict[str, Callable[[], RetrievalTask]]:
+def tasks(folder: Path) -> Loaders:
     """Name -> loader of the one task."""
     return {"advtest": partial(_load, folder)}
 

@@ -6,14 +6,13 @@ Rows are {_id, text, title?, language?}; qrels are query-id, corpus-id, score, w
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from mose.errors import DataError
 from mose.evaluate.tasks.reading import TextsBuilder, build_task, columns, find, need, objects, text_in
-from mose.evaluate.tasks.values import RetrievalTask
+from mose.evaluate.tasks.values import Loaders, RetrievalTask
 
 Kind = Literal["query", "code"]
 
@@ -34,7 +33,7 @@ def matches(folder: Path) -> bool:
     return find(folder, "corpus.jsonl") is not None or find(folder, "queries.jsonl") is not None
 
 
-def tasks(folder: Path) -> dict[str, Callable[[], RetrievalTask]]:
+def tasks(folder: Path) -> Loaders:
     """Name -> loader of the one task of a folder."""
     slug = re.sub(r"[^a-z0-9]+", "-", folder.name.lower()).strip("-")
     return {f"beir-{slug}": partial(_load, folder, f"beir-{slug}", sides_of(slug))}

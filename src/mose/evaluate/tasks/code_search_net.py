@@ -1,21 +1,21 @@
 """CodeSearchNet as published: a folder for each language, or the folder of one.
 
 ``LANGUAGE/final/jsonl/test/*.jsonl.gz`` (the corpus of Husain et al., 2019), or ``LANGUAGE/test.jsonl`` with an
-optional ``codebase.jsonl`` (the cleaned form of CodeXGLUE and GraphCodeBERT, whose rows meet by ``url``). Rows have
-docstring_tokens and code_tokens; where these are missing, docstring and code.
+optional ``codebase.jsonl`` (the cleaned form of CodeXGLUE and GraphCodeBERT, whose rows are matched by ``url``).
+Rows have docstring_tokens and code_tokens; where these are missing, docstring and code.
 Two tasks a language, which must not be compared: all candidates, and pools of ``POOL`` as in the first paper.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mose.data.pairs import read_lines
 from mose.evaluate.tasks.reading import TextsBuilder, build_task, find, first_object, objects, text_in
-from mose.evaluate.tasks.values import RetrievalTask
+from mose.evaluate.tasks.values import Loaders, RetrievalTask
 
 LANGUAGES = ("go", "java", "javascript", "php", "python", "ruby")
 POOL = 1000
@@ -36,9 +36,9 @@ def matches(folder: Path) -> bool:
     return bool(_folders(folder))
 
 
-def tasks(folder: Path, *, pool: int = POOL) -> dict[str, Callable[[], RetrievalTask]]:
+def tasks(folder: Path, *, pool: int = POOL) -> Loaders:
     """Name -> loader: ``codesearchnet-LANGUAGE`` and, with enough rows, ``codesearchnet-LANGUAGE-1000``."""
-    found: dict[str, Callable[[], RetrievalTask]] = {}
+    found: Loaders = {}
     for language, found_in in _folders(folder).items():
         name = f"codesearchnet-{language}"
         found[name] = partial(_full, found_in, name, language)
@@ -72,8 +72,8 @@ def _rows(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield from objects(path)
 
 
-# Without a code base, ids are row numbers: URLs repeat where functions share a line.
 def _full(folder: Path, name: str, language: str) -> RetrievalTask:
+    # Without a code base, ids are row numbers: functions that share a line share their URL.
     corpus, queries = TextsBuilder("code"), TextsBuilder("query")
     base = find(folder, "codebase.jsonl")
     if base:
@@ -99,7 +99,7 @@ def _pools(folder: Path, name: str, language: str, size: int) -> RetrievalTask:
         corpus.add(str(number), _code(value, where), language, where)
     everything = frozenset(range(len(rows)))
     others = [everything.difference(range(start, start + size)) for start in range(0, len(rows), size)]
-    # One object a pool: a set of its own for each query would fill the memory.
+    # The queries of a pool share one set: a set for each query would fill the memory.
     excluded = tuple(others[number // size] for number in range(len(rows))) if others[0] else ()
     relevant = [{number} for number in range(len(rows))]
     return build_task(name, folder, _POOLS.format(size), queries, corpus, relevant, excluded=excluded)

@@ -6,14 +6,14 @@ where the two languages (in DLTrans: frameworks) are the keys, source first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mose.errors import DataError
 from mose.evaluate.tasks.reading import TextsBuilder, build_task, first_object, objects, text_in
-from mose.evaluate.tasks.values import RetrievalTask
+from mose.evaluate.tasks.values import Loaders, RetrievalTask
 
 _ENDING = "_test.json"
 _OTHER_KEYS = ("id", "name")
@@ -30,9 +30,9 @@ def matches(folder: Path) -> bool:
     return any(len(_languages_of(first_object(path))) == 2 for path in folder.glob(f"*{_ENDING}"))
 
 
-def tasks(folder: Path) -> dict[str, Callable[[], RetrievalTask]]:
+def tasks(folder: Path) -> Loaders:
     """Name -> loader for each file and pair of languages: ``codetransocean-niche-ada-c``."""
-    found: dict[str, Callable[[], RetrievalTask]] = {}
+    found: Loaders = {}
     for path in sorted(folder.glob(f"*{_ENDING}")):
         stem = path.name.removesuffix(_ENDING)
         for source, target in sorted({pair for _, _, pair in _rows(path)}):

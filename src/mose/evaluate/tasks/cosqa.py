@@ -6,13 +6,12 @@ arrays of {idx, doc, retrieval_idx, ...}.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from mose.errors import DataError
 from mose.evaluate.tasks.reading import TextsBuilder, build_task, document, need, text_in
-from mose.evaluate.tasks.values import RetrievalTask
+from mose.evaluate.tasks.values import Loaders, RetrievalTask
 
 CODES = "code_idx_map.txt"
 QUERIES = {"cosqa-published": "cosqa-retrieval-test-500.json", "valid-cosqa-published": "cosqa-retrieval-dev-500.json"}
@@ -28,7 +27,7 @@ def matches(folder: Path) -> bool:
     return any((folder / name).is_file() for name in (CODES, *QUERIES.values()))
 
 
-def tasks(folder: Path) -> dict[str, Callable[[], RetrievalTask]]:
+def tasks(folder: Path) -> Loaders:
     """Name -> loader of the test task, and of the development task where its file is there."""
     names = [name for name, file in QUERIES.items() if not name.startswith("valid-") or (folder / file).is_file()]
     return {name: partial(_load, folder, name) for name in names}

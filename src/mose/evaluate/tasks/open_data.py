@@ -15,9 +15,8 @@ from typing import Any, Literal
 
 from mose.data.pairs import key_of
 from mose.errors import DataError
-from mose.evaluate.tasks.published import Loaders
 from mose.evaluate.tasks.reading import TextsBuilder, build_task, need, objects, text_in, texts_in
-from mose.evaluate.tasks.values import RetrievalTask
+from mose.evaluate.tasks.values import Loaders, RetrievalTask
 
 _CSN = ("go", "java", "javascript", "ruby")
 _MBXP = ("cpp", "csharp", "java", "javascript", "kotlin", "php", "python", "ruby", "typescript")
@@ -216,7 +215,7 @@ def _queries(
     """The queries, equal texts once, what is relevant to each, and its cluster.
 
     Args:
-        rows: Each with the text that asks, and the language of that text.
+        rows: Each with the text of its query, and the language of that text.
         answers: Group -> rows of the corpus.
         kind: Of the queries.
     """

@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from mose.errors import DataError
 from mose.evaluate.tasks.reading import TextsBuilder, build_task, find, first_object, need, objects, text_in
-from mose.evaluate.tasks.values import RetrievalTask
+from mose.evaluate.tasks.values import Loaders, RetrievalTask
 
 _PROTOCOL = (
     "Query: each program. Candidates: all other programs of the test split; nothing is stripped. Relevant: the other "
@@ -25,7 +24,7 @@ def matches(folder: Path) -> bool:
     return {"label", "index", "code"} <= first_object(find(folder, "test.jsonl")).keys()
 
 
-def tasks(folder: Path) -> dict[str, Callable[[], RetrievalTask]]:
+def tasks(folder: Path) -> Loaders:
     """Name -> loader of the one task."""
     return {"poj104": partial(_load, folder)}
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from mose.evaluate.tasks import adv_test, beir, code_search_net, code_trans_ocean, cosqa, poj104
-from mose.evaluate.tasks.values import RetrievalTask
-
-Loaders = dict[str, Callable[[], RetrievalTask]]
+from mose.evaluate.tasks.values import Loaders
 
 FORMATS = {
     "beir": beir,

@@ -1,7 +1,7 @@
-"""Task files, read and checked: every complaint names file and line.
+"""Read and check task files: every error names file and line.
 
 In: JSON lines, a JSON document, or tab-separated columns. Out: tasks whose ids are unique and whose texts are not
-empty. Values come with their *location*, "FILE, line N", which goes into the complaint about them.
+empty. Values come with their *location*, "FILE, line N", for error messages.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _PACKED = ("", ".gz", ".xz")
 
 
 def find(folder: Path, name: str) -> Path | None:
-    """The file ``name`` in a folder, plain or packed; None if there is none."""
+    """The file ``name`` in a folder, plain or compressed; None if there is none."""
     return next((path for ending in _PACKED if (path := folder / f"{name}{ending}").is_file()), None)
 
 
 def need(folder: Path, name: str) -> Path:
-    """The file ``name`` in a folder, plain or packed.
+    """The file ``name`` in a folder, plain or compressed.
 
     Raises:
         DataError: There is no such file.
@@ -36,7 +36,7 @@ def need(folder: Path, name: str) -> Path:
         raise DataError(
             f"{folder} has no file {name}",
             allowed=", ".join(f"{name}{ending}" for ending in _PACKED),
-            remedy="Fetch the missing file, or remove the folder: a data set is complete or not there.",
+            remedy="Fetch the missing file, or remove the folder.",
         )
     return path
 

@@ -1,10 +1,11 @@
-"""What a task is: two sides of texts, and which rows of one answer which rows of the other.
+"""A task: queries, a corpus, and which rows of the corpus answer which query.
 
 Shapes: Q queries, C rows of the corpus.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -38,8 +39,12 @@ class RetrievalTask:
     relevant: tuple[frozenset[int], ...]
     """Q sets of row numbers in the corpus, none of them empty."""
     clusters: tuple[str, ...] = ()
-    """What each of the Q queries was drawn with, such as its problem or repository; ``()`` if drawn alone."""
+    """Cluster of each of the Q queries, such as its problem or repository; ``()`` if every query was drawn alone."""
     excluded: tuple[frozenset[int], ...] = ()
     """Q sets of rows left out of the ranking (the query itself), or ``()`` for none."""
     metric: str = "mrr"
     """Headline metric: ``mrr``, ``ndcg@10``, ``map`` or ``map@r``."""
+
+
+Loaders = dict[str, Callable[[], RetrievalTask]]
+"""Name of a task -> function that loads it."""
