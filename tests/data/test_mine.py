@@ -183,7 +183,7 @@ def test_a_bad_manifest_names_what_is_wrong(tmp_path, text, message):
 
 
 def test_a_package_named_twice_is_refused():
-    with pytest.raises(ConfigError, match="named twice"):
+    with pytest.raises(ConfigError, match="duplicate packages"):
         config(package(), package(version="2.0"))
 
 
