@@ -4,7 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from mose.config import ClonesConfig, FinetuneConfig, OptimizerConfig, from_values, read_stored, read_toml, write_toml
+from mose.config import (
+    ClonesConfig,
+    FinetuneConfig,
+    OptimizerConfig,
+    PretrainConfig,
+    from_values,
+    read_stored,
+    read_toml,
+    write_toml,
+)
 from mose.data.mine.manifest import MineConfig
 from mose.errors import ConfigError
 
@@ -20,7 +29,13 @@ folder = "runs/a"
 steps = 10
 """
 
-KINDS: dict[str, type] = {"clones": ClonesConfig, "bigclonebench": ClonesConfig, "mine": MineConfig}
+KINDS: dict[str, type] = {
+    "clones": ClonesConfig,
+    "bigclonebench": ClonesConfig,
+    "mine": MineConfig,
+    "pretrain-tiny": PretrainConfig,
+    "pretrain-1b": PretrainConfig,
+}
 """Configs in ``configs/`` that are not of retrieval fine-tuning, by file."""
 
 

@@ -11,7 +11,8 @@ from typing import get_type_hints
 
 import pytest
 
-from mose.config import ClonesConfig, FinetuneConfig
+from mose.config import ClonesConfig, FinetuneConfig, PretrainConfig
+from mose.model.settings import ModelSettings
 
 ROOT = Path(__file__).parents[1]
 
@@ -115,10 +116,11 @@ def test_functions_that_the_maps_name_are_in_their_files():
 
 
 def test_settings_that_the_documents_change_exist():
+    kinds = (FinetuneConfig, ClonesConfig, PretrainConfig, ModelSettings)
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "configs").glob("*.toml")]
     for page in pages:
         for key in re.findall(r"--set ([a-z_.]+)=", page.read_text(encoding="utf8")):
-            assert any(_has_field(config, key) for config in (FinetuneConfig, ClonesConfig)), f"{page.name}: {key}"
+            assert any(_has_field(config, key) for config in kinds), f"{page.name}: {key}"
 
 
 def _has_field(config, key):

@@ -50,7 +50,7 @@ def test_contradictions_are_refused(changes: dict[str, object], message: str) ->
 
 
 def test_unknown_preset_is_refused() -> None:
-    with pytest.raises(ConfigError, match="preset: got '2b', allowed: 1b, tiny"):
+    with pytest.raises(ConfigError, match="preset: got '2b', allowed: 1b, small, tiny"):
         preset("2b")
 
 

@@ -29,11 +29,19 @@ COMMANDS = {
     ),
     "mcp": ("serving.add_mcp", "serve coding agents over the Model Context Protocol (needs mose[serve])"),
     "info": ("models.add_info", "show layers, parameters, bytes and FLOPs of a model at each exit"),
+    "new": (
+        "models.add_new",
+        "make a fresh model to pre-train, from a preset or a file of settings (needs mose[train])",
+    ),
     "convert": ("models.add_convert", "turn a BERT-family model into a ladder of exits (needs mose[train])"),
     "cut": ("models.add_cut", "keep a model's blocks up to one exit"),
     "export": (
         "models.add_export",
         "write the runtime form of a model: ONNX graphs over one weights file (needs mose[train])",
+    ),
+    "pretrain": (
+        "training.add_pretrain",
+        "train every exit of a fresh model on repositories, or resume a stopped run (needs mose[train])",
     ),
     "finetune": (
         "training.add_finetune",

@@ -1,4 +1,4 @@
-"""``mose info``, ``mose convert``, ``mose cut`` and ``mose export``."""
+"""``mose info``, ``mose new``, ``mose convert``, ``mose cut`` and ``mose export``."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def info(arguments: Arguments) -> int:
     from mose.model.presets import PRESETS, preset
     from mose.model.settings import ModelSettings
     from mose.runtime.manifest import Manifest
-    from mose.runtime.model import model_folder
+    from mose.runtime.model import model_folder, shipped_models
 
-    if arguments.model in PRESETS:
+    if arguments.model in PRESETS and arguments.model not in shipped_models():
         found = model_info.info(preset(arguments.model), length=arguments.length)
     elif (Path(arguments.model) / "config.json").is_file():
         found = model_info.info(arguments.model, length=arguments.length)
@@ -50,6 +50,44 @@ def info(arguments: Arguments) -> int:
             f"{row.exit_layer:>4} {row.layers:>6} {row.width:>6} {row.parameters:>14,} {row.size_bytes:>14,}"
             f" {row.flops_per_token / 1e6:>13.2f}"
         )
+    return 0
+
+
+def add_new(command: Parser) -> None:
+    """Add the arguments of ``mose new``."""
+    define(command, new, example="mose new small start/ --tokenizer starcoder2-tokenizer/ --set num_layers=4")
+    command.add_argument(
+        "settings", metavar="PRESET", help="tiny, small, 1b, or a TOML file with the keys of a model's config.json"
+    )
+    command.add_argument("out", type=Path, metavar="OUT", help="folder to write; it must not exist")
+    command.add_argument(
+        "--tokenizer",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="folder whose tokenizer.json the model reads with",
+    )
+    command.add_argument("--seed", type=int, default=0, metavar="N", help="fixes the weights (default: 0)")
+    command.add_argument(
+        "--set",
+        dest="changes",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override a setting of the model; may be repeated",
+    )
+
+
+def new(arguments: Arguments) -> int:
+    """``mose new``: a model that has learned nothing yet."""
+    need_packages("new", "torch", "transformers")
+    from mose.config import parse_overrides
+    from mose.model.pretraining.new import new_model
+
+    changes = parse_overrides(arguments.changes)
+    settings = new_model(arguments.settings, arguments.out, arguments.tokenizer, changes=changes, seed=arguments.seed)
+    exits = ", ".join(map(str, settings.exits))
+    show(f"Wrote {arguments.out}: {settings.num_layers} layers of width {settings.hidden_size}, exits {exits}.")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""``mose finetune``."""
+"""``mose pretrain`` and ``mose finetune``."""
 
 from __future__ import annotations
 
@@ -11,13 +11,25 @@ from mose.cli.parser import Parser
 from mose.cli.terminal import say, show
 
 
-def add_finetune(command: Parser) -> None:
-    """Add the arguments of ``mose finetune``."""
-    define(command, finetune, example="mose finetune retrieval --config configs/small.toml --set data.folder=DATA")
-    command.add_argument(
-        "task", choices=("retrieval", "clones"), help="retrieval: text to code, code to code; clones: same task or not"
-    )
-    command.add_argument("--config", type=Path, required=True, metavar="FILE", help="TOML file with all settings")
+def add_pretrain(command: Parser) -> None:
+    """Add the arguments of ``mose pretrain``."""
+    define(command, pretrain, example="mose pretrain configs/pretrain-tiny.toml --set data.folder=PACKAGES")
+    command.add_argument("config", type=Path, metavar="FILE", help="TOML file with all settings")
+    _add_changes(command)
+
+
+def pretrain(arguments: Arguments) -> int:
+    """``mose pretrain``: masked tokens and in-context classification at every exit; the log goes to stderr."""
+    need_packages("pretrain", "torch", "transformers")
+    from mose.config import parse_overrides
+    from mose.train.pretrain.run import run
+
+    folder = run(arguments.config, overrides=parse_overrides(arguments.changes), say=say)
+    show(str(folder))
+    return 0
+
+
+def _add_changes(command: Parser) -> None:
     command.add_argument(
         "--set",
         dest="changes",
@@ -26,6 +38,16 @@ def add_finetune(command: Parser) -> None:
         metavar="KEY=VALUE",
         help="override a setting of the file; may be repeated",
     )
+
+
+def add_finetune(command: Parser) -> None:
+    """Add the arguments of ``mose finetune``."""
+    define(command, finetune, example="mose finetune retrieval --config configs/small.toml --set data.folder=DATA")
+    command.add_argument(
+        "task", choices=("retrieval", "clones"), help="retrieval: text to code, code to code; clones: same task or not"
+    )
+    command.add_argument("--config", type=Path, required=True, metavar="FILE", help="TOML file with all settings")
+    _add_changes(command)
 
 
 def finetune(arguments: Arguments) -> int:

@@ -31,7 +31,7 @@ class StartConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptimizerConfig:
-    """AdamW and its schedule: linear warm-up, then linear decay to ``final_share``."""
+    """AdamW and its schedule: linear warm-up, then linear decay to ``final_share``, or drops at given steps."""
 
     rate: float = 1e-4
     """Peak learning rate of the blocks."""
@@ -53,6 +53,11 @@ class OptimizerConfig:
     """Share of the steps with a rising rate."""
     final_share: float = 0.05
     """Rate of the last step, relative to the peak."""
+    drops: tuple[int, ...] = ()
+    """Steps from which on the rate is multiplied by ``drop_factor`` once more (the paper's pre-training); empty decays
+    linearly."""
+    drop_factor: float = 0.5
+    """See ``drops``; the paper does not say how far the rate drops (guess)."""
     clip: float = 1.0
     """Largest gradient norm."""
 
@@ -61,7 +66,8 @@ class OptimizerConfig:
             require(getattr(self, key) > 0, f"optimizer.{key}", getattr(self, key), "above 0")
         require(self.embedding_rate is None or self.embedding_rate > 0, "optimizer.embedding_rate",
                  self.embedding_rate, "above 0")  # fmt: skip
-        for key in ("warmup_share", "final_share"):
+        require(list(self.drops) == sorted(set(self.drops)), "optimizer.drops", list(self.drops), "rising steps")
+        for key in ("warmup_share", "final_share", "drop_factor"):
             require(0 <= getattr(self, key) <= 1, f"optimizer.{key}", getattr(self, key), "0 to 1")
         require(all(0 <= beta < 1 for beta in self.betas), "optimizer.betas", self.betas, "0 up to, not including, 1")
         require(self.weight_decay >= 0, "optimizer.weight_decay", self.weight_decay, "0 or more")

@@ -1,4 +1,4 @@
-"""Known-good models: the paper's, and one that tests and first steps can afford."""
+"""Known-good models: the paper's, one that a CPU can train, and one that tests and first steps can afford."""
 
 from __future__ import annotations
 
@@ -37,6 +37,19 @@ PRESETS: dict[str, dict[str, Any]] = {
         "rope_theta": 999999.4420358813,
         "init_std": 0.018042,
         "exits": (4, 9, 18, 27, 36),
+    },
+    "small": _PAPER
+    | {
+        "vocab_size": 49156,
+        "hidden_size": 384,
+        "intermediate_size": 1536,
+        "num_layers": 6,
+        "num_heads": 6,
+        "num_kv_heads": 2,
+        "max_positions": 2048,
+        "max_tokens": 512,
+        "rope_theta": 999999.4420358813,
+        "exits": (2, 3, 4, 6),
     },
     "tiny": _PAPER
     | {

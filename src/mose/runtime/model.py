@@ -97,13 +97,18 @@ class RuntimeModel:
         require_intact(self.folder, names, self.manifest.files)
 
 
+def shipped_models() -> list[str]:
+    """Names of the models that come with the installation."""
+    return sorted(path.parent.name for path in _SHIPPED.glob(f"[!.]*/{MANIFEST_NAME}"))
+
+
 def model_folder(name_or_folder: str | Path) -> Path:
     """The folder of a shipped model's name, or the folder itself.
 
     Raises:
         ModelError: Neither a shipped model nor a folder.
     """
-    shipped = sorted(path.parent.name for path in _SHIPPED.glob(f"[!.]*/{MANIFEST_NAME}"))
+    shipped = shipped_models()
     if str(name_or_folder) in shipped:
         return _SHIPPED / str(name_or_folder)
     folder = Path(name_or_folder).expanduser()

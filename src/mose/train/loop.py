@@ -223,7 +223,7 @@ def _validate(training: Training, state: RunState) -> bool:
     if not values:
         return False
     state.latest = mean_by_exit(values)
-    better = [name for name, value in state.latest.items() if value > state.best.get(name, -1.0)]
+    better = [name for name, value in state.latest.items() if value > state.best.get(name, -math.inf)]
     for name in better:
         state.best[name] = state.latest[name]
         state.best_step[name] = state.step

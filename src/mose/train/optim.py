@@ -14,14 +14,21 @@ from mose.config import OptimizerConfig
 def learning_rate_share(step: float, steps: int, config: OptimizerConfig) -> float:
     """Learning rate of a step (from 0), relative to the peak: linear up, then linear down to ``final_share``.
 
+    With ``config.drops`` the rate stays at the peak instead, times ``drop_factor`` for each of them that is passed.
+
     Example:
         >>> rates = OptimizerConfig(warmup_share=0.25, final_share=0.0)
         >>> [round(learning_rate_share(step, 4, rates), 2) for step in range(4)]
         [1.0, 1.0, 0.67, 0.33]
+        >>> dropping = OptimizerConfig(warmup_share=0.2, drops=(3, 4), drop_factor=0.5)
+        >>> [learning_rate_share(step, 5, dropping) for step in range(5)]
+        [1.0, 1.0, 1.0, 0.5, 0.25]
     """
     warmup = max(1, round(steps * config.warmup_share))
     if step < warmup:
         return (step + 1) / warmup
+    if config.drops:
+        return config.drop_factor ** sum(step >= drop for drop in config.drops)
     left = (steps - step) / max(1, steps - warmup)
     return config.final_share + (1 - config.final_share) * max(0.0, min(1.0, left))
 
@@ -42,7 +49,7 @@ def peak_rate(name: str, config: OptimizerConfig, *, num_layers: int) -> float:
 def build_optimizer(
     parameters: Iterable[tuple[str, nn.Parameter]], config: OptimizerConfig, *, num_layers: int
 ) -> torch.optim.AdamW:
-    """AdamW over the parameters that are trained; matrices of blocks, heads and classifiers decay, nothing else does.
+    """AdamW over the parameters that are trained; matrices of blocks and heads of all kinds decay, nothing else does.
 
     Args:
         parameters: Name and parameter; those without ``requires_grad`` are left out.
@@ -53,7 +60,7 @@ def build_optimizer(
     for name, parameter in parameters:
         if not parameter.requires_grad:
             continue
-        decays = parameter.ndim == 2 and name.startswith(("layers.", "heads.", "classifiers."))
+        decays = parameter.ndim == 2 and name.startswith(("layers.", "heads.", "classifiers.", "pretraining_heads."))
         key = (peak_rate(name, config, num_layers=num_layers), config.weight_decay if decays else 0.0)
         groups.setdefault(key, []).append(parameter)
     settings: list[dict[str, Any]] = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from mose.config import ClonesConfig, FinetuneConfig, write_toml
+from mose.config import ClonesConfig, FinetuneConfig, PretrainConfig, write_toml
 from mose.storage import new_file, require_replaceable, require_writable_folder
 from mose.train.checkpoints import Checkpoint, complete_checkpoints, load_checkpoint, save_checkpoint
 from mose.train.distributed import World, wait_for_all
@@ -29,7 +29,12 @@ class RunFolder:
         ModelError: Its newest checkpoint is damaged.
     """
 
-    def __init__(self, config: FinetuneConfig | ClonesConfig, world: World, say: Callable[[str], None] | None) -> None:
+    def __init__(
+        self,
+        config: FinetuneConfig | ClonesConfig | PretrainConfig,
+        world: World,
+        say: Callable[[str], None] | None,
+    ) -> None:
         self.path = Path(config.run.folder)
         require_writable_folder(self.path, marks=("log.jsonl", "checkpoints"))
         require_replaceable(self.path / "best")

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from mose.config import ClonesConfig, FinetuneConfig, RunConfig, StartConfig, read_stored
+from mose.config import ClonesConfig, FinetuneConfig, PretrainConfig, RunConfig, StartConfig, read_stored
 from mose.errors import ConfigError
 from mose.model.checkpoint import load_model
 from mose.model.encoder import MoseModel
@@ -67,7 +67,7 @@ def freeze_parts(model: MoseModel, start: StartConfig) -> None:
             setattr(module, "dropout", start.dropout)  # noqa: B010  # its type is the module's own
 
 
-def require_same_settings(config: FinetuneConfig | ClonesConfig, folder: Path) -> None:
+def require_same_settings(config: FinetuneConfig | ClonesConfig | PretrainConfig, folder: Path) -> None:
     """Raise `ConfigError` if the run in the folder was started with other settings; it names them.
 
     Length, intervals, threads, device, validation, and the folders of run and data may differ.

@@ -1,0 +1,175 @@
+"""Pairs of snippets from one repository or two: endless batches in an order fixed by the seed."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mose.data.corpus import Corpus
+from mose.errors import DataError
+
+PairKind = Literal["icc", "nsp", "none"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnippetBatch:
+    """Pairs of one step."""
+
+    step: int
+    firsts: tuple[str, ...]
+    seconds: tuple[str, ...]
+    same: tuple[bool, ...]
+    """True for snippets of one repository (nsp: consecutive ones)."""
+    repositories: tuple[tuple[str, str], ...]
+    """Where the two snippets of each pair come from."""
+    source: str = "corpus"
+    """Named in the log."""
+
+    def __len__(self) -> int:
+        return len(self.same)
+
+
+def cut_text(text: str, chars: int) -> list[str]:
+    r"""A text in pieces of about ``chars`` characters that begin and end with lines; a longer line is a piece.
+
+    Example:
+        >>> cut_text("a\nbb\nccc\n", 5)
+        ['a\nbb\n', 'ccc\n']
+    """
+    pieces: list[str] = []
+    lines: list[str] = []
+    size = 0
+    for line in text.splitlines(keepends=True):
+        if lines and size + len(line) > chars:
+            pieces.append("".join(lines))
+            lines, size = [], 0
+        lines.append(line)
+        size += len(line)
+    pieces.append("".join(lines))
+    return [piece for piece in pieces if piece.strip()]
+
+
+class RepositoryPairs:
+    """Endless batches: every snippet of the corpus in a fresh random order per pass, each with a partner.
+
+    With the chance ``same_share`` the partner is of another file of the same repository (nsp: the next snippet of the
+    file), else of another repository; all snippets that qualify are as likely. Both kinds of partner are drawn by the
+    size of their repository, so that one side alone says nothing about the label.
+
+    Args:
+        corpus: At least two repositories of two files.
+        kind: What a pair from one repository is.
+        size: Pairs per batch.
+        same_share: Share of pairs from one repository.
+        snippet_chars: Length of a snippet.
+        seed: Fixes everything.
+
+    Raises:
+        DataError: nsp, and no file has two snippets.
+    """
+
+    def __init__(
+        self, corpus: Corpus, *, kind: PairKind, size: int, same_share: float, snippet_chars: int, seed: int
+    ) -> None:
+        self._size, self._seed, self._same_share, self._kind = size, seed, same_share, kind
+        self._names = [repository.name for repository in corpus.repositories]
+        self._snippets: list[str] = []
+        self._file_starts: list[int] = []
+        self._repository_starts: list[int] = []
+        for repository in corpus.repositories:
+            self._repository_starts.append(len(self._snippets))
+            for text in repository.texts:
+                self._file_starts.append(len(self._snippets))
+                self._snippets += cut_text(text, snippet_chars)
+        # Only snippets with a partner of either kind start a pair.
+        rows = range(len(self._snippets))
+        self._anchors = np.array([row for row in rows if kind != "nsp" or self._follower(row) is not None])
+        if not len(self._anchors):
+            raise DataError("no file is longer than data.snippet_chars", got=snippet_chars,
+                            remedy='Lower data.snippet_chars, or set objective.pairs = "icc".')  # fmt: skip
+        self._step = 0
+        self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, dtype=np.int64))
+
+    @property
+    def num_snippets(self) -> int:
+        """Snippets in all."""
+        return len(self._snippets)
+
+    def __iter__(self) -> RepositoryPairs:
+        return self
+
+    def __next__(self) -> SnippetBatch:
+        rng = np.random.default_rng([self._seed, 1, self._step])
+        pairs = []
+        for position in range(self._step * self._size, (self._step + 1) * self._size):
+            first = self._anchor(position)
+            same = bool(rng.random() < self._same_share)
+            pairs.append((first, self._partner(first, same, rng), same))
+        batch = SnippetBatch(
+            step=self._step,
+            firsts=tuple(self._snippets[first] for first, _, _ in pairs),
+            seconds=tuple(self._snippets[second] for _, second, _ in pairs),
+            same=tuple(same for _, _, same in pairs),
+            repositories=tuple((self._name(first), self._name(second)) for first, second, _ in pairs),
+        )
+        self._step += 1
+        return batch
+
+    def state(self) -> dict[str, Any]:
+        """Position, as plain values for JSON."""
+        return {"step": self._step, "snippets": self.num_snippets}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from a stored position.
+
+        Raises:
+            DataError: The corpus is not that of the stored position.
+        """
+        if state["snippets"] != self.num_snippets:
+            raise DataError(
+                "the corpus has changed since the checkpoint", got=f"{self.num_snippets} snippets",
+                allowed=f"{state['snippets']} snippets",
+                remedy="Put the old files back, or start a new run from the checkpoint's model folder.",
+            )  # fmt: skip
+        self._step = state["step"]
+
+    def _anchor(self, position: int) -> int:
+        """The snippet at a position of the endless row of passes."""
+        passed, within = divmod(position, len(self._anchors))
+        if self._order[0] != passed:
+            self._order = (passed, np.random.default_rng([self._seed, 2, passed]).permutation(len(self._anchors)))
+        return int(self._anchors[self._order[1][within]])
+
+    def _partner(self, first: int, same: bool, rng: np.random.Generator) -> int:
+        repository = _span(self._repository_starts, first, self.num_snippets)
+        if not same:
+            return _draw((0, self.num_snippets), repository, rng)
+        if self._kind == "nsp":
+            follower = self._follower(first)
+            assert follower is not None
+            return follower
+        return _draw(repository, _span(self._file_starts, first, self.num_snippets), rng)
+
+    def _follower(self, row: int) -> int | None:
+        _, end = _span(self._file_starts, row, self.num_snippets)
+        return row + 1 if row + 1 < end else None
+
+    def _name(self, row: int) -> str:
+        return self._names[bisect_right(self._repository_starts, row) - 1]
+
+
+def _span(starts: Sequence[int], row: int, end: int) -> tuple[int, int]:
+    """First row of the group that holds ``row``, and the first row after it."""
+    after = bisect_right(starts, row)
+    return starts[after - 1], starts[after] if after < len(starts) else end
+
+
+def _draw(within: tuple[int, int], without: tuple[int, int], rng: np.random.Generator) -> int:
+    """A row of one range that is not in another range inside it, all as likely."""
+    row = int(rng.integers(within[0], within[1] - (without[1] - without[0])))
+    return row if row < without[0] else row + without[1] - without[0]

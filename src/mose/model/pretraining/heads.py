@@ -1,0 +1,107 @@
+"""The pair of heads that all exits share in pre-training; each exit is told apart by a learned embedding.
+
+Shapes: B sequences, M tokens to predict, D width of the encoder, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mose.errors import ModelError
+from mose.model.checkpoint import write_model
+from mose.model.encoder import MoseModel
+from mose.model.folder import copy_companions
+from mose.model.settings import ModelSettings
+from mose.storage import new_folder
+
+HEADS_FILE = "pretraining_heads.safetensors"
+EXIT_WIDTH = 4
+"""Width of an exit's embedding (``conditional_size`` in the released code)."""
+
+
+class PretrainingHeads(nn.Module):
+    """Masked tokens and "same repository?", read from ``[h; e_i]``: a state of exit i and the exit's embedding.
+
+    The decoder is not tied to the token embeddings: the released file is as large as that takes. That the transform
+    narrows its input to the encoder's width, and that no pooler stands before the pair's head, are guesses.
+
+    Args:
+        settings: The encoder's.
+        seed: Fixes the weights: normal with ``init_std``, biases 0, norm 1.
+
+    Raises:
+        ModelError: The model has no exit above 0.
+    """
+
+    def __init__(self, settings: ModelSettings, *, seed: int = 0) -> None:
+        super().__init__()
+        self.exits = tuple(exit_layer for exit_layer in settings.exits if exit_layer > 0)
+        if not self.exits:
+            raise ModelError("The model has no exit above 0, so nothing can be pre-trained.")
+        width = settings.hidden_size
+        self._approximate = "tanh" if settings.activation == "gelu_tanh" else "none"
+        self.exit_embedding = nn.Embedding(len(self.exits), EXIT_WIDTH)
+        self.transform = nn.Linear(width + EXIT_WIDTH, width)
+        self.norm = nn.LayerNorm(width, eps=settings.norm_eps)
+        self.decoder = nn.Linear(width, settings.vocab_size)
+        self.pair = nn.Linear(width + EXIT_WIDTH, 2)
+        generator = torch.Generator().manual_seed(seed)
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.normal_(module.weight, std=settings.init_std, generator=generator)
+            if isinstance(module, nn.Linear):
+                nn.init.zeros_(module.bias)
+
+    def predict_tokens(self, exit_layer: int, hidden_MD: Tensor) -> Tensor:
+        """Logits [M,V] of the states of tokens to predict, as they leave at an exit."""
+        told_MX = self._told(exit_layer, hidden_MD)
+        changed_MD = self.norm(functional.gelu(self.transform(told_MX), approximate=self._approximate))
+        logits_MV: Tensor = self.decoder(changed_MD)
+        return logits_MV
+
+    def predict_pairs(self, exit_layer: int, pooled_BD: Tensor) -> Tensor:
+        """Logits [B,2] of pooled states, as they leave at an exit."""
+        logits_B2: Tensor = self.pair(self._told(exit_layer, pooled_BD))
+        return logits_B2
+
+    def _told(self, exit_layer: int, hidden_XD: Tensor) -> Tensor:
+        number = self.exits.index(exit_layer)
+        embedding_X4 = self.exit_embedding.weight[number].expand(len(hidden_XD), -1)
+        return torch.cat([hidden_XD, embedding_X4.to(hidden_XD.dtype)], dim=-1)
+
+
+def save_pretrained(model: MoseModel, heads: PretrainingHeads, out: Path, *, companions: Path, card: str) -> None:
+    """Writes a model folder with the pre-training heads beside the weights; complete or not at all.
+
+    Raises:
+        OutputError: ``out`` is not a folder that mose wrote.
+    """
+    with new_folder(out) as folder:
+        write_model(model, folder, card=card)
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in heads.state_dict().items()}
+        save_file(tensors, folder / HEADS_FILE)
+        (folder / HEADS_FILE).chmod(0o644)
+        copy_companions(companions, folder)
+
+
+def read_heads(folder: Path, settings: ModelSettings, *, seed: int) -> PretrainingHeads:
+    """The pre-training heads of a folder; fresh ones if it has none.
+
+    Raises:
+        ModelError: They are damaged, or of another model.
+    """
+    heads = PretrainingHeads(settings, seed=seed)
+    file = folder / HEADS_FILE
+    if file.is_file():
+        try:
+            heads.load_state_dict({name: view.clone() for name, view in load_file(file).items()})
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            raise ModelError(f"{file} is damaged, or does not fit the model ({str(error).splitlines()[0]})",
+                             remedy="Delete it to start with fresh heads.") from error  # fmt: skip
+    return heads

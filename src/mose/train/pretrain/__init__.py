@@ -1,0 +1,1 @@
+"""Pre-training: masked tokens and in-context classification at every exit."""

@@ -1,0 +1,150 @@
+"""Pre-training: one TOML file and a corpus of repositories in, a pre-trained ladder of exits out.
+
+    mose new tiny runs/start --tokenizer FOLDER
+    mose pretrain configs/pretrain-tiny.toml --set data.folder=FOLDER
+
+The run's folder holds ``config.toml`` (resolved), ``log.jsonl``, ``checkpoints/``, ``best/`` (lowest loss on held-out
+repositories) and, at the end, ``model/``. Started again in the same folder, it goes on from the newest checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mose.config import PretrainConfig, read_toml
+from mose.data.corpus import Corpus, read_corpus
+from mose.data.repository_pairs import RepositoryPairs
+from mose.model.pretraining.heads import read_heads, save_pretrained
+from mose.tokenizer import CodeTokenizer
+from mose.train.distributed import World, share_first, wait_for_all
+from mose.train.log import Log, round_values
+from mose.train.loop import RunState, Validate, look_before
+from mose.train.pretrain.inputs import PairMaker
+from mose.train.pretrain.learner import PretrainLearner
+from mose.train.pretrain.validate import measure
+from mose.train.run_folder import RunFolder
+from mose.train.start import enter_world, start_model
+
+
+def run(
+    config: str | Path | PretrainConfig,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Path:
+    """Trains, or continues, the run of one config.
+
+    Args:
+        config: TOML file, or settings.
+        overrides: Dotted key -> value, put over the file's.
+        say: Called with each line of the log as well.
+
+    Returns:
+        The folder of the finished model.
+
+    Raises:
+        MoseError: Settings, corpus or checkpoint do not fit; raised before anything is trained.
+        TrainingError: A loss is not finite; the last checkpoint is good.
+        KeyboardInterrupt: Ctrl-C, after a checkpoint.
+    """
+    if not isinstance(config, PretrainConfig):
+        config = read_toml(config, PretrainConfig, overrides=overrides)
+    with enter_world(config.run) as (device, world):
+        return _run(config, device, world, say)
+
+
+def _run(config: PretrainConfig, device: torch.device, world: World, say: Callable[[str], None] | None) -> Path:
+    seed = config.run.seed
+    folder = RunFolder(config, world, say)
+    start = Path(config.start.folder)
+    model = start_model(config.start) if folder.checkpoint is None else folder.checkpoint.model
+    tokenizer = CodeTokenizer.load(start)
+    budget = config.batch.mini_batch_tokens
+    maker = PairMaker(tokenizer, model.settings, config.objective, budget=budget, seed=seed)
+    heads = read_heads(start, model.settings, seed=seed)
+    trained, held_out = read_corpus(config.data, seed=seed).split(config.data.valid_share, seed=seed)
+    batches = _pairs(config, trained, seed=seed)
+    for part in (model, heads):
+        torch.nn.Module.to(part, device)
+    learner = PretrainLearner(model, heads, maker, config, world=world, device=device)
+    validate = _validator(learner, config, held_out, tokenizer, device, folder.log)
+    folder.begin()
+    if folder.checkpoint is None:
+        counts = {"train": {**trained.counts(), "snippets": batches.num_snippets}, "held out": held_out.counts()}
+        folder.log.write_start(model, counts, world=world, device=device, precision=config.run.precision)
+        share_first([*model.parameters(), *heads.parameters()], world)
+        preview = _pairs(config, trained, seed=seed + 1)
+        look_before(learner, preview, validate if config.validation.every else None, folder.log, world)
+
+    def write(out: Path, state: RunState) -> None:
+        if world.is_first:
+            save_pretrained(model, heads, out, companions=start, card=_card(config, state, trained))
+
+    state = folder.train(learner, batches, validate=validate, write=write)
+    write(folder.path / "model", state)
+    wait_for_all(world)
+    return folder.path / "model"
+
+
+def _pairs(config: PretrainConfig, corpus: Corpus, *, seed: int, size: int | None = None) -> RepositoryPairs:
+    objective = config.objective
+    return RepositoryPairs(
+        corpus,
+        kind=objective.pairs,
+        size=size or config.batch.pairs,
+        same_share=objective.same_share,
+        snippet_chars=config.data.snippet_chars,
+        seed=seed,
+    )
+
+
+def _validator(
+    learner: PretrainLearner,
+    config: PretrainConfig,
+    held_out: Corpus,
+    tokenizer: CodeTokenizer,
+    device: torch.device,
+    log: Log,
+) -> Validate:
+    seed = config.run.seed + 2
+    batch = next(_pairs(config, held_out, seed=seed, size=config.validation.pairs))
+    maker = PairMaker(
+        tokenizer, learner.model.settings, config.objective, budget=config.batch.mini_batch_tokens, seed=seed
+    )
+
+    def validate() -> Mapping[str, float]:
+        """Minus the loss of each exit. Every process measures all pairs, so that all agree."""
+        found = measure(learner, maker, [batch], device)
+        by_exit = {f"exit_{exit_layer:02d}": values for exit_layer, values in found.items()}
+        log.write(event="held out", **{name: round_values(values) for name, values in by_exit.items()})
+        weight = config.objective.pair_weight
+        minus_loss = {
+            name: -values["token_loss"] - weight * values.get("pair_loss", 0.0) for name, values in by_exit.items()
+        }
+        mean = sum(minus_loss.values()) / len(minus_loss)
+        return {**{f"minus_loss/{name}": value for name, value in minus_loss.items()}, "mean/all": mean}
+
+    return validate
+
+
+def _card(config: PretrainConfig, state: RunState, corpus: Corpus) -> str:
+    objective = {"icc": "masked tokens and in-context classification", "nsp": "masked tokens and next snippets",
+                 "none": "masked tokens"}[config.objective.pairs]  # fmt: skip
+    lines = [
+        "# Ladder of exits, pre-trained",
+        "",
+        f"By `mose pretrain`: {state.step:,} steps of {config.batch.pairs:,} pairs, {objective} at every exit, seed"
+        f" {config.run.seed}, on {len(corpus.repositories):,} repositories. All settings: `config.toml` beside this"
+        " folder.",
+        "",
+        "Its embeddings are not trained for search: `mose finetune retrieval` is next.",
+    ]
+    values = {name: -value for name, value in sorted(state.latest.items()) if name.startswith("exit_")}
+    if values:
+        lines += ["", "| exit | loss on held-out repositories |", "|---|---|"]
+        lines += [f"| {int(name.removeprefix('exit_'))} | {value:.3f} |" for name, value in values.items()]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,381 @@
+"""Pre-training, whole: the package's own rooms are the repositories."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from torch.nn import functional
+
+import mose as package
+from mose import cli
+from mose.config import PretrainConfig, from_values, write_toml
+from mose.data.corpus import read_corpus
+from mose.data.repository_pairs import RepositoryPairs
+from mose.errors import ConfigError, DataError, ModelError
+from mose.model.checkpoint import load_model
+from mose.model.heads import pool
+from mose.model.pretraining.heads import HEADS_FILE, PretrainingHeads, read_heads
+from mose.model.pretraining.new import new_model
+from mose.tokenizer import CodeTokenizer
+from mose.train import pretrain
+from mose.train.checkpoints import complete_checkpoints
+from mose.train.distributed import World
+from mose.train.pretrain import run as pretrain_run
+from mose.train.pretrain.inputs import MaskedPairs, PairMaker
+from mose.train.pretrain.learner import PretrainLearner
+
+SOURCES = Path(package.__file__).parent
+SPECIAL = ["<|endoftext|>", "<cls>", "<sep>", "<mask>"]
+Make = Callable[..., PretrainConfig]
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh tiny model that reads bytes in pairs, as StarCoder 2's tokenizer does in its way."""
+    folder = tmp_path_factory.mktemp("start")
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=500, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train(sorted(map(str, (SOURCES / "files").glob("*.py"))), trainer)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    new_model("tiny", folder / "model", folder)
+    return folder / "model"
+
+
+@pytest.fixture
+def make(start: Path, tmp_path: Path) -> Make:
+    """Settings of a small run by the name of its folder; changes are dotted keys with "__" for the dot."""
+
+    def make(name: str = "run", **changes: object) -> PretrainConfig:
+        values: dict[str, dict[str, Any]] = {
+            "start": {"folder": str(start)},
+            "data": {"folder": str(SOURCES), "sources": ["."], "max_files": 6, "snippet_chars": 120},
+            "objective": {"max_tokens": 64},
+            "batch": {"pairs": 8, "mini_batch_tokens": 256},
+            "loss": {},
+            "optimizer": {"rate": 1e-2},
+            "validation": {"every": 3, "pairs": 16},
+            "run": {"folder": str(tmp_path / name), "steps": 6, "threads": 1, "device": "cpu"},
+        }
+        for key, value in changes.items():
+            table, field = key.split("__")
+            values[table][field] = value
+        return from_values(values, PretrainConfig)
+
+    return make
+
+
+def learner_of(config: PretrainConfig, world: World = World()) -> tuple[PretrainLearner, PairMaker, RepositoryPairs]:  # noqa: B008
+    folder = Path(config.start.folder)
+    model = load_model(folder)
+    maker = PairMaker(
+        CodeTokenizer.load(folder), model.settings, config.objective, budget=config.batch.mini_batch_tokens, seed=5
+    )
+    heads = PretrainingHeads(model.settings, seed=1)
+    with torch.no_grad():  # every weight takes part, biases too
+        for parameter in (*model.parameters(), *heads.parameters()):
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    corpus = read_corpus(config.data, seed=0)
+    objective = config.objective
+    batches = RepositoryPairs(
+        corpus, kind=objective.pairs, size=config.batch.pairs, same_share=0.5, snippet_chars=120, seed=2
+    )
+    return PretrainLearner(model, heads, maker, config, world=world, device=CPU), maker, batches
+
+
+def log_of(folder: Path, event: str) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["event"] == event]
+
+
+def assert_same_weights(first: Path, second: Path) -> None:
+    for name in ("model.safetensors", HEADS_FILE):
+        assert (first / name).read_bytes() == (second / name).read_bytes(), name
+
+
+# --- what is read --------------------------------------------------------------------------------------------
+
+
+def test_a_pair_is_read_as_the_paper_joins_it(make: Make, start: Path) -> None:
+    _, maker, batches = learner_of(make())
+    tokenizer = CodeTokenizer.load(start)
+    for part in maker.mini_batches(next(batches), range(8)):
+        for ids_T, keep_T, labels_T in zip(part.token_ids_BT, part.keep_BT, part.labels_BT, strict=True):
+            real, labels = ids_T[keep_T].tolist(), labels_T[keep_T].tolist()
+            seps = [n for n, token_id in enumerate(real) if token_id == tokenizer.sep_id and labels[n] == -100]
+            assert (seps[0], len(seps)) == (0, 2)
+            assert real[-1] == tokenizer.cls_id
+            assert len(real) <= 64
+            assert (labels_T[~keep_T] == -100).all()
+            assert all(labels[n] == -100 for n in (*seps, -1))
+            assert set(labels) - {-100}
+
+
+def test_the_mask_hides_only_tokens_that_are_to_be_predicted(make: Make, start: Path) -> None:
+    tokenizer = CodeTokenizer.load(start)
+    for style, mask_rate in (("full", 0.3), ("bert", 0.3)):
+        _, maker, batches = learner_of(make(objective__masking=style, objective__mask_rate=mask_rate))
+        parts = [part for batch in islice(batches, 20) for part in maker.mini_batches(batch, range(8))]
+        for part in parts:
+            assert (part.labels_BT[part.token_ids_BT == tokenizer.mask_id] != -100).all()
+        hidden = sum(int((part.token_ids_BT == tokenizer.mask_id).sum()) for part in parts)
+        share = hidden / sum(part.num_masked for part in parts)
+        assert share == 1.0 if style == "full" else 0.75 < share < 0.85
+
+
+def test_the_masks_of_a_pair_do_not_depend_on_the_pairs_beside_it(make: Make) -> None:
+    _, maker, batches = learner_of(make(objective__max_tokens=32))
+    batch = next(batches)
+
+    def row(parts: list[MaskedPairs]) -> list[list[int]]:
+        rows = [
+            (ids[keep].tolist(), labels[keep].tolist())
+            for p in parts
+            for ids, keep, labels in zip(p.token_ids_BT, p.keep_BT, p.labels_BT, strict=True)
+        ]
+        return sorted(rows)  # type: ignore[return-value,arg-type]
+
+    alone = [found for number in range(8) for found in row(maker.mini_batches(batch, [number]))]
+    assert sorted(alone) == row(maker.mini_batches(batch, range(8)))
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_the_label_of_one_repository_is_that_of_the_config(make: Make, label: int) -> None:
+    _, maker, batches = learner_of(make(objective__same_label=label))
+    batch = next(batches)
+    for number in range(8):
+        (part,) = maker.mini_batches(batch, [number])
+        first, second = batch.repositories[number]
+        assert part.same_B.tolist() == [label if first == second else 1 - label]
+
+
+# --- the loss ------------------------------------------------------------------------------------------------
+
+
+def plain_loss(learner: PretrainLearner, inputs: MaskedPairs, pair_weight: float) -> torch.Tensor:
+    """Section 5 of the paper's digest, token by token: sum over exits of i/L (MLM + ICC)."""
+    model, heads = learner.model, learner.heads
+    total = torch.zeros(())
+    for number, exit_layer in enumerate((1, 2, 4)):
+        hidden = model(inputs.token_ids_BT, inputs.keep_BT, last_exit=exit_layer)[exit_layer]
+        told = heads.exit_embedding.weight[number]
+        tokens = []
+        for b, t in (inputs.labels_BT != -100).nonzero().tolist():
+            state = torch.cat([hidden[b, t], told])
+            state = functional.gelu(heads.transform.weight @ state + heads.transform.bias, approximate="tanh")
+            state = functional.layer_norm(state, (32,), heads.norm.weight, heads.norm.bias, 1e-5)
+            logits = heads.decoder.weight @ state + heads.decoder.bias
+            tokens.append(-torch.log_softmax(logits, 0)[inputs.labels_BT[b, t]])
+        pairs = []
+        for b, label in enumerate(inputs.same_B.tolist()):
+            last = hidden[b, int(inputs.keep_BT[b].nonzero().max())]  # the final CLS
+            pairs.append(-torch.log_softmax(heads.pair.weight @ torch.cat([last, told]) + heads.pair.bias, 0)[label])
+        total = total + exit_layer / 4 * (torch.stack(tokens).mean() + pair_weight * torch.stack(pairs).mean())
+    return total
+
+
+@pytest.mark.parametrize("pair_weight", [1.0, 0.25])
+def test_the_loss_and_its_gradients_equal_the_formula(make: Make, pair_weight: float) -> None:
+    config = make(start__dropout=0.0, objective__pair_weight=pair_weight)
+    learner, maker, batches = learner_of(config)
+    batch = next(batches)
+    parts = maker.mini_batches(batch, range(8))
+    assert len(parts) > 1, "several mini-batches, of which none counts more than its tokens"
+    found = learner.backward(batch)
+    ours = {name: parameter.grad.clone() for name, parameter in learner.named_trained() if parameter.grad is not None}
+    for _, parameter in learner.named_trained():
+        parameter.grad = None
+    whole = PairMaker(
+        CodeTokenizer.load(config.start.folder), learner.model.settings, config.objective, budget=10_000, seed=5
+    ).mini_batches(batch, range(8))
+    assert len(whole) == 1
+    expected = plain_loss(learner, whole[0], pair_weight)
+    expected.backward()  # type: ignore[no-untyped-call]
+    assert found["total"] == pytest.approx(float(expected.detach()), rel=1e-5)
+    assert learner.check(batch)["total"] == pytest.approx(found["total"], rel=1e-5)
+    for name, parameter in learner.named_trained():
+        assert parameter.grad is not None
+        torch.testing.assert_close(ours[name], parameter.grad, rtol=1e-3, atol=1e-5, msg=name)
+
+
+def test_shares_of_two_processes_average_to_the_whole(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = make(start__dropout=0.0)
+    learner, maker, batches = learner_of(config)
+    batch = next(batches)
+    counts = [sum(part.num_masked for part in maker.mini_batches(batch, range(rank, 8, 2))) for rank in (0, 1)]
+    assert counts[0] != counts[1]
+    monkeypatch.setattr(pretrain.learner, "mean_of_all", lambda values, world: {"masked": sum(counts) / world.size})
+    whole = learner.check(batch)  # one process: the patched mean is that of all
+    halves = []
+    for rank in (0, 1):
+        learner._world = World(rank=rank, size=2)
+        halves.append(learner.check(batch))
+    for name, value in whole.items():
+        assert (halves[0][name] + halves[1][name]) / 2 == pytest.approx(value, rel=1e-5), name
+
+
+def test_without_an_objective_for_pairs_only_tokens_are_learned(make: Make) -> None:
+    learner, _, batches = learner_of(make(objective__pairs="none"))
+    terms = learner.backward(next(batches))
+    assert set(terms) == {"tokens_01", "tokens_02", "tokens_04", "total"}
+    assert not any(name.startswith("pretraining_heads.pair") for name, _ in learner.named_trained())
+
+
+def test_an_exit_without_weight_is_not_computed(make: Make) -> None:
+    learner, _, batches = learner_of(make(loss__exit_weights=[1.0, 0.5, 0.0]))
+    terms = learner.backward(next(batches))
+    assert set(terms) == {"tokens_01", "pairs_01", "tokens_02", "pairs_02", "total"}
+    assert all(parameter.grad is not None for _, parameter in learner.named_trained())
+    assert not any(name.startswith(("layers.2", "layers.3", "final_norm")) for name, _ in learner.named_trained())
+
+
+def test_heads_read_the_final_token(make: Make) -> None:
+    learner, maker, batches = learner_of(make())
+    (part, *_) = maker.mini_batches(next(batches), range(8))
+    hidden = learner.hidden(part)[4]
+    assert torch.equal(pool(hidden, part.keep_BT, "cls"), hidden[:, -1]), "padding is on the left"
+
+
+# --- the run -------------------------------------------------------------------------------------------------
+
+
+def test_the_loss_of_held_out_repositories_falls_at_every_exit(make: Make, tmp_path: Path) -> None:
+    config = make(run__steps=60, validation__every=60, batch__pairs=16, objective__max_tokens=96)
+    pretrain_run.run(config)
+    before, after = (log_of(tmp_path / "run", "held out")[number] for number in (0, -1))
+    for name in ("exit_01", "exit_02", "exit_04"):
+        assert after[name]["token_loss"] < before[name]["token_loss"] - 0.8, name
+        assert set(after[name]) == {"token_loss", "token_accuracy", "pair_loss", "pair_accuracy"}
+    counts = log_of(tmp_path / "run", "start")[0]["sources"]
+    assert counts["train"]["repositories"] > 8 and counts["held out"]["repositories"] >= 2
+    assert counts["train"]["dropped"]["beyond data.max_files"] > 0
+
+
+def test_the_finished_model_goes_on_where_it_stopped(make: Make, tmp_path: Path) -> None:
+    folder = pretrain_run.run(make())
+    model = load_model(folder)
+    heads = read_heads(folder, model.settings, seed=9)
+    (checkpoint,) = complete_checkpoints(tmp_path / "run" / "checkpoints")[-1:]
+    assert_same = torch.equal
+    for name, weights in load_model(checkpoint / "model").state_dict().items():
+        assert assert_same(weights, model.state_dict()[name])
+    fresh = PretrainingHeads(model.settings, seed=9)
+    assert not assert_same(heads.decoder.weight, fresh.decoder.weight)
+    assert "held-out repositories" in (folder / "README.md").read_text()
+
+
+def test_a_killed_run_ends_with_the_same_bits(make: Make, tmp_path: Path) -> None:
+    pretrain_run.run(make("whole", run__steps=12))
+    config = make("killed", run__steps=12, run__checkpoint_minutes=0.0)
+    (tmp_path / "config.toml").write_text(write_toml(config))
+    command = [sys.executable, "-m", "mose", "pretrain", str(tmp_path / "config.toml")]
+    process = subprocess.Popen(
+        command,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    while not complete_checkpoints(tmp_path / "killed" / "checkpoints") and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert complete_checkpoints(tmp_path / "killed" / "checkpoints")[-1].name < "step_000012", "killed on its way"
+    pretrain_run.run(config)
+    assert log_of(tmp_path / "killed", "resumed")
+    for part in ("model", "best"):
+        assert_same_weights(tmp_path / "whole" / part, tmp_path / "killed" / part)
+
+
+@pytest.mark.parametrize("pairs", ["nsp", "none"])
+def test_the_other_objectives_run(make: Make, tmp_path: Path, pairs: str) -> None:
+    pretrain_run.run(make(objective__pairs=pairs, run__steps=2, validation__every=0))
+    (held_out,) = log_of(tmp_path / "run", "held out")
+    assert ("pair_accuracy" in held_out["exit_04"]) == (pairs == "nsp")
+
+
+def test_a_ladder_of_the_other_block_can_be_trained(make: Make, tmp_path: Path, start: Path) -> None:
+    changes = {"block": "bert", "num_kv_heads": 4, "pooling": "mean", "exits": [0, 2, 4], "table_width": 8}
+    new_model("tiny", tmp_path / "bert", start, changes=changes)
+    pretrain_run.run(make(start__folder=str(tmp_path / "bert"), run__steps=2))
+    assert set(log_of(tmp_path / "run", "step")[0]) >= {"tokens_02", "pairs_04"}
+
+
+# --- errors --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"objective__pairs": "rtd"}, r"objective\.pairs: got 'rtd', allowed: icc, nsp, none"),
+        ({"objective__mask_rate": 0.0}, r"objective\.mask_rate: got 0\.0, allowed: above 0"),
+        ({"objective__same_share": 1.0}, r"objective\.same_share: got 1\.0"),
+        ({"objective__same_label": 2}, r"objective\.same_label: got 2, allowed: 0, 1"),
+        ({"batch__mini_batch_tokens": 63}, r"batch\.mini_batch_tokens: got 63, allowed: objective\.max_tokens 64"),
+        ({"data__sources": []}, r"data\.sources: got 0, allowed: at least one"),
+        ({"optimizer__drops": [5, 3]}, r"optimizer\.drops: got \[5, 3\], allowed: rising steps"),
+        ({"loss__exit_weights": [0.0, 0.0]}, r"loss\.exit_weights"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(make: Make, change: dict[str, object], match: str) -> None:
+    with pytest.raises(ConfigError, match=match):
+        make(**change)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "match"),
+    [
+        ({"objective__max_tokens": 200, "batch__mini_batch_tokens": 400}, ConfigError, r"at most the model's 128"),
+        ({"objective__template": "{first}"}, ConfigError, "template of a pair"),
+        ({"loss__exit_weights": [1.0]}, ConfigError, r"loss\.exit_weights: got \[1\.0\], allowed: 3 numbers"),
+        ({"data__languages": ["cobol"]}, DataError, "repositories with two source files or more: got 0"),
+        ({"start__folder": "nowhere"}, ModelError, "nowhere is not a model folder"),
+    ],
+)
+def test_a_run_that_cannot_be_is_refused_before_it_begins(
+    make: Make, tmp_path: Path, change: dict[str, object], error: type[Exception], match: str
+) -> None:
+    with pytest.raises(error, match=match):
+        pretrain_run.run(make(**change))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_tokenizer_without_a_mask_or_with_too_many_tokens_is_refused(make: Make, tmp_path: Path, start: Path) -> None:
+    folder = tmp_path / "changed"
+    folder.mkdir()
+    for file in start.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    values = json.loads((start / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(values | {"mask_token": None}))
+    with pytest.raises(ConfigError, match="mask_token of the model to start from: got 'null'"):
+        pretrain_run.run(make(start__folder=str(folder)))
+    (folder / "config.json").write_text(json.dumps(values))
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.add_tokens([f"more{n}" for n in range(50)])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    with pytest.raises(ConfigError, match=r"got 550, allowed: at most the model's vocab_size 512"):
+        pretrain_run.run(make(start__folder=str(folder)))
+
+
+def test_the_command_says_what_is_wrong_without_a_traceback(
+    make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "config.toml").write_text(write_toml(make(data__folder=str(tmp_path / "empty"))))
+    assert cli.main(["pretrain", str(tmp_path / "config.toml")]) == 2
+    assert "repositories with two source files or more: got 0" in capsys.readouterr().err
