@@ -112,7 +112,7 @@ def test_value_out_of_range_or_type_is_refused(tmp_path: Path, key: str, value: 
 
 def test_repeated_source_name_is_refused(tmp_path: Path) -> None:
     source = {"name": "a", "file": "a.jsonl"}
-    with pytest.raises(ConfigError, match="one name twice"):
+    with pytest.raises(ConfigError, match="duplicate names"):
         read_toml(written(tmp_path, MINIMAL), FinetuneConfig, overrides={"data.sources": [source, source]})
 
 
@@ -148,7 +148,7 @@ def test_stage_says_only_what_differs_from_the_file_that_it_extends(tmp_path: Pa
         ('extends = "base.toml"\n[run]\nstep = 1', r"run\.toml \(extends .*base\.toml\): unknown key run\.step"),
         (
             'extends = "base.toml"\n[data]\nsources = [{name = "x", file = "x"}, {name = "x", file = "x"}]',
-            "one name twice",
+            "duplicate names",
         ),
     ],
 )

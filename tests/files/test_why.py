@@ -61,7 +61,7 @@ LIMITS = WalkLimits(max_file_bytes=9_000)
         ("env/pyvenv.cfg", "version control or cache", ""),
         ("yarn.lock", "generated", "name"),
         ("rows.csv", "data", "table"),
-        ("logo.png", "binary", "ending"),
+        ("logo.png", "binary", "extension"),
         ("bin.py", "binary", "content"),
         ("empty.py", "empty", ""),
         ("large.py", "oversized", "10,000 bytes, read are files up to 9,000"),

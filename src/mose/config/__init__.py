@@ -1,4 +1,4 @@
-"""Settings as frozen dataclasses, one file per stage, and the strict TOML reader that fills them."""
+"""Settings as frozen dataclasses, one module for each stage, and the strict TOML reader."""
 
 from mose.config.clones import (
     ClassifierConfig,

@@ -1,4 +1,4 @@
-"""Settings of clone detection: is this pair of codes a clone?"""
+"""Settings of clone detection."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ class ClonesDataConfig:
     train: CloneFiles
     """Trained on."""
     valid: CloneFiles
-    """Fixes temperatures, thresholds and the adaptive exit; never trained on."""
+    """Chooses temperatures, thresholds and the adaptive exit; never trained on."""
     test: CloneFiles | None = None
-    """Read by ``benchmarks/clones.py`` alone; training never looks at it."""
+    """Read by ``benchmarks/clones.py`` alone, never in training."""
     id_field: str = "id"
     """Field of a code's id."""
     code_field: str = "code"
-    """Field of its text."""
+    """Field of a code's text."""
     swap: float = 0.5
-    """Chance that the two codes of a pair are swapped."""
+    """Probability that the two codes of a pair are swapped."""
     rename: float = 0.0
-    """Chance that the frequent identifiers of a code are renamed consistently."""
+    """Probability that the frequent identifiers of a code are renamed consistently."""
     hide_name: float = 0.0
-    """Chance that the name of the function which a code defines is replaced by a neutral one."""
+    """Probability that the name of the function which a code defines is replaced by a neutral one."""
 
     def __post_init__(self) -> None:
         for key in ("swap", "rename", "hide_name"):
@@ -53,7 +53,7 @@ class ClonesDataConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassifierConfig:
-    """What is read of a pair, and how."""
+    """Input and features of the classifier."""
 
     max_tokens: int = 256
     """Tokens of a pair, template included; the longer code is cut first."""
@@ -100,7 +100,7 @@ class ClonesValidationConfig:
     every: int = 0
     """Steps between two validations; 0 validates at the end only."""
     max_pairs: int = 0
-    """Use at most this many of them, chosen by seed; 0 uses all."""
+    """Use at most this many pairs, chosen by seed; 0 uses all."""
     keep: float = 0.99
     """Share of the deepest exit's F1 that the adaptive exit must keep."""
 

@@ -12,7 +12,7 @@ from mose.errors import require
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadsConfig:
-    """What the heads become before and after training, and the share of exit 0 beside them."""
+    """Changes of the heads before and after training, and the share of exit 0."""
 
     add: Literal["keep", "linear", "mlp"] = "keep"
     """Heads to add where the start model has none: linear starts as the identity, mlp at random."""
@@ -50,13 +50,13 @@ class SourceConfig:
     query_field: str = "query"
     """Field that holds the text."""
     rename: float | None = None
-    """Chance that the frequent identifiers of a code are renamed; None takes ``data.rename``."""
+    """Probability that the frequent identifiers of a code are renamed; None takes ``data.rename``."""
     hide_name: float | None = None
-    """Chance that the defined name is replaced by a neutral one; None takes ``data.hide_name``."""
+    """Probability that the defined name is replaced by a neutral one; None takes ``data.hide_name``."""
     describe: float | None = None
-    """Chance that a code gets a comment of some words of its text; None takes ``data.describe``."""
+    """Probability that a code gets a comment of some words of its text; None takes ``data.describe``."""
     frame: float | None = None
-    """Chance that a code is framed by the names of its file and folder; None takes ``data.frame``."""
+    """Probability that a code is framed by the names of its file and folder; None takes ``data.frame``."""
     max_rows: int = 0
     """Keep at most this many rows, chosen by seed; 0 keeps all."""
 
@@ -79,15 +79,15 @@ class DataConfig:
     skip_missing: bool = False
     """Leave out sources whose file is absent, with a line in the log, instead of stopping."""
     rename: float = 0.3
-    """Chance that the frequent identifiers of a code are renamed consistently (the paper's 0.3)."""
+    """Probability that the frequent identifiers of a code are renamed consistently (the paper's 0.3)."""
     hide_name: float = 0.5
-    """Chance that the name of the function which the code defines is replaced by a neutral one."""
+    """Probability that the name of the function which the code defines is replaced by a neutral one."""
     skip_imports: float = 0.0
-    """Chance that the lines of a code that only import are left out."""
+    """Probability that the lines of a code that only import are left out."""
     describe: float = 0.0
-    """Chance that a code gets a comment of half the words of its text, as documented code has one."""
+    """Probability that a code gets a comment of half the words of its text, as documented code has."""
     frame: float = 0.0
-    """Chance that a code is framed by the names of its file and folder, as every chunk is in a search.
+    """Probability that a code is framed by the names of its file and folder, as every chunk is in a search.
     A row names them in the field ``path`` or in a GitHub ``url``."""
     hard_negatives: int = 0
     """Hard negatives of each pair that are encoded with it, from the field ``negatives`` of its row."""
@@ -98,7 +98,7 @@ class DataConfig:
         require(len(self.sources) > 0, "data.sources", 0, "at least one source")
         names = [source.name for source in self.sources]
         repeated = {name for name in names if names.count(name) > 1}
-        require(not repeated, "data.sources with one name twice", sorted(repeated), "a name each")
+        require(not repeated, "duplicate names in data.sources", sorted(repeated), "unique names")
         require(self.hard_negatives >= 0, "data.hard_negatives", self.hard_negatives, "0 or more")
         for key in ("rename", "hide_name", "skip_imports", "describe", "frame"):
             require(0 <= getattr(self, key) <= 1, f"data.{key}", getattr(self, key), "0 to 1")
@@ -111,10 +111,10 @@ class BatchConfig:
     pairs: int
     """Pairs a step, over all processes."""
     mixed: bool = False
-    """Draw each pair's source anew instead of one source per batch."""
+    """Draw a source for each pair instead of one for each batch."""
     neighbours: int = 1
-    """Rows of a source that come together because their codes are similar at exit 0 of ``start.folder``: cheap hard
-    negatives. 1 draws every row at random."""
+    """Rows in a group of similar codes (at exit 0 of ``start.folder``) that come in one batch: cheap hard negatives.
+    1 draws every row at random."""
     text_tokens: int = 48
     """Tokens of a text, longer ones are cut."""
     code_tokens: int = 128
@@ -122,8 +122,8 @@ class BatchConfig:
     mini_batch_tokens: int = 8192
     """Padded tokens run through the encoder at once."""
     workers: int = 0
-    """Processes that make and tokenise batches ahead of the step, each with an order of its own through the data.
-    0 makes them between the steps: enough for a CPU, a fraction of what a GPU takes."""
+    """Processes that prepare and tokenise batches in advance, each with its own order of the data. 0 prepares them
+    between the steps: fast enough for a CPU, too slow for a GPU."""
     gradient_cache: bool = False
     """Keep activations of one mini-batch only and run each forward pass twice (exact)."""
 
@@ -149,9 +149,9 @@ class LossConfig:
     exit_weights: tuple[float, ...] | None = None
     """Weight of each exit's contrastive term, shallowest first; None takes the model's (depth / layers, the paper)."""
     table_weight: float = 0.3
-    """Weight of exit 0 where ``exit_weights`` is None and the model gives it none, as its depth does."""
+    """Weight of exit 0 if ``exit_weights`` is None and the model gives it weight 0, as its depth does."""
     scale_start: float = 10.0
-    """Factor on the cosine similarities at the start."""
+    """Initial factor on the cosine similarities."""
     scale_limit: float = 30.0
     """Largest factor."""
     learn_scale: bool = True
@@ -163,8 +163,8 @@ class LossConfig:
     aligned: float = 0.0
     """Weight of contrastive terms between the query at one exit and the code at another."""
     mask_answers: bool = False
-    """Leave out the negatives that the start model's deepest exit puts above the row's own code: among like rows most
-    of them answer the query too. Costs one more forward pass."""
+    """Leave out the negatives that the start model's deepest exit ranks above the row's own code: among similar rows
+    most of them answer the query, too. Costs one more forward pass."""
     widths: tuple[int, ...] = ()
     """Leading dimensions that get a contrastive term of their own at every exit."""
     width_weight: float = 1.0
@@ -172,8 +172,8 @@ class LossConfig:
     queue: int = 0
     """Codes of earlier batches kept as extra negatives; 0 keeps none."""
     queue_momentum: float = 0.99
-    """Share of the old weights in the slow copy that fills the queue; 0 queues the batch's own vectors, which did much
-    harm at the rates of a short run (docs/log.md)."""
+    """Share of the old weights in the slow copy that fills the queue; 0 queues the batch's own vectors, which is much
+    worse at the rates of a short run (docs/log.md)."""
 
     def __post_init__(self) -> None:
         require_exit_weights(self.exit_weights)

@@ -1,4 +1,4 @@
-"""Settings that every training shares: where it starts, how it steps, how long it runs and where."""
+"""Settings that every training shares: start model, optimizer, length and folder of the run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mose.errors import require
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartConfig:
-    """Where the weights come from and which of them stay as they are."""
+    """The start model, and which of its weights do not change."""
 
     folder: str
     """Model folder to start from (``mose convert`` makes one)."""
@@ -75,17 +75,17 @@ class OptimizerConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunConfig:
-    """Length of the run, and where its files go."""
+    """Length, folder and device of the run."""
 
     folder: str
     """Folder for the log, the checkpoints and the finished model; a run found there is continued."""
     steps: int
     """Optimizer steps in all; an upper bound where ``minutes`` is set."""
     minutes: float = 0.0
-    """Minutes of training after which the run ends; the schedule is stretched to them. Not reproducible, and for one
+    """Minutes of training after which the run ends; the schedule is scaled to them. Not reproducible, and for one
     process only. 0 counts steps alone."""
     seed: int = 0
-    """Fixes batches, dropout and renaming."""
+    """Seed of batches, dropout and renaming."""
     checkpoint_minutes: float = 5.0
     """Time between two checkpoints."""
     keep_checkpoints: int = 2

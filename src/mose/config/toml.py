@@ -1,4 +1,4 @@
-"""The strict TOML reader: frozen dataclasses from a file, and back.
+"""Read frozen dataclasses from TOML files, strictly, and write them.
 
 Unknown keys are errors that name the key, the file and the nearest known key. Defaults live in the dataclasses.
 """
@@ -29,7 +29,7 @@ def read_toml(path: str | Path, kind: type[T], *, overrides: Mapping[str, Any] |
     Args:
         path: The file.
         kind: A frozen dataclass.
-        overrides: Dotted key -> value, put over the file's values (``{"run.steps": 3}``).
+        overrides: Dotted key -> value that replaces the file's (``{"run.steps": 3}``).
 
     Raises:
         ConfigError: A file is missing or not TOML, a key is unknown or absent, or a value does not fit.
@@ -47,7 +47,7 @@ def read_toml(path: str | Path, kind: type[T], *, overrides: Mapping[str, Any] |
 
 
 def read_stored(path: Path, kind: type[T]) -> T:
-    """The settings that a run wrote, perhaps in an older version: keys that have moved since are still read.
+    """Read the settings that a run stored, perhaps in an older version: moved keys are converted.
 
     Raises:
         ConfigError: As ``read_toml``.
@@ -128,7 +128,7 @@ def _by_name(rows: Any) -> dict[str, dict[str, Any]]:
 
 
 def _table_of(values: dict[str, Any], dotted: str, file: str) -> tuple[dict[str, Any], str]:
-    """The table that holds a dotted key, made if it is missing, and the key's name in it."""
+    """The table of a dotted key, created if it is missing, and the key's name in it."""
     *tables, key = dotted.split(".")
     inner = values
     for number, name in enumerate(tables, start=1):

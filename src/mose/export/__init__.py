@@ -1,1 +1,1 @@
-"""From a checkpoint to a folder that runs without torch. Needs ``mose[train]``."""
+"""Export a checkpoint to a folder that runs without torch. Needs ``mose[train]``."""

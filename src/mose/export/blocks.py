@@ -4,7 +4,7 @@ Shapes: B batch, T tokens, D width, H query heads, G key/value heads, C width of
 
 There is no padding and no mask: sequences in one batch have one length. The runtime runs them one by one,
 which measured faster than padded batches and lets ONNX Runtime use its flash attention. Addition and
-LayerNormalization stand apart because the fused SkipLayerNormalization is several times slower on a CPU.
+LayerNormalization are separate because the fused SkipLayerNormalization is several times slower on a CPU.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _SMALLEST_NORM = 1e-12
 
 
 class EncoderWriter:
-    """Adds the parts of one model to a graph.
+    """Add the parts of one model to a graph.
 
     Args:
-        graph: The graph to write to. Its input ``token_ids`` [B, T] is made here.
+        graph: The graph to write to. Its input ``token_ids`` [B, T] is added here.
         settings: Shape of the model.
         tensors: The checkpoint's weights.
-        precision: How they are stored in the graph.
+        precision: Number formats of the weights in the graph.
     """
 
     def __init__(self, graph: GraphWriter, settings: ModelSettings, tensors: TensorFile, precision: Precision) -> None:
@@ -57,7 +57,7 @@ class EncoderWriter:
 
     @property
     def matrix_inputs(self) -> dict[tuple[str, ...], str]:
-        """Matrices side by side -> the value that they are multiplied with, for all blocks so far."""
+        """Concatenated matrices -> the value that they are multiplied with, for all blocks so far."""
         return self._matrices.inputs
 
     def block(self, hidden_BTD: str, layer: int) -> str:

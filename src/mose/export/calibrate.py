@@ -1,4 +1,4 @@
-"""What the matrices of a model read in practice, so that rounding them can spare what matters.
+"""Second moments of the inputs of a model's matrices, which guide their rounding to int8.
 
 The float32 graph is run over a few texts with every matrix's input as an output.
 """
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mose.model.settings import ModelSettings
 
 _MAX_INPUTS = 4096
-"""Wider matrices are left out: the solution takes time and memory by the cube and the square of the width."""
+"""Wider matrices are left out: time grows with the cube of the width, memory with its square."""
 _OWN_TEXTS = 64
 _TEXT_CHARS = 1000
 
@@ -40,7 +40,7 @@ def input_moments(
 ) -> dict[str, NDArray[np.float64]]:
     """Matrix name -> sum of input x input [in, in] over all tokens of the texts, for the matrices of blocks.
 
-    Matrices side by side ("query", "key", "value") go by the name of the first.
+    Concatenated matrices ("query", "key", "value") have the name of the first.
     """
     if num_layers == 0 or not texts:
         return {}
@@ -65,7 +65,7 @@ def own_sources() -> list[str]:
 
 
 def _write_probe(folder: Path, settings: ModelSettings, tensors: TensorFile, num_layers: int) -> dict[str, int]:
-    """Write the graph; name of each output -> its width."""
+    """Write the graph, and return the width of each output by name."""
     with (folder / WEIGHTS_NAME).open("wb") as file:
         graph = GraphWriter(WeightsFile(file))
         writer = EncoderWriter(graph, settings, tensors, Precision())

@@ -1,4 +1,4 @@
-"""A checkpoint to a runtime folder: one small ONNX graph for each exit over one shared weights file.
+"""Export a checkpoint to a runtime folder: a small ONNX graph for each exit over one shared weights file.
 
 Works from ``config.json`` and ``model.safetensors`` with numpy; torch is not needed.
 """
@@ -41,7 +41,7 @@ _COMPANIONS = ("LICENSE", "NOTICE")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportRecipe:
-    """What of a checkpoint is exported, how precisely, and what the manifest says of it."""
+    """What to export, with which precision, and fields of the manifest."""
 
     dtype: Dtype = "float32"
     """float32, or int8 for about a quarter of the size and more speed."""
@@ -50,7 +50,7 @@ class ExportRecipe:
     float_matrices: Collection[str] = ()
     """Block matrices ("layers.5.mlp.down") that stay float32 under "int8"."""
     calibration: Sequence[str] | None = None
-    """Texts whose inner states guide the rounding to int8; this package's own source if None, plain rounding if
+    """Texts whose hidden states guide the rounding to int8; this package's own source if None, plain rounding if
     empty."""
     name: str | None = None
     """Name in the manifest; that of the folder if None."""
@@ -64,7 +64,7 @@ class ExportRecipe:
 
 
 def export(checkpoint_folder: str | Path, out_folder: str | Path, recipe: ExportRecipe | None = None) -> Manifest:
-    """Write the runtime folder of a checkpoint; the folder appears complete or not at all.
+    """Write the runtime folder of a checkpoint, atomically.
 
     Args:
         checkpoint_folder: Folder with ``config.json``, ``model.safetensors`` and ``tokenizer.json``.
@@ -146,7 +146,7 @@ def _write_graphs(
     exits: tuple[int, ...],
     precision: Precision,
 ) -> None:
-    """All graphs, the one with every exit first: its order puts deeper weights after shallower ones."""
+    """Write all graphs, the one with every exit first, so that deeper weights come after shallower ones."""
     deep = tuple(exit_layer for exit_layer in exits if exit_layer > 0)
     if not deep:
         return

@@ -1,4 +1,4 @@
-"""Writing ONNX graphs whose weights lie in one shared file.
+"""Write ONNX graphs whose weights are in one shared file.
 
 ``WeightsFile`` holds each array once; every ``GraphWriter`` of one model points into it by offset and length
 (ONNX's external data). A graph has a few kilobytes, and a shallow exit touches only its part of the file.
@@ -17,7 +17,7 @@ from mose.errors import MissingExtraError
 from mose.runtime.manifest import WEIGHTS_NAME
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, NodeProto, TensorProto
+    from onnx import NodeProto, TensorProto
 
 MICROSOFT = "com.microsoft"
 """Domain of ONNX Runtime's own fused operators."""
@@ -42,7 +42,7 @@ def require_onnx() -> Any:
 
 
 class WeightsFile:
-    """Arrays written one after the other, each once, large ones from a page border on."""
+    """Arrays written one after the other, each once, large ones aligned to pages."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -56,8 +56,8 @@ class WeightsFile:
 
     def _write(self, name: str, array: NDArray[np.generic]) -> TensorProto:
         onnx = require_onnx()
-        border = _PAGE_BYTES if array.nbytes >= _SMALL_BYTES else 64
-        self._file.write(b"\0" * (-self._file.tell() % border))
+        alignment = _PAGE_BYTES if array.nbytes >= _SMALL_BYTES else 64
+        self._file.write(b"\0" * (-self._file.tell() % alignment))
         offset = self._file.tell()
         self._file.write(array.tobytes())
         tensor: TensorProto = onnx.TensorProto()
@@ -65,8 +65,8 @@ class WeightsFile:
         tensor.data_type = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
         tensor.dims.extend(array.shape)
         tensor.data_location = onnx.TensorProto.EXTERNAL
-        position = {"location": WEIGHTS_NAME, "offset": str(offset), "length": str(array.nbytes)}
-        for key, value in position.items():
+        location = {"location": WEIGHTS_NAME, "offset": str(offset), "length": str(array.nbytes)}
+        for key, value in location.items():
             tensor.external_data.add(key=key, value=value)
         return tensor
 
@@ -88,12 +88,12 @@ class GraphWriter:
         return name
 
     def output(self, value: str, name: str, shape: list[str | int]) -> None:
-        """Give out ``value`` (float32) under ``name``."""
+        """Make ``value`` (float32) an output called ``name``."""
         self._nodes.append(self._onnx.helper.make_node("Identity", [value], [name]))
         self._outputs.append(self._value(name, np.float32, shape))
 
     def weight(self, name: str, make: Callable[[], NDArray[np.generic]]) -> str:
-        """An array in the shared file, made by ``make`` unless another graph had it written."""
+        """An array in the shared file, made by ``make`` unless another graph has written it."""
         self._initializers[name] = self._weights.add(name, make)
         return name
 
@@ -106,7 +106,7 @@ class GraphWriter:
         return name
 
     def integers(self, *values: int) -> str:
-        """A constant int64 vector: a shape, axes, borders of a slice."""
+        """A constant int64 vector: a shape, axes, bounds of a slice."""
         return self.constant(np.array(values, dtype=np.int64))
 
     def number(self, value: float) -> str:
@@ -129,14 +129,11 @@ class GraphWriter:
 
     def save(self, path: Path) -> None:
         """Write the graph, without weights."""
-        path.write_bytes(self._model().SerializeToString())
-
-    def _model(self) -> ModelProto:
         helper = self._onnx.helper
         graph = helper.make_graph(self._nodes, "mose", self._inputs, self._outputs, list(self._initializers.values()))
         opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid(MICROSOFT, 1)]
-        model: ModelProto = helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="mose")
-        return model
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="mose")
+        path.write_bytes(model.SerializeToString())
 
     def _value(self, name: str, dtype: type[np.generic], shape: list[str | int]) -> Any:
         element = self._onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))

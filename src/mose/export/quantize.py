@@ -1,12 +1,12 @@
-"""Float weights to int8.
+"""Round float weights to int8.
 
 Matrices that are multiplied use half the range. Processors without a fused 8-bit dot product (AVX2) add two
 products of an unsigned and a signed byte in 16 bits; 2 * 255 * 64 still fits there, 2 * 255 * 127 does not.
 Tables that are only looked up use the full range.
 
-With the second moment of a matrix's inputs, the rounding error of one input's weights is made up for by the weights of
-the inputs that go with it (GPTQ, Frantar et al., 2023, arXiv 2210.17323, algorithm 1, inputs in descending order of
-power). On all-MiniLM-L6-v2 that takes away two thirds to five sixths of what rounding costs.
+With the second moment of a matrix's inputs, the rounding error of one input's weights is compensated by the weights of
+correlated inputs (GPTQ, Frantar et al., 2023, arXiv 2210.17323, algorithm 1, inputs in descending order of
+power). On all-MiniLM-L6-v2 that removes two thirds to five sixths of the loss from rounding.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MATRIX_LIMIT = 64
 TABLE_LIMIT = 127
 _BLOCK_INPUTS = 64
 _DAMPING = 0.01
-"""Share of the mean power added to every input's, so that rare inputs do not upset the solution."""
+"""Share of the mean power that is added to the power of every input, for stability with rare inputs."""
 
 
 def quantize_columns(
@@ -52,7 +52,7 @@ def _scales(array: NDArray[np.float32], *, axis: int, limit: int) -> NDArray[np.
 
 
 def _round_together(steps: NDArray[np.floating], moment: NDArray[np.float64]) -> NDArray[np.int8]:
-    """``steps`` [in, out] to whole numbers with a small error of ``inputs @ steps``."""
+    """Round ``steps`` [in, out] so that the error of ``inputs @ steps`` is small."""
     order = np.argsort(-np.diag(moment))
     damped = moment[np.ix_(order, order)]
     damped += np.eye(len(order)) * _DAMPING * np.trace(moment) / len(order)

@@ -1,4 +1,4 @@
-"""Reading folders and files safely: links are not followed, pipes and devices do not block."""
+"""Read folders and files safely: links are not followed, pipes and devices do not block."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import stat
 
 from mose.files.records import LINK, LINK_BROKEN, LINK_LOOP, LINK_OUTSIDE
 
-_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # a pipe must not hold us up
+_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # opening a pipe must not block
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
 
@@ -26,7 +26,7 @@ def _sort_key(entry: os.DirEntry[str]) -> str:
 
 
 def identity_of(folder: str) -> tuple[int, int] | None:
-    """Device and number of a folder, None if it is not there: another folder under the same name differs."""
+    """Device and inode of a folder, None if it does not exist: they distinguish folders of the same name."""
     try:
         status = os.stat(folder)
     except OSError:
@@ -35,17 +35,17 @@ def identity_of(folder: str) -> tuple[int, int] | None:
 
 
 def inside(path: str, top: str) -> bool:
-    """True if a resolved path is ``top`` or lies below it."""
+    """True if a resolved path is ``top`` or below it."""
     return path == top or path.startswith(top.rstrip(os.sep) + os.sep)
 
 
 def read_regular(path: str, limit: int, *, follow: bool = False) -> bytes:
-    """At most ``limit`` bytes of a regular file; waits on no pipe.
+    """At most ``limit`` bytes of a regular file; does not wait for a pipe.
 
     Args:
         path: The file.
         limit: Bytes to read at most.
-        follow: Follow a link at the end of ``path``: only for files of the user's own.
+        follow: Follow a link at the end of ``path``: only for the user's own files.
 
     Raises:
         OSError: Not a regular file, or it cannot be opened or read.
@@ -55,7 +55,7 @@ def read_regular(path: str, limit: int, *, follow: bool = False) -> bytes:
 
 
 def read_inside(top: str, name: str, limit: int) -> bytes:
-    """As `read_regular`, for a file below a folder: no link on the way is followed, even one put there meanwhile.
+    """As `read_regular`, for a file below a folder: no link on the way is followed, even one created meanwhile.
 
     Args:
         top: The folder.
@@ -81,7 +81,7 @@ def read_inside(top: str, name: str, limit: int) -> bytes:
 
 
 def _read(descriptor: int, path: str, limit: int) -> bytes:
-    """Reads and closes."""
+    """Read at most ``limit`` bytes, and close the file."""
     with open(descriptor, "rb", buffering=0) as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "not a regular file", path)
@@ -93,7 +93,7 @@ def _read(descriptor: int, path: str, limit: int) -> bytes:
 
 
 def link_reason(path: str, top: str) -> str:
-    """Why a link is left out: where it leads, seen from the tree ``top``."""
+    """Why a link is left out, by where it leads from the tree ``top``."""
     try:
         target = os.path.realpath(path, strict=True)
     except OSError as error:

@@ -1,7 +1,7 @@
-"""Ignore rules in git's syntax, decided entry by entry.
+"""Match ignore rules in git's syntax, entry by entry.
 
 ``walk`` asks for every directory and file on its way down and never enters an ignored directory, so a rule
-is matched against the entry itself and never against what lies below it, exactly as git does it.
+is matched against the entry itself and never against what is below it, exactly as in git.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import NamedTuple
 from mose.files.wildmatch import byte_by_byte, is_literal, translate
 
 MAX_PATTERN_BYTES = 10_000
-"""Longer lines with wildcards are passed over; a plain name may be as long as it likes."""
+"""Longer lines with wildcards are skipped; plain names may have any length."""
 MAX_WILDCARDS_BYTES = 50_000
-"""All the wildcard lines of one file together; what comes after them is passed over but for plain names."""
+"""Total of the wildcard lines of one file; further ones are skipped, except plain names."""
 
 
 class Rule(NamedTuple):
@@ -82,8 +82,8 @@ class IgnoreRules:
 class _RuleSet:
     """Rules that are matched against the same text, in the order of the file.
 
-    Most texts match none, which is known in one step: plain names are looked up, endings (``*.log``) compared,
-    and all wildcards tried at once.
+    Most texts match none, which one step finds: plain names are looked up, endings (``*.log``) compared, and all
+    wildcards tried at once.
     """
 
     __slots__ = ("_any_wild", "_ending", "_endings", "_literal", "_wild", "may_match", "rules")
@@ -111,7 +111,7 @@ class _RuleSet:
         self.may_match = self._build_test()
 
     def _build_test(self) -> Callable[[str], object]:
-        """Whether any rule matches a text, folders or not: one function, for it is asked of every entry."""
+        """Whether any rule may match a text: one specialised function, as it is called for every entry."""
         literal, endings, any_wild = self._literal, self._endings, self._any_wild
         if endings and any_wild:
             return lambda text: text in literal or text.endswith(endings) or any_wild(text)
@@ -162,7 +162,7 @@ def _parse(line: str, number: int) -> Rule | None:
 
 
 def _strip_end(line: str) -> str:
-    """Without the spaces at the end; a space after a backslash stays."""
+    """The line without trailing spaces, except one after a backslash."""
     stripped = line.rstrip(" ")
     backslashes = len(stripped) - len(stripped.rstrip("\\"))
     return stripped + " " if backslashes % 2 and len(stripped) < len(line) else stripped

@@ -1,4 +1,4 @@
-"""The cells of a Jupyter notebook, with their line numbers in the file; outputs are skipped."""
+"""Read the cells of a Jupyter notebook, with their line numbers in the file; outputs are skipped."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from json import JSONDecoder
 
 MAX_BYTES = 20_000_000
-"""Most of a large notebook are its outputs; what is larger is left out."""
+"""Larger notebooks are left out; most of a large notebook is outputs."""
 
 _decode = JSONDecoder().raw_decode
 _BLANK = " \t\n\r"
@@ -25,7 +25,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notebook:
-    """What people wrote in a notebook."""
+    """Language and cells of a notebook."""
 
     language: str  # of its code, in lower case
     cells: list[Cell]
@@ -64,7 +64,7 @@ def read_notebook(text: str) -> Notebook | None:
 
 
 class _Reader:
-    """A position in JSON text. Only what leads to the cells is taken apart here; the rest is left to `json`."""
+    """A position in JSON text. Only the path to the cells is parsed here; `json` parses the rest."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -101,16 +101,16 @@ class _Reader:
         )
 
     def source(self) -> list[tuple[str, int]]:
-        """Texts without the line end that closes them, and their lines; texts of one line are joined."""
+        """Texts without their final line end, and their lines; parts of one line are joined."""
         found: list[tuple[str, int]] = []
-        is_open = False  # the last text had no line end, so the next one goes on with its line
+        is_open = False  # the last text had no line end, so the next one continues its line
 
         def take() -> None:
             nonlocal is_open
             number = self.line()
             text = self.value()
             if not isinstance(text, str):
-                raise ValueError("a source of something else than text")
+                raise ValueError("a source that is not text")
             text = text.replace("\r\n", "\n").replace("\0", "\ufffd").encode("utf-8", "replace").decode()
             if is_open:
                 before, number = found.pop()
@@ -155,7 +155,7 @@ class _Reader:
         return found
 
     def blank(self) -> str:
-        """Pass over white space; the character behind it."""
+        """Skip white space, and return the next character."""
         while self.text[self.at] in _BLANK:
             self.at += 1
         return self.text[self.at]

@@ -1,4 +1,4 @@
-"""Read one file that a walk has found, and decide by its content whether it is source."""
+"""Read one file of a walk, and decide by its content whether it is source."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def read_source(root: Path, file: SourceFile, limits: WalkLimits | None = None) 
 
     Args:
         root: The folder given to ``walk``.
-        file: What ``walk`` found; it may have changed or gone since.
+        file: A file that ``walk`` found; it may have changed or disappeared since.
         limits: Sizes; the defaults if None.
     """
     limits = limits or WalkLimits()

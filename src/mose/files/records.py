@@ -1,4 +1,4 @@
-"""What a walk brings back, what it leaves out, and the reasons there are for it."""
+"""Results of a walk: files, what was left out, and the reasons."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ODD_NAME = "odd name"
 WORKTREE = "linked worktree of the same repository"
 TOO_DEEP = "path too long"
 TRANSIENT = frozenset({UNREADABLE})
-"""Reasons that may have passed by the next time."""
+"""Reasons that may no longer apply at the next walk."""
 
 REASONS = (
     *(IGNORED, HIDDEN, CACHE, DEPENDENCIES, BINARY, DATA, GENERATED, MINIFIED, OVERSIZED, EMPTY, UNREADABLE),
@@ -54,14 +54,14 @@ class SourceFile(NamedTuple):
     path: str  # relative to the root, with forward slashes
     size_bytes: int
     modified_ns: int
-    language: str  # by its name; "text" if that says nothing
-    changed_ns: int = 0  # of its content, name or rights; no program can set it back (on Windows: of its making)
+    language: str  # by its name; "text" if that does not tell
+    changed_ns: int = 0  # of content, name or rights; programs cannot set it back (on Windows: creation time)
     inode: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WalkLimits:
-    """What is too large to be source that a person wrote."""
+    """Sizes above which a file is not read."""
 
     max_file_bytes: int = 1_000_000
     """Larger files are left out."""
@@ -69,7 +69,7 @@ class WalkLimits:
     """A file that consists mostly of longer lines is minified (ten times this for prose)."""
 
     def bytes_of(self, path: str) -> int:
-        """The size up to which a file with such a name is read: most of a notebook may be its outputs."""
+        """Largest size of a file with this name that is read; larger for notebooks, which include outputs."""
         return max(self.max_file_bytes, MAX_BYTES) if is_notebook(path) else self.max_file_bytes
 
     def __post_init__(self) -> None:
@@ -79,7 +79,7 @@ class WalkLimits:
 
 
 def is_odd(name: str) -> bool:
-    r"""True for names with control characters, line ends or undecodable bytes: no tool shows them well.
+    r"""True for names with control characters, line ends or undecodable bytes.
 
     Example:
         >>> is_odd("a\nb.py"), is_odd("naïve.py")

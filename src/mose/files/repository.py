@@ -1,7 +1,7 @@
-"""What git says about a folder, read without running git: where a repository keeps its rules and its list of files.
+"""Find git repositories and the user's ignore rules without running git.
 
-``.git`` of a tree is foreign. A ``.git`` file may name any folder, so it counts only if that folder names the tree
-in return, which nobody outside can arrange. Of the tree's own configuration nothing is believed: the file that
+``.git`` of a tree is untrusted. A ``.git`` file may name any folder, so it counts only if that folder names the tree
+in return, which nobody outside can arrange. The tree's own configuration is not used: the file that
 ``core.excludesFile`` names is read only if the user's own configuration names it.
 """
 
@@ -24,14 +24,14 @@ _ENTRY = re.compile(r"([A-Za-z][-\w]*)\s*(?:=\s*(.*))?")
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """Where a working tree keeps what belongs to it alone, and what it shares with its linked worktrees."""
+    """Git folder of a working tree, and the one that it shares with its linked worktrees."""
 
     own_folder: str
     common_folder: str
 
 
 def repository_at(folder: str) -> Repository | None:
-    """The repository whose working tree begins at a folder; None if none does."""
+    """The repository whose working tree is this folder; None if there is none."""
     link = os.path.join(folder, ".git")
     try:
         mode = os.lstat(link).st_mode
@@ -60,7 +60,7 @@ def _read_if_there(path: str) -> str:
 
 
 def _named_folder(base: str, text: str, before: str = "") -> str | None:
-    """The folder that a line names, relative to ``base``; None without one, or if it is on another machine."""
+    """The folder that a line names, relative to ``base``; None without one, or for a network path."""
     name = text.removeprefix(before).strip()
     if not text.startswith(before) or not name or name.startswith(("//", "\\\\")):
         return None
@@ -69,7 +69,7 @@ def _named_folder(base: str, text: str, before: str = "") -> str | None:
 
 
 def _names_in_return(own: str, folder: str) -> bool:
-    """Whether a git folder says that this is its working tree: ``gitdir`` of a worktree, or a submodule's config."""
+    """Whether a git folder names this working tree, in ``gitdir`` of a worktree or the config of a submodule."""
     back = _read_if_there(os.path.join(own, "gitdir")).strip()
     if back:
         return os.path.realpath(os.path.join(own, os.path.dirname(back))) == os.path.realpath(folder)
@@ -79,9 +79,9 @@ def _names_in_return(own: str, folder: str) -> bool:
 
 
 def user_excludes() -> str | None:
-    """The file with the rules that the user has for all repositories; None if there is none.
+    """The file with the user's ignore rules for all repositories; None if there is none.
 
-    Read like git does: ``core.excludesFile`` of ``~/.gitconfig`` or ``$XDG_CONFIG_HOME/git/config`` (or of the file
+    As in git: ``core.excludesFile`` of ``~/.gitconfig`` or ``$XDG_CONFIG_HOME/git/config`` (or of the file
     that ``GIT_CONFIG_GLOBAL`` names), else ``$XDG_CONFIG_HOME/git/ignore``. ``[include]`` is followed,
     ``[includeIf]`` and the configuration of the machine are not.
     """

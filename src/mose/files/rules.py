@@ -1,4 +1,4 @@
-"""Which ignore rules apply in a folder of a tree, and what they say of an entry."""
+"""The ignore rules that apply in a folder of a tree, and their decision on an entry."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _MAX_RULE_BYTES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
-    """Rules and how a path of the tree looks from their folder: ``lead + path[cut:]``."""
+class LocatedRules:
+    """Rules of a folder, and how to make a path of the tree relative to it: ``lead + path[cut:]``."""
 
     rules: IgnoreRules
     source: str  # the file that holds them: relative to the tree, absolute if outside
@@ -29,7 +29,7 @@ class Placed:
 
 
 class Decision(NamedTuple):
-    """What the rules say of one entry."""
+    """Decision of the rules on one entry."""
 
     ignored: bool
     kept: bool = False  # ``.moseignore`` asks for it by a "!" line
@@ -45,8 +45,8 @@ UNDECIDED = Decision(False)
 class Scope:
     """Rules that apply in a folder, deepest first, and the repository that it belongs to."""
 
-    git: tuple[Placed, ...] = ()
-    mose: tuple[Placed, ...] = ()
+    git: tuple[LocatedRules, ...] = ()
+    mose: tuple[LocatedRules, ...] = ()
     repository: Repository | None = None
     cut: int = 0  # the top of the repository is this deep inside the tree
     lead: str = ""  # the tree is this deep inside the repository
@@ -54,23 +54,23 @@ class Scope:
 
     @property
     def has_rules(self) -> bool:
-        """Whether anything here can leave an entry out."""
+        """Whether any entry can be left out."""
         return bool(self.git or self.mose or self.only_tracked)
 
     def decide(self, path: str, *, is_directory: bool) -> Decision:
-        """What the rules say of an entry. Git tracks some that its rules ignore: those are not left out."""
-        for placed in self.mose:
-            rule = placed.rules.find(placed.lead + path[placed.cut :], is_directory=is_directory)
+        """Decide on an entry. Files that git tracks although its rules ignore them are not left out."""
+        for located in self.mose:
+            rule = located.rules.find(located.lead + path[located.cut :], is_directory=is_directory)
             if rule is not None:
-                return Decision(rule.ignores, not rule.ignores, placed.source, rule)
+                return Decision(rule.ignores, not rule.ignores, located.source, rule)
         if self.only_tracked:
             tracked = self.is_tracked(path, is_directory=is_directory)
             return Decision(not tracked, only_tracked=tracked and is_directory)
-        for placed in self.git:
-            rule = placed.rules.find(placed.lead + path[placed.cut :], is_directory=is_directory)
+        for located in self.git:
+            rule = located.rules.find(located.lead + path[located.cut :], is_directory=is_directory)
             if rule is not None:
                 tracked = rule.ignores and self.is_tracked(path, is_directory=is_directory)
-                return Decision(rule.ignores and not tracked, False, placed.source, rule, tracked and is_directory)
+                return Decision(rule.ignores and not tracked, False, located.source, rule, tracked and is_directory)
         return UNDECIDED
 
     def is_tracked(self, path: str, *, is_directory: bool) -> bool:
@@ -101,11 +101,11 @@ class Scope:
             elif name in (GIT_RULES, MOSE_RULES):
                 rules = read_rules(os.path.join(directory, name))
                 if rules:
-                    placed = Placed(rules, prefix + name, cut=len(prefix))
+                    located = LocatedRules(rules, prefix + name, cut=len(prefix))
                     if name == GIT_RULES:
-                        scope = replace(scope, git=(placed, *scope.git))
+                        scope = replace(scope, git=(located, *scope.git))
                     else:
-                        scope = replace(scope, mose=(placed, *scope.mose))
+                        scope = replace(scope, mose=(located, *scope.mose))
         return scope
 
     def shares_repository(self, directory: str) -> bool:
@@ -113,15 +113,12 @@ class Scope:
         if self.repository is None:
             return False
         other = repository_at(directory)
-        return other is not None and _real(other.common_folder) == _real(self.repository.common_folder)
-
-
-def _real(path: str) -> str:
-    return os.path.realpath(path)
+        own_folder = os.path.realpath(self.repository.common_folder)
+        return other is not None and os.path.realpath(other.common_folder) == own_folder
 
 
 def scope_above(top: str) -> Scope:
-    """Rules of the repository that a tree is, or is a part of; no rules if they ignore the tree itself."""
+    """Rules of the repository that holds a tree; no rules if they ignore the tree itself."""
     folders, lead = [(top, "")], ""
     while not os.path.lexists(os.path.join(folders[-1][0], ".git")):
         parent, name = os.path.split(folders[-1][0])
@@ -137,28 +134,28 @@ def scope_above(top: str) -> Scope:
         path = os.path.join(folder, GIT_RULES)
         rules = read_rules(path)
         if rules:
-            found.append(Placed(rules, path, lead=below))
+            found.append(LocatedRules(rules, path, lead=below))
     found.extend(_rules_of_repository(repository, lead=lead))
     scope = Scope(tuple(found), (), repository, lead=lead)
     return Scope(repository=repository, lead=lead) if _ignores_tree(found, lead) else scope
 
 
-def _ignores_tree(found: Iterable[Placed], lead: str) -> bool:
+def _ignores_tree(found: Iterable[LocatedRules], lead: str) -> bool:
     parts = lead.split("/")[:-1]
     for depth in range(len(parts)):
-        for placed in found:
-            seen = "/".join(parts[: depth + 1])[len(lead) - len(placed.lead) :]
-            if seen and placed.rules.decide(seen, is_directory=True):
+        for located in found:
+            seen = "/".join(parts[: depth + 1])[len(lead) - len(located.lead) :]
+            if seen and located.rules.decide(seen, is_directory=True):
                 return True
     return False
 
 
-def _rules_of_repository(repository: Repository, *, cut: int = 0, lead: str = "") -> tuple[Placed, ...]:
-    """What applies in all of a repository: its own excludes outrank those of the user."""
+def _rules_of_repository(repository: Repository, *, cut: int = 0, lead: str = "") -> tuple[LocatedRules, ...]:
+    """Rules for a whole repository: its own excludes, then the user's."""
     exclude = os.path.join(repository.common_folder, "info", "exclude")
     of_user = user_excludes()
     read = [(exclude, read_rules(exclude)), (of_user or "", read_rules(of_user, follow=True) if of_user else None)]
-    return tuple(Placed(rules, source, cut, lead) for source, rules in read if rules)
+    return tuple(LocatedRules(rules, source, cut, lead) for source, rules in read if rules)
 
 
 def read_rules(path: str, *, follow: bool = False) -> IgnoreRules | None:

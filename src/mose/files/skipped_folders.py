@@ -1,4 +1,4 @@
-"""Which folders are left out by name, or by a file that a tool has left in them."""
+"""Folders that are left out by name, or by a file that a tool has left in them."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def folder_reason(name: str, *, ignored: bool, kept: bool) -> str | None:
 
     Args:
         name: Its name.
-        ignored: A rule leaves it out.
-        kept: ``.moseignore`` asks for it; only version control is left out even so.
+        ignored: A rule ignores it.
+        kept: ``.moseignore`` asks for it; version control is left out even so.
 
     Example:
         >>> folder_reason("node_modules", ignored=False, kept=False)

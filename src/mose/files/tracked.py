@@ -1,7 +1,7 @@
-"""Which files git tracks, read from its index: versions 2 to 4, split and sparse ones.
+"""Read the files that git tracks from its index: versions 2 to 4, split and sparse ones.
 
-The file is foreign: whatever does not fit gives no paths, and what it holds only decides whether a file that a rule
-leaves out is read after all.
+The file is untrusted: a malformed one gives no paths, and it only decides whether a file that a rule ignores is read
+nevertheless.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def tracked_files(git_folder: str) -> TrackedFiles:
 
 @lru_cache(maxsize=8)
 def _read(path: str, modified_ns: int, size_bytes: int, inode: int) -> TrackedFiles:
-    """Read again only after a change: the last three arguments say whether there was one."""
+    """Cached by modification time, size and inode, so that the index is read again after a change."""
     return TrackedFiles(_paths_in(path, may_be_split=True))
 
 
@@ -76,7 +76,7 @@ def _paths_in(path: str, *, may_be_split: bool) -> list[bytes]:
 
 
 def _parse(data: bytes, hash_bytes: int) -> tuple[list[bytes], int]:
-    """The paths of all entries, and where they end.
+    """The paths of all entries, and the position after them.
 
     Raises:
         ValueError: The data is not an index.
@@ -108,7 +108,7 @@ def _parse(data: bytes, hash_bytes: int) -> tuple[list[bytes], int]:
 
 
 def _number(data: bytes, position: int) -> tuple[int, int]:
-    """A number of variable length, and where it ends."""
+    """A number of variable length, and the position after it."""
     value = data[position] & 0x7F
     while data[position] & 0x80:
         position += 1
@@ -119,7 +119,7 @@ def _number(data: bytes, position: int) -> tuple[int, int]:
 
 
 def _shared_index(data: bytes, position: int, hash_bytes: int) -> str:
-    """The hash of the index that a split one rests on, empty if it rests on none."""
+    """Hash of the shared index of a split index, empty if there is none."""
     while position + 8 <= len(data) - hash_bytes:
         size = int.from_bytes(data[position + 4 : position + 8])
         if data[position : position + 4] == b"link":

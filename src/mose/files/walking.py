@@ -1,4 +1,4 @@
-"""Walk one source tree by names, ignore rules and ``stat`` alone: it is done before every search."""
+"""Walk one source tree by names, ignore rules and ``stat`` alone: every search does it."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _HIDDEN_FILES_SKIPPED = re.compile(
 )
 _RULES_S = 5.0
 _RULES_S_AN_ENTRY = 0.001
-"""How long the rules of a tree may take: a hundred times what those of people take, and some seconds."""
-_LONGEST_S = 0.1  # of one decision that counts; a stopped process is not a slow rule
+"""Time that the rules of a tree may take: a hundred times that of ordinary rules, and some seconds."""
+_LONGEST_S = 0.1  # counted for one decision at most: a stopped process is not a slow rule
 _63_BITS = 2**63 - 1  # what a database takes; time stamps and numbers of files are only compared
 
 Entry = os.DirEntry[str]
@@ -79,7 +79,7 @@ def _walk(
 
 
 def moved_away(root: str | Path) -> SourceError:
-    """The error for a tree that is not where it was when its reading began."""
+    """The error for a tree that was moved or removed while it was read."""
     return SourceError(
         f"{root} was moved or removed while it was read",
         remedy="What is known of it is kept. Try again when it is back.",
@@ -121,7 +121,7 @@ class _Directory:
 
 @dataclass(slots=True)
 class _Patience:
-    """Asks the rules, and fails once they have taken too long in total: each file of rules alone has bounds."""
+    """Applies the rules, and raises `SourceError` once they have taken too long in total."""
 
     top: str
     left_s: float = field(default_factory=lambda: _RULES_S)
@@ -139,7 +139,7 @@ class _Patience:
 
 
 def reason_of_error(error: OSError) -> str:
-    """Why a file or folder is left out that could not be looked at."""
+    """Why a file or folder that cannot be examined is left out."""
     return records.TOO_DEEP if error.errno == errno.ENAMETOOLONG else records.UNREADABLE
 
 

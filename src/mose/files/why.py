@@ -1,4 +1,4 @@
-"""Why one file of a tree is read or left out: what a walk would decide on the way to it, and by which rule."""
+"""Explain why a walk reads or leaves out one file of a tree, and by which rule."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OUTSIDE = "outside the tree"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """What becomes of one file."""
+    """Whether one file is read, and why."""
 
     path: str  # relative to the tree; of the folder that decides, with a slash at the end, if that is above it
     reason: str  # why it is left out: one of ``REASONS``, `MISSING` or `OUTSIDE`; empty if it is read
@@ -33,7 +33,7 @@ def explain(root: Path, name: str, limits: WalkLimits | None = None) -> Explanat
 
     Args:
         root: The tree.
-        name: The file or folder, from the current folder or from the tree; it need not be there.
+        name: The file or folder, relative to the current folder or to the tree; it need not exist.
         limits: Sizes; the defaults if None.
     """
     limits = limits or WalkLimits()
@@ -71,7 +71,7 @@ def explain(root: Path, name: str, limits: WalkLimits | None = None) -> Explanat
 
 
 def _in_tree(top: str, name: str) -> str | None:
-    """The path of a file in the tree, None if it lies outside; links above it are resolved, itself it may be one."""
+    """Path of a file in the tree, None if it is outside; links in its folders are resolved, not the last one."""
     for base in (os.getcwd(), top):
         whole = os.path.normpath(os.path.join(base, name))
         whole = os.path.join(os.path.realpath(os.path.dirname(whole)), os.path.basename(whole))
@@ -92,8 +92,8 @@ _DETAILS = {
     records.DEPENDENCIES: "other people's code, installed by a tool",
     records.GENERATED: "its name is one that tools write",
     records.WORKTREE: "name that folder to search it",
-    records.DATA: "a table, a catalogue or a drawing, by the ending of its name",
-    records.BINARY: "by the ending of its name",
+    records.DATA: "a table, a catalogue or a drawing, by its extension",
+    records.BINARY: "by its extension",
 }
 
 

@@ -2,8 +2,8 @@ r"""Patterns as git matches them (``wildmatch`` with ``WM_PATHNAME``), as regula
 
 A star matches anything within one name; ``**`` between slashes for any number of folders. Everything but the
 last star of a name, and everything up to the last ``**``, is an atomic group that takes as little as it can and
-never gives it back: what follows finds at least as much room behind the first match as behind a later one. So no
-choice is ever tried twice, and the time is at most that of pattern length times text length.
+never backtracks: after the first match there is at least as much text left as after a later one. So no choice is
+tried twice, and the time is at most proportional to pattern length times text length.
 
 Patterns and texts hold one character for each byte (see `byte_by_byte`): to git, ``?`` and a set are one byte.
 """
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 _SPECIAL = re.compile(r"[*?\[\\]")
 _NAMED_CLASS = re.compile(r"\[:([^\]]*):\]")
-_CLASSES = {  # as git's own tables have them: \v and \f are not space
+_CLASSES = {  # as in git: \v and \f are not space
     "alnum": "a-zA-Z0-9",
     "alpha": "a-zA-Z",
     "blank": " \\t",
@@ -170,7 +170,7 @@ def _set(pattern: str, start: int) -> tuple[str, int] | None:
 
 
 def _member(pattern: str, position: int) -> tuple[str, int]:
-    """The character at ``position``, a backslash before it taken away, and the position after it."""
+    """The character at ``position``, without a backslash before it, and the position after it."""
     if pattern[position] == "\\":
         position += 1
     return pattern[position : position + 1], position + 1

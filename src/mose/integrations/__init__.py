@@ -1,1 +1,1 @@
-"""This project inside other people's frameworks."""
+"""Adapters for other frameworks."""

@@ -1,7 +1,7 @@
-"""This project inside ``mteb`` (2.x): the encoder at an exit and width, and the whole search engine.
+"""Adapters for ``mteb`` (2.x): the encoder at an exit and width, and the whole search engine.
 
 ``mteb.evaluate(MoseMteb("small", exit=3), tasks)`` scores the vectors, ``mteb.evaluate(MoseSearch("small"), tasks)``
-the engine: words, vectors and ranking together. mteb is imported when a model says what it is, not before.
+the engine: words, vectors and ranking together. mteb is imported by ``mteb_model_meta`` alone.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from mose.tokenizer import Kind
 _SUFFIXES = {"python": ".py", "javascript": ".js", "typescript": ".ts", "java": ".java", "go": ".go", "ruby": ".rb",
              "php": ".php", "c": ".c", "c++": ".cpp", "c#": ".cs", "rust": ".rs", "kotlin": ".kt", "swift": ".swift",
              "scala": ".scala", "shell": ".sh", "lua": ".lua"}  # fmt: skip
-"""mteb's name of a programming language -> ending of the files that the engine is given."""
+"""mteb's name of a programming language -> extension of the indexed files."""
 
 
 class MoseMteb:
@@ -38,7 +38,7 @@ class MoseMteb:
         device: Ignored; the runtime runs on the CPU.
         exit: Exit to leave at; the deepest if None.
         width: Leading dimensions to keep; all if None.
-        prompts: ``query`` or ``document`` -> text to put before, inside the model's own templates.
+        prompts: ``query`` or ``document`` -> text to prepend, inside the model's own templates.
 
     Raises:
         ConfigError: ``prompts`` has another key.
@@ -91,7 +91,7 @@ class MoseMteb:
 
     @property
     def mteb_model_meta(self) -> Any:
-        """What mteb reports: name with exit and width, identity, sizes."""
+        """Metadata for mteb's reports: name with exit and width, identity, sizes."""
         encoder = self.encoder
         name = f"mose/{encoder.manifest.name}-exit{encoder.exit}-width{encoder.width}"
         return _meta(name, encoder)
@@ -102,9 +102,9 @@ class MoseSearch:
 
     Args:
         model_name: A shipped model or a runtime folder.
-        exit: Exit that the short list is read at; the deepest if None.
+        exit: Exit of the short list; the deepest if None.
         budget_s: Seconds for deep vectors of the short list of a query.
-        deepen: Read every document at the exit before searching; else the cascade does what each query needs.
+        deepen: Embed every document at the exit before searching; otherwise the cascade embeds what each query needs.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class MoseSearch:
         num_proc: int | None = None,
         **_: Any,
     ) -> None:
-        """Writes the documents as files and indexes them; an earlier corpus is dropped."""
+        """Write the documents as files and index them; drops an earlier corpus."""
         self.close()
         self._folder = tempfile.TemporaryDirectory(prefix="mose-mteb-")
         root = Path(self._folder.name)
@@ -182,7 +182,7 @@ class MoseSearch:
         return found
 
     def close(self) -> None:
-        """Drops the index and its files."""
+        """Drop the index and its files."""
         if self._index is not None:
             self._index.close()
         if self._folder is not None:
@@ -192,7 +192,7 @@ class MoseSearch:
 
     @property
     def mteb_model_meta(self) -> Any:
-        """What mteb reports."""
+        """Metadata for mteb's reports."""
         encoder = Encoder.load(self._model_name, exit=self._exit)
         return _meta(f"mose/search-{encoder.manifest.name}-exit{encoder.exit}", encoder)
 
@@ -218,7 +218,7 @@ def _meta(name: str, encoder: Encoder) -> Any:
 
 
 def _suffix(task_metadata: Any, subset: str) -> str:
-    """Ending of the files: the programming language of the task or subset, else plain text."""
+    """Extension of the files: that of the programming language of the task or subset, or ``.txt``."""
     languages = task_metadata.eval_langs
     names = languages.get(subset, []) if isinstance(languages, Mapping) else languages
     for name in (subset, *(str(name).split("-")[0] for name in names)):

@@ -1,10 +1,11 @@
-"""Texts of one batch as tensors: the templated tokens for the blocks, the plain words for exit 0."""
+"""A batch of texts as tensors: templated tokens for the blocks, plain words for exit 0."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,32 +16,25 @@ from mose.words import split_words, word_factors
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextBatch:
-    """What the encoder reads. B texts, T tokens of the longest, N word tokens of all texts."""
+    """Input of the encoder. B texts, T tokens of the longest, N word tokens of all texts."""
 
     token_ids_BT: Tensor  # noqa: N815
     """int64."""
     keep_BT: Tensor  # noqa: N815
     """bool, False for padding."""
     word_ids_N: Tensor | None = None  # noqa: N815
-    """Token ids of the texts' different words, one text after the other; None where exit 0 is not wanted."""
+    """Token ids of the distinct words of each text, concatenated; None if exit 0 is not wanted."""
     word_factors_N: Tensor | None = None  # noqa: N815
     """Factor of each of these tokens, float32: see ``mose.words.word_factors``; all 1 if None."""
     word_offsets_B: Tensor | None = None  # noqa: N815
-    """Where each text begins in ``word_ids_N``."""
+    """Start of each text in ``word_ids_N``."""
 
     def to(self, device: torch.device | str) -> TextBatch:
         """The same batch on another device."""
-        words, factors, offsets = (
-            None if part is None else part.to(device, non_blocking=True)
-            for part in (self.word_ids_N, self.word_factors_N, self.word_offsets_B)
-        )
-        return TextBatch(
-            token_ids_BT=self.token_ids_BT.to(device, non_blocking=True),
-            keep_BT=self.keep_BT.to(device, non_blocking=True),
-            word_ids_N=words,
-            word_factors_N=factors,
-            word_offsets_B=offsets,
-        )
+        parts: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        for name, part in parts.items():
+            parts[name] = None if part is None else part.to(device, non_blocking=True)
+        return TextBatch(**parts)
 
 
 def text_batch(
@@ -55,12 +49,12 @@ def text_batch(
     """Texts as one padded batch.
 
     Args:
-        tokenizer: The model's own.
-        texts: Queries or pieces of code.
-        kind: "query" or "code": which template.
+        tokenizer: Tokenizer of the model.
+        texts: Queries or codes.
+        kind: "query" or "code": selects the template.
         language: One for all texts, or one for each.
         max_tokens: Longest sequence; the model's default if None.
-        words: True if exit 0 is wanted too; it reads every word of a text, however long.
+        words: True to add the words for exit 0, which reads the whole text, however long.
     """
     ids = tokenizer.encode(texts, kind=kind, language=language, max_tokens=max_tokens)
     return pad_texts(tokenizer, ids, texts if words else None)
@@ -74,12 +68,12 @@ def pad_texts(tokenizer: CodeTokenizer, ids: Sequence[Sequence[int]], texts: Seq
 
 
 def words_batch(tokenizer: CodeTokenizer, texts: Sequence[str]) -> TextBatch:
-    """Texts for exit 0 alone: their words, and no token for the blocks."""
+    """Texts for exit 0 alone: their words, without tokens for the blocks."""
     return pad_texts(tokenizer, [[] for _ in texts], texts)
 
 
 def length_groups(lengths: Sequence[int], *, budget: int) -> list[list[int]]:
-    """Numbers of texts in groups of similar length, longest first, each of at most ``budget`` padded tokens.
+    """Row numbers of texts in groups of similar length, longest first, each of at most ``budget`` padded tokens.
 
     Example:
         >>> length_groups([2, 9, 3, 8], budget=20)
@@ -95,7 +89,7 @@ def length_groups(lengths: Sequence[int], *, budget: int) -> list[list[int]]:
 
 
 def _with_words(batch: TextBatch, tokenizer: CodeTokenizer, texts: Sequence[str]) -> TextBatch:
-    """The batch with what exit 0 reads of its texts."""
+    """The batch with the words of its texts, for exit 0."""
     ids: list[int] = []
     factors: list[float] = []
     offsets: list[int] = []

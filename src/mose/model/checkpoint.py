@@ -1,4 +1,4 @@
-"""Saving and loading models: safetensors alone, every tensor checked against the config."""
+"""Save and load models in safetensors; every tensor is checked against the config."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from mose.storage import new_folder
 
 
 def save_model(model: MoseModel, out: str | Path, *, companions: str | Path, card: str | None = None) -> None:
-    """Writes a model folder: config, weights, tokenizer, card, licences; complete or not at all.
+    """Write a model folder atomically: config, weights, tokenizer, card, licences.
 
     Args:
-        model: Its weights are written as they are, in their own dtype.
+        model: The model; its weights keep their dtype.
         out: The folder; a folder that mose wrote is replaced.
         companions: Folder to copy ``tokenizer.json``, ``README.md``, licences and notices from.
         card: Text of ``README.md``; copied from ``companions`` if None.
@@ -39,7 +39,7 @@ def save_model(model: MoseModel, out: str | Path, *, companions: str | Path, car
 
 
 def write_model(model: MoseModel, folder: Path, *, card: str | None = None) -> None:
-    """Writes config, weights and card into a folder that is being made; ``save_model`` is the safe way.
+    """Write config, weights and card into an existing folder; see ``save_model`` for a new one.
 
     Raises:
         ModelError: The model's tensors are not those of its config.
@@ -50,18 +50,18 @@ def write_model(model: MoseModel, folder: Path, *, card: str | None = None) -> N
     check_tensors(shapes, settings, where="the model")
     write_config(folder, settings)
     save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
-    (folder / WEIGHTS_FILE).chmod(0o644)  # safetensors leaves it to the owner alone
+    (folder / WEIGHTS_FILE).chmod(0o644)  # safetensors makes it readable by the owner alone
     if card is not None:
         (folder / "README.md").write_text(card, encoding="utf-8")
 
 
 def load_model(folder: str | Path, *, last_exit: int | None = None, dtype: torch.dtype | None = None) -> MoseModel:
-    """The model of a folder, in evaluation mode.
+    """Load the model of a folder, in evaluation mode.
 
     Args:
         folder: A model folder.
         last_exit: Weights above this exit are not read; the model is as if cut there.
-        dtype: Of the weights; as stored if None.
+        dtype: Dtype of the weights; as stored if None.
 
     Raises:
         ModelError: No such folder, damaged or foreign weights, or no such exit.
@@ -75,7 +75,7 @@ def load_model(folder: str | Path, *, last_exit: int | None = None, dtype: torch
     if last_exit is not None:
         settings = settings.cut_after(last_exit, where=str(weights))
     with safe_open(str(weights), framework="pt") as stored:
-        # Copies: a view into the file is aligned as the file happens to be, and alignment changes rounding.
+        # Copies, because a view has the alignment of the file, and alignment changes rounding.
         tensors = {name: stored.get_tensor(name).to(dtype, copy=True) for name in tensor_shapes(settings)}
     with torch.device("meta"):
         model = MoseModel(MoseConfig.from_settings(settings))

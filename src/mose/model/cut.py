@@ -1,4 +1,4 @@
-"""A model without the blocks above one exit: the same bytes, fewer of them. Needs no torch."""
+"""Cut a model after an exit by copying the bytes of the tensors that are kept. Needs no torch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PIECE_BYTES = 16_000_000
 
 
 def cut(model: str | Path, exit_layer: int, out: str | Path) -> None:
-    """Writes the model cut after an exit; shallower exits stay, and all compute the same bit for bit.
+    """Write the model without the blocks above an exit; all remaining exits compute the same bit for bit.
 
     Args:
         model: A model folder.
@@ -52,7 +52,7 @@ def cut(model: str | Path, exit_layer: int, out: str | Path) -> None:
 
 
 def _copy_tensors(source: Path, tensors: dict[str, StoredTensor], target: Path) -> None:
-    """Copies tensors byte for byte, so that any dtype passes through."""
+    """Copy tensors byte for byte, whatever their dtype."""
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     position = 0
     # Wide types first, as the safetensors library writes them, keeps every tensor aligned.

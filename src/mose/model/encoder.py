@@ -2,7 +2,7 @@
 
 Shapes: B batch, T tokens, D width of the encoder, W width of the embedding, N word tokens of a batch.
 Unlike StarCoder 2 and BERT: attention looks both ways, hidden states leave at several depths, and no block
-above the deepest exit asked for is run. Below the last exit a StarCoder 2 model hands out its raw residual
+above the deepest exit asked for is run. Below the last exit a StarCoder 2 model returns its raw residual
 stream; the final norm acts on the last block alone, as in the released code (``final_norm`` switches).
 """
 
@@ -27,19 +27,19 @@ from mose.model.transformers_config import MoseConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """Sequences on their way up, between two blocks."""
+    """Hidden states of sequences between two blocks."""
 
     depth: int
-    """Blocks behind them."""
+    """Number of blocks that have run."""
     hidden_BTD: Tensor  # noqa: N815
     keep_BT: Tensor  # noqa: N815
     """False for padding."""
     mask: Tensor | None
-    """What attention may look at; None for everything."""
+    """True where attention may look; None for everywhere."""
     rotary: Rotary | None
 
     def rows(self, rows_R: Tensor) -> Stage:
-        """Some of the sequences, by number: the others have left."""
+        """The sequences with these row numbers."""
         return replace(
             self,
             hidden_BTD=self.hidden_BTD[rows_R],
@@ -75,7 +75,7 @@ class MoseModel(PreTrainedModel):  # type: ignore[misc, no-untyped-call, unused-
         self.final_norm = None
         if settings.block == "starcoder2" and settings.num_layers > 0:
             self.final_norm = nn.LayerNorm(settings.hidden_size, eps=settings.norm_eps)
-            # A cut model keeps the tensors; nothing reads them, so no optimiser may wait for their gradient.
+            # A cut model keeps the tensors but does not use them, so that they get no gradient.
             self.final_norm.requires_grad_(any(map(settings.norm_at, settings.exits)))
         self.heads = build_heads(settings)
         self.table = TokenTable(settings) if 0 in settings.exits else None
@@ -131,8 +131,8 @@ class MoseModel(PreTrainedModel):  # type: ignore[misc, no-untyped-call, unused-
         keep_BT = keep_BT.bool()
         positions_BT = positions_of(keep_BT)
         hidden_BTD = self.embeddings(token_ids_BT, positions_BT)
-        # On an accelerator the question would wait for the device; a mask without holes costs little there.
-        whole = keep_BT.device.type == "cpu" and bool(keep_BT.all())
+        # On an accelerator the check would wait for the device, and a mask without holes costs little.
+        is_full = keep_BT.device.type == "cpu" and bool(keep_BT.all())
         rotary = None
         if settings.block == "starcoder2":
             rotary = rotary_tables(
@@ -142,12 +142,12 @@ class MoseModel(PreTrainedModel):  # type: ignore[misc, no-untyped-call, unused-
             depth=0,
             hidden_BTD=hidden_BTD,
             keep_BT=keep_BT,
-            mask=None if whole else keep_BT[:, None, None, :],
+            mask=None if is_full else keep_BT[:, None, None, :],
             rotary=rotary,
         )
 
     def climb(self, stage: Stage, depth: int) -> Stage:
-        """The stage after ``depth`` blocks; those it has behind it are not run again."""
+        """The stage after ``depth`` blocks; continues from the blocks that have run."""
         hidden_BTD = stage.hidden_BTD
         for block in self.layers[stage.depth : depth]:
             hidden_BTD = self._run(block, hidden_BTD, stage.mask, stage.rotary)
@@ -188,12 +188,12 @@ class MoseModel(PreTrainedModel):  # type: ignore[misc, no-untyped-call, unused-
         hidden_by_exit = self(batch.token_ids_BT, batch.keep_BT, exits=wanted)
         for exit_layer, hidden_BTD in hidden_by_exit.items():
             own_BW = self.project(exit_layer, hidden_BTD, batch.keep_BT)
-            # Exit 0 learns from its own term of the loss alone, so that it stays good by itself.
+            # Exit 0 is trained by its own term of the loss alone, so that it stays useful by itself.
             embeddings[exit_layer] = join(own_BW, embeddings[0].detach(), share) if share else own_BW
         return {exit_layer: embeddings[exit_layer] for exit_layer in wanted}
 
     def project(self, exit_layer: int, hidden_BTD: Tensor, keep_BT: Tensor) -> Tensor:
-        """Hidden states of one exit to what it has of its own, [B,W]: pooling, head, norm."""
+        """Pool, project and norm the hidden states of one exit, without the share of exit 0 [B,W]."""
         vectors_BW = pool(hidden_BTD, keep_BT.bool(), self.settings.pooling)
         if str(exit_layer) in self.heads:
             vectors_BW = self.heads[str(exit_layer)](vectors_BW)
@@ -207,7 +207,7 @@ class MoseModel(PreTrainedModel):  # type: ignore[misc, no-untyped-call, unused-
         return normalize(self.table(batch.word_ids_N, batch.word_offsets_B, batch.word_factors_N).float())
 
     def freeze(self, *, layers: int, embeddings: bool = True) -> None:
-        """Keeps the lowest blocks as they are in training, and so the hidden states up to there bit for bit.
+        """Exclude the lowest blocks from training, so that the hidden states up to there do not change.
 
         Heads and the token table stay trainable.
 

@@ -21,13 +21,13 @@ _BYTES = {
     **{"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1},
     **{"I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1},
 }
-"""Of one number, by the name that safetensors has for its type."""
+"""Bytes of one number, by the safetensors name of its type."""
 _MAX_DIMENSIONS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredTensor:
-    """Where one tensor lies in a safetensors file."""
+    """Location of one tensor in a safetensors file."""
 
     dtype: str
     """As safetensors spells it: F32, BF16, ..."""
@@ -41,7 +41,7 @@ def read_header(file: Path) -> dict[str, StoredTensor]:
     """The tensors of a safetensors file by name; no weights are read.
 
     Raises:
-        ModelError: The file is missing, truncated or no safetensors file.
+        ModelError: The file is missing, truncated or not a safetensors file.
     """
     if not file.is_file():
         raise ModelError(f"{file} is missing", remedy="Is this a model folder, completely copied?")
@@ -70,7 +70,7 @@ def _stored_tensor(name: str, entry: Mapping[str, Any], start: int, size: int) -
 
 
 def check_tensors(found: Mapping[str, Shape], settings: ModelSettings, *, where: str) -> None:
-    """Raise `ModelError` unless the tensors are those that the settings ask for; the wrong one is named."""
+    """Raise `ModelError`, which names the wrong tensor, unless names and shapes are those of the settings."""
     expected = tensor_shapes(settings)
     advice = "Does config.json belong to these weights?"
     missing = [name for name in expected if name not in found]
@@ -86,13 +86,13 @@ def check_tensors(found: Mapping[str, Shape], settings: ModelSettings, *, where:
 
 
 def write_config(folder: Path, settings: ModelSettings) -> None:
-    """Writes ``config.json``."""
+    """Write ``config.json``."""
     values = {"model_type": "mose", "architectures": ["MoseModel"], **settings.to_json()}
     (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
 def copy_companions(source: Path, target: Path) -> None:
-    """Copies the tokenizer, the card and the licences of a model folder."""
+    """Copy the tokenizer, the card and the licences of a model folder."""
     for file in sorted(source.iterdir()):
         named = file.name in ("tokenizer.json", "README.md") or file.name.startswith(("LICENSE", "NOTICE"))
         if file.is_file() and named and not (target / file.name).exists():

@@ -45,12 +45,12 @@ def pool(hidden_BTD: Tensor, keep_BT: Tensor, rule: Literal["cls", "mean", "mask
         mean_BD: Tensor = (hidden_BTD * share_BT1).sum(dim=1)
         return mean_BD
     if rule == "mask_sum":
-        place_B = keep_BT.sum(dim=1) - 1
+        position_B = keep_BT.sum(dim=1) - 1
     else:
         numbers_T = torch.arange(keep_BT.shape[1], device=keep_BT.device)
-        place_B = torch.where(keep_BT, numbers_T, -1).amax(dim=1)
+        position_B = torch.where(keep_BT, numbers_T, -1).amax(dim=1)
     rows_B = torch.arange(len(hidden_BTD), device=hidden_BTD.device)
-    return hidden_BTD[rows_B, place_B.clamp(min=0)]
+    return hidden_BTD[rows_B, position_B.clamp(min=0)]
 
 
 def normalize(vectors_BW: Tensor, rule: Literal["unit", "unit_ball"] = "unit") -> Tensor:
@@ -63,7 +63,7 @@ def normalize(vectors_BW: Tensor, rule: Literal["unit", "unit_ball"] = "unit") -
 
 
 def join(own_BW: Tensor, table_BX: Tensor, table_share: float) -> Tensor:
-    """Unit vectors of an exit and those of exit 0 as one, each as long as the root of its share [B,W+X].
+    """Join unit vectors of an exit and of exit 0, each scaled by the root of its share [B,W+X].
 
     The cosine of two such vectors is ``(1 - table_share) * own cosine + table_share * exit 0's cosine``. A text
     without words, whose ``table_BX`` is zeros, has the exit's own part alone. The leading halves of both come

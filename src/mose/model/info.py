@@ -1,4 +1,4 @@
-"""What each exit of a model costs: layers, parameters, bytes, FLOPs. Reads no weights, needs no torch.
+"""Costs of each exit of a model: layers, parameters, bytes, FLOPs. Reads no weights, needs no torch.
 
 Counted as in the publications: token vectors, blocks and the final norm make the backbone, also where a cut
 model does not apply that norm; a multiplication with its addition is 2 FLOPs.
@@ -16,33 +16,31 @@ from mose.model.folder import WEIGHTS_FILE, check_tensors, read_header
 from mose.model.settings import ModelSettings
 from mose.model.shapes import Shape, block_shapes, head_shapes, tensor_shapes
 
-_DEFAULT_BYTES_PER_VALUE = 4.0
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExitInfo:
-    """What one exit needs, shallower exits' heads and tables left out."""
+    """Costs of one exit, without the heads and tables of others."""
 
     exit_layer: int
     """0 for the token table."""
     layers: int
     """Blocks that run."""
     width: int
-    """Of the embedding."""
+    """Width of the embedding."""
     backbone_parameters: int
     head_parameters: int
     parameters: int
     """Backbone and this exit's head; the table's for exit 0."""
     size_bytes: int
     flops_per_token: int
-    """Of the forward pass, at the length asked for."""
+    """FLOPs of the forward pass, at the length asked for."""
     head_flops: int
-    """Of the projection head, once for each text."""
+    """FLOPs of the projection head, once for each text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInfo:
-    """What a whole model needs."""
+    """Costs of a whole model."""
 
     settings: ModelSettings
     length: int
@@ -53,15 +51,13 @@ class ModelInfo:
     exits: tuple[ExitInfo, ...]
 
 
-def info(
-    model: str | Path | ModelSettings, *, length: int = 128, bytes_per_value: float = _DEFAULT_BYTES_PER_VALUE
-) -> ModelInfo:
+def info(model: str | Path | ModelSettings, *, length: int = 128, bytes_per_value: float = 4.0) -> ModelInfo:
     """Layers, parameters, bytes and FLOPs by exit.
 
     Args:
         model: A model folder, or the settings of a model.
         length: Tokens in a sequence.
-        bytes_per_value: Of weights that are not there to be looked at (settings alone); float32 by default.
+        bytes_per_value: Bytes of one weight, if ``model`` is settings; float32 by default.
 
     Raises:
         ModelError: No such folder, or its weights do not belong to its config.

@@ -1,4 +1,4 @@
-"""The blocks: StarCoder 2's and BERT's, both looking both ways.
+"""The blocks of StarCoder 2 and BERT, both with bidirectional attention.
 
 Shapes: B batch, T tokens, D width, H query heads, G key/value heads, C width of one head.
 """
@@ -105,7 +105,7 @@ class Embeddings(nn.Module):
         self.norm = nn.LayerNorm(settings.hidden_size, eps=settings.norm_eps) if learned else None
 
     def forward(self, token_ids_BT: Tensor, positions_BT: Tensor) -> Tensor:
-        """What the first block reads [B,T,D]."""
+        """Input of the first block [B,T,D]."""
         hidden_BTD: Tensor = self.tokens(token_ids_BT)
         if self.positions is not None and self.norm is not None:
             hidden_BTD = self.norm(hidden_BTD + self.positions(positions_BT))
@@ -113,12 +113,12 @@ class Embeddings(nn.Module):
 
 
 def positions_of(keep_BT: Tensor) -> Tensor:
-    """Positions counted over real tokens alone, so that padding on either side changes nothing."""
+    """Positions counted over real tokens alone, so that padding has no effect on either side."""
     return (keep_BT.long().cumsum(dim=1) - 1).clamp(min=0)
 
 
 def rotary_tables(positions_BT: Tensor, *, head_size: int, theta: float, dtype: torch.dtype) -> Rotary:
-    """Cosine and sine of each position's angles, the two halves of a head alike (GPT-NeoX layout)."""
+    """Cosine and sine of each position's angles, the same for both halves of a head (GPT-NeoX layout)."""
     steps = torch.arange(0, head_size, 2, device=positions_BT.device, dtype=torch.float32) / head_size
     angles_BTC = positions_BT[..., None].float() * (1.0 / theta**steps)
     angles_BTC = torch.cat((angles_BTC, angles_BTC), dim=-1)[:, None]
@@ -126,6 +126,6 @@ def rotary_tables(positions_BT: Tensor, *, head_size: int, theta: float, dtype: 
 
 
 def rotate(heads_BHTC: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Heads turned by their positions' angles (RoFormer, equation 34)."""
+    """Rotate heads by the angles of their positions (RoFormer, equation 34)."""
     first, second = heads_BHTC.chunk(2, dim=-1)
     return heads_BHTC * cosine + torch.cat((-second, first), dim=-1) * sine

@@ -1,4 +1,4 @@
-"""Known-good models: the paper's, one that a CPU can train, and one that tests and first steps can afford."""
+"""Known-good models: the paper's, one that a CPU can train, and a tiny one for tests and first steps."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def preset(name: str, **changes: Any) -> ModelSettings:
-    """A known-good model, with single keys changed.
+    """Settings of a preset, with single keys changed.
 
     Raises:
         ConfigError: No such preset, or the changes contradict it.

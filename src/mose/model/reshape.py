@@ -1,4 +1,4 @@
-"""Heads added to a model without them, and heads made narrower."""
+"""Add heads to a model without them, and make heads narrower."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from mose.model.heads import build_heads
 def add_heads(
     model: MoseModel, kind: Literal["linear", "mlp"], init: Literal["identity", "random"] = "identity", *, seed: int = 0
 ) -> None:
-    """Gives a headless model one head for each exit above 0; its config says so afterwards.
+    """Add one head for each exit above 0 to a model without heads, and to its config.
 
     Args:
         model: A model with ``head: none``, changed in place.
         kind: linear: one matrix. mlp: Linear, activation, Linear.
-        init: identity: the model's embeddings stay what they are (linear alone). random: as a fresh model.
-        seed: Fixes random heads.
+        init: identity: embeddings do not change (linear alone). random: as in a new model.
+        seed: Seed of random heads.
 
     Raises:
-        ConfigError: The model has heads, or an mlp was to start as the identity.
+        ConfigError: The model has heads, or ``kind`` is mlp and ``init`` identity.
     """
     if model.config.head != "none":
         raise ConfigError("the model has heads already", got=model.config.head, allowed="none")
@@ -48,7 +48,7 @@ def add_heads(
 
 
 def narrow_heads(model: MoseModel, width: int) -> None:
-    """Keeps the leading outputs of every head, in place; the model's config says so afterwards.
+    """Keep the leading outputs of every head, in place, and change the config.
 
     Args:
         model: A model with heads; those that ``mose.train.retrieval.rotate_heads`` has turned lose little.

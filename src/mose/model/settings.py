@@ -1,4 +1,4 @@
-"""Everything that defines a model, in one frozen value: shapes, exits, pooling, heads, templates.
+"""Settings of a model: shapes, exits, pooling, heads, templates.
 
 Plain Python, so that a checkpoint can be described and cut without torch; ``mose.model.transformers_config`` wraps it
 for transformers. Values marked "guess" are open in the publications on ModularStarEncoder.
@@ -31,7 +31,7 @@ _POSITIVE = ("vocab_size", "hidden_size", "intermediate_size", "num_heads", "num
              "max_tokens")  # fmt: skip
 
 _LARGEST = {"num_layers": 1_000, "hidden_size": 1 << 17, "num_heads": 1 << 12, "num_kv_heads": 1 << 12}
-"""More is a damaged file, not a model: loops and lists are as long."""
+"""Larger values mean a damaged file; loops and lists would grow with them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,13 +39,13 @@ class ModelSettings:
     """The keys of a model folder's ``config.json``."""
 
     block: Literal["starcoder2", "bert"] = "starcoder2"
-    """starcoder2: pre-norm, rotary positions. bert: post-norm, learned positions. Both look both ways."""
+    """starcoder2: pre-norm, rotary positions. bert: post-norm, learned positions. Both have bidirectional attention."""
     vocab_size: int
     hidden_size: int
     intermediate_size: int
     """Inner width of the (ungated) MLP."""
     num_layers: int
-    """Blocks; 0 leaves nothing but the token table."""
+    """Number of blocks; 0 for the token table alone."""
     num_heads: int
     num_kv_heads: int
     """Key/value heads; each serves ``num_heads / num_kv_heads`` query heads."""
@@ -160,7 +160,7 @@ class ModelSettings:
 
     @property
     def own_width(self) -> int:
-        """Width of what an exit above 0 has of its own, without the part of exit 0."""
+        """Width of an exit above 0, without the part of exit 0."""
         return self.hidden_size if self.head == "none" else self.head_width or self.hidden_size
 
     def width_of(self, exit_layer: int) -> int:
@@ -171,7 +171,7 @@ class ModelSettings:
         return self.own_width + (table_width if self.table_share else 0)
 
     def reads_words(self, exits: Iterable[int]) -> bool:
-        """True if one of the exits reads a text's words: exit 0, and all others where it has a share in them."""
+        """True if one of the exits reads the words of a text: exit 0, and all others with a share of it."""
         return any(exit_layer == 0 or self.table_share > 0 for exit_layer in exits)
 
     def norm_at(self, exit_layer: int) -> bool:
@@ -181,7 +181,7 @@ class ModelSettings:
         return self.final_norm == "every" or exit_layer == self.num_layers
 
     def tokenizer_settings(self) -> TokenizerSettings:
-        """The part that the tokenizer needs."""
+        """Settings of the tokenizer."""
         return TokenizerSettings.read(dataclasses.asdict(self), where="the config")
 
     def to_json(self) -> dict[str, Any]:
@@ -190,7 +190,7 @@ class ModelSettings:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     def check_exit(self, exit_layer: int, *, where: str = "The model") -> None:
-        """Raise `ModelError` unless the model has this exit; the message names those it has."""
+        """Raise `ModelError`, which names the existing exits, unless the model has this one."""
         if exit_layer in self.exits:
             return
         names = [f"--exit {other}" for other in self.exits]
@@ -215,7 +215,7 @@ class ModelSettings:
         return tuple(exit_layer for exit_layer in wanted if last_exit is None or exit_layer <= last_exit)
 
     def cut_after(self, exit_layer: int, *, where: str = "The model") -> ModelSettings:
-        """The same model without the blocks above an exit; what is left computes the same bit for bit.
+        """Settings of the model without the blocks above an exit; the rest computes the same bit for bit.
 
         Raises:
             ModelError: The model has no such exit.

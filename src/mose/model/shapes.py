@@ -1,4 +1,4 @@
-"""Names and shapes of a model's tensors: the one list that checkpoints, cuts and counts are held against."""
+"""Names and shapes of a model's tensors."""
 
 from __future__ import annotations
 

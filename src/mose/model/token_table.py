@@ -25,7 +25,7 @@ class TokenTable(nn.Module):
 
         Args:
             word_ids_N: Token ids of all texts.
-            word_offsets_B: Where each text's ids begin.
+            word_offsets_B: Start of each text in ``word_ids_N``.
             word_factors_N: Further factor of each token; 1 if None.
         """
         weights_N = self.token_weights[word_ids_N]

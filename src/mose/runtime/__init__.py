@@ -1,1 +1,1 @@
-"""The encoder as users run it: ONNX Runtime and a token table, no torch."""
+"""Run an exported model on ONNX Runtime and numpy, without torch."""

@@ -1,4 +1,4 @@
-"""Spreading texts over threads: similar lengths together, long ones first, bounded work at a time."""
+"""Spread texts over threads: similar lengths together, long ones first."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Outputs = dict[str, NDArray[np.float32]]
 WINDOW_TEXTS = 2048
 """Texts that are tokenised and sorted by length together; bounds the memory of long inputs."""
 TOKEN_BUDGET = 256
-"""Tokens that a thread takes at a time: long texts go alone, so that many cores share a short list, too."""
+"""Tokens that a thread takes at a time: few, so that many cores can share a short list."""
 
 
 def windows(num_texts: int) -> Iterator[slice]:
@@ -26,7 +26,7 @@ def windows(num_texts: int) -> Iterator[slice]:
 
 
 def batches(lengths: Sequence[int], *, token_budget: int) -> Iterator[list[int]]:
-    """Row numbers of each batch, longest texts first, so that no long text is left over for the end.
+    """Row numbers of each batch, longest texts first, so that no thread ends with a long text.
 
     A batch has at most ``token_budget`` tokens, or one row. Every row comes once.
 
@@ -47,9 +47,9 @@ def batches(lengths: Sequence[int], *, token_budget: int) -> Iterator[list[int]]
 
 
 def run_all(session: Session, ids: Sequence[list[int]], *, threads: int) -> Iterator[tuple[list[int], Outputs]]:
-    """Row numbers of each batch and their outputs [rows, width], in the order in which they are done.
+    """Row numbers of each batch and their outputs [rows, width], in order of completion.
 
-    Closing the iterator, or an interrupt, leaves the batches that have not begun undone.
+    Closing the iterator, or an interrupt, cancels the batches that have not begun.
     """
     todo = list(batches([len(row) for row in ids], token_budget=TOKEN_BUDGET))
     threads = min(threads, len(todo))

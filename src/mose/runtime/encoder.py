@@ -1,4 +1,4 @@
-"""``Encoder``: texts in, unit vectors out, at any exit and width of a model, without torch."""
+"""``Encoder``: from texts to unit vectors, at any exit and width of a model, without torch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEFAULT_MODEL = "small"
 class Encoder:
     """One exit of a model at one width.
 
-    ``Encoder.load`` makes it, ``at`` gives a sibling that shares the weights.
+    Create it with ``Encoder.load``; ``at`` gives another exit or width that shares the weights.
 
     Example:
         >>> encoder = Encoder.load("small", exit=0)
@@ -81,11 +81,11 @@ class Encoder:
 
     @property
     def manifest(self) -> Manifest:
-        """What the model's folder says of itself."""
+        """The manifest of the model's folder."""
         return self._model.manifest
 
     def at(self, exit: int | None = None, width: int | None = None) -> Encoder:
-        """The same model at another exit or width; what is None stays as asked for before.
+        """The same model at another exit or width; None keeps the current one.
 
         Raises:
             ModelError: The model has no such exit, or the exit no such width.
@@ -115,8 +115,8 @@ class Encoder:
         """Unit vectors of texts, in their order.
 
         Args:
-            texts: Queries or pieces of code, one or many. Longer ones than the model reads lose their end.
-            kind: Which of the model's templates to put them in (exit 0 uses none).
+            texts: Queries or codes, one or many; cut at the model's maximum length.
+            kind: Selects the template (exit 0 uses none).
             language: One language for all, or one for each text; for templates that name it.
             progress: Called after each batch.
 
@@ -176,7 +176,7 @@ class Encoder:
 
 
 def _as_list(texts: str | Sequence[str]) -> Sequence[str]:
-    """Texts as a list, be it of one: a string is a text, not a sequence of characters."""
+    """Texts as a list; a string is one text."""
     if isinstance(texts, str):
         return [texts]
     for number, text in enumerate(texts):
@@ -186,7 +186,7 @@ def _as_list(texts: str | Sequence[str]) -> Sequence[str]:
 
 
 def _narrow(vectors: NDArray[np.float32], width: int) -> NDArray[np.float32]:
-    """The leading dimensions, at unit length again."""
+    """The leading dimensions, scaled to unit length."""
     if width == vectors.shape[1]:
         return vectors
     return unit_rows(vectors[:, :width])

@@ -1,7 +1,7 @@
-"""Whether the files of a model are those that its manifest describes.
+"""Check the files of a model against its manifest.
 
 A model's identity follows from its manifest, and vectors are shared by identity: a damaged weights file of the right
-size would spoil those of every tree. A file is read whole once; after that its size, time stamps and inode tell.
+size would spoil the vectors of every tree. A file is hashed once, and again if its size, time stamps or inode change.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mose.storage import home, new_file
 RECORD_NAME = "models.json"
 _MAX_RECORDED = 200
 _SETTLED_NS = 2_000_000_000
-"""A file that was changed so shortly ago may change again without another time stamp."""
+"""A file that changed more recently may change again without another time stamp."""
 
 
 def require_intact(folder: Path, names: Iterable[str], files: Mapping[str, FileEntry]) -> None:
@@ -28,7 +28,7 @@ def require_intact(folder: Path, names: Iterable[str], files: Mapping[str, FileE
     Args:
         folder: The model folder.
         names: The files to check.
-        files: What the manifest says of every file.
+        files: Name -> size and hash, from the manifest.
     """
     recorded = _read_record()
     fresh = {}
@@ -64,7 +64,7 @@ def _read_record() -> dict[str, object]:
 
 
 def _write_record(values: dict[str, object]) -> None:
-    """Nothing is lost where it cannot be written: the files are read again."""
+    """Write the record, if possible: without it the files are hashed again."""
     kept = dict(list(values.items())[-_MAX_RECORDED:])
     with suppress(OSError, MoseError), new_file(home() / RECORD_NAME, mode=0o600) as file:
         file.write(json.dumps(kept).encode())

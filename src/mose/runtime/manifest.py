@@ -22,9 +22,9 @@ ALL_EXITS_NAME = "all_exits.onnx"
 TOKENIZER_NAME = "tokenizer.json"
 WEIGHTS_NAME = "weights.bin"
 FORMAT_VERSION = 3
-"""Changes with the files, and with what is computed of them: 2 counts words of exit 0 by their root, 3 can give
-exit 0 a share in the others."""
-_HASH_BLOCK_BYTES = 1 << 20
+"""Raised when the files, or the vectors computed from them, change: 2 counts words of exit 0 by the root of their
+number, 3 can give exit 0 a share in the others."""
+AGAIN = "Install, copy or export the model again."
 _LARGEST_COUNT = 1 << 20
 _MAX_EXITS = 1_000
 
@@ -40,7 +40,7 @@ class FileEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What a runtime folder holds."""
+    """Description of a runtime folder."""
 
     name: str
     exits: tuple[int, ...]
@@ -69,7 +69,7 @@ class Manifest:
 
     @property
     def identity(self) -> str:
-        """Short hash of all that decides the vectors; two models with one identity give the same vectors."""
+        """Short hash of all that affects the vectors; models of the same identity give the same vectors."""
         parts: dict[str, Any] = {"format": FORMAT_VERSION, "tokenizer": dataclasses.asdict(self.tokenizer)}
         parts["table_share"] = self.table_share
         parts["files"] = {name: entry.sha256 for name, entry in self.files.items() if _decides_vectors(name)}
@@ -77,7 +77,7 @@ class Manifest:
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
-        """The manifest of a runtime folder; every listed file must be there in its listed size.
+        """Read the manifest of a runtime folder, and check existence and size of every listed file.
 
         Raises:
             ModelError: The folder is missing, is another kind of model, or is incomplete.
@@ -134,21 +134,21 @@ class Manifest:
                 raise ModelError(what, remedy=AGAIN)
 
     def _check_values(self) -> None:
-        """Raise `ValueError` for what no export writes."""
+        """Raise `ValueError` unless the values are such as an export writes."""
         counts = (*self.exits, *self.widths.values(), self.hidden_size, self.num_layers, self.num_heads)
-        _hold(all(type(count) is int and 0 <= count <= _LARGEST_COUNT for count in counts), "counts")
-        _hold(0 < len(self.exits) <= _MAX_EXITS and list(self.exits) == sorted(set(self.exits)), "exits")
-        _hold(set(self.widths) == set(self.exits) and min(self.widths.values()) > 0, "widths")
-        _hold(type(self.table_share) in (int, float) and 0 <= self.table_share < 1, "table_share")
+        _require(all(type(count) is int and 0 <= count <= _LARGEST_COUNT for count in counts), "counts")
+        _require(0 < len(self.exits) <= _MAX_EXITS and list(self.exits) == sorted(set(self.exits)), "exits")
+        _require(set(self.widths) == set(self.exits) and min(self.widths.values()) > 0, "widths")
+        _require(type(self.table_share) in (int, float) and 0 <= self.table_share < 1, "table_share")
         texts = (self.name, self.pooling, self.norm_rule, self.licence, self.source, *self.float_matrices)
-        _hold(all(isinstance(text, str) for text in texts), "texts")
-        _hold(self.dtype in ("float32", "int8"), "dtype")
-        _hold(isinstance(self.settings, dict), "settings")
+        _require(all(isinstance(text, str) for text in texts), "texts")
+        _require(self.dtype in ("float32", "int8"), "dtype")
+        _require(isinstance(self.settings, dict), "settings")
         needed = {TOKENIZER_NAME, *map(exit_file, self.exits)}
-        _hold(needed <= set(self.files), "files: one that an exit needs is not listed")
+        _require(needed <= set(self.files), "files: one that an exit needs is not listed")
         for name, entry in self.files.items():
-            _hold(name not in ("", ".", "..") and not set(name) & set("/\\:\0"), f"files: {name!r}")
-            _hold(type(entry.size) is int and entry.size >= 0 and isinstance(entry.sha256, str), f"files: {name!r}")
+            _require(name not in ("", ".", "..") and not set(name) & set("/\\:\0"), f"files: {name!r}")
+            _require(type(entry.size) is int and entry.size >= 0 and isinstance(entry.sha256, str), f"files: {name!r}")
 
     def _check_sizes(self, folder: Path) -> None:
         real = folder.resolve()
@@ -164,31 +164,25 @@ class Manifest:
                 raise ModelError(f"{path} cannot be read: {error.strerror}", remedy=AGAIN) from error
             if not stat.S_ISREG(found.st_mode):
                 raise ModelError(f"{path} is not a regular file", remedy=AGAIN)
-            size = found.st_size
-            if size != entry.size:
-                raise ModelError(f"size of {folder / name}", got=size, allowed=f"{entry.size} bytes", remedy=AGAIN)
+            if found.st_size != entry.size:
+                raise ModelError(f"size of {path}", got=found.st_size, allowed=f"{entry.size} bytes", remedy=AGAIN)
 
 
 def hash_file(path: Path) -> FileEntry:
     """Size and SHA-256 of a file."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(_HASH_BLOCK_BYTES):
-            digest.update(block)
+        digest = hashlib.file_digest(file, "sha256")
     return FileEntry(size=path.stat().st_size, sha256=digest.hexdigest())
 
 
 def exit_file(exit_layer: int) -> str:
-    """Name of the file that an exit is run from."""
+    """Name of the file of an exit."""
     return TABLE_NAME if exit_layer == 0 else f"exit_{exit_layer}.onnx"
 
 
-def _hold(condition: bool, what: str) -> None:
+def _require(condition: bool, what: str) -> None:
     if not condition:
         raise ValueError(what)
-
-
-AGAIN = "Install, copy or export the model again."
 
 
 def _decides_vectors(name: str) -> bool:
@@ -212,5 +206,5 @@ def _read_json(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ModelError(f"{path} is damaged ({error})", remedy=AGAIN) from error
     if not isinstance(values, dict):
-        raise ModelError(f"{path} is damaged (no JSON object)", remedy=AGAIN)
+        raise ModelError(f"{path} is damaged (not a JSON object)", remedy=AGAIN)
     return values

@@ -1,4 +1,4 @@
-"""One loaded runtime folder: what its exits share."""
+"""A loaded runtime folder."""
 
 from __future__ import annotations
 
@@ -24,9 +24,7 @@ _SHIPPED = Path(__file__).resolve().parents[1] / "shipped"
 
 
 class RuntimeModel:
-    """What all exits of one loaded folder share.
-
-    Tokenizer, sessions and table are opened on first use.
+    """Tokenizer, sessions and table of one folder, opened on first use and shared by its exits.
 
     Args:
         folder: A runtime folder.
@@ -48,18 +46,18 @@ class RuntimeModel:
     def run(
         self, graph: str, texts: Sequence[str], *, kind: Kind, language: str | Sequence[str] | None
     ) -> Iterator[tuple[list[int], dict[str, NDArray[np.float32]]]]:
-        """Row numbers and the vectors [rows, width] of the graph's exits, batch by batch, as they are done.
+        """Row numbers and the vectors [rows, width] of the graph's exits, by batch, in order of completion.
 
-        Where exit 0 has a share in the others, it is in the vectors.
+        The vectors include the share of exit 0, if it has one.
         """
         if not isinstance(language, str | None) and len(language) != len(texts):
             allowed = f"one, or one for each of {len(texts)} texts"
             raise ConfigError("languages", got=len(language), allowed=allowed)
         tokenizer, session, share = self.tokenizer(), self.session(graph), self.manifest.table_share
         for window in batching.windows(len(texts)):
-            spoken = language if isinstance(language, str | None) else language[window]
+            languages = language if isinstance(language, str | None) else language[window]
             valid = [_valid_unicode(text) for text in texts[window]]
-            ids = tokenizer.encode(valid, kind=kind, language=spoken)
+            ids = tokenizer.encode(valid, kind=kind, language=languages)
             for rows, outputs in batching.run_all(session, ids, threads=self._threads):
                 numbers = [window.start + row for row in rows]
                 if share:
@@ -121,5 +119,5 @@ def model_folder(name_or_folder: str | Path) -> Path:
 
 
 def _valid_unicode(text: str) -> str:
-    """``text`` without the half characters of undecodable arguments and file names: they have no UTF-8."""
+    """``text`` without lone surrogates, which stand for undecodable bytes and have no UTF-8."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

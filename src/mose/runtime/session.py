@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mose.errors import ModelError
-from mose.runtime.manifest import WEIGHTS_NAME
+from mose.runtime.manifest import AGAIN, WEIGHTS_NAME
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -43,7 +43,7 @@ def _open(path: Path) -> InferenceSession:
 
     _check_graph(path)
     options = onnxruntime.SessionOptions()
-    # One thread for each text at a time: no barriers between operators, no threads that spin between texts.
+    # One thread for each text: no barriers between operators, no threads that spin between texts.
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = _ERRORS_ONLY
@@ -52,25 +52,23 @@ def _open(path: Path) -> InferenceSession:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except _load_errors() as error:
-        raise ModelError(
-            f"ONNX Runtime cannot open {path} ({error})", remedy="Install, copy or export the model again."
-        ) from error
+        raise ModelError(f"ONNX Runtime cannot open {path} ({error})", remedy=AGAIN) from error
 
 
 def _check_graph(path: Path) -> None:
-    """Raise `ModelError` for a graph whose weights lie anywhere but in the folder's own weights file."""
+    """Raise `ModelError` unless all weights of a graph are in the folder's own weights file."""
     if path.stat().st_size > _LARGEST_GRAPH_BYTES:
         raise ModelError(f"size of {path}", got=path.stat().st_size, allowed=f"up to {_LARGEST_GRAPH_BYTES:,} bytes")
     graph, weights = path.read_bytes(), WEIGHTS_NAME.encode()
-    # As protobuf writes the entry "location" of a tensor's external data; as a mere name the word does not occur.
+    # The entry "location" of a tensor's external data in protobuf; the word does not occur otherwise.
     entry = b"\x0a\x08location\x12" + bytes([len(weights)]) + weights
     if graph.count(b"location") != graph.count(entry):
         what = f"{path} takes weights from another file than {WEIGHTS_NAME}"
-        raise ModelError(what, remedy="Install, copy or export the model again.")
+        raise ModelError(what, remedy=AGAIN)
 
 
 def _load_errors() -> tuple[type[Exception], ...]:
-    """What ONNX Runtime raises for a graph or weights file that it cannot use."""
+    """Exceptions of ONNX Runtime for a graph or weights file that it cannot use."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoSuchFile", "NotImplemented",

@@ -1,7 +1,7 @@
 """Exit 0: the sum of one vector for each token of each word. numpy alone.
 
-A word is tokenised and its token vectors summed once, then remembered; a text is the sum of its different words'
-vectors, each times the root of its count.
+The sum of a word's token vectors is computed once and cached; a text is the sum of the vectors of its distinct words,
+each times the root of its count.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from mose.words import split_words, word_factors
 _CACHE_BYTES = 64 << 20
 _FIRST_ROWS = 4096
 _AT_ONCE = 16_384
-"""Words, and tokens, whose vectors are held at once: what the chunks of a tree hold has no bound."""
+"""Words, and tokens, whose vectors are in memory at once: the chunks of a tree have no bound."""
 
 
 class TokenTable:
-    """Texts to vectors by look-up.
+    """Look up vectors of texts.
 
     Args:
         path: ``exit_0.safetensors``: ``vectors`` [V, width] (int8 or float32) and ``factors`` [V].
-        tokenizer: Gives the token ids of a word.
+        tokenizer: Tokenizer of the model.
 
     Raises:
         ModelError: The file is missing, damaged, lacks an array, or has no row for some token.
@@ -59,7 +59,7 @@ class TokenTable:
         return self.encode_words([split_words(text) for text in texts])
 
     def encode_words(self, texts_words: Sequence[Sequence[str]]) -> NDArray[np.float32]:
-        """The same for texts given as ``mose.words.split_words`` gives them."""
+        """As `encode`, for texts split by ``mose.words.split_words``."""
         factors = [word_factors(words) for words in texts_words]
         sums = np.zeros((len(factors), self.width), dtype=np.float32)
         for window in _windows(factors):
@@ -73,7 +73,7 @@ class TokenTable:
         return unit_rows(sums)
 
     def _learn(self, words: set[str]) -> None:
-        """Every word has its row in ``_rows`` afterwards."""
+        """Add a row to ``_rows`` for every new word."""
         if len(self._row_of) + len(words) > self._max_rows:
             self._row_of, self._rows = {}, self._no_rows()
         fresh = sorted(words.difference(self._row_of))
@@ -82,7 +82,7 @@ class TokenTable:
         start, end = len(self._row_of), len(self._row_of) + len(fresh)
         while len(self._rows) < end:
             self._rows = np.concatenate([self._rows, np.empty_like(self._rows)])
-        # Other threads may be reading: rows that they know stay as they are, growth makes a new array.
+        # Other threads may be reading: existing rows do not change, and growth makes a new array.
         self._rows[start:end] = self._sum_tokens(self._tokenizer.word_ids(fresh))
         self._row_of.update(zip(fresh, range(start, end), strict=True))
 
@@ -104,7 +104,7 @@ class TokenTable:
 
 
 def _windows(parts: Sequence[Sized]) -> Iterator[slice]:
-    """Neighbours of `_AT_ONCE` members together at most, one part at least."""
+    """Slices of consecutive parts with at most `_AT_ONCE` members together, or one part."""
     start = num_members = 0
     for number, part in enumerate(parts):
         if num_members + len(part) > _AT_ONCE and number > start:
@@ -116,7 +116,7 @@ def _windows(parts: Sequence[Sized]) -> Iterator[slice]:
 
 
 def unit_rows(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows at length 1; rows of zeros stay zeros."""
+    """Rows scaled to length 1; rows of zeros stay zeros."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True).astype(np.float32)
     unit = np.zeros_like(vectors)
     np.divide(vectors, lengths, out=unit, where=lengths > 0)
@@ -124,7 +124,7 @@ def unit_rows(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def join(own: NDArray[np.float32], table: NDArray[np.float32], table_share: float) -> NDArray[np.float32]:
-    """Unit vectors of an exit and those of exit 0 as one: ``mose.model.heads.join``."""
+    """Join unit vectors of an exit and of exit 0: ``mose.model.heads.join`` in numpy."""
     both = (np.float32((1 - table_share) ** 0.5) * own, np.float32(table_share**0.5) * table)
     leading = [part[:, : part.shape[1] // 2] for part in both]
     trailing = [part[:, part.shape[1] // 2 :] for part in both]

@@ -1,4 +1,4 @@
-"""Reading ``.safetensors`` files with numpy alone, without copying what is not used."""
+"""Read ``.safetensors`` files with numpy alone, memory-mapped."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _DTYPES: dict[str, np.dtype[Any]] = {
 
 
 class TensorFile(Mapping[str, NDArray[np.generic]]):
-    """Name -> array of one file, memory-mapped: pages are read when an array is used.
+    """Name -> array of one file; pages are read when an array is used.
 
     Args:
         path: A file in safetensors format.
 
     Raises:
-        ModelError: The file is missing, shorter than its header says, or not in this format.
+        ModelError: The file is missing, truncated, or not in this format.
     """
 
     def __init__(self, path: str | Path) -> None:

@@ -1,1 +1,1 @@
-"""Pairs of codes read as one sequence, and what a classifier at every exit says of them."""
+"""Clone detection: pairs of codes as one sequence, with a classifier at every exit."""

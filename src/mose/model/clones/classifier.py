@@ -1,8 +1,8 @@
 """A yes-or-no classifier at every exit of a ladder, for pairs of codes.
 
-Shapes: B pairs, T tokens, D width, R pairs still on their way up.
+Shapes: B pairs, T tokens, D width, R pairs that have not left yet.
 Each exit above 0 has one linear layer over features of its hidden states; projection heads are not used. At
-inference a pair can leave at the first exit that is sure enough; blocks above run for the others alone.
+inference a pair can leave at the first exit that reaches the confidence; blocks above run for the others alone.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Features = Literal["pooled", "sides"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """How the margin of one exit becomes a probability and an answer; fixed on validation pairs."""
+    """Temperature and threshold of one exit, chosen on validation pairs."""
 
     temperature: float = 1.0
     """The margin is divided by it."""
@@ -48,7 +48,7 @@ class PairSettings:
     """The keys of ``classifier.json``."""
 
     template: str
-    """How two codes become one sequence; see ``mose.model.clones.pair_batch``."""
+    """Template that joins two codes; see ``mose.model.clones.pair_batch``."""
     max_tokens: int
     """Longest sequence."""
     features: Features = "pooled"
@@ -56,7 +56,7 @@ class PairSettings:
     calibration: dict[int, Calibration]
     """Exit -> its calibration."""
     confidence: float | None = None
-    """Confidence at which a pair may leave early, chosen on validation pairs; None if none was chosen."""
+    """Confidence at which a pair may leave early, chosen on validation pairs; None if not chosen."""
 
 
 class PairClassifier(nn.Module):
@@ -78,7 +78,7 @@ class PairClassifier(nn.Module):
         self.classifiers = nn.ModuleDict({str(exit_layer): nn.Linear(width, 2) for exit_layer in self.exits})
         for layer in self.classifiers.values():
             assert isinstance(layer, nn.Linear)
-            nn.init.zeros_(layer.weight)  # starts at "do not know", whatever the seed
+            nn.init.zeros_(layer.weight)  # starts at probability 0.5, whatever the seed
             nn.init.zeros_(layer.bias)
 
     def forward(self, batch: PairInputs, *, exits: Sequence[int] | None = None) -> dict[int, Tensor]:
@@ -100,12 +100,12 @@ class PairClassifier(nn.Module):
     def leave_early(
         self, batch: PairInputs, *, confidence: float, calibration: dict[int, Calibration]
     ) -> tuple[Tensor, Tensor]:
-        """Each pair's probability of being a clone, at the first exit that is sure enough.
+        """Each pair's probability of being a clone, at the first exit that reaches the confidence.
 
         Args:
             batch: Pairs, each one sequence.
             confidence: A pair leaves once max(p, 1 - p) reaches this; the deepest exit takes all others.
-            calibration: By exit.
+            calibration: Exit -> its calibration.
 
         Returns:
             probability_B in float32, and exit_B in int64.
@@ -137,19 +137,19 @@ class PairClassifier(nn.Module):
 def pair_features(
     hidden_BTD: Tensor, batch: PairInputs, features: Features, pooling: Literal["cls", "mean", "mask_sum"]
 ) -> Tensor:
-    """What a linear classifier reads of each pair.
+    """Features of each pair for a linear classifier.
 
     Args:
         hidden_BTD: Hidden states of whole pairs: every token has seen both codes.
-        batch: Which tokens are whose.
+        batch: The pairs.
         features: pooled: the pooled state [B,D]. sides: that, then product and distance, element by element, of
             the codes' mean states [B,3D] (InferSent: Conneau et al., 2017, section 3.1).
-        pooling: Of the whole pair.
+        pooling: Pooling over the whole pair.
     """
     pooled_BD = pool(hidden_BTD, batch.keep_BT, pooling)
     if features == "pooled":
         return pooled_BD
-    # Of length sqrt(D), so that the values have about the size of a layer's.
+    # Length sqrt(D) gives values of about the size of a layer's.
     scale = hidden_BTD.shape[-1] ** 0.5
     first_BD, second_BD = (
         functional.normalize(pool(hidden_BTD, keep_BT, "mean"), dim=-1) * scale
@@ -164,7 +164,7 @@ def probabilities(logits_B2: Tensor, temperature: float) -> Tensor:
 
 
 def save_classifier(classifier: PairClassifier, settings: PairSettings, out: Path, *, companions: Path) -> None:
-    """Writes a model folder with the classifier beside the ladder; complete or not at all.
+    """Write a model folder with ladder and classifier, atomically.
 
     Raises:
         OutputError: ``out`` is not a folder that mose wrote.

@@ -1,4 +1,4 @@
-"""Clone detection with a trained classifier: two codes in, a probability and the exit that gave it out."""
+"""Clone detection with a trained classifier: from two codes to a probability and the exit that gave it."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _BUDGET = 8192
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predictions:
-    """What was found about N pairs, in the order they came."""
+    """Predictions for N pairs, in their order."""
 
     probability_N: NDArray[np.float64]  # noqa: N815
-    """Of being a clone."""
+    """Probability of being a clone."""
     clone_N: NDArray[np.bool_]  # noqa: N815
-    """The answer: the probability reaches the threshold of the exit that gave it."""
+    """True if the probability reaches the threshold of its exit."""
     exit_N: NDArray[np.int64]  # noqa: N815
-    """Exit that gave it: as many blocks were run for this pair."""
+    """Exit that gave the probability; as many blocks were run for the pair."""
 
 
 class CloneDetector:
@@ -64,13 +64,13 @@ class CloneDetector:
         exit: int | None = None,
         confidence: float | None = None,
     ) -> Predictions:
-        """Says of each pair whether it is a clone.
+        """Predict for each pair whether it is a clone.
 
         Args:
             firsts: First codes.
             seconds: Second codes, as many.
-            exit: The exit to answer at; the deepest if None.
-            confidence: Instead: leave at the first exit where max(p, 1 - p) reaches this; blocks above then run
+            exit: The exit to use; the deepest if None.
+            confidence: Instead of ``exit``: leave at the first exit where max(p, 1 - p) reaches this; blocks above then run
                 for the other pairs alone. ``settings.confidence`` was chosen on validation pairs.
 
         Raises:

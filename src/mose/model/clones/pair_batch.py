@@ -1,4 +1,4 @@
-"""Two codes as one sequence: template, special tokens, and a cut that spares them."""
+"""Two codes as one sequence: template, special tokens, and truncation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mose.errors import ConfigError
 from mose.tokenizer import CodeTokenizer, pad_batch
 
 PAPER_TEMPLATE = "{sep}{first}{sep}{second}{cls}"
-"""MoSE's pair classification, read at the final CLS."""
+"""Template of the paper's pair classification, read at the final CLS."""
 BERT_TEMPLATE = "{cls}{first}{sep}{second}{sep}"
 _FIRST, _SECOND = 1, 2
 _MARKER = re.compile(r"\{(\w+)\}")
@@ -34,7 +34,7 @@ class PairIds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairInputs:
-    """What the classifier reads. B pairs, T tokens of the longest."""
+    """Input of the classifier. B pairs, T tokens of the longest."""
 
     token_ids_BT: Tensor  # noqa: N815
     """int64."""
@@ -67,7 +67,7 @@ class PairInputs:
 
 
 def native_template(block: str) -> str:
-    """The pair template that a block was made for."""
+    """The pair template that a kind of block was pre-trained with."""
     return BERT_TEMPLATE if block == "bert" else PAPER_TEMPLATE
 
 

@@ -1,1 +1,1 @@
-"""Foreign encoders to our model folders. The only room that knows their tensor names."""
+"""Convert foreign encoders to our model folders. Only these modules know foreign tensor names."""

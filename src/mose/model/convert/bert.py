@@ -1,4 +1,4 @@
-"""Foreign encoders to our checkpoint folder. The only file that knows foreign names."""
+"""Convert encoders of the BERT family to our checkpoint folders."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _SPECIAL_TOKENS = ("cls_token", "sep_token", "pad_token", "mask_token")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvertReport:
-    """What a conversion made of a foreign model."""
+    """Settings of a converted model, and the tensors that it does not use."""
 
     settings: ModelSettings
     unused_tensors: tuple[str, ...]
@@ -55,16 +55,16 @@ class ConvertReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvertRecipe:
-    """What a foreign encoder becomes."""
+    """Settings of a conversion."""
 
     exits: tuple[int, ...]
     """Depths at which embeddings may leave; blocks above the deepest are dropped. 0 adds a token table."""
     pooling: Literal["mean"] | None = None
-    """As the folder's ``1_Pooling/config.json`` says if None; "mean" without one."""
+    """"mean" also converts a model that pools on its first token, for further training; None refuses it."""
     max_tokens: int | None = None
-    """As the folder's ``sentence_bert_config.json`` says if None; all positions without one."""
+    """If None, the value of the folder's ``sentence_bert_config.json``; all positions without that file."""
     split_identifiers: bool = False
-    """Put spaces between the words of an identifier before the tokenizer, which knows plain language, sees it."""
+    """Split identifiers into words before tokenisation, for a tokenizer of natural language."""
     table: TableRecipe = field(default_factory=TableRecipe)
     """How exit 0 is made."""
     table_share: float = 0.0
@@ -79,14 +79,14 @@ def convert_bert(
     code_sample: Iterable[str] | None = None,
     progress: ProgressCallback = no_progress,
 ) -> ConvertReport:
-    """Writes a BERT-family encoder (BERT, RoBERTa) as a ladder of exits.
+    """Convert an encoder of the BERT family (BERT, RoBERTa) to a ladder of exits.
 
     Args:
         source: Folder with ``config.json``, ``model.safetensors``, and ``tokenizer.json`` or ``vocab.txt``.
-        out: Model folder to write; an older one there is replaced.
-        recipe: Exits and how texts are read.
+        out: Model folder to write; an existing one is replaced.
+        recipe: Exits, and how texts are read.
         code_sample: Source texts whose words are counted for exit 0; Python's standard library if None.
-        progress: Called while the token table is made.
+        progress: Called during the computation of the token table.
 
     Raises:
         ModelError: The folder is incomplete, damaged, or another kind of model.
@@ -120,6 +120,8 @@ def _settings(source: Path, foreign: dict[str, Any], recipe: ConvertRecipe) -> M
     if not 1 <= max(exits, default=0) <= foreign["num_hidden_layers"]:
         allowed = f"up to {foreign['num_hidden_layers']}, one of them above 0"
         raise ConfigError(f"exits of {source}", got=list(exits), allowed=allowed)
+    if recipe.pooling is None:
+        _require_mean_pooling(source)
     return ModelSettings.from_json(
         {
             **_shapes(foreign),
@@ -128,7 +130,7 @@ def _settings(source: Path, foreign: dict[str, Any], recipe: ConvertRecipe) -> M
             "exits": sorted(set(exits)),
             "query_template": _TEMPLATE,
             "code_template": _TEMPLATE,
-            "pooling": recipe.pooling or _pooling(source),
+            "pooling": "mean",
             "max_tokens": recipe.max_tokens or _max_tokens(source, foreign),
             "split_identifiers": recipe.split_identifiers,
             "table_width": recipe.table.width if 0 in exits else None,
@@ -171,14 +173,14 @@ def _shapes(foreign: dict[str, Any]) -> dict[str, Any]:
 
 
 def _first_position(foreign: dict[str, Any]) -> int:
-    """RoBERTa counts positions from behind its pad id; the rows before are never read."""
+    """First row of the position table that is read: RoBERTa counts positions from its pad id + 1."""
     return 0 if foreign["model_type"] == "bert" else int(foreign["pad_token_id"]) + 1
 
 
 def _tensors(
     source: Path, foreign: dict[str, Any], settings: ModelSettings
 ) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """Our tensors by our names, and the foreign names that are not needed."""
+    """Tensors by our names, and the names of unused foreign tensors."""
     weights = source / "model.safetensors"
     if not weights.is_file() and (source / "pytorch_model.bin").is_file():
         raise ModelError(f"{source} holds pickled weights, which can run code when loaded",
@@ -205,7 +207,7 @@ def _tensors(
             tensors[f"embeddings.norm.{kind}"] = tensors.pop(f"embeddings.LayerNorm.{kind}")
     except KeyError as error:
         raise ModelError(f"{weights} has no tensor {error.args[0]}") from error
-    # Every token is of type 0: its vector moves into the positions.
+    # Every token is of type 0, whose vector is added to the positions.
     tensors["embeddings.positions.weight"] = positions + token_type
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     table = {name: shape for name, shape in tensor_shapes(settings).items() if name.startswith("table.")}
@@ -214,7 +216,7 @@ def _tensors(
 
 
 def _tokens(source: Path) -> dict[str, str]:
-    """Special tokens by our keys."""
+    """Special tokens by the keys of our config."""
     named: dict[str, Any] = {}
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
         if (source / name).is_file():
@@ -223,16 +225,12 @@ def _tokens(source: Path) -> dict[str, str]:
     return {key: token["content"] if isinstance(token, dict) else token for key, token in tokens.items()}
 
 
-def _pooling(source: Path) -> str:
+def _require_mean_pooling(source: Path) -> None:
     file = source / "1_Pooling" / "config.json"
-    if not file.is_file():
-        return "mean"
-    rules = _read_json(file)
-    if rules.get("pooling_mode_cls_token"):
+    if file.is_file() and _read_json(file).get("pooling_mode_cls_token"):
         # Our "cls" reads the last real token; BERT's is the first.
         raise ModelError(f"{source} pools on its first token", allowed="pooling over the mean",
                          remedy='Pass pooling="mean"; it can be trained to that.')  # fmt: skip
-    return "mean"
 
 
 def _max_tokens(source: Path, foreign: dict[str, Any]) -> int:
@@ -243,7 +241,7 @@ def _max_tokens(source: Path, foreign: dict[str, Any]) -> int:
 
 
 def _write_tokenizer(source: Path, target: Path) -> None:
-    """Writes tokenizer.json without the padding and truncation that the source may have baked in."""
+    """Write tokenizer.json without the padding and truncation that the source may have."""
     if (source / "tokenizer.json").is_file():
         tokenizer: Any = Tokenizer.from_file(str(source / "tokenizer.json"))
     elif (source / "vocab.txt").is_file():

@@ -1,7 +1,7 @@
-"""Exit 0 of a converted encoder: what the encoder makes of each token alone, as a table.
+"""Exit 0 of a converted encoder: the encoder's output for each token alone, as a table.
 
 The recipe of model2vec (Minish Lab), changed for code: every token passes through the encoder once;
-principal components keep the directions in which used tokens vary, the strongest toned down; frequent tokens
+principal components keep the directions in which used tokens vary, scaled towards equal variance; frequent tokens
 weigh little (SIF: Arora et al., 2017), where a token is frequent in language, by its rank in the vocabulary
 (Zipf's law), and in code, counted in a sample.
 Shapes: V vocabulary, D width of the encoder, W width of the table.
@@ -28,12 +28,12 @@ from mose.words import split_words
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableRecipe:
-    """How exit 0 is made; the defaults were chosen on validation splits."""
+    """Settings of exit 0; the defaults were chosen on validation splits."""
 
     width: int = 256
-    """Principal components kept, by variance, so that leading widths mean the most."""
+    """Principal components kept, in descending order of variance."""
     whitening: float = 0.5
-    """Power of a component's standard deviation it is divided by: 0 leaves them, 1 makes all alike."""
+    """Power of its standard deviation that each component is divided by: 0 to 1 (equal variance)."""
     smoothing: float = 2e-4
     """A token of frequency f weighs ``smoothing / (smoothing + f)``."""
     code_share: float = 0.6
@@ -51,12 +51,12 @@ def fill_table(
     code_sample: Iterable[str] | None = None,
     progress: ProgressCallback = no_progress,
 ) -> None:
-    """Fills the model's token table from its deepest exit, in place.
+    """Fill the model's token table from its deepest exit, in place.
 
     Args:
         model: A model with exit 0.
-        tokenizer: The model's own.
-        recipe: Numbers of the recipe.
+        tokenizer: Tokenizer of the model.
+        recipe: Settings of the table.
         code_sample: Files of source code to count words in; Python's standard library if None.
         progress: Called with the tokens done so far.
 
@@ -84,7 +84,7 @@ def token_outputs(
     batch_tokens: int,
     progress: ProgressCallback = no_progress,
 ) -> Tensor:
-    """What the deepest exit makes of each token inside the query template, pooled, without head [V,D]."""
+    """Pooled output of the deepest exit, without head, for each token in the query template [V,D]."""
     settings = model.settings
     before, after = (torch.tensor(ids, dtype=torch.int64) for ids in tokenizer.frame(kind="query"))
     rows: list[Tensor] = []
@@ -103,9 +103,9 @@ def principal_components(rows_VD: Tensor, importance_V: Tensor, width: int, *, w
     """Centred rows in their ``width`` principal directions, the largest variance first [V,W].
 
     Args:
-        rows_VD: What to turn.
-        importance_V: How much each row counts for the mean and the directions, 0 or more.
-        width: Directions kept.
+        rows_VD: Rows to project.
+        importance_V: Weight of each row in the mean and the covariance, 0 or more.
+        width: Number of directions kept.
         whitening: Power of the standard deviation that each component is divided by.
     """
     share_V1 = (importance_V / importance_V.sum()).double()[:, None]
@@ -113,7 +113,7 @@ def principal_components(rows_VD: Tensor, importance_V: Tensor, width: int, *, w
     variances, directions_DD = torch.linalg.eigh((share_V1 * centred_VD).T @ centred_VD)
     order = variances.argsort(descending=True)[:width]
     leading_DW = directions_DD[:, order]
-    # An eigenvector's sign is arbitrary: fixed, so that two runs agree.
+    # The sign of an eigenvector is arbitrary; fix it, so that two runs agree.
     leading_DW = leading_DW * leading_DW.gather(0, leading_DW.abs().argmax(dim=0, keepdim=True)).sign()
     smallest = torch.finfo(torch.float32).eps * variances.max()
     deviations_W = (variances[order].clamp(min=smallest) / variances.max()).sqrt()
@@ -128,13 +128,13 @@ def token_frequencies(
     *,
     code_sample: Iterable[str] | None = None,
 ) -> Tensor:
-    """How often each token is used, between code and language [V], not summing to 1."""
+    """Frequency of each token [V], a mean of code and natural language that does not sum to 1."""
     in_language_V = 1.0 / torch.arange(2, vocab_size + 2, dtype=torch.float64)
     in_language_V /= in_language_V.sum()
     words = Counter(
         word for text in (standard_library() if code_sample is None else code_sample) for word in split_words(text)
     )
-    in_code_V = torch.ones(vocab_size, dtype=torch.float64)  # once unseen: no token may have frequency 0
+    in_code_V = torch.ones(vocab_size, dtype=torch.float64)  # no token may have frequency 0
     for ids, times in zip(tokenizer.word_ids(list(words)), words.values(), strict=True):
         for token_id in ids:
             in_code_V[token_id] += times
@@ -143,7 +143,7 @@ def token_frequencies(
 
 
 def standard_library() -> Iterator[str]:
-    """Source files of the running Python's standard library, tests left out: code that is always at hand."""
+    """Source files of the running Python's standard library, without tests."""
     root = Path(sysconfig.get_paths()["stdlib"])
     for file in sorted(root.rglob("*.py")):
         inside = file.relative_to(root).parts
