@@ -70,8 +70,8 @@ class CloneDetector:
             firsts: First codes.
             seconds: Second codes, as many.
             exit: The exit to use; the deepest if None.
-            confidence: Instead of ``exit``: leave at the first exit where max(p, 1 - p) reaches this; blocks above then run
-                for the other pairs alone. ``settings.confidence`` was chosen on validation pairs.
+            confidence: Instead of ``exit``: leave at the first exit where max(p, 1 - p) reaches this; blocks above then
+                run for the other pairs alone. ``settings.confidence`` was chosen on validation pairs.
 
         Raises:
             ConfigError: Both exit and confidence are given.
