@@ -8,8 +8,8 @@ per report as soon as it is answered; the same command goes on where it was ende
 report is asked. Trees and indexes are kept beside FILE, or in ``--work``. The last line printed is JSON; the same goes to benchmarks/results/issue-localisation-<commit>.json.
 
 File@k: all files of the fix are among the first k files; any@10: one is. MRR: of the first file. func@10: the first ten
-chunks overlap all functions of the fix. file 8k and func 8k: the chunks within so many tokens hold all of them, in the
-order of the ranking, and in the answer that is made for such a budget.
+chunks overlap all functions of the fix. file 8k and func 8k: the answer for a budget of so many tokens holds all of them;
+"as ranked", the first chunks of the ranking do that fit.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,9 @@ from results import commit, write_result
 from splits import interval
 
 from mose.metrics.significance import Interval, two_stage_interval
+from mose.search.hits import Hit
+from mose.search.index import CodeIndex
+from mose.search.options import SearchOptions
 
 NAME = "issue-localisation"
 MEASURES = ("File@1", "File@5", "File@10", "any@10", "MRR", "func@10", "file 8k", "func 8k")
@@ -166,24 +169,26 @@ def within(places: Sequence[Location], max_tokens: int) -> list[Location]:
 
 def answers(report: Report, root: Path, args: argparse.Namespace) -> Iterator[tuple[str, dict[str, float]]]:
     """The measures of every system that is compared, on one report."""
-    from mose.search.index import CodeIndex
-    from mose.search.options import SearchOptions
-
     with CodeIndex.open(root, model=args.model, exit=args.exit) as index:
         started = time.perf_counter()
         hits = index.search(report.text, SearchOptions(limit=NUM_FILES, budget_s=args.budget))
         seconds = time.perf_counter() - started
         chunks = index.search(report.text, SearchOptions(limit=NUM_CHUNKS, budget_s=args.budget, per_file=False))
-    places = [
-        Location(path=hit.path, first_line=hit.start_line, last_line=hit.end_line, num_chars=len(hit.text))
-        for hit in chunks
-    ]
-    files = [hit.path for hit in hits]
-    yield "mose", measure(report, files, places, within(places, args.max_tokens)) | {"seconds": round(seconds, 3)}
+        bundle = index.search(report.text, SearchOptions(limit_tokens=args.max_tokens, budget_s=args.budget))
+    files, places = [hit.path for hit in hits], _locations(chunks)
+    yield "mose", measure(report, files, places, _locations(bundle)) | {"seconds": round(seconds, 3)}
+    yield "mose, as ranked", measure(report, files, places, within(places, args.max_tokens))
     if args.baseline:
         places = plain_bm25(root, report.text)
         files = list(dict.fromkeys(place.path for place in places))
         yield "BM25, 50-line chunks", measure(report, files, places, within(places, args.max_tokens))
+
+
+def _locations(hits: Iterable[Hit]) -> list[Location]:
+    return [
+        Location(path=hit.path, first_line=hit.start_line, last_line=hit.end_line, num_chars=len(hit.text))
+        for hit in hits
+    ]
 
 
 def plain_bm25(root: Path, query: str, num_lines: int = 50) -> list[Location]:

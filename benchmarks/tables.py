@@ -22,6 +22,7 @@ from mose.evaluate.report.tables import matrix_table, set_table, summary_table, 
 from mose.evaluate.report.values import Table
 from mose.evaluate.result import Result
 from mose.evaluate.result_file import read_result
+from mose.metrics.significance import Interval
 from mose.model.info import info
 from mose.model.settings import ModelSettings
 
@@ -82,6 +83,19 @@ def both_splits() -> str:
         for name, count, mean, gain in splits.rows(now["repositories"], before["repositories"])
     ]
     return markdown(["", "queries", "NDCG@10", f"against {before['commit'][:7]}"], rows)
+
+
+def issue_localisation() -> str:
+    table = latest("issue-localisation")["table"]
+    parts = ("all", "sympy", "without sympy")
+
+    def value(system: str, name: str, part: str) -> str:
+        return splits.interval(Interval(**table[system][name][part]))
+
+    rows = [[name, *(value("mose", name, part) for part in parts)] for name in table["mose"]]
+    for name in ("file 8k", "func 8k"):
+        rows.append([f"{name}, chunks as ranked", *(value("mose, as ranked", name, part) for part in parts)])
+    return markdown(["", "all 134", "sympy, 77", "the rest, 57"], rows)
 
 
 def untrained() -> str:
@@ -231,6 +245,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "readme": readme,
     "repo-search": repo_search,
     "repo-search-splits": both_splits,
+    "issue-localisation": issue_localisation,
     "repo-search-untrained": untrained,
     "packages": packages,
     "search-speed": search_speed,

@@ -17,16 +17,17 @@ MAX_LOCATION_COLUMNS = 60
 MIN_SYMBOL_COLUMNS = 8
 
 
-def show_hits(hits: Sequence[Hit], query: str, *, explain: bool, color: bool) -> None:
+def show_hits(hits: Sequence[Hit], query: str, *, whole: bool = False, explain: bool, color: bool) -> None:
     """Write location, score and a few lines of each hit.
 
     Args:
         hits: Best first.
         query: What was asked; its words are marked.
+        whole: All lines of each hit instead, as they are.
         explain: Add why each hit has its rank.
         color: Whether styles are shown.
     """
-    from mose.search.snippet import snippet, split_at_matches
+    from mose.search.snippet import all_lines, snippet, split_at_matches
 
     width = columns()
     locations = [f"{hit.path}:{hit.start_line}-{hit.end_line}" for hit in hits]
@@ -39,8 +40,9 @@ def show_hits(hits: Sequence[Hit], query: str, *, explain: bool, color: bool) ->
             _symbol(hit.symbol, width_of(location), aligned, width),
             color=color,
         )
-        for number, line in snippet(hit, query):
-            pieces = split_at_matches(clip(line, width - NUMBER_COLUMNS).rstrip(), query)
+        lines = all_lines(hit) if whole else snippet(hit, query)
+        for number, line in lines:
+            pieces = split_at_matches((line if whole else clip(line, width - NUMBER_COLUMNS)).rstrip(), query)
             words: list[str | Styled] = [marked(piece) if matches else piece for piece, matches in pieces]
             show(dim(f"{number:>{NUMBER_COLUMNS - 2}}"), *(["  "] if words else []), *words, color=color)
         if hit.copies:

@@ -60,7 +60,14 @@ def add_search(command: Parser) -> None:
     add_model(command)
     add_exit(command)
     command.add_argument("--width", type=int, metavar="W", help="leading dimensions to compare (default: all)")
-    command.add_argument("--limit", "--top", type=count, default=10, metavar="N", help="hits to show (default: 10)")
+    size = command.add_mutually_exclusive_group()
+    size.add_argument("--limit", "--top", type=count, default=10, metavar="N", help="hits to show (default: 10)")
+    size.add_argument(
+        "--max-tokens",
+        type=count,
+        metavar="N",
+        help="instead, whole hits of N tokens in all (4 characters each): many files first, then more of the best",
+    )
     command.add_argument(
         "--language", action="append", metavar="NAME", help="only this language, e.g. python; may be repeated"
     )
@@ -117,12 +124,13 @@ def search(arguments: Arguments) -> int:
             index, part = _open(own)
             stack.enter_context(index)
             asked.append(_ask(index, part, own, query))
-        hits = _ranked(asked, arguments.limit)
+        hits = _ranked(asked, arguments.limit, arguments.max_tokens)
         if arguments.json:
             show_json(hit_as_dict(hit, answer.named) for answer, hit in hits)
         else:
             shown = [replace(hit, path=answer.typed + hit.path) if len(paths) > 1 else hit for answer, hit in hits]
-            show_hits(shown, query, explain=arguments.explain, color=takes_color(arguments.color))
+            color = takes_color(arguments.color)
+            show_hits(shown, query, whole=arguments.max_tokens is not None, explain=arguments.explain, color=color)
         flush()  # before the talk about it
         for answer in asked:
             if len(paths) > 1:
@@ -149,12 +157,13 @@ def _ask(index: CodeIndex, part: str, arguments: Arguments, query: str) -> _Aske
     return _Asked(index, named, os.path.join(typed, "") if typed not in ("", ".") else "", found)
 
 
-def _ranked(asked: Sequence[_Asked], limit: int) -> list[tuple[_Asked, Hit]]:
+def _ranked(asked: Sequence[_Asked], limit: int, max_tokens: int | None) -> list[tuple[_Asked, Hit]]:
     """The hits of all trees in one ranking, their paths relative to what PATH names."""
-    from mose.search.ranking.several import fuse
+    from mose.search.ranking.several import fuse, fuse_for_budget
 
+    found = [answer.found for answer in asked]
     ranked = []
-    for number, hit in fuse([answer.found for answer in asked], limit):
+    for number, hit in fuse(found, limit) if max_tokens is None else fuse_for_budget(found, max_tokens):
         answer = asked[number]
         ranked.append((answer, replace(hit, path=(answer.tree.root / hit.path).relative_to(answer.named).as_posix())))
     return ranked
@@ -203,6 +212,7 @@ def _options(arguments: Arguments, part: str) -> SearchOptions:
         part=part,
         budget_s=arguments.budget / arguments.num_paths,
         per_file=not arguments.all_places,
+        limit_tokens=arguments.max_tokens,
     )
 
 

@@ -22,8 +22,10 @@ from mose.search.hits import MAX_FOLDED, Hits, SearchStats, best_positions, fold
 from mose.search.loaded import View, cosines_of
 from mose.search.options import Mode
 from mose.search.ranking.candidates import CascadeConfig, Request, gather
+from mose.search.ranking.cover import CHARS_PER_TOKEN, cover
 from mose.search.ranking.rank import Candidates, RankWeights, rank
 from mose.search.ranking.signals import Signals, read_signals
+from mose.search.store.records import ChunkTable
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -43,20 +45,29 @@ def answer(
     """
     started = time.perf_counter()
     options, table = request.options, view.table
+    if request.readings is not None:
+        weights = request.readings.weights(weights)
+        request = replace(request, evidence=request.readings.evidence(table))
     weights = _weights_for(options.mode, weights)
     exit_layer = request.encoder.exit if request.deep is not None else None
     shallow = view.vectors(0) if request.shallow is not None else None
     deep = view.vectors(exit_layer) if exit_layer else None
     by_vectors_alone = options.mode == "dense" and deep is not None and deep.num_known == len(table)
     candidates = gather(view, request, shallow, deep if by_vectors_alone else None, config)
-    signals = read_signals(request.query, table, candidates.rows) if weights.signals else None
+    signals = _signals(request, table, candidates.rows) if weights.signals else None
     num_encoded, short = 0, np.arange(len(candidates.rows) if by_vectors_alone else 0)
     if deep is not None and len(candidates.rows) and not by_vectors_alone:
         short = _short_list(view, request, candidates, weights, signals, config.num_deep)
         candidates, num_encoded = _read_short_list(view, request, candidates, short, progress)
     ranking = rank(request.query, table, candidates, weights, signals)
-    best = best_positions(table, candidates, ranking, limit=options.limit + MAX_FOLDED, per_file=options.per_file)
-    positions = fold_copies(table, candidates, best, options.limit)
+    budget = options.limit_tokens
+    limit = options.limit if budget is None else len(candidates.rows)
+    per_file = options.per_file and budget is None
+    best = best_positions(table, candidates, ranking, limit=limit + MAX_FOLDED, per_file=per_file)
+    positions = fold_copies(table, candidates, best, limit)
+    if budget is not None:
+        covering = _covering(view, candidates.rows[list(positions)], ranking.score[list(positions)], budget)
+        positions = {position: positions[position] for position in np.array(list(positions))[covering].tolist()}
     chunks = view.chunks(candidates.rows[list(positions)])
     hits = make_hits(request.query, chunks, table, candidates, ranking, positions, exit_layer)
     stats = SearchStats(
@@ -70,6 +81,24 @@ def answer(
         has_words=bool(candidates.lexical.any()),
     )
     return Hits(hits, stats)
+
+
+def _signals(request: Request, table: ChunkTable, rows: Rows) -> Signals:
+    if request.readings is not None and request.evidence is not None:
+        return request.readings.signals(request.evidence, table, rows)
+    return read_signals(request.query, table, rows)
+
+
+def _covering(view: View, rows: Rows, scores: Floats, max_tokens: int) -> list[int]:
+    """Positions among the rows, best first, of those that are chosen for a budget."""
+    ids = view.table.ids[rows].tolist()
+    sizes = {chunk.id: len(chunk.text) for chunk in view.store.chunks(ids)}
+    return cover(
+        scores.tolist(),
+        view.table.file_row[rows].tolist(),
+        [sizes.get(chunk_id, 0) for chunk_id in ids],
+        max_tokens * CHARS_PER_TOKEN,
+    )
 
 
 def _weights_for(mode: Mode, weights: RankWeights) -> RankWeights:

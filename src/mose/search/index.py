@@ -20,7 +20,7 @@ from mose.search.hits import Hits
 from mose.search.loaded import LoadedIndex, View
 from mose.search.opening import Opened, Opening
 from mose.search.options import SearchOptions, check_budget
-from mose.search.query import Query, checked_query, read_query
+from mose.search.query import MAX_WORDS_CHARS, Query, checked_query, is_long, read_query
 from mose.search.ranking.candidates import CascadeConfig, Request, make_request
 from mose.search.ranking.rank import RankWeights
 from mose.search.refresh import RefreshReport
@@ -194,7 +194,7 @@ class CodeIndex:
             ModelError: The model has no such exit or width.
         """
         query = checked_query(query)
-        request = make_request(read_query(query), options, self._encoder_for(options), query, "query")
+        request = _request_for(query, options, self._encoder_for(options))
         return self._connections.read(lambda store: self._answer(self._loaded.view(store), request, progress))
 
     def like(
@@ -274,6 +274,17 @@ class CodeIndex:
         options = request.options
         allowed = allowed_chunks(view.table, request.allowed, options.language, options.path, self.root, options.part)
         return answer(view, replace(request, allowed=allowed), self.weights, self.cascade, progress)
+
+
+def _request_for(query: str, options: SearchOptions, encoder: Encoder) -> Request:
+    if is_long(query):
+        from mose.search.long.readings import readings_of
+
+        readings = readings_of(query)
+        if readings is not None:
+            return replace(make_request(readings.whole, options, encoder, readings.lead, "query"), readings=readings)
+    query = query[:MAX_WORDS_CHARS]
+    return make_request(read_query(query), options, encoder, query, "query")
 
 
 def _rarest_terms(store: Store, query: Query, count: int = 24) -> tuple[str, ...]:

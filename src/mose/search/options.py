@@ -38,10 +38,15 @@ class SearchOptions:
     """Seconds for computing deep vectors of the short list; 0 for none."""
     per_file: bool = True
     """Each file once, with its best chunk; False for every chunk."""
+    limit_tokens: int | None = None
+    """Instead of ``limit`` and ``per_file``: as many hits as fit into so many tokens of text (of 4 characters). They
+    cover many files first, then more of the best ones; no hit is cut."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.limit, int) or self.limit < 1:
             raise ConfigError("limit", got=self.limit, allowed="a whole number, 1 or more")
+        if self.limit_tokens is not None and not (isinstance(self.limit_tokens, int) and self.limit_tokens > 0):
+            raise ConfigError("limit_tokens", got=self.limit_tokens, allowed="a whole number, 1 or more")
         check_budget(self.budget_s)
         if self.mode not in get_args(Mode):
             raise ConfigError("mode", got=self.mode, allowed=", ".join(get_args(Mode)))

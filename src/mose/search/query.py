@@ -30,8 +30,11 @@ _ONLY_CODE = frozenset(
 _LINE = re.compile(r"(?:[:#]L?(?P<line>\d{1,9})(?:[:-]L?\d+)*:?|\((?P<inside>\d{1,9})(?:,\s*\d+)?\))$")
 
 
-MAX_QUERY_CHARS = 4_000
-"""What is read of a query; ten times this takes seconds and finds nothing else."""
+MAX_QUERY_CHARS = 20_000
+"""What is read of a query."""
+MAX_WORDS_CHARS = 4_000
+"""What is read of it word by word; ten times this takes seconds and finds nothing else."""
+_LONG_WORDS, _LONG_LINES = 40, 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +101,16 @@ def read_query(text: str) -> Query:
     )
 
 
+def is_long(text: str) -> bool:
+    r"""Whether a query is a long question, such as a bug report: more than a paragraph, or of several lines.
+
+    Example:
+        >>> is_long("how are dates parsed"), is_long("Dates are wrong\n\nSee below.\n>>> parse('x')")
+        (False, True)
+    """
+    return len(text.split()) > _LONG_WORDS or sum(bool(line.strip()) for line in text.split("\n")) >= _LONG_LINES
+
+
 def _is_code(name: str) -> bool:
     return _WRITTEN_AS_CODE.search(name) is not None or name[:1].isupper()
 
@@ -155,7 +168,7 @@ def checked_query(query: str) -> str:
     if not query.strip():
         raise ConfigError("the query is empty", remedy='Say what to look for: mose search "parse a date" .')
     query = query.strip()[:MAX_QUERY_CHARS].replace("\0", " ").encode("utf-8", "replace").decode()
-    if not read_query(query).words:
+    if not any(parts(found) for found in identifiers(query[:MAX_WORDS_CHARS])):
         raise ConfigError("the query has no word", got=query, allowed="words or a name")
     return query
 

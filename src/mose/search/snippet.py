@@ -56,6 +56,11 @@ def snippet(hit: Hit, query: str, *, num_lines: int = 5) -> list[tuple[int, str]
     return [(number, line[indent:]) for number, line in enumerate(shown, hit.start_line + start)]
 
 
+def all_lines(hit: Hit) -> list[tuple[int, str]]:
+    """All lines of the hit, numbered, as they are in the source."""
+    return list(enumerate((line.removesuffix("\r") for line in hit.text.split("\n")), start=hit.start_line))
+
+
 def _is_divider(line: str) -> bool:
     """True for a line of slashes, dashes or the like, which says nothing."""
     return len(line.strip()) >= MIN_DIVIDER_CHARS and not _WORD.search(line)

@@ -6,6 +6,7 @@ Shapes: N chunks, C candidates, W width.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +16,14 @@ from mose.search.loaded import ExitVectors, View
 from mose.search.options import SearchOptions
 from mose.search.query import Query
 from mose.search.ranking.matching import stem
-from mose.search.ranking.rank import Candidates
+from mose.search.ranking.rank import Candidates, to_one
 from mose.search.ranking.signals import asked_rows, definitions_of
 from mose.search.store.records import ChunkTable
 from mose.search.store.store import Store
 from mose.tokenizer import Kind
+
+if TYPE_CHECKING:
+    from mose.search.long.readings import Evidence, Readings
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -59,6 +63,10 @@ class Request:
     """Query vector at the exit asked for [W]; None for words and exit 0 alone."""
     allowed: NDArray[np.bool_] | None = None
     """Which rows of the chunk table may be answers [N]; None for all."""
+    readings: Readings | None = None
+    """How a long question is read; None for any other."""
+    evidence: Evidence | None = None
+    """What a long question names that the tree has."""
 
 
 def make_request(
@@ -94,14 +102,17 @@ def gather(
     """
     store, table, uses_words = view.store, view.table, request.options.mode != "dense"
     found: list[Rows] = []
-    lexical = np.zeros(len(table), dtype=np.float32)
-    terms = _affordable(store, request.query.terms, config.max_postings) if uses_words else ()
-    if terms:
-        rows, scores = _by_words(view, request, config, terms)
-        lexical[rows] = scores
-        found.append(rows[: config.num_lexical])
+    queries = (request.query,) if request.readings is None else request.readings.queries
+    max_postings = config.max_postings if len(queries) == 1 else config.max_postings // 4  # a long one has many words
+    terms_of = [_affordable(store, query.terms, max_postings) if uses_words else () for query in queries]
+    lexical = np.zeros((len(queries), len(table)), dtype=np.float32)
+    for terms, scores in zip(terms_of, lexical, strict=True):
+        if terms:
+            rows, scores_of_rows = _by_words(view, request, config, terms)
+            scores[rows] = scores_of_rows
+            found.append(rows[: config.num_lexical // len(queries)])
     found.append(_by_name(table, request, config))
-    if uses_words and not terms and request.query.is_name and not _begins_a_word(store, request.query):
+    if uses_words and not any(terms_of) and request.query.is_name and not _begins_a_word(store, request.query):
         shallow = deep = None  # a name that nothing is called: the nearest vectors are no answer
     shallow_cosines = deep_cosines = None
     if request.shallow is not None and shallow is not None and deep is None:
@@ -114,13 +125,14 @@ def gather(
     rows = np.array(sorted({row for rows in found for row in rows.tolist()}), dtype=np.int64)
     if request.allowed is not None:
         rows = rows[request.allowed[rows]]
-    if terms:
-        silent = rows[lexical[rows] == 0]
-        lexical[silent] = _scores_of(view, silent, config, terms)
+    for terms, scores in zip(terms_of, lexical, strict=True):
+        if terms:
+            silent = rows[scores[rows] == 0]
+            scores[silent] = _scores_of(view, silent, config, terms)
     unknown = np.full(len(rows), np.nan, dtype=np.float32)
     return Candidates(
         rows=rows,
-        lexical=lexical[rows],
+        lexical=lexical[0, rows] if len(queries) == 1 else np.mean([to_one(own[rows]) for own in lexical], axis=0),
         shallow=unknown if shallow_cosines is None else shallow_cosines[rows],
         deep=unknown if deep_cosines is None else deep_cosines[rows],
     )
@@ -147,10 +159,12 @@ def _scores_of(view: View, rows: Rows, config: CascadeConfig, terms: tuple[str, 
 def _by_name(table: ChunkTable, request: Request, config: CascadeConfig) -> Rows:
     """Chunks that define a name of the query, and those of the file that it names."""
     found: list[int] = []
-    for strengths, count in (
-        (definitions_of(request.query, table) if request.query.names else {}, config.num_definitions),
-        (asked_rows(request.query, table) if request.query.path else {}, config.num_asked),
-    ):
+    if request.evidence is not None:
+        defined, pointed = request.evidence.defined, request.evidence.pointed
+    else:
+        defined = definitions_of(request.query, table) if request.query.names else {}
+        pointed = asked_rows(request.query, table) if request.query.path else {}
+    for strengths, count in ((defined, config.num_definitions), (pointed, config.num_asked)):
         allowed = [row for row in strengths if request.allowed is None or request.allowed[row]]
         found += sorted(allowed, key=lambda row: (-strengths[row], row))[:count]
     return np.array(found, dtype=np.int64)

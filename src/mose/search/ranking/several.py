@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from mose.search.hits import Hit, Hits
+from mose.search.ranking.cover import CHARS_PER_TOKEN, cover
 
 NUM_COMPARED = 10
 """Trees are compared by so many of their first hits: ask each for this many or more."""
@@ -35,6 +36,23 @@ def fuse(found: Sequence[Hits], limit: int) -> list[tuple[int, Hit]]:
         factor = sum(shares) / len(shares) if shares else 1.0
         ranked += [(number, replace(hit, score=hit.score * factor)) for hit in hits]
     return sorted(ranked, key=lambda item: -item[1].score)[:limit]
+
+
+def fuse_for_budget(found: Sequence[Hits], max_tokens: int) -> list[tuple[int, Hit]]:
+    """As `fuse`, the hits that are chosen to fit into so many tokens (see `SearchOptions.limit_tokens`).
+
+    Args:
+        found: The hits of each tree, chosen for as many tokens.
+        max_tokens: Of the texts of all hits together.
+    """
+    ranked = fuse(found, sum(map(len, found)))
+    chosen = cover(
+        [hit.score for _, hit in ranked],
+        [(number, hit.path) for number, hit in ranked],
+        [len(hit.text) for _, hit in ranked],
+        max_tokens * CHARS_PER_TOKEN,
+    )
+    return [ranked[position] for position in chosen]
 
 
 def _best(hits: Hits, name: str, exit_layer: int | None) -> float:

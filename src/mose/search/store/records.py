@@ -74,12 +74,28 @@ class ChunkTable:
         """``paths`` in lower case."""
         return [path.lower() for path in self.paths]
 
+    def files_named(self, name: str) -> list[int]:
+        """Rows of ``paths`` whose last part is a name in lower case, rising."""
+        return self._files_by_name.get(name, [])
+
+    @cached_property
+    def _files_by_name(self) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for row, path in enumerate(self.lower_paths):
+            found.setdefault(path.rpartition("/")[2], []).append(row)
+        return found
+
     @cached_property
     def _defined_in_one(self) -> tuple[str, NDArray[np.int64]]:
         """All of ``defined`` in lower case, each name behind a line end, and where each chunk's part begins [N]."""
         parts = [f"\n{names.lower()}" for names in self.defined]
         lengths = np.fromiter(map(len, parts), dtype=np.int64, count=len(parts))
         return "".join(parts), np.cumsum(lengths) - lengths
+
+    @cached_property
+    def defined_names(self) -> frozenset[str]:
+        """Every name that some chunk defines, as written."""
+        return frozenset(line.partition("\t")[0] for names in self.defined if names for line in names.split("\n"))
 
     def rows_defining(self, name: str) -> list[int]:
         """Rows of the chunks that define a name, in any case, rising."""

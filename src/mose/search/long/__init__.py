@@ -1,0 +1,1 @@
+"""Long questions, such as bug reports: taken apart, and read for the ranking."""

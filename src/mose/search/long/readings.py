@@ -1,0 +1,206 @@
+"""A long question in the ranking: several readings of it in one search, and what it names that the tree has.
+
+1. Words: the title and the whole, half each, so that a long body cannot drown what the title says; names of files and
+   definitions are compared with the title.
+2. Vectors: the title and the first sentences, for the encoder reads no more than that well.
+3. Names that the tree defines: the fewer define one, the more it says; those of the title first, those in quoted code
+   last.
+4. Lines that stack traces and the writer name: the innermost call that lies in the tree first.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mose.languages import TEXT, is_documentation, language_of
+from mose.search.long.report import Frame, Report, first_sentences, read_report
+from mose.search.query import MAX_WORDS_CHARS, Query, last_name, read_query
+from mose.search.ranking.rank import RankWeights
+from mose.search.ranking.signals import Rows, Signals, definitions_of, read_signals
+from mose.search.store.records import ChunkTable
+
+WHOLE_CHARS = 2_000
+MAX_WORDS = 64
+"""Of the whole, for the words."""
+LEAD_CHARS = 300
+"""Of the prose, for the encoder."""
+MIN_TITLE_WORDS = 4
+"""A shorter title without prose is perhaps a line of code."""
+MAX_NAMES = 30
+MAX_DEFINING = 50
+"""A name that more chunks define says nothing about where to look."""
+NAME_WEIGHT = 1.0
+POINTED_WEIGHT = 1.0
+"""Of the names, and of the lines, of a long question, in the place of `RankWeights.mention` and ``asked``."""
+PATH_STRENGTH = 0.5
+"""How much a file that is named without a line says, compared with a line."""
+PROSE_FACTOR = 0.5
+"""For documentation, change logs and templates, which share a report's words: besides their factor for any query."""
+TITLE_STRENGTH, PROSE_STRENGTH, CODE_STRENGTH = 1.0, 0.75, 0.5
+
+_NAME = re.compile(
+    r"(?P<quoted>[`'\"])?(?P<name>[^\W\d]\w*(?:(?:\.|::|->|#)[^\W\d]\w*)*)(?P<called>\()?(?(quoted)(?P<closed>(?P=quoted))?)"
+)
+_CODE_SPELLING = re.compile(r"_|[a-z\d][A-Z]|[A-Z]{2}[a-z]|\.|::|->|#")
+_PATH = re.compile(r"(?<![\w./-])[\w.-]*(?:[/\\][\w.-]+)*\.[A-Za-z]\w{0,5}\b")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Chunks that a long question points at, by row of the chunk table, each with a strength up to 1."""
+
+    defined: Mapping[int, float]
+    """They define a name that it mentions."""
+    pointed: Mapping[int, float]
+    """They hold a line, or belong to a file, that it names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readings:
+    """A long question as a search reads it."""
+
+    report: Report
+    title: Query
+    whole: Query
+    lead: str
+    """What the encoder reads."""
+
+    @property
+    def queries(self) -> tuple[Query, ...]:
+        """The readings whose words are looked for; each counts the same."""
+        return self.title, self.whole
+
+    def weights(self, weights: RankWeights) -> RankWeights:
+        """The weights of the signals for a long question."""
+        return replace(weights, mention=NAME_WEIGHT, asked=POINTED_WEIGHT)
+
+    def evidence(self, table: ChunkTable) -> Evidence:
+        """What the question names that the tree has."""
+        defined: dict[int, float] = {}
+        for name, strength in _names(self.report, table).items():
+            rows = definitions_of(replace(self.title, names=(name,)), table)
+            if len(rows) > MAX_DEFINING:
+                continue
+            strength /= math.log2(1 + len(rows))
+            for row, own in rows.items():
+                defined[row] = max(defined.get(row, 0.0), strength * own)
+        pointed: dict[int, float] = {}
+        for row, strength in _pointed(self.report, table):
+            pointed[row] = max(pointed.get(row, 0.0), strength)
+        return Evidence(defined=defined, pointed=pointed)
+
+    def signals(self, evidence: Evidence, table: ChunkTable, rows: Rows) -> Signals:
+        """Signals of candidates: those of the title, and the evidence; prose ranks below the code that it is about."""
+        listed = rows.tolist()
+        signals = read_signals(self.title, table, rows)
+        paths = [table.paths[file_row] for file_row in table.file_row[rows].tolist()]
+        prose = np.array([is_documentation(path) or path.startswith(".github/") for path in paths], dtype=np.bool_)
+        return replace(
+            signals,
+            factor=np.where(prose, PROSE_FACTOR * signals.factor, signals.factor),
+            definition=np.array([evidence.defined.get(row, 0.0) for row in listed], dtype=np.float32),
+            asked=np.array([evidence.pointed.get(row, 0.0) for row in listed], dtype=np.float32),
+        )
+
+
+def readings_of(text: str) -> Readings | None:
+    r"""The readings of a long question; None for one that has no title.
+
+    Example:
+        >>> readings_of("Dates are wrong\n\nSee below. It fails.").lead
+        'Dates are wrong. See below. It fails.'
+    """
+    report = read_report(text)
+    title = read_query(report.title)
+    if not title.words:
+        return None
+    whole = read_query("\n".join([report.title, report.prose, report.code])[:WHOLE_CHARS])
+    return Readings(
+        report=report,
+        title=_words_alone(title),
+        whole=replace(_words_alone(whole), text=text, words=whole.words[:MAX_WORDS], terms=whole.terms[:MAX_WORDS]),
+        lead=_lead(report, text),
+    )
+
+
+def _words_alone(query: Query) -> Query:
+    return replace(query, names=(), is_name=False, is_symbol=False, path="", line=None)
+
+
+def _lead(report: Report, text: str) -> str:
+    if report.prose:
+        return f"{report.title}. {first_sentences(report.prose, LEAD_CHARS)}"
+    return report.title if len(report.title.split()) >= MIN_TITLE_WORDS else text[:MAX_WORDS_CHARS]
+
+
+def _names(report: Report, table: ChunkTable) -> dict[str, float]:
+    """Names in the spelling of code, called or quoted, that the tree defines in this case, and how much each says."""
+    found: dict[str, float] = {}
+    parts = ((report.title, TITLE_STRENGTH), (report.prose, PROSE_STRENGTH), (report.code, CODE_STRENGTH))
+    for text, strength in parts:
+        for match in _NAME.finditer(text[:MAX_WORDS_CHARS]):
+            name = match["name"]
+            is_code = _CODE_SPELLING.search(name) or match["called"] or match["closed"]
+            if name in found or not is_code or len(last_name(name)) < 3 or _is_file_name(name):
+                continue
+            if len(found) == MAX_NAMES:
+                return found
+            if last_name(name) in table.defined_names:
+                found[name] = strength
+    return found
+
+
+def _is_file_name(name: str) -> bool:
+    return "." in name and language_of(name) != TEXT
+
+
+def _pointed(report: Report, table: ChunkTable) -> Iterator[tuple[int, float]]:
+    """Rows that are pointed at, and how much: of a trace, the calls that lie in the tree, the innermost first."""
+    for trace in dict.fromkeys(report.traces):
+        calls = [rows for rows in (_rows_of(frame, table) for frame in dict.fromkeys(trace)) if rows]
+        for depth, rows in enumerate(calls, start=1):
+            yield from ((row, 1 / math.sqrt(depth)) for row in rows)
+    for text, strength in (
+        (report.title, TITLE_STRENGTH),
+        (report.prose, PROSE_STRENGTH),
+        (report.code, CODE_STRENGTH),
+    ):
+        for path in dict.fromkeys(_PATH.findall(text[:MAX_WORDS_CHARS])):
+            file_row = _file_of(path, table)
+            if file_row is not None:
+                yield from ((row, PATH_STRENGTH * strength) for row in table.rows_of_file(file_row).tolist())
+
+
+def _rows_of(frame: Frame, table: ChunkTable) -> list[int]:
+    """The chunks of the function that a frame names; else those of its line, which may have moved since."""
+    file_row = _file_of(frame.path, table)
+    if file_row is None:
+        return []
+    rows = table.rows_of_file(file_row).tolist()
+    name = last_name(frame.name) if frame.name else ""
+    named = [row for row in rows if name and any(own.name == name for own in table.names_of(row))]
+    if named:
+        return named
+    return [row for row in rows if frame.line and table.first_line[row] <= frame.line <= table.last_line[row]][:1]
+
+
+def _file_of(path: str, table: ChunkTable) -> int | None:
+    """The file of the tree that a path from any machine ends with: the longest match, a bare name only if unique."""
+    parts = [part for part in path.lower().replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    if not parts:
+        return None
+    namesakes = table.files_named(parts[-1])
+    for count in range(len(parts), 1, -1):
+        ending = "/".join(["", *parts[-count:]])
+        matches = [row for row in namesakes if f"/{table.lower_paths[row]}".endswith(ending)]
+        if matches:
+            return min(matches, key=lambda row: (table.lower_paths[row].count("/"), row))
+    return namesakes[0] if len(namesakes) == 1 and parts[-1] not in _EVERYWHERE else None
+
+
+_EVERYWHERE = frozenset({"__init__.py", "setup.py", "conftest.py", "index.js", "index.ts", "mod.rs", "main.go"})
