@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mose.errors import OutputError
-from mose.serve import jsonc
-from mose.serve.clients import CLIENTS, launch
-from mose.serve.install import installing, uninstalling
+from mose.serve.settings import jsonc
+from mose.serve.settings.clients import CLIENTS, launch
+from mose.serve.settings.install import installing, uninstalling
 
 JSON_CLIENTS = [name for name in CLIENTS if name != "codex"]
 SETTINGS = {

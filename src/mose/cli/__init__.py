@@ -28,6 +28,7 @@ COMMANDS = {
         "remove the indexes of trees that are gone (or not mounted) and vectors that no index uses",
     ),
     "mcp": ("serving.add_mcp", "serve coding agents over the Model Context Protocol (needs mose[serve])"),
+    "serve": ("serving.add_serve", "serve a web page, a JSON API and embeddings over HTTP (needs mose[serve])"),
     "info": ("models.add_info", "show layers, parameters, bytes and FLOPs of a model at each exit"),
     "new": (
         "models.add_new",

@@ -1,4 +1,4 @@
-"""``mose mcp`` and ``mose list``."""
+"""``mose mcp``, ``mose serve`` and ``mose list``."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from mose.cli.options import add_exit, add_json, define
 from mose.cli.output import need_packages
 from mose.cli.parser import Parser
-from mose.cli.terminal import clip, columns, counted, say, show, show_json
+from mose.cli.terminal import clip, columns, counted, flush, say, show, show_json
 from mose.errors import ConfigError
 
 if TYPE_CHECKING:
-    from mose.serve.install import Change
+    from mose.serve.settings.install import Change
 
+_SHORTEST_KEY = 16
 _CLIENTS = ("claude", "codex", "cursor", "vscode", "opencode", "zed", "gemini")
 
 _MCP_NOTES = """which trees:
@@ -57,8 +58,8 @@ def _install(arguments: Arguments) -> int:
     from dataclasses import replace
 
     from mose.search.store.location import source_root
-    from mose.serve.clients import CLIENTS, launch
-    from mose.serve.install import installing
+    from mose.serve.settings.clients import CLIENTS, launch
+    from mose.serve.settings.install import installing
 
     how = launch()
     more = () if arguments.exit is None else ("--exit", str(arguments.exit))
@@ -75,8 +76,8 @@ def _install(arguments: Arguments) -> int:
 
 
 def _uninstall(arguments: Arguments) -> int:
-    from mose.serve.clients import CLIENTS
-    from mose.serve.install import uninstalling
+    from mose.serve.settings.clients import CLIENTS
+    from mose.serve.settings.install import uninstalling
 
     client = CLIENTS[arguments.uninstall]
     change = uninstalling(client)
@@ -90,7 +91,7 @@ def _agreed(change: Change, arguments: Arguments) -> bool:
     """Shows the change, and makes it if the user wants it."""
     import difflib
 
-    from mose.serve.clients import CLIENTS
+    from mose.serve.settings.clients import CLIENTS
 
     before, after = (change.before or "").splitlines(), (change.after or "").splitlines()
     show(f"{'Removes' if change.after is None else 'Changes' if change.before is not None else 'Makes'} {change.file}:")
@@ -109,6 +110,56 @@ def _agreed(change: Change, arguments: Arguments) -> bool:
     change.make()
     show(f"{change.file} is changed.")
     return True
+
+
+_SERVE_NOTES = """what is answered:
+  GET / (a page), /trees, /status, /healthz, /v1/models; POST /search, /similar, /v1/embeddings (OpenAI's shape;
+  "small@3" is the model at exit 3). docs/http.md shows each.
+who may ask:
+  Programs on this machine. Any other --host needs --api-key, or MOSE_API_KEY in the environment, which is not shown in
+  the list of processes; the connection is not encrypted."""
+
+
+def add_serve(command: Parser) -> None:
+    """Add the arguments of ``mose serve``."""
+    define(command, serve, example="mose serve ~/src/a ~/src/b", notes=_SERVE_NOTES)
+    command.add_argument("trees", nargs="*", metavar="PATH", help="source trees (default: this folder)")
+    command.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="where to listen (default: 127.0.0.1)")
+    command.add_argument("--port", type=int, default=7575, help="port to listen at; 0 takes a free one (default: 7575)")
+    command.add_argument("--api-key", metavar="KEY", help="what requests must send as Authorization: Bearer KEY")
+    add_exit(command)
+
+
+def serve(arguments: Arguments) -> int:
+    """``mose serve``: answers over HTTP until it is interrupted."""
+    need_packages("serve", "starlette", "uvicorn", "anyio", extra="serve")
+    import os
+
+    from mose.search.store.location import source_root
+    from mose.serve.guards import Access
+    from mose.serve.http import listen
+    from mose.serve.http import serve as serve_http
+
+    folders = [source_root(path) for path in arguments.trees or ["."]]
+    key = arguments.api_key if arguments.api_key is not None else os.environ.get("MOSE_API_KEY")
+    access = Access(host=arguments.host, api_key=key)
+    if key is not None and (len(key) < _SHORTEST_KEY or not key.isascii() or not key.isprintable()):
+        raise ConfigError("the API key", allowed=f"{_SHORTEST_KEY} or more letters, digits and signs of ASCII")
+    if not access.is_local and key is None:
+        raise ConfigError(
+            "--host: whoever reaches it could read the code of these trees",
+            got=arguments.host,
+            allowed="127.0.0.1, localhost, ::1; any other address with --api-key",
+            remedy="Add --api-key KEY, or leave --host out.",
+        )
+    listening = listen(arguments.host, arguments.port)
+    host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
+    show(f"http://{host}:{listening.getsockname()[1]}")
+    flush()
+    if not access.is_local:
+        say("Whoever has the key and reaches this address can read the code of: " + ", ".join(map(str, folders)))
+    serve_http(folders, listening, access, exit=arguments.exit)
+    return 0
 
 
 def add_list(command: Parser) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from mose.errors import OutputError
-from mose.serve import jsonc
-from mose.serve.clients import AgentClient, Launch
+from mose.serve.settings import jsonc
+from mose.serve.settings.clients import AgentClient, Launch
 from mose.storage import new_file
 
 _LARGEST_BYTES = 64_000_000

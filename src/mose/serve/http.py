@@ -1,0 +1,275 @@
+"""The search over HTTP: a JSON API, embeddings and a page for people, from one process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+import uvicorn
+from anyio.to_thread import run_sync
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from mose import __version__
+from mose.errors import ConfigError, MoseError
+from mose.search.hits import Hit
+from mose.search.options import SearchOptions
+from mose.serve import asking
+from mose.serve.asking import Found, short_names, tree_named
+from mose.serve.embeddings import embed, models
+from mose.serve.fields import FLAG, TEXT, TEXTS, integer, number, one_of, read_fields
+from mose.serve.guards import Access, Guard, TooLargeError, too_large
+from mose.serve.page import page_response
+from mose.serve.responses import error_response, failure, json_response
+from mose.serve.trees import StoppedError, Tree, Trees
+
+T = TypeVar("T")
+MAX_AGE_S = 2.0
+"""An answer may be from a tree as it was this long ago: looking for changes takes longer than a search."""
+MOST_CALLS = 8
+"""Requests that are worked on at the same time; others wait."""
+STOP_S = 15.0
+"""Requests that are being answered get this long when the server stops."""
+_OPTIONS = {
+    "trees": TEXTS,
+    "limit": integer(1, 200),
+    "mode": one_of("fused", "lexical", "dense"),
+    "exit": integer(0, 1_000),
+    "width": integer(1, 1_000_000),
+    "language": TEXTS,
+    "path": TEXTS,
+    "budget_s": number(0, 30),
+    "per_file": FLAG,
+}
+_SEARCH = {"query": TEXT, **_OPTIONS}
+_SIMILAR = {"path": TEXT, "line": integer(1, 2**31 - 1), "tree": TEXT}
+_SIMILAR |= {name: kind for name, kind in _OPTIONS.items() if name not in ("trees", "path")}
+
+
+class Api:
+    """What is answered over HTTP.
+
+    Args:
+        trees: Where the trees come from.
+        served: The trees to answer about.
+    """
+
+    def __init__(self, trees: Trees, served: Sequence[Tree]) -> None:
+        self._trees = trees
+        self._served = list(served)
+        self._names = short_names(self._served)
+        self._limiter: anyio.CapacityLimiter | None = None
+
+    def app(self, access: Access) -> ASGIApp:
+        """The application with its guards."""
+        routes = [
+            Route("/", page_response, methods=["GET"]),
+            Route("/search", partial(self._post, self._search), methods=["POST"]),
+            Route("/similar", partial(self._post, self._similar), methods=["POST"]),
+            Route("/v1/embeddings", partial(self._post, self._embeddings), methods=["POST"]),
+            Route("/v1/models", partial(self._get, self._models), methods=["GET"]),
+            Route("/trees", partial(self._get, self._list_trees), methods=["GET"]),
+            Route("/status", partial(self._get, self._status), methods=["GET"]),
+            Route("/healthz", _health, methods=["GET"]),
+        ]
+        refuse: dict[Any, Any] = {404: _not_found, 405: _not_found, TooLargeError: _too_large}
+        return Guard(Starlette(routes=routes, exception_handlers=refuse), access)
+
+    async def _post(self, work: Callable[[bytes, threading.Event], object], request: Request) -> Response:
+        body = await request.body()
+        return await self._answer(partial(work, body), request)
+
+    async def _get(self, work: Callable[[threading.Event], object], request: Request) -> Response:
+        await request.body()
+        return await self._answer(work, request)
+
+    async def _answer(self, work: Callable[[threading.Event], object], request: Request) -> Response:
+        """What the work gives, done in a thread; it is stopped if the client goes away."""
+        self._limiter = self._limiter or anyio.CapacityLimiter(MOST_CALLS)
+        cancelled = threading.Event()
+        response = error_response(499, "the client is gone")
+
+        async def watch() -> None:
+            while (await request.receive())["type"] != "http.disconnect":
+                pass
+            cancelled.set()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(watch)
+            try:
+                answer = await run_sync(work, cancelled, limiter=self._limiter)
+                response = await run_sync(json_response, answer)
+            except MoseError as error:
+                response = failure(error)
+            except StoppedError:
+                pass
+            group.cancel_scope.cancel()
+        return response
+
+    def _search(self, body: bytes, cancelled: threading.Event) -> object:
+        fields = read_fields(body, _SEARCH, ("query",))
+        query, named = fields.pop("query"), fields.pop("trees", None)
+        asked = self._served
+        if named is not None:
+            wanted = [named] if isinstance(named, str) else named
+            asked = [tree_named(self._served, self._names, name) for name in dict.fromkeys(wanted)]
+        options = SearchOptions(**fields)
+        found = asking.search(self._trees, asked, query, options, cancelled)
+        return self._found(found, options.limit)
+
+    def _similar(self, body: bytes, cancelled: threading.Event) -> object:
+        fields = read_fields(body, _SIMILAR, ("path", "line"))
+        path, line, name = fields.pop("path"), fields.pop("line"), fields.pop("tree", None)
+        if name is None and len(self._served) > 1:
+            raise ConfigError("the field tree is missing", allowed=", ".join(self._names.values()))
+        tree = self._served[0] if name is None else tree_named(self._served, self._names, name)
+        options = SearchOptions(**fields)
+        found = asking.similar(self._trees, tree, path, line, options, cancelled)
+        return self._found(found, options.limit)
+
+    def _found(self, found: Found, limit: int) -> object:
+        return {
+            "hits": [self._hit(tree, hit) for tree, hit in found.hits[:limit]],
+            "trees": [
+                {"name": self._names[tree], "root": str(tree.root), **asdict(depth)}
+                for tree, depth in found.depths.items()
+            ],
+            "notes": list(found.notes),
+        }
+
+    def _hit(self, tree: Tree, hit: Hit) -> dict[str, object]:
+        parts = {name: round(part, 4) if isinstance(part, float) else part for name, part in asdict(hit.parts).items()}
+        return {
+            **asdict(hit),
+            "tree": self._names[tree],
+            "absolute_path": str(tree.root / hit.path),
+            "score": round(hit.score, 4),
+            "parts": parts,
+        }
+
+    def _embeddings(self, body: bytes, cancelled: threading.Event) -> object:
+        with self._trees.asking():
+            return embed(self._trees.load(), body, cancelled)
+
+    def _models(self, _: threading.Event) -> object:
+        names = models(self._trees.load())
+        return {"object": "list", "data": [{"id": name, "object": "model", "owned_by": "mose"} for name in names]}
+
+    def _list_trees(self, _: threading.Event) -> object:
+        encoder = self._trees.load()
+        return {
+            "trees": [{"name": self._names[tree], "root": str(tree.root)} for tree in self._served],
+            "exits": list(encoder.exits),
+            "exit": encoder.exit,
+        }
+
+    def _status(self, cancelled: threading.Event) -> object:
+        return {"version": __version__, "trees": [self._status_of(tree, cancelled) for tree in self._served]}
+
+    def _status_of(self, tree: Tree, cancelled: threading.Event) -> dict[str, object]:
+        named: dict[str, object] = {"name": self._names[tree], "root": str(tree.root)}
+        try:
+            ready = tree.ready(cancelled)
+            status = ready.index.status()
+        except MoseError as error:
+            return {**named, "error": str(error)}
+        return {
+            **named,
+            "files": status.num_files,
+            "chunks": status.num_chunks,
+            "vectors": status.vectors,
+            "complete": status.complete,
+            "bytes": status.size_bytes,
+            "refreshed_at": status.refreshed_at,
+            "notes": [note for note in (ready.note, *ready.index.notes) if note],
+        }
+
+
+async def _health(_: Request) -> Response:
+    return json_response({"status": "ok", "version": __version__})
+
+
+async def _too_large(_: Request, __: Exception) -> Response:
+    return too_large()
+
+
+async def _not_found(request: Request, error: Exception) -> Response:
+    allowed = "GET /, /trees, /status, /healthz, /v1/models; POST /search, /similar, /v1/embeddings"
+    status = int(getattr(error, "status_code", 404))
+    return error_response(status, f"{request.method} {request.url.path[:200]}", allowed=allowed)
+
+
+class _Server(uvicorn.Server):
+    """Stops gracefully at the first signal and at once at the second; its process ends well either way."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), self.handle_exit)
+        yield
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that is listened on.
+
+    Raises:
+        ConfigError: The address is taken, or not one of this machine.
+    """
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=1_024)
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise ConfigError(
+            f"cannot listen at {host}, port {port}: {getattr(error, 'strerror', None) or error}",
+            remedy="Name another --port (0 takes a free one) or --host.",
+        ) from error
+
+
+def serve(folders: Sequence[Path], listening: socket.socket, access: Access, *, exit: int | None = None) -> None:
+    """Answers requests until a signal comes, then ends the process.
+
+    Args:
+        folders: The trees to answer about.
+        listening: Where to listen, from `listen`.
+        access: Who may ask.
+        exit: Exit of the requests that choose none; the deepest if None.
+    """
+    trees = Trees(exit=exit, max_age_s=MAX_AGE_S)
+    served = [trees.get(folder) for folder in dict.fromkeys(folders)]
+    api = Api(trees, served)
+    config = uvicorn.Config(
+        api.app(access),
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=int(STOP_S),
+        timeout_keep_alive=30,
+    )
+    threading.Thread(target=_warm, args=(served,), daemon=True).start()
+    _Server(config).run(sockets=[listening])
+    trees.close()
+    os._exit(0)  # Python would wait for threads that read a tree; what they have committed stays
+
+
+def _warm(served: Sequence[Tree]) -> None:
+    """Opens every tree, so that the first question finds it read."""
+    for tree in served:
+        try:
+            tree.ready(threading.Event())
+        except MoseError:  # the first request meets the error itself
+            continue

@@ -1,0 +1,1 @@
+"""Telling agents and editors of the server, in their own settings."""

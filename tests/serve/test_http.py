@@ -1,0 +1,273 @@
+"""`mose serve`, as programs meet it: a process of its own, asked over a socket."""
+
+import base64
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mose import CodeIndex, Encoder, SearchOptions
+from mose.serve.guards import MOST_BODY_BYTES
+
+
+class Server:
+    def __init__(self, process, port):
+        self.process, self.port = process, port
+
+    def ask(self, method, path, body=None, headers=None, raw=None):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+        data = raw if raw is not None else None if body is None else json.dumps(body).encode()
+        given = {"Content-Type": "application/json"} if method == "POST" else {}
+        connection.request(method, path, data, {**given, **(headers or {})})
+        answer = connection.getresponse()
+        content = answer.read()
+        connection.close()
+        return answer.status, content, answer.headers
+
+    def post(self, path, /, headers=None, **body):
+        status, content, _ = self.ask("POST", path, body, headers)
+        return status, json.loads(content)
+
+
+@contextmanager
+def serving(*words, **environment):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mose", "serve", "--port", "0", *map(str, words)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment},
+    )  # fmt: skip
+    try:
+        yield Server(process, int(process.stdout.readline().strip().rpartition(":")[2]))
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=60)
+        assert "Traceback" not in err, err
+
+
+def test_search_equals_the_search_in_process(sample_tree):
+    with CodeIndex.open(sample_tree) as index:
+        index.deepen()
+        queries = ["read a date in ISO form", "proxy connection", "parse_iso_date", "日付 date"]
+        options = [{}, {"limit": 2, "exit": 0}, {"mode": "lexical"}, {"path": ["src/"], "per_file": False, "width": 64}]
+        wanted = [[index.search(query, SearchOptions(**given)) for given in options] for query in queries]
+        like = index.like("src/dates.py", 5, SearchOptions(limit=3))
+    with serving(sample_tree) as server:
+        for query, row in zip(queries, wanted, strict=True):
+            for given, hits in zip(options, row, strict=True):
+                status, found = server.post("/search", query=query, **given)
+                assert status == 200
+                assert [(hit["path"], hit["start_line"], hit["text"], hit["score"]) for hit in found["hits"]] == [
+                    (hit.path, hit.start_line, hit.text, round(hit.score, 4)) for hit in hits
+                ]
+        found = server.post("/similar", path="src/dates.py", line=5, limit=3)[1]
+        assert [hit["path"] for hit in found["hits"]] == [hit.path for hit in like]
+        assert found["hits"][0]["absolute_path"] == str(sample_tree / found["hits"][0]["path"])
+        status, content, _ = server.ask("GET", "/status")
+        assert json.loads(content)["trees"][0]["files"] == 6
+        assert json.loads(server.ask("GET", "/healthz")[1])["status"] == "ok"
+        assert json.loads(server.ask("GET", "/trees")[1])["trees"] == [{"name": "sample", "root": str(sample_tree)}]
+
+
+def test_two_trees_a_filter_for_one_and_a_change_is_seen(sample_tree, tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "retry.py").write_text("def retry_with_backoff(call):\n    '''Calls again later.'''\n")
+    with serving(sample_tree, tmp_path / "other") as server:
+        best = server.post("/search", query="retry with backoff")[1]["hits"][0]
+        assert (best["tree"], best["path"]) == ("other", "retry.py")
+        one = server.post("/search", query="retry with backoff", trees=["sample"])[1]
+        assert {hit["tree"] for hit in one["hits"]} <= {"sample"}
+        assert server.post("/similar", path="retry.py", line=1)[0] == 400
+        (tmp_path / "other" / "odd.py").write_text("def launch_rocket():\n    '\x1b]0;x\x07\u202e'\n")
+        for _ in range(50):
+            _, content, _ = server.ask("POST", "/search", {"query": "launch_rocket"})
+            hits = json.loads(content)["hits"]
+            if hits:
+                break
+            time.sleep(0.2)
+        assert hits[0]["path"] == "odd.py" and "\x1b" in hits[0]["text"]
+        assert b"\x1b" not in content and "\u202e".encode() not in content
+
+
+def test_embeddings_are_those_of_the_encoder(sample_tree):
+    texts = ["def parse(x): return x", "a date", "x" * 9_000]
+    with serving(sample_tree) as server:
+        for name, exit_layer, width in (("small", 6, None), ("small@3", 3, 128), ("small@0", 0, None)):
+            given = {} if width is None else {"dimensions": width}
+            _, answer = server.post("/v1/embeddings", input=texts, model=name, **given)
+            vectors = np.array([row["embedding"] for row in answer["data"]], dtype=np.float32)
+            wanted = Encoder.load(exit=exit_layer, width=width).encode(texts)
+            assert np.abs(vectors - wanted).max() < 1e-4
+            assert answer["usage"]["total_tokens"] > 10 and answer["model"] == name
+            _, coded = server.post("/v1/embeddings", input=texts, model=name, encoding_format="base64", **given)
+            rows = [np.frombuffer(base64.b64decode(row["embedding"]), dtype="<f4") for row in coded["data"]]
+            assert np.abs(np.stack(rows) - vectors).max() < 1e-6
+        query = server.post("/v1/embeddings", input="a date", model="small", kind="query")[1]["data"][0]["embedding"]
+        assert np.abs(np.array(query) - Encoder.load().encode(["a date"], kind="query")[0]).max() < 1e-4
+        assert "small@3" in {row["id"] for row in json.loads(server.ask("GET", "/v1/models")[1])["data"]}
+
+
+WRONG = [
+    ("/search", {}, 400, "query"),
+    ("/search", {"query": ""}, 400, "empty"),
+    ("/search", {"query": 3}, 400, "a text"),
+    ("/search", {"query": "date", "limit": 10**9}, 400, "from 1 to 200"),
+    ("/search", {"query": "date", "limit": True}, 400, "whole number"),
+    ("/search", {"query": "date", "exit": 1}, 400, "0, 2, 3, 4, 6"),
+    ("/search", {"query": "date", "colour": 1}, 400, "colour"),
+    ("/search", {"query": "date", "trees": ["/etc"]}, 400, "sample"),
+    ("/search", {"query": "date", "path": ["no/such"]}, 400, "no/such"),
+    ("/search", {"query": "date", "budget_s": 1e9}, 400, "30"),
+    ("/similar", {"path": "../secret.py", "line": 1}, 404, "no line 1"),
+    ("/similar", {"path": "/etc/passwd", "line": 1}, 404, "no line 1"),
+    ("/v1/embeddings", {"input": [], "model": "small"}, 400, "1 to 512"),
+    ("/v1/embeddings", {"input": ["x"] * 513, "model": "small"}, 400, "1 to 512"),
+    ("/v1/embeddings", {"input": "", "model": "small"}, 400, "100,000"),
+    ("/v1/embeddings", {"input": [[1, 2]], "model": "small"}, 400, "list of texts"),
+    ("/v1/embeddings", {"input": "x", "model": "large"}, 400, "small@6"),
+    ("/v1/embeddings", {"input": "x", "model": "small@1"}, 400, "small@6"),
+    ("/v1/embeddings", {"input": "x", "model": "small@3", "dimensions": 10**5}, 400, "1 to"),
+]
+
+
+def test_what_is_wrong_is_said_in_four_parts_and_nothing_breaks(sample_tree, tmp_path):
+    (tmp_path / "secret.py").write_text("secret = 'hunter2'\n")
+    with serving(sample_tree) as server:
+        for path, body, wanted, said in WRONG:
+            status, answer = server.post(path, **body)
+            assert (status, said in answer["error"]["message"]) == (wanted, True), answer
+            assert {"message", "type", "code", "what", "got", "allowed", "remedy"} <= set(answer["error"])
+        for raw in (b"", b"[1]", b"{", b"\xff", b"[" * 100_000, b"null", b'"x"'):
+            assert server.ask("POST", "/search", raw=raw)[0] == 400
+        assert server.ask("GET", "/nothing")[0] == 404
+        assert server.ask("GET", "/../../etc/passwd")[0] == 404
+        assert server.ask("GET", "/search")[0] == 405
+        assert server.ask("POST", "/search", raw=b"{}", headers={"Content-Type": "text/plain"})[0] == 415
+        too_long = {"query": "x" * (MOST_BODY_BYTES + 1)}
+        with pytest.raises((ConnectionError, AssertionError)):
+            assert server.ask("POST", "/search", too_long)[0] != 413
+        with socket.create_connection(("127.0.0.1", server.port)) as plain:  # a body that does not say how long it is
+            plain.sendall(
+                b"POST /search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+            )
+            try:
+                for _ in range(80):
+                    plain.sendall(b"10000\r\n" + b"x" * 0x10000 + b"\r\n")
+                plain.sendall(b"0\r\n\r\n")
+                assert plain.recv(100).split()[1] == b"413"
+            except ConnectionError:
+                pass  # it has hung up already
+        assert server.post("/search", query="date")[0] == 200
+
+
+def test_other_hosts_other_pages_and_other_origins_are_refused(sample_tree):
+    with serving(sample_tree) as server:
+        for host in ("evil.example", "evil.example:80", "127.0.0.1.evil.example", "[::2]", "", "localhost.evil"):
+            assert server.ask("POST", "/search", {"query": "date"}, {"Host": host})[0] == 421, host
+            assert server.ask("GET", "/", headers={"Host": host})[0] == 421
+        for host in ("localhost", f"127.0.0.1:{server.port}", "LOCALHOST", "[::1]:80"):
+            assert server.ask("POST", "/search", {"query": "date"}, {"Host": host})[0] == 200, host
+        for origin in ("https://evil.example", "null", "http://127.0.0.1.evil.example"):
+            assert server.ask("POST", "/search", {"query": "date"}, {"Origin": origin})[0] == 403
+        status, _, headers = server.ask(
+            "POST", "/search", {"query": "date"}, {"Origin": f"http://127.0.0.1:{server.port}"}
+        )
+        assert status == 200 and not [name for name in headers if name.lower().startswith("access-control")]
+        assert server.ask("OPTIONS", "/search", headers={"Access-Control-Request-Method": "POST"})[0] == 405
+
+
+def test_another_address_demands_a_key_and_the_key_is_checked(sample_tree, mose):
+    code, out, err = mose("serve", sample_tree, "--host", "0.0.0.0", "--port", "0")
+    assert (code, out) == (2, "") and "--api-key" in err
+    code, _, err = mose("serve", sample_tree, "--api-key", "short", "--port", "0")
+    assert code == 2 and "16 or more" in err
+    key = "correct-horse-battery"
+    with serving(sample_tree, "--host", "0.0.0.0", MOSE_API_KEY=key) as server:
+        assert server.ask("GET", "/healthz")[0] == 200 and server.ask("GET", "/")[0] == 200
+        for path in ("/trees", "/status", "/v1/models"):
+            assert server.ask("GET", path)[0] == 401
+        for wrong in (
+            {},
+            {"Authorization": f"Bearer {key}x"},
+            {"Authorization": "Bearer \xe9"},
+            {"Authorization": "Bearer "},
+        ):
+            assert server.ask("POST", "/search", {"query": "date"}, wrong)[0] == 401
+        right = {"Authorization": f"Bearer {key}", "Host": "my.server.example"}
+        assert server.ask("POST", "/search", {"query": "date"}, right)[0] == 200
+
+
+def test_fifty_clients_at_once_get_the_answers_of_one(sample_tree):
+    queries = [
+        f"{word} {number % 5}" for number, word in enumerate(["date", "proxy", "evict", "password", "session"] * 4)
+    ]
+    with CodeIndex.open(sample_tree) as index:
+        index.deepen()
+    with serving(sample_tree) as server:
+        alone = {query: server.post("/search", query=query)[1]["hits"] for query in queries}
+        wrong = []
+
+        def ask(number):
+            for query in queries[number % 7 :]:
+                status, found = server.post("/search", query=query)
+                if status != 200 or found["hits"] != alone[query]:
+                    wrong.append((status, query))
+
+        clients = [threading.Thread(target=ask, args=(number,)) for number in range(50)]
+        for client in clients:
+            client.start()
+        for client in clients:
+            client.join()
+        assert not wrong
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_requests_end_and_then_ends_the_server(sample_tree, number):
+    with serving(sample_tree) as server:
+        server.post("/search", query="date")
+        answers = []
+        body = {"input": ["def f(x): return x " * 40] * 96, "model": "small"}
+        client = threading.Thread(target=lambda: answers.append(server.post("/v1/embeddings", **body)[0]))
+        client.start()
+        time.sleep(0.5)
+        server.process.send_signal(number)
+        client.join(60)
+        assert server.process.wait(60) == 0
+        assert answers == [200]
+
+
+def test_a_port_that_is_taken_and_a_tree_that_is_not_there_are_errors(mose, sample_tree, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        code, _, err = mose("serve", sample_tree, "--port", taken.getsockname()[1])
+    assert code == 2 and "cannot listen" in err and "--port" in err
+    assert mose("serve", sample_tree, "--port", 99_999)[0] == 2
+    assert mose("serve", sample_tree, "--host", "no.such.host.invalid", "--api-key", "k" * 16)[0] == 2
+    assert mose("serve", tmp_path / "none", "--port", "0")[0] == 2
+
+
+def test_the_page_runs_nothing_but_its_own_script(sample_tree):
+    with serving(sample_tree) as server:
+        status, content, headers = server.ask("GET", "/")
+    text = content.decode()
+    assert status == 200 and headers["Content-Type"].startswith("text/html")
+    policy = headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none';") and "unsafe" not in policy and "*" not in policy
+    assert text == (Path(sys.modules["mose"].__file__).parent / "serve" / "page.html").read_text(encoding="utf8")
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|https?://| on\w+=|style=", text)
+    assert not re.search(r"<(img|link|iframe|object|base)\b|src=|@import|url\(", text)
+    import hashlib
+
+    for tag in ("script", "style"):
+        (inner,) = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(inner.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
