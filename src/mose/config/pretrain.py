@@ -29,6 +29,8 @@ class CorpusConfig:
     """Folder that ``sources`` are relative to."""
     exclude: tuple[str, ...] = ()
     """Repositories to leave out, those of test data say: names of folders, and of archives without their ending."""
+    skip_benchmarks: bool = True
+    """Leave out repositories of the held-out benchmarks, by name, as mining does."""
     languages: tuple[str, ...] = ()
     """Keep files of these languages; empty keeps all but plain text and prose."""
     max_files: int = 0

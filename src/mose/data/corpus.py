@@ -18,6 +18,7 @@ import numpy as np
 from mose import languages
 from mose.config import CorpusConfig
 from mose.data.mine.archives import unpack
+from mose.data.mine.manifest import held_out_name
 from mose.errors import DataError
 from mose.files import Skipped, read_source, walk
 from mose.files.content import is_generated_text
@@ -28,6 +29,7 @@ GENERATED = "generated"
 SURPLUS = "beyond data.max_files"
 SMALL = "in a repository with fewer than two files"
 EXCLUDED = "repository in data.exclude"
+BENCHMARK = "repository of a held-out benchmark"
 _ARCHIVES = (".tar.gz", ".tar.xz", ".tar.bz2", ".tgz", ".tar", ".zip", ".whl")
 _PROSE = frozenset({"text", "markdown", "rst", "html", "org"})
 
@@ -98,6 +100,9 @@ def read_corpus(config: CorpusConfig, *, seed: int) -> Corpus:
     for name in sorted(found):
         if name in config.exclude:
             dropped[EXCLUDED] += 1
+            continue
+        if config.skip_benchmarks and held_out_name(name):
+            dropped[BENCHMARK] += 1
             continue
         repository = _read_repository(name, found[name], config, seen, dropped, seed)
         if len(repository.texts) > 1:
