@@ -73,6 +73,7 @@ def test_everything_left_out_is_counted_by_reason(tmp_path: Path) -> None:
             "b/one.py": "one = 1\n",
             "test-set/a.py": "never = 1\n",
             "click-8.3.2/a.py": "never = 2\n",
+            "six.py": "loose = 1\n",
         },
     )
     config = CorpusConfig(folder=str(tmp_path), sources=(".",), exclude=("test-set",), max_files=2)
@@ -87,6 +88,7 @@ def test_everything_left_out_is_counted_by_reason(tmp_path: Path) -> None:
         "beyond data.max_files": 1,
         "in a repository with fewer than two files": 1,
         "repository in data.exclude": 1,
+        "link, hidden entry or loose file beside the repositories": 1,
         "repository of a held-out benchmark": 1,
     }
 

@@ -29,6 +29,7 @@ GENERATED = "generated"
 SURPLUS = "beyond data.max_files"
 SMALL = "in a repository with fewer than two files"
 EXCLUDED = "repository in data.exclude"
+LOOSE = "link, hidden entry or loose file beside the repositories"
 BENCHMARK = "repository of a held-out benchmark"
 _ARCHIVES = (".tar.gz", ".tar.xz", ".tar.bz2", ".tgz", ".tar", ".zip", ".whl")
 _PROSE = frozenset({"text", "markdown", "rst", "html", "org"})
@@ -93,8 +94,8 @@ def read_corpus(config: CorpusConfig, *, seed: int) -> Corpus:
         DataError: A source is missing, is neither a folder nor an archive, or holds a repository that another has, too.
         SourceError: An archive is damaged.
     """
-    found = _find_repositories(config)
     dropped: Counter[str] = Counter()
+    found = _find_repositories(config, dropped)
     seen: set[bytes] = set()
     repositories = []
     for name in sorted(found):
@@ -112,10 +113,10 @@ def read_corpus(config: CorpusConfig, *, seed: int) -> Corpus:
     return Corpus(repositories=tuple(repositories), dropped={reason: n for reason, n in dropped.items() if n})
 
 
-def _find_repositories(config: CorpusConfig) -> dict[str, Path]:
+def _find_repositories(config: CorpusConfig, dropped: Counter[str]) -> dict[str, Path]:
     """Name of each repository -> its folder or archive."""
     found: dict[str, Path] = {}
-    for path in _paths(config):
+    for path in _paths(config, dropped):
         name = _name_of(path)
         if name in found:
             raise DataError(f"{path}: another source has a repository of this name", got=name,
@@ -124,14 +125,17 @@ def _find_repositories(config: CorpusConfig) -> dict[str, Path]:
     return found
 
 
-def _paths(config: CorpusConfig) -> Iterator[Path]:
+def _paths(config: CorpusConfig, dropped: Counter[str]) -> Iterator[Path]:
     for source in config.sources:
         path = Path(config.folder) / Path(source).expanduser()
         if path.is_file() and path.name.endswith(_ARCHIVES):
             yield path
         elif path.is_dir():
-            inside = sorted(path.iterdir())
-            yield from (entry for entry in inside if _is_repository(entry))
+            for entry in sorted(path.iterdir()):
+                if _is_repository(entry):
+                    yield entry
+                else:
+                    dropped[LOOSE] += 1
         else:
             allowed = f"a folder of repositories, or {', '.join(_ARCHIVES)}"
             remedy = "Name an existing one; data.folder is put in front."
