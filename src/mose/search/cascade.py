@@ -24,7 +24,7 @@ from mose.search.options import Mode
 from mose.search.ranking.candidates import CascadeConfig, Request, gather
 from mose.search.ranking.cover import CHARS_PER_TOKEN, cover
 from mose.search.ranking.rank import Candidates, RankWeights, rank
-from mose.search.ranking.signals import Signals, read_signals
+from mose.search.ranking.signals import Evidence, Signals, read_evidence, read_signals
 from mose.search.store.records import ChunkTable
 
 Floats = NDArray[np.float32]
@@ -47,14 +47,16 @@ def answer(
     options, table = request.options, view.table
     if request.readings is not None:
         weights = request.readings.weights(weights)
-        request = replace(request, evidence=request.readings.evidence(table))
+        evidence = request.readings.evidence(table)
+    else:
+        evidence = read_evidence(request.query, table)
     weights = _weights_for(options.mode, weights)
     exit_layer = request.encoder.exit if request.deep is not None else None
     shallow = view.vectors(0) if request.shallow is not None else None
     deep = view.vectors(exit_layer) if exit_layer else None
     by_vectors_alone = options.mode == "dense" and deep is not None and deep.num_known == len(table)
-    candidates = gather(view, request, shallow, deep if by_vectors_alone else None, config)
-    signals = _signals(request, table, candidates.rows) if weights.signals else None
+    candidates = gather(view, request, evidence, shallow, deep if by_vectors_alone else None, config)
+    signals = _signals(request, evidence, table, candidates.rows) if weights.signals else None
     num_encoded, short = 0, np.arange(len(candidates.rows) if by_vectors_alone else 0)
     if deep is not None and len(candidates.rows) and not by_vectors_alone:
         short = _short_list(view, request, candidates, weights, signals, config.num_deep)
@@ -83,10 +85,10 @@ def answer(
     return Hits(hits, stats)
 
 
-def _signals(request: Request, table: ChunkTable, rows: Rows) -> Signals:
-    if request.readings is not None and request.evidence is not None:
-        return request.readings.signals(request.evidence, table, rows)
-    return read_signals(request.query, table, rows)
+def _signals(request: Request, evidence: Evidence, table: ChunkTable, rows: Rows) -> Signals:
+    if request.readings is not None:
+        return request.readings.signals(evidence, table, rows)
+    return read_signals(request.query, table, rows, evidence)
 
 
 def _covering(view: View, rows: Rows, scores: Floats, max_tokens: int) -> list[int]:

@@ -110,7 +110,7 @@ class Connections:
             first = self._current()
             while self._idle:
                 store = self._idle.pop()
-                if store.is_current():
+                if store is first or store.is_current():
                     return store
                 store.close()
             try:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,7 +21,7 @@ from mose.languages import TEXT, is_documentation, language_of
 from mose.search.long.report import Frame, Report, first_sentences, read_report
 from mose.search.query import MAX_WORDS_CHARS, Query, last_name, read_query
 from mose.search.ranking.rank import RankWeights
-from mose.search.ranking.signals import Rows, Signals, definitions_of, read_signals
+from mose.search.ranking.signals import Evidence, Rows, Signals, definitions_of, read_signals
 from mose.search.store.records import ChunkTable
 
 WHOLE_CHARS = 2_000
@@ -48,16 +48,6 @@ _NAME = re.compile(
 )
 _CODE_SPELLING = re.compile(r"_|[a-z\d][A-Z]|[A-Z]{2}[a-z]|\.|::|->|#")
 _PATH = re.compile(r"(?<![\w./-])[\w.-]*(?:[/\\][\w.-]+)*\.[A-Za-z]\w{0,5}\b")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """Chunks that a long question points at, by row of the chunk table, each with a strength up to 1."""
-
-    defined: Mapping[int, float]
-    """They define a name that it mentions."""
-    pointed: Mapping[int, float]
-    """They hold a line, or belong to a file, that it names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

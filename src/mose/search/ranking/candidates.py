@@ -17,13 +17,12 @@ from mose.search.options import SearchOptions
 from mose.search.query import Query
 from mose.search.ranking.matching import stem
 from mose.search.ranking.rank import Candidates, to_one
-from mose.search.ranking.signals import asked_rows, definitions_of
-from mose.search.store.records import ChunkTable
+from mose.search.ranking.signals import Evidence
 from mose.search.store.store import Store
 from mose.tokenizer import Kind
 
 if TYPE_CHECKING:
-    from mose.search.long.readings import Evidence, Readings
+    from mose.search.long.readings import Readings
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -65,8 +64,6 @@ class Request:
     """Which rows of the chunk table may be answers [N]; None for all."""
     readings: Readings | None = None
     """How a long question is read; None for any other."""
-    evidence: Evidence | None = None
-    """What a long question names that the tree has."""
 
 
 def make_request(
@@ -89,13 +86,19 @@ def make_request(
 
 
 def gather(
-    view: View, request: Request, shallow: ExitVectors | None, deep: ExitVectors | None, config: CascadeConfig
+    view: View,
+    request: Request,
+    evidence: Evidence,
+    shallow: ExitVectors | None,
+    deep: ExitVectors | None,
+    config: CascadeConfig,
 ) -> Candidates:
     """The candidates of a search.
 
     Args:
         view: The index.
         request: The search.
+        evidence: Chunks that the query points at.
         shallow: Vectors of exit 0, if there are any.
         deep: Vectors of the exit asked for, to score every chunk by them; None to score none.
         config: How many of each.
@@ -111,7 +114,7 @@ def gather(
             rows, scores_of_rows = _by_words(view, request, config, terms)
             scores[rows] = scores_of_rows
             found.append(rows[: config.num_lexical // len(queries)])
-    found.append(_by_name(table, request, config))
+    found.append(_pointed_at(evidence, request, config))
     if uses_words and not any(terms_of) and request.query.is_name and not _begins_a_word(store, request.query):
         shallow = deep = None  # a name that nothing is called: the nearest vectors are no answer
     shallow_cosines = deep_cosines = None
@@ -156,15 +159,9 @@ def _scores_of(view: View, rows: Rows, config: CascadeConfig, terms: tuple[str, 
     return out
 
 
-def _by_name(table: ChunkTable, request: Request, config: CascadeConfig) -> Rows:
-    """Chunks that define a name of the query, and those of the file that it names."""
+def _pointed_at(evidence: Evidence, request: Request, config: CascadeConfig) -> Rows:
     found: list[int] = []
-    if request.evidence is not None:
-        defined, pointed = request.evidence.defined, request.evidence.pointed
-    else:
-        defined = definitions_of(request.query, table) if request.query.names else {}
-        pointed = asked_rows(request.query, table) if request.query.path else {}
-    for strengths, count in ((defined, config.num_definitions), (pointed, config.num_asked)):
+    for strengths, count in ((evidence.defined, config.num_definitions), (evidence.pointed, config.num_asked)):
         allowed = [row for row in strengths if request.allowed is None or request.allowed[row]]
         found += sorted(allowed, key=lambda row: (-strengths[row], row))[:count]
     return np.array(found, dtype=np.int64)

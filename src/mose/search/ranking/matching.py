@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 
 _ENDINGS = (
@@ -12,34 +13,36 @@ _MIN_STEM = 4
 
 
 class Matcher:
-    """Which words of a query a word of the code stands for; remembered, since code repeats its words."""
+    """Which words of a query a word of the code stands for.
 
-    def __init__(self, words: tuple[str, ...]) -> None:
+    Args:
+        words: Those of the query.
+        vocabulary: All words of the code that will be asked about.
+    """
+
+    def __init__(self, words: tuple[str, ...], vocabulary: Iterable[str]) -> None:
         self.words = words
-        self.known: dict[str, int] = {}
+        alike: dict[str, list[tuple[int, str]]] = {}  # related words begin alike, and few others do
+        for bit, word in enumerate(words):
+            alike.setdefault(word[:3], []).append((1 << bit, word))
+        self.masks: dict[str, int] = {}
+        for word in vocabulary:
+            if word[:3] in alike:
+                mask = sum(bit for bit, own in alike[word[:3]] if related(own, word))
+                if mask:
+                    self.masks[word] = mask
+        self.known = frozenset(self.masks)
 
     def bits(self, found: frozenset[str]) -> int:
         """Bit i is set if query word i is related to any of the words found."""
         bits = 0
-        for word in found:
-            bits |= self.mask(word)
+        for word in found & self.known:
+            bits |= self.masks[word]
         return bits
-
-    def mask(self, word: str) -> int:
-        """Bit i is set if query word i is related to the word."""
-        mask = self.known.get(word)
-        if mask is None:
-            begin = word[:3]  # related words begin alike, and few others do
-            mask = 0
-            for bit, own in enumerate(self.words):
-                if own[:3] == begin and related(own, word):
-                    mask |= 1 << bit
-            self.known[word] = mask
-        return mask
 
     def explained(self, found: frozenset[str]) -> float:
         """Share of the words found that stand for a word of the query."""
-        return sum(self.mask(word) != 0 for word in found) / len(found) if found else 0.0
+        return len(found & self.known) / len(found) if found else 0.0
 
     def share(self, bits: int) -> float:
         """Share of the query's words whose bit is set."""

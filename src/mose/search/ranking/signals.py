@@ -7,6 +7,7 @@ Shapes: N chunks, C candidates.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -15,16 +16,9 @@ from numpy.typing import NDArray
 
 from mose.search.chunking.names import TOP, DefinedName, bare_names
 from mose.search.query import Query, name_parts
-from mose.search.ranking.copies import older_version, original_of
+from mose.search.ranking.file_facts import facts_of
 from mose.search.ranking.matching import Matcher
-from mose.search.ranking.paths import (
-    FACADE_FACTOR,
-    GENERATED_FACTOR,
-    OLDER_FACTOR,
-    is_package_facade,
-    path_factor,
-    path_words,
-)
+from mose.search.ranking.paths import FACADE_FACTOR, OLDER_FACTOR
 from mose.search.store.records import ChunkTable
 from mose.words import split_words
 
@@ -47,58 +41,70 @@ class Signals:
     factor: Floats  # [C] below 1 for files that are seldom meant
 
 
-def read_signals(query: Query, table: ChunkTable, rows: Rows) -> Signals:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Chunks that a query points at, by row of the chunk table, each with a strength up to 1."""
+
+    defined: Mapping[int, float]
+    """They define a name of it."""
+    pointed: Mapping[int, float]
+    """They stand in the file, or on the line, that it names."""
+
+
+def read_evidence(query: Query, table: ChunkTable) -> Evidence:
+    """What a query names that the tree has."""
+    return Evidence(defined=definitions_of(query, table), pointed=asked_rows(query, table) if query.path else {})
+
+
+def read_signals(query: Query, table: ChunkTable, rows: Rows, evidence: Evidence | None = None) -> Signals:
     """Signals of candidates.
 
     Args:
         query: What was asked.
         table: All chunks of the index.
         rows: Candidates, as rows of the table [C].
+        evidence: What the query names, where it is known already.
     """
-    files = table.file_row[rows]
-    definition = np.zeros(len(rows), dtype=np.float32)
-    asked = np.zeros(len(rows), dtype=np.float32)
+    evidence = evidence or read_evidence(query, table)
+    listed = rows.tolist()
+    row_of_file = table.file_row[rows]
+    files = sorted(set(row_of_file.tolist()))
+    facts = facts_of(table, files)
+    file_at = np.searchsorted(files, row_of_file)  # [C], into files and facts
     path = symbol = np.zeros(len(rows), dtype=np.float32)
-    if query.names:
-        strengths = definitions_of(query, table)
-        definition = np.array([strengths.get(row, 0.0) for row in rows.tolist()], dtype=np.float32)
-    if query.path:
-        chosen = asked_rows(query, table)
-        asked = np.array([chosen.get(row, 0.0) for row in rows.tolist()], dtype=np.float32)
     if query.words:
-        matcher = Matcher(query.words)
-        path = _path_signal(matcher, table, files)
-        symbol = _symbol_signal(matcher, table, rows)
-    factor = _factors(query, table, files)
-    for position, row in enumerate(rows.tolist()):
-        if asked[position] > 0:
-            factor[position] = 1.0  # whoever names a file means it, be it a test or not
-        elif is_package_facade(table.paths[files[position]]) and table.kind[row] not in ("module", "text"):
+        defined = [_defined_words(table.defined[row]) for row in listed]
+        matcher = Matcher(query.words, frozenset().union(*defined, *(words for file in facts for words in file.words)))
+        path = np.array([_path_signal(matcher, *file.words) for file in facts], dtype=np.float32)[file_at]
+        symbol = np.array([matcher.share(matcher.bits(words)) for words in defined], dtype=np.float32)
+    said = {"", *query.text.lower().split()}
+    by_file = [file.factor * (1.0 if file.version in said else OLDER_FACTOR) for file in facts]
+    factor = np.array(by_file, dtype=np.float32)[file_at]
+    for position in np.flatnonzero(np.array([file.is_facade for file in facts], dtype=np.bool_)[file_at]).tolist():
+        if table.kind[listed[position]] not in ("module", "text"):
             factor[position] /= FACADE_FACTOR  # this part of it defines something
-    return Signals(definition=definition, path=path, symbol=symbol, asked=asked, factor=factor)
+    asked = _strengths(evidence.pointed, listed)
+    factor[asked > 0] = 1.0  # whoever names a file means it, be it a test or not
+    return Signals(
+        definition=_strengths(evidence.defined, listed), path=path, symbol=symbol, asked=asked, factor=factor
+    )
 
 
-def _path_signal(matcher: Matcher, table: ChunkTable, files: NDArray[np.int32]) -> Floats:
+def _strengths(found: Mapping[int, float], rows: list[int]) -> Floats:
+    return np.array([found.get(row, 0.0) for row in rows] if found else np.zeros(len(rows)), dtype=np.float32)
+
+
+def _path_signal(matcher: Matcher, own: frozenset[str], folder: frozenset[str]) -> float:
     """How much of the query a file's name says, less where it says much besides; and half of that for its folder."""
-    by_file: dict[int, float] = {}
-    for row in set(files.tolist()):
-        own, folder = path_words(table.paths[row])
-        in_name = matcher.bits(own)
-        in_folder = matcher.bits(folder) & ~in_name
-        said = 1 - PRECISION * (1 - matcher.explained(own)) if in_name else 0.0
-        by_file[row] = said * matcher.share(in_name) + 0.5 * matcher.share(in_folder)
-    return np.array([by_file[row] for row in files.tolist()], dtype=np.float32)
+    in_name = matcher.bits(own)
+    in_folder = matcher.bits(folder) & ~in_name
+    said = 1 - PRECISION * (1 - matcher.explained(own)) if in_name else 0.0
+    return said * matcher.share(in_name) + 0.5 * matcher.share(in_folder)
 
 
 @lru_cache(maxsize=200_000)
 def _defined_words(defined: str) -> frozenset[str]:
     return frozenset(word for name in bare_names(defined) for word in split_words(name))
-
-
-def _symbol_signal(matcher: Matcher, table: ChunkTable, rows: Rows) -> Floats:
-    defined = table.defined
-    shares = [matcher.share(matcher.bits(_defined_words(defined[row]))) if defined[row] else 0.0 for row in rows]
-    return np.array(shares, dtype=np.float32)
 
 
 def definitions_of(query: Query, table: ChunkTable) -> dict[int, float]:
@@ -169,24 +175,11 @@ _MAX_NAMESAKES = 20
 def _asked_files(path: str, table: ChunkTable) -> dict[int, float]:
     asked = path.lower()
     lower = table.lower_paths
-    rows = [
-        row for row, own in enumerate(lower) if own.endswith(asked) and own[-len(asked) - 1 : -len(asked)] in ("", "/")
-    ]
+    namesakes = table.files_named(asked.rpartition("/")[2])
+    rows = [row for row in namesakes if ("/" + lower[row]).endswith("/" + asked)]
     if not rows and "/" in asked:  # the path from somewhere above the tree
-        above = [row for row, own in enumerate(lower) if asked.endswith("/" + own)]
+        above = [row for row in namesakes if asked.endswith("/" + lower[row])]
         rows = sorted(above, key=lambda row: -len(lower[row]))[:1]
     exact = [row for row in rows if table.paths[row].endswith(path)]
     rows = sorted(exact or rows, key=lambda row: (lower[row].count("/"), row))[:_MAX_NAMESAKES]
     return {row: 1.0 if lower[row] == asked or len(rows) == 1 else 0.8 for row in rows}
-
-
-def _factors(query: Query, table: ChunkTable, files: NDArray[np.int32]) -> Floats:
-    said = set(query.text.lower().split())
-    by_file = {
-        row: path_factor(table.paths[row], table.languages[row])
-        * (0.5 if original_of(table, row) else 1.0)
-        * (GENERATED_FACTOR if table.generated[row] else 1.0)
-        * (1.0 if older_version(table, row) in {"", *said} else OLDER_FACTOR)
-        for row in set(files.tolist())
-    }
-    return np.array([by_file[row] for row in files.tolist()], dtype=np.float32)

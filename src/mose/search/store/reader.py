@@ -148,7 +148,7 @@ class Reader:
         Args:
             terms: Words as `mose.words.split_words` gives them, or whole identifiers in lower case.
         """
-        stems = {term: self._stem(term) for term in dict.fromkeys(terms)}
+        stems = self._stems(list(dict.fromkeys(terms)))
         found = self.rows(
             "SELECT term, doc FROM vocabulary WHERE term IN (SELECT value FROM json_each(?))",
             (json.dumps(sorted(set(stems.values()))),),
@@ -161,13 +161,13 @@ class Reader:
         sql = "SELECT 1 FROM vocabulary WHERE term >= ? AND term < ? LIMIT 1"
         return len(letters) > 2 and bool(self.rows(sql, (letters, letters + "\U0010ffff")))
 
-    def _stem(self, term: str) -> str:
-        """The form under which the index keeps a word; asked of FTS5, which alone knows."""
+    def _stems(self, terms: list[str]) -> dict[str, str]:
+        """Each word and the form under which the index keeps it; asked of FTS5, which alone knows."""
         if self._stemmer is None:
             self._stemmer = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
             self._stemmer.execute(f'CREATE VIRTUAL TABLE one USING fts5(word, tokenize="{TOKENIZER}")')
             self._stemmer.execute("CREATE VIRTUAL TABLE stems USING fts5vocab(one, instance)")
         self._stemmer.execute("DELETE FROM one")
-        self._stemmer.execute("INSERT INTO one VALUES (?)", (term,))
-        row = self._stemmer.execute("SELECT term FROM stems").fetchone()
-        return "" if row is None else str(row[0])
+        self._stemmer.execute("INSERT INTO one(rowid, word) SELECT key, value FROM json_each(?)", (json.dumps(terms),))
+        found = dict(self._stemmer.execute("SELECT doc, min(term) FROM stems GROUP BY doc"))
+        return {term: str(found.get(row, "")) for row, term in enumerate(terms)}
