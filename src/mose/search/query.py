@@ -50,7 +50,8 @@ class Query:
     names: tuple[str, ...]
     """Names that may be defined somewhere, as written (``Session.get``, ``parse_date``, ``Storage``)."""
     is_symbol: bool
-    """True when the whole query is one name in the spelling of code (``HTTPAdapter``, ``a.b``, ``_x``)."""
+    """True when the whole query is one name in the spelling of code, or behind a keyword that only code has
+    (``HTTPAdapter``, ``a.b``, ``_x``, ``fn poll``)."""
     is_name: bool
     """True when the whole query is one name, be it a plain word (``session``) or behind a keyword (``class Rule``)."""
     readable: float = 1.0
@@ -76,15 +77,10 @@ def read_query(text: str) -> Query:
     """
     path, line = _path_and_line(text)
     keyword = _KEYWORD_AND_NAME.fullmatch(text)
-    name = ""
-    if keyword is not None:
-        name = keyword["name"]
-        is_certain = keyword["keyword"] in _ONLY_CODE or _is_code(name)
-        text_of_words = name if is_certain else text  # "type checking" may be what it says
-    else:
-        whole = _WHOLE_NAME.fullmatch(text)
-        name = whole["name"] if whole is not None else ""
-        text_of_words = text
+    whole = keyword or _WHOLE_NAME.fullmatch(text)
+    name = whole["name"] if whole is not None else ""
+    is_code = _is_code(name) or (keyword is not None and keyword["keyword"] in _ONLY_CODE)
+    text_of_words = name if keyword and is_code else text  # "type checking" may be what it says
     words = _words(text_of_words)
     whole_identifiers = (found.lower() for found in identifiers(text_of_words) if len(parts(found)) > 1)
     runs = (pair for word in words for pair in bigrams(word))
@@ -93,7 +89,7 @@ def read_query(text: str) -> Query:
         words=words,
         terms=tuple(dict.fromkeys((*words, *whole_identifiers, *runs))),
         names=(name,) if name else _names_in_sentence(text),
-        is_symbol=bool(name) and (_is_code(name) or text.rstrip().endswith("()")),
+        is_symbol=bool(name) and (is_code or text.rstrip().endswith("()")),
         is_name=bool(name),
         readable=sum(_LATIN.search(word) is not None for word in words) / max(len(words), 1),
         path=path,

@@ -44,6 +44,14 @@ def test_a_name_that_only_a_member_has_counts_in_full_when_it_is_all_that_is_ask
     assert signals("what is maxAge good for", table).definition[0] == 0.5
 
 
+@pytest.mark.parametrize("keyword", ["def", "fn", "func", "fun"])
+def test_a_member_behind_a_keyword_comes_before_a_file_and_a_type_of_that_name_in_another_case(keyword):
+    table = table_of(("tank.py", "Tank.level", "level"), ("level.py", "Level", "Level"), ("level/deep.py", "x", "x"))
+    assert order("level", table, lexical=[5.0, 5.0, 5.0])[0] == "level.py"
+    assert order(f"{keyword} level", table, lexical=[5.0, 5.0, 5.0])[0] == "tank.py"
+    assert signals(f"{keyword} level", table).definition.tolist() == [1.0, 0.25, 0.0]
+
+
 def test_a_facade_that_defines_the_name_is_no_facade():
     table = table_of(("shop/__init__.py", "Cart", "Cart"), ("shop/other.py", "use", "use"))
     assert signals("Cart", table).factor.tolist() == [1.0, 1.0]

@@ -115,7 +115,9 @@ def definitions_of(query: Query, table: ChunkTable) -> dict[int, float]:
         for row in table.rows_defining(last):
             path = table.paths[table.file_row[row]]
             strength = max(
-                _strength(own, leading, last, path) for own in table.names_of(row) if own.name.lower() == last.lower()
+                _strength(own, leading, last, path, query.is_symbol)
+                for own in table.names_of(row)
+                if own.name.lower() == last.lower()
             )
             found[row] = max(found.get(row, 0.0), strength)
     if query.is_symbol and found:  # whoever spells a name out means it, be it only a member
@@ -131,11 +133,11 @@ def best_definition(query: Query, names: tuple[DefinedName, ...], path: str) -> 
         *leading, last = name_parts(name)
         for own in names:
             if own.name.lower() == last.lower():
-                best = max(best, (_strength(own, leading, last, path), own), key=lambda pair: pair[0])
+                best = max(best, (_strength(own, leading, last, path, query.is_symbol), own), key=lambda pair: pair[0])
     return best[1]
 
 
-def _strength(own: DefinedName, leading: list[str], last: str, path: str) -> float:
+def _strength(own: DefinedName, leading: list[str], last: str, path: str, is_symbol: bool) -> float:
     """1 for the declaration of just that name at the top level; less for members, and for another case.
 
     What stands before the last part of a name may be a class around it, a namespace, or a file or folder.
@@ -146,7 +148,7 @@ def _strength(own: DefinedName, leading: list[str], last: str, path: str) -> flo
         strength = 1.0 if all(part.lower() in around for part in leading) else strength / 2
     if own.name == last:
         return strength
-    return strength / 2 if last.islower() else strength / 8  # capitals are typed on purpose
+    return strength / 8 if is_symbol or not last.islower() else strength / 2  # capitals are typed on purpose
 
 
 def asked_rows(query: Query, table: ChunkTable) -> dict[int, float]:
