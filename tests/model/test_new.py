@@ -58,7 +58,7 @@ def test_what_is_there_stays(tokenizer_file: Path, tmp_path: Path) -> None:
 def test_a_tokenizer_that_does_not_fit_is_refused(mose: Run, tokenizer_file: Path, tmp_path: Path) -> None:
     command = ("new", "tiny", tmp_path / "out", "--tokenizer", tokenizer_file.parent, "--set", "vocab_size=50")
     status, _, err = mose(*command)
-    assert status == 2 or status == 1
+    assert status == 2
     assert "vocab_size of tiny is too small" in err and "got 50, allowed: " in err and "Pass --set vocab_size=" in err
     assert not (tmp_path / "out").exists()
 
@@ -76,6 +76,12 @@ def test_settings_that_cannot_be(
 ) -> None:
     with pytest.raises(error, match=match):
         new_model(settings, tmp_path / "out", tokenizer_file.parent, changes=changes)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**64])
+def test_a_seed_that_cannot_be_is_refused(mose: Run, seed: int, tokenizer_file: Path, tmp_path: Path) -> None:
+    status, _, err = mose("new", "tiny", tmp_path / "out", "--tokenizer", tokenizer_file.parent, "--seed", seed)
+    assert (status, f"seed: got {seed}, allowed: 0 to 4294967295" in err) == (2, True)
 
 
 def test_a_folder_without_tokenizer_is_refused(tmp_path: Path) -> None:

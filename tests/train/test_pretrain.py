@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from torch import multiprocessing
 from torch.nn import functional
 
 import mose as package
@@ -35,6 +36,8 @@ from mose.train.distributed import World
 from mose.train.pretrain import run as pretrain_run
 from mose.train.pretrain.inputs import MaskedPairs, PairMaker
 from mose.train.pretrain.learner import PretrainLearner
+
+from .test_distributed import enter, free_port
 
 SOURCES = Path(package.__file__).parent
 SPECIAL = ["<|endoftext|>", "<cls>", "<sep>", "<mask>"]
@@ -300,6 +303,24 @@ def test_a_killed_run_ends_with_the_same_bits(make: Make, tmp_path: Path) -> Non
     assert log_of(tmp_path / "killed", "resumed")
     for part in ("model", "best"):
         assert_same_weights(tmp_path / "whole" / part, tmp_path / "killed" / part)
+
+
+def one_rank(rank: int, port: int, config: PretrainConfig) -> None:
+    enter(rank, port)
+    pretrain_run.run(config)
+
+
+def test_two_processes_train_the_model_that_one_trains(make: Make, tmp_path: Path) -> None:
+    changes = {"start__dropout": 0.0, "run__steps": 2, "validation__every": 2, "optimizer__eps": 1e-2}
+    pretrain_run.run(make("one", **changes))
+    multiprocessing.spawn(one_rank, args=(free_port(), make("two", **changes)), nprocs=2)
+    alone, shared = (log_of(tmp_path / name, "step") for name in ("one", "two"))
+    for ours, theirs in zip(alone, shared, strict=True):
+        for term in ("tokens_01", "pairs_04", "total", "gradient_norm"):
+            assert theirs[term] == pytest.approx(ours[term], abs=2e-3), term
+    trained = [load_model(tmp_path / name / "model").state_dict() for name in ("one", "two")]
+    for name, weights in trained[0].items():
+        torch.testing.assert_close(trained[1][name], weights, atol=1e-4, rtol=1e-3, msg=name)
 
 
 @pytest.mark.parametrize("pairs", ["nsp", "none"])

@@ -105,7 +105,8 @@ class RunConfig:
         require(0 <= self.minutes < math.inf, "run.minutes", self.minutes, "0 or more")
         for key in ("keep_checkpoints", "log_every"):
             require(getattr(self, key) >= 1, f"run.{key}", getattr(self, key), "1 or more")
-        for key in ("seed", "checkpoint_minutes", "threads"):
+        require(0 <= self.seed < 2**32, "run.seed", self.seed, "0 to 4294967295")
+        for key in ("checkpoint_minutes", "threads"):
             require(getattr(self, key) >= 0, f"run.{key}", getattr(self, key), "0 or more")
 
 

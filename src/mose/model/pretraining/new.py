@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from mose.errors import ConfigError, ModelError, OutputError
+from mose.errors import ConfigError, ModelError, OutputError, require
 from mose.json_reading import read_json
 from mose.model.checkpoint import save_model
 from mose.model.encoder import MoseModel
@@ -52,6 +52,7 @@ def new_model(
         ConfigError: No such preset or file, the settings contradict each other, or the tokenizer does not fit.
         ModelError: The tokenizer is missing or damaged, or has not the special tokens.
     """
+    require(0 <= seed < 2**32, "seed", seed, "0 to 4294967295")
     out, tokenizer = Path(out), Path(tokenizer)
     if os.path.lexists(out):
         raise OutputError(f"{out} exists", remedy="Name a new folder, or delete this one first.")
