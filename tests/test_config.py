@@ -92,7 +92,7 @@ def test_missing_required_key_is_named(tmp_path: Path) -> None:
         ("loss", 3, "a table"),
         ("run.log_every", 0, "1 or more"),
         ("run.threads", -1, "0 or more"),
-        ("run.seed", -1, "0 or more"),
+        ("run.seed", -1, "0 to 4294967295"),
         ("run.checkpoint_minutes", -1, "0 or more"),
         ("optimizer.betas", [0.9, 1.0], "0 up to, not including, 1"),
         ("optimizer.betas", [float("nan"), 0.9], "0 up to, not including, 1"),
