@@ -1,8 +1,8 @@
-"""Clone detection: a classifier at every exit against cosine and word overlap, and what leaving early costs and saves.
+"""Clone detection: a classifier at every exit against cosine and word overlap, and adaptive exits.
 
     python benchmarks/clones.py configs/clones.toml --set data.folder=DATA --model runs/clones/model
 
-Temperatures, thresholds, the kind of word overlap and the confidence at which a pair may leave are fixed on the
+Temperatures, thresholds, the kind of word overlap and the confidence at which a pair may leave are chosen on the
 validation pairs of the config; every number reported is of its test pairs, which nothing else reads. Words are read
 of whole codes, the classifier and the embedder cut them at their own lengths.
 """
@@ -60,7 +60,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """One way to tell clones from others: its scores on test, and the answers at the threshold found on validation."""
+    """One way to detect clones: its scores on test, and the answers at the threshold found on validation."""
 
     valid_f1: float
     threshold: float
@@ -92,19 +92,19 @@ def main(words: Sequence[str] | None = None) -> None:
     margins = [classifier_margins(detector, split, config.run.precision) for split in (valid, test)]
     settings = dataclasses.replace(detector.settings, calibration=calibrate(margins[0], valid.clones_N))
     detector = CloneDetector(detector.classifier, detector.tokenizer, settings)
-    decided = {one: decide(margins[0][one], margins[1][one], valid) for one in detector.exits}
+    decided = {layer: decide(margins[0][layer], margins[1][layer], valid) for layer in detector.exits}
     encoder = Encoder.load(given.embedder, threads=1)
     baselines = {
         **by_cosine(encoder, valid, test),
         **by_words(read_clone_pairs(config.data.train, config.data).codes, valid, test),
     }
-    rivals = {name: f1(one.called_N, test.clones_N) for name, one in baselines.items()}
+    rivals = {name: f1(found.called_N, test.clones_N) for name, found in baselines.items()}
     best = max(rivals, key=rivals.__getitem__)
     deepest = decided[detector.exits[-1]].called_N
-    gains = {name: f1_difference(deepest, one.called_N, test.clones_N) for name, one in baselines.items()}
+    gains = {name: f1_difference(deepest, found.called_N, test.clones_N) for name, found in baselines.items()}
     adaptive = measure_adaptive(detector, margins, valid, test, config)
-    rows = {f"classifier, exit {one}": found.row(test, one) for one, found in decided.items()}
-    rows.update((name, one.row(test, None)) for name, one in baselines.items())
+    rows = {f"classifier, exit {layer}": found.row(test, layer) for layer, found in decided.items()}
+    rows.update((name, found.row(test, None)) for name, found in baselines.items())
     result: dict[str, object] = {
         "pairs": {"valid": len(valid.pairs), "test": len(test.pairs), "same_language": int(test.same_language_N.sum())},
         "classifier": {"max_tokens": detector.settings.max_tokens, "features": detector.settings.features},
@@ -163,12 +163,12 @@ def by_cosine(encoder: Encoder, valid: Split, test: Split) -> dict[str, Decided]
     """Cosine of the two codes' vectors, at every exit of an encoder."""
     vectors = [used_vectors(encoder, split.pairs) for split in (valid, test)]
     found = {}
-    for one in encoder.exits:
+    for layer in encoder.exits:
         scores = [
-            np.einsum("nd,nd->n", at[one][split.pairs.first_P], at[one][split.pairs.second_P]).astype(np.float64)
+            np.einsum("nd,nd->n", at[layer][split.pairs.first_P], at[layer][split.pairs.second_P]).astype(np.float64)
             for at, split in zip(vectors, (valid, test), strict=True)
         ]
-        found[f"cosine, exit {one}"] = decide(scores[0], scores[1], valid)
+        found[f"cosine, exit {layer}"] = decide(scores[0], scores[1], valid)
     return found
 
 
@@ -176,9 +176,9 @@ def used_vectors(encoder: Encoder, pairs: ClonePairs) -> dict[int, NDArray[np.fl
     """Exit -> vector of every code; codes in no pair stay zero."""
     used = np.unique(np.concatenate([pairs.first_P, pairs.second_P]))
     found = {}
-    for one, vectors in encoder.encode_exits([pairs.codes[row] for row in used]).items():
-        found[one] = np.zeros((len(pairs.codes), vectors.shape[1]), dtype=np.float32)
-        found[one][used] = vectors
+    for layer, vectors in encoder.encode_exits([pairs.codes[row] for row in used]).items():
+        found[layer] = np.zeros((len(pairs.codes), vectors.shape[1]), dtype=np.float32)
+        found[layer][used] = vectors
     return found
 
 
@@ -206,14 +206,15 @@ def by_words(train_codes: Sequence[str], valid: Split, test: Split) -> dict[str,
     return {best: found[best]}
 
 
-def jaccard(one: Mapping[str, float], other: Mapping[str, float]) -> float:
-    shared = len(one.keys() & other.keys())
-    return shared / max(1, len(one) + len(other) - shared)
+def jaccard(first: Mapping[str, float], second: Mapping[str, float]) -> float:
+    shared = len(first.keys() & second.keys())
+    return shared / max(1, len(first) + len(second) - shared)
 
 
-def cosine(one: Mapping[str, float], other: Mapping[str, float]) -> float:
-    lengths = [math.sqrt(sum(weight * weight for weight in bag.values())) for bag in (one, other)]
-    return sum(one[word] * other[word] for word in one.keys() & other.keys()) / max(lengths[0] * lengths[1], 1e-12)
+def cosine(first: Mapping[str, float], second: Mapping[str, float]) -> float:
+    lengths = [math.sqrt(sum(weight * weight for weight in bag.values())) for bag in (first, second)]
+    dot = sum(first[word] * second[word] for word in first.keys() & second.keys())
+    return dot / max(lengths[0] * lengths[1], 1e-12)
 
 
 def f1_difference(
@@ -221,8 +222,8 @@ def f1_difference(
 ) -> Interval:
     """F1 of one side minus that of the other, with the percentile interval of resampled pairs.
 
-    F1 depends on a pair only by its label and the two answers, so that drawing N pairs anew is drawing how many
-    there are of each of the eight kinds.
+    F1 depends on a pair only by its label and the two answers, so that resampling N pairs is drawing the number of
+    pairs of each of the eight kinds.
     """
     kinds = np.array([(a, b, label) for a in (0, 1) for b in (0, 1) for label in (0, 1)])
     counts_8 = np.bincount(called_N * 4 + rival_N * 2 + clones_N, minlength=8)
@@ -320,7 +321,7 @@ def draw(result: Mapping[str, Any]) -> Figure:
                 text, (deepest, height), xytext=(0, -5), textcoords="offset points", color=_RIVAL, fontsize=9,
                 ha="right", va="top",
             )  # fmt: skip
-        axes.plot(*zip(*points, strict=True), color=_CURVE, linewidth=2, zorder=3, label="leaving when sure enough")
+        axes.plot(*zip(*points, strict=True), color=_CURVE, linewidth=2, zorder=3, label="leaving at a confidence")
         depths, heights = zip(*exits, strict=True)
         axes.scatter(depths, heights, color=_EXITS, s=48, zorder=4, label="all pairs at one exit")
         for layers, height in exits:

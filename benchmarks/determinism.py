@@ -1,4 +1,4 @@
-"""Does an answer depend on what was asked before, or on how much has been read? It must not.
+"""Check that answers do not depend on earlier queries, or on how much has been read.
 
     python benchmarks/determinism.py TREE --data DATA
 
@@ -46,8 +46,8 @@ def main() -> int:
             warm = answers(asked)
             index.deepen()
             read = answers(asked)
-    after = sum(one != other for one, other in zip(cold, warm, strict=True))
-    deep = sum(one != other for one, other in zip(cold, read, strict=True))
+    after = sum(before != now for before, now in zip(cold, warm, strict=True))
+    deep = sum(before != now for before, now in zip(cold, read, strict=True))
     print(f"of {len(asked)} answers, {after} changed after {len(others)} others, {deep} after everything was read")
     return 1 if after or deep else 0
 

@@ -3,8 +3,8 @@
     python benchmarks/encoder.py TREE [--data FILE.jsonl.xz ...] [--checkpoint FOLDER] [--model small]
 
 Texts are the chunks of a real tree, at their real lengths. Every round runs each contestant once on the same
-texts; a ratio is taken within a round, and the median over rounds is reported. Processor time stands beside wall
-time, because it shows when other work disturbed the run.
+texts; a ratio is taken within a round, and the median over rounds is reported. Processor time is reported beside
+wall time, because it shows when other work disturbed the run.
 Quality is the MRR of docstring -> function among the functions of TREE, or query -> code of each data file
 (lines with "query" and "code").
 """

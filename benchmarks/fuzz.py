@@ -1,12 +1,12 @@
-"""Random and hostile input against every door, for as long as you like: no crash, no hang, no line lost.
+"""Fuzz every entry point with random and hostile input: no crash, no hang, no lost line.
 
     python benchmarks/fuzz.py --minutes 10                       # every kind in turn
     python benchmarks/fuzz.py --kind contents --seed 123 --inputs 1   # one input again
 
-Each input follows from its kind and seed alone. Inputs run in a child process that is watched from outside. Faults are: an
-input that takes longer than --seconds, a process that needs more than --megabytes, an exception that is not a
+Each input follows from its kind and seed alone. Inputs run in a child process that is watched from outside. Faults
+are: an input that takes longer than --seconds, a process that needs more than --megabytes, an exception that is not a
 ``MoseError``, a line of an indexed file that is in no chunk, a line of ``--json`` that does not parse. Each is printed
-with its seed, and kept in --out. The last line of standard output is the result as JSON.
+with its seed, and written to --out. The last line of standard output is the result as JSON.
 """
 
 from __future__ import annotations
@@ -38,24 +38,8 @@ EXTENSIONS = {
     "scala": "scala", "swift": "swift", "tsx": "tsx", "typescript": "ts", "zig": "zig",
 }  # fmt: skip
 OTHERS = (
-    "md",
-    "rst",
-    "txt",
-    "h",
-    "ipynb",
-    "toml",
-    "yaml",
-    "json",
-    "html",
-    "css",
-    "tex",
-    "org",
-    "ini",
-    "m",
-    "inc",
-    "sql",
-    "vue",
-)
+    "md", "rst", "txt", "h", "ipynb", "toml", "yaml", "json", "html", "css", "tex", "org", "ini", "m", "inc", "sql", "vue",
+)  # fmt: skip
 PIECES = (
     "(", ")", "{", "}", "[", "]", "<", ">", "\n", "\n\n", "\r", "\r\n", "\t", " " * 4, "    " * 20, '"', "'", "`", '"""',
     "/*", "*/", "//", "#", "{-", "-}", "--", "<!--", "=>", "->", "::", ";", ",", ".", "\\", "@", "$", "%", "case ", "when ",
@@ -151,37 +135,19 @@ def names(rng: random.Random, work: Path) -> None:
 
 
 def ignores(rng: random.Random, work: Path) -> None:
-    """Ignore rules against paths; where git is at hand, names in the tree itself are decided as by git."""
+    """Ignore rules against paths; with git installed, names at the top of the tree are decided as by git."""
     from mose.files.ignore import IgnoreRules
 
     letters = [
-        "*",
-        "**",
-        "/",
-        "?",
-        "[",
-        "]",
-        "!",
-        "^",
-        "-",
-        "\\",
-        "a",
-        "b",
-        ".",
-        "***",
-        "[[:alpha:]]",
-        " ",
-        "\r",
-        "é",
-        "#",
+        "*", "**", "/", "?", "[", "]", "!", "^", "-", "\\", "a", "b", ".", "***", "[[:alpha:]]", " ", "\r", "é", "#",
         "\n",
-    ]
+    ]  # fmt: skip
     text = "".join(rng.choices(letters, k=int(10 ** rng.uniform(0, 3.3))))
     rules = IgnoreRules(text)
     for _ in range(5):
         path = "/".join("".join(rng.choices("ab.é-", k=rng.randrange(1, 30))) for _ in range(rng.randrange(1, 12)))
         rules.decide(path, is_directory=rng.random() < 0.3)
-    if shutil.which("git") is None or len(text) > 5_000:  # longer ones meet limits of ours
+    if shutil.which("git") is None or len(text) > 5_000:  # longer ones exceed our limits
         return
     (work / ".gitignore").write_bytes(text.encode())
     git = ["git", "-c", "init.templateDir=", "-c", "core.excludesFile=", "-C", str(work)]
@@ -202,44 +168,16 @@ def queries(rng: random.Random, work: Path) -> None:
     options = rng.sample(
         [["--json"], ["--explain"], ["--all-places"], [rng.choice(["--lexical", "--dense"])]], k=rng.randrange(3)
     )
-    command(
-        rng,
-        [
-            "search",
-            *(word for option in options for word in option),
-            "--no-update",
-            "--budget",
-            "0",
-            "--",
-            query,
-            str(_tree()),
-        ],
-    )
+    flags = [word for option in options for word in option]
+    command(rng, ["search", *flags, "--no-update", "--budget", "0", "--", query, str(_tree())])
 
 
 def filters(rng: random.Random, work: Path) -> None:
-    """Filters by path and language, and a place as the question."""
+    """Filters by path and language, and a location as the query."""
     odd = [
-        "*",
-        "**/",
-        "a",
-        "src/",
-        "!",
-        "[z-a]",
-        "[",
-        "\\",
-        "..",
-        "/",
-        ".",
-        "?",
-        "*.py",
-        "{a,b}",
-        "é",
-        "\n",
-        "~",
-        str(_tree()),
-        "-",
-    ]
+        "*", "**/", "a", "src/", "!", "[z-a]", "[", "\\", "..", "/", ".", "?", "*.py", "{a,b}", "é", "\n", "~",
+        str(_tree()), "-",
+    ]  # fmt: skip
     words = ["search", "--no-update", "--json", "--budget", "0"]
     for flag in ("--path", "--language"):
         for _ in range(rng.randrange(3)):
@@ -247,11 +185,9 @@ def filters(rng: random.Random, work: Path) -> None:
                 flag + "=" + "".join(rng.choices([*odd, "python", "js", "c++"], k=int(10 ** rng.uniform(0, 1.7))))
             ]
     if rng.random() < 0.3:
-        place = rng.choice(
-            ["src/dates.py", "nowhere.py", "", ":", str(_tree() / "src/dates.py"), "src/../src/dates.py"]
-        )
+        path = rng.choice(["src/dates.py", "nowhere.py", "", ":", str(_tree() / "src/dates.py"), "src/../src/dates.py"])
         line = rng.choice(["1", "0", "-1", "9" * 30, "x", "\uff13", ""])
-        words += [f"--like={place}:{line}", str(_tree())]
+        words += [f"--like={path}:{line}", str(_tree())]
     else:
         words += ["date", str(_tree())]
     command(rng, words)
@@ -312,21 +248,9 @@ def models(rng: random.Random, work: Path) -> None:
         for _ in range(rng.randrange(1, 4)):
             at = rng.randrange(len(text))
             odd = [
-                "0",
-                "-1",
-                "1e308",
-                "NaN",
-                "null",
-                "[]",
-                "{}",
-                '"../../x"',
-                '"/etc/passwd"',
-                "9" * 400,
-                "[" * 2000,
-                "true",
-                '"',
-                ",",
-            ]
+                "0", "-1", "1e308", "NaN", "null", "[]", "{}", '"../../x"', '"/etc/passwd"', "9" * 400, "[" * 2000,
+                "true", '"', ",",
+            ]  # fmt: skip
             text = text[:at] + rng.choice(odd) + text[at + rng.randrange(12) :]
         data = bytearray(text.encode())
     else:
@@ -348,19 +272,9 @@ def archives(rng: random.Random, work: Path) -> None:
     files.mkdir()
     stream = io.BytesIO()
     entries = [
-        "a.py",
-        "../b.py",
-        "/c.py",
-        "-x",
-        "d/" * 50 + "e.py",
-        "a.py/f.py",
-        "é\n.py",
-        "CON",
-        "x" * 300,
-        "\\..\\y",
-        "./.",
-        "",
-    ]
+        "a.py", "../b.py", "/c.py", "-x", "d/" * 50 + "e.py", "a.py/f.py", "é\n.py", "CON", "x" * 300, "\\..\\y",
+        "./.", "",
+    ]  # fmt: skip
     if rng.random() < 0.5:
         path = download / "p-1.tar.gz"
         with tarfile.open(fileobj=stream, mode="w:gz") as archive:
@@ -397,7 +311,7 @@ KINDS: dict[str, tuple[Callable[[random.Random, Path], None], int]] = {
     "contents": (contents, 4), "names": (names, 1), "ignores": (ignores, 60), "queries": (queries, 12),
     "filters": (filters, 12), "indexes": (indexes, 2), "models": (models, 2), "archives": (archives, 12),
 }  # fmt: skip
-"""Kind -> function, and how many of its inputs make a round."""
+"""Kind -> function, and the number of its inputs in a round."""
 
 
 def command(rng: random.Random, words: list[str]) -> None:
@@ -434,7 +348,7 @@ def _tree() -> Path:
 
 
 def serve(kind: str, first: int, count: int, base: str) -> None:
-    """Runs inputs one after the other; says on standard output which begins and which faults it found."""
+    """Run inputs one after the other; writes the start of each, and faults, to standard output."""
     say = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     function, _ = KINDS[kind]
@@ -464,7 +378,7 @@ def watch(
     done, longest, peak, current = 0, 0.0, 0, first
     pending = b""
     while True:
-        # A loaded machine is no hang: the child has many times its limit before it is ended from outside.
+        # A loaded machine is not a hang: the child has many times its limit before it is killed.
         ready, _, _ = select.select([child.stdout], [], [], 12 * seconds)
         if not ready:
             faults.append((current, f"hang: no answer in {12 * seconds:.0f} s"))

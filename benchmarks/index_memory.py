@@ -3,8 +3,8 @@
     python benchmarks/index_memory.py [--files 100000] [--sources FOLDER] [--max-bytes 8192]
 
 The tree is made of the source files of installed packages, copied under varied names; each copy gets a line
-of its own, so that none equals another. Memory is the sum over this process and its workers of what each has
-for itself and its share of what they have in common (PSS), sampled. The last line is JSON.
+of its own, so that none equals another. Memory is the sum over this process and its workers of their
+proportional set sizes (PSS), sampled. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SAMPLE_SECONDS = 0.5
 
 
 def make_tree(target: Path, sources: Path, num_files: int, max_bytes: int) -> None:
-    """Copies source files until there are enough, a thousand to a folder at most."""
+    """Copy source files until there are enough, 250 to a folder."""
     found = [
         path
         for path in sorted(sources.rglob("*"))

@@ -1,11 +1,11 @@
-"""Bug reports to the places that the fix changed: the whole report is the query.
+"""Bug localisation: the whole report is the query, the code that the fix changed is the answer.
 
     python benchmarks/issue_localisation.py --data DATA --repositories REPOSITORIES --out FILE
 
 DATA holds issue-localisation/lite.jsonl.xz. REPOSITORIES holds one git repository per project, with or without a work
-tree, named after its owner and name (``psf+requests``). FILE gets one JSON line
-per report as soon as it is answered; the same command goes on where it was ended. With ``--instances N`` every n-th
-report is asked. Trees and indexes are kept beside FILE, or in ``--work``. The last line printed is JSON; the same goes to benchmarks/results/issue-localisation-<commit>.json.
+tree, named after its owner and name (``psf+requests``). FILE gets one JSON line for each answered report; the same
+command continues an interrupted run. ``--instances N`` asks every n-th report. Trees and indexes are kept beside FILE,
+or in ``--work``. The last line printed is JSON, as in benchmarks/results/issue-localisation-<commit>.json.
 
 File@k: all files of the fix are among the first k files; any@10: one is. MRR: of the first file. func@10: the first ten
 chunks overlap all functions of the fix. file 8k and func 8k: the answer for a budget of so many tokens holds all of them;
@@ -18,7 +18,6 @@ import argparse
 import json
 import lzma
 import os
-import re
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from plain_bm25 import Chunk, index_chunks, words_of
 from results import commit, write_result
 from splits import interval
 
@@ -49,16 +49,6 @@ NUM_CHUNKS = 150
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Location:
-    """Lines of a file that an answer shows."""
-
-    path: str
-    first_line: int
-    last_line: int
-    num_chars: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """A bug report and what its fix changed."""
 
@@ -67,7 +57,7 @@ class Report:
     revision: str
     text: str
     files: tuple[str, ...]
-    functions: tuple[Location, ...]
+    functions: tuple[Chunk, ...]
 
 
 def load_reports(data: Path, count: int | None = None) -> list[Report]:
@@ -89,13 +79,14 @@ def _report(row: dict[str, Any]) -> Report:
         text=row["problem_statement"],
         files=tuple(row["gold_files"]),
         functions=tuple(
-            Location(path=one["file"], first_line=one["start"], last_line=one["end"], num_chars=0) for one in functions
+            Chunk(path=function["file"], first_line=function["start"], last_line=function["end"], num_chars=0)
+            for function in functions
         ),
     )
 
 
 def extract_tree(repository: Path, revision: str, folder: Path) -> None:
-    """Writes the files of a revision to a folder; those that the repository does not have are left out.
+    """Write the files of a revision to a folder, without those that the repository does not have.
 
     Not ``git archive``, which ends at the first file that a partial copy of a repository lacks.
     """
@@ -120,13 +111,11 @@ def extract_tree(repository: Path, revision: str, folder: Path) -> None:
     unfinished.rename(folder)
 
 
-def measure(
-    report: Report, files: Sequence[str], chunks: Sequence[Location], bundle: Sequence[Location]
-) -> dict[str, float]:
+def measure(report: Report, files: Sequence[str], chunks: Sequence[Chunk], bundle: Sequence[Chunk]) -> dict[str, float]:
     """The measures of one answer; those of functions are absent where the fix changed none.
 
     Args:
-        report: What was asked, and what is right.
+        report: The report, with the right answer.
         files: The files of the answer, best first.
         chunks: Its chunks, best first.
         bundle: The chunks of the answer that was made for a budget.
@@ -136,34 +125,34 @@ def measure(
     values = {f"File@{k}": float(all_found and max(ranks) <= k) for k in (1, 5, 10)}
     values["any@10"] = float(any(rank <= 10 for rank in ranks))
     values["MRR"] = 1 / min(ranks) if ranks else 0.0
-    values["file 8k"] = float(set(report.files) <= {place.path for place in bundle})
+    values["file 8k"] = float(set(report.files) <= {chunk.path for chunk in bundle})
     if report.functions:
         values["func@10"] = float(overlaps_all(report, chunks[:10]))
         values["func 8k"] = float(overlaps_all(report, bundle))
     return values
 
 
-def overlaps_all(report: Report, places: Sequence[Location]) -> bool:
-    """Whether every function of the fix shares a line with one of the places."""
+def overlaps_all(report: Report, chunks: Sequence[Chunk]) -> bool:
+    """Whether every function of the fix shares a line with one of the chunks."""
     return all(
         any(
-            place.path == function.path
-            and place.first_line <= function.last_line
-            and place.last_line >= function.first_line
-            for place in places
+            chunk.path == function.path
+            and chunk.first_line <= function.last_line
+            and chunk.last_line >= function.first_line
+            for chunk in chunks
         )
         for function in report.functions
     )
 
 
-def within(places: Sequence[Location], max_tokens: int) -> list[Location]:
-    """The first places that fit into so many tokens; the first that does not ends them."""
+def within(chunks: Sequence[Chunk], max_tokens: int) -> list[Chunk]:
+    """The longest beginning of the chunks that fits into so many tokens."""
     total, kept = 0, []
-    for place in places:
-        total += place.num_chars
+    for chunk in chunks:
+        total += chunk.num_chars
         if total > max_tokens * CHARS_PER_TOKEN:
             break
-        kept.append(place)
+        kept.append(chunk)
     return kept
 
 
@@ -173,49 +162,25 @@ def answers(report: Report, root: Path, args: argparse.Namespace) -> Iterator[tu
         started = time.perf_counter()
         hits = index.search(report.text, SearchOptions(limit=NUM_FILES, budget_s=args.budget))
         seconds = time.perf_counter() - started
-        chunks = index.search(report.text, SearchOptions(limit=NUM_CHUNKS, budget_s=args.budget, per_file=False))
+        found = index.search(report.text, SearchOptions(limit=NUM_CHUNKS, budget_s=args.budget, per_file=False))
         bundle = index.search(report.text, SearchOptions(limit_tokens=args.max_tokens, budget_s=args.budget))
-    files, places = [hit.path for hit in hits], _locations(chunks)
-    yield "mose", measure(report, files, places, _locations(bundle)) | {"seconds": round(seconds, 3)}
-    yield "mose, as ranked", measure(report, files, places, within(places, args.max_tokens))
+    files, chunks = [hit.path for hit in hits], _chunks(found)
+    yield "mose", measure(report, files, chunks, _chunks(bundle)) | {"seconds": round(seconds, 3)}
+    yield "mose, as ranked", measure(report, files, chunks, within(chunks, args.max_tokens))
     if args.baseline:
-        places = plain_bm25(root, report.text)
-        files = list(dict.fromkeys(place.path for place in places))
-        yield "BM25, 50-line chunks", measure(report, files, places, within(places, args.max_tokens))
+        chunks = index_chunks(root)(list(dict.fromkeys(words_of(report.text))), 500)
+        files = list(dict.fromkeys(chunk.path for chunk in chunks))
+        yield "BM25, 50-line chunks", measure(report, files, chunks, within(chunks, args.max_tokens))
 
 
-def _locations(hits: Iterable[Hit]) -> list[Location]:
+def _chunks(hits: Iterable[Hit]) -> list[Chunk]:
     return [
-        Location(path=hit.path, first_line=hit.start_line, last_line=hit.end_line, num_chars=len(hit.text))
-        for hit in hits
+        Chunk(path=hit.path, first_line=hit.start_line, last_line=hit.end_line, num_chars=len(hit.text)) for hit in hits
     ]
 
 
-def plain_bm25(root: Path, query: str, num_lines: int = 50) -> list[Location]:
-    """BM25 over chunks of so many lines, words as they stand: the baseline everybody can build."""
-    import sqlite3
-
-    from mose.files import SourceFile, read_source, walk
-
-    places: list[Location] = []
-    table = sqlite3.connect(":memory:")
-    table.execute("CREATE VIRTUAL TABLE words USING fts5(body, tokenize=\"unicode61 tokenchars '_'\")")
-    for file in walk(root):
-        if not isinstance(file, SourceFile) or not isinstance(text := read_source(root, file), str):
-            continue
-        lines = text.splitlines()
-        for start in range(0, len(lines), num_lines):
-            body = "\n".join(lines[start : start + num_lines])
-            end = min(start + num_lines, len(lines))
-            table.execute("INSERT INTO words VALUES (?)", (body,))
-            places.append(Location(path=file.path, first_line=start + 1, last_line=end, num_chars=len(body)))
-    match = " OR ".join(f'"{word}"' for word in dict.fromkeys(re.findall(r"\w+", query.lower())))
-    rows = table.execute("SELECT rowid FROM words WHERE words MATCH ? ORDER BY rank LIMIT 500", (match,))
-    return [places[row - 1] for (row,) in rows]
-
-
 def evaluate(args: argparse.Namespace) -> dict[str, Any]:
-    """Answers what is not answered yet; all values by system and report."""
+    """Answer the reports that have no answer yet; returns all values by system and report."""
     settings = {"commit": commit(), "model": args.model, "exit": args.exit, "max_tokens": args.max_tokens}
     known = _read_known(args.out, settings)
     reports = load_reports(args.data, args.instances)
@@ -235,7 +200,7 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _read_known(file: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """What earlier runs of the same settings have answered; a line that a killed run left unfinished is dropped."""
+    """Answers of earlier runs with the same settings, without an unfinished last line."""
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(settings) + "\n", encoding="utf8")
@@ -264,9 +229,9 @@ def rows(reports: dict[str, Any]) -> Iterator[tuple[str, str, str, Interval]]:
         for name in MEASURES:
             for part, belongs in PARTS.items():
                 clusters: dict[str, list[float]] = {}
-                for one in reports.values():
-                    if belongs(one["repository"]) and name in one["values"][system]:
-                        clusters.setdefault(one["repository"], []).append(one["values"][system][name])
+                for report in reports.values():
+                    if belongs(report["repository"]) and name in report["values"][system]:
+                        clusters.setdefault(report["repository"], []).append(report["values"][system][name])
                 if clusters:
                     values = [np.array(cluster) for cluster in clusters.values()]
                     yield system, name, part, two_stage_interval(values, pooled=True)
@@ -277,7 +242,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--repositories", type=Path, required=True)
     parser.add_argument("--work", type=Path, help="where trees and indexes are kept, for repeated runs")
-    parser.add_argument("--out", type=Path, required=True, help="one JSON line per report; goes on if it is there")
+    parser.add_argument("--out", type=Path, required=True, help="one JSON line per report; continued if it exists")
     parser.add_argument("--instances", type=int, help="every n-th report, so many in all")
     parser.add_argument("--model", default="small")
     parser.add_argument("--exit", type=int)

@@ -1,11 +1,11 @@
-"""Kills mose at random moments, over and over, and compares what is left with an index made in one go.
+"""Kill mose at random moments, and compare the index with one made without interruption.
 
     python benchmarks/kills.py --kills 200
 
-Every round runs one command, or two at once, on a small tree: a first search, an update after edits, `index`, `index --rebuild`,
-`forget`, `prune`. At a random moment the process (or one of its workers, or all of them) is stopped, perhaps goes on, and
-is killed. Then `mose index` runs to its end, and the index must hold what one made from nothing holds: the same
-chunks, texts and words, and for every chunk the same vectors. The last line of standard output is the result as JSON.
+Every round runs one command, or two at once, on a small tree: a first search, an update after edits, `index`,
+`index --rebuild`, `forget`, `prune`. At a random moment the process (or one of its workers, or all of them) is stopped,
+perhaps continued, and killed. Then `mose index` runs to its end, and the index must equal a new one: the same chunks,
+texts and words, and for every chunk the same vectors. The last line of standard output is the result as JSON.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def source(number: int, version: int) -> str:
 
 
 def edit(tree: Path, rng: random.Random, version: int) -> None:
-    """Changes a third of the files, moves one, removes one."""
+    """Change a third of the files, move one, remove one."""
     numbers = list(range(FILES))
     rng.shuffle(numbers)
     for number in numbers[: FILES // 3]:
@@ -74,7 +74,7 @@ def children(pid: int) -> list[int]:
 
 
 def disturb(process: subprocess.Popen[bytes], rng: random.Random, longest: float) -> None:
-    """Stops, lets go on and kills at random moments; at times a worker alone, at times everything."""
+    """Stop, continue and kill at random moments: the process, a worker, or all of them."""
     with suppress(subprocess.TimeoutExpired):
         process.wait(timeout=rng.uniform(0, longest))
         return
@@ -129,8 +129,8 @@ def alike(left: dict[tuple[object, ...], list[bytes]], right: dict[tuple[object,
     if left.keys() != right.keys():
         return f"chunks differ: {sorted(map(str, left.keys() ^ right.keys()))[:2]}"
     for key, vectors in left.items():
-        for one, other in zip(vectors, right[key], strict=True):
-            a, b = (np.frombuffer(data, dtype="<f2").astype(np.float32) for data in (one, other))
+        for pair in zip(vectors, right[key], strict=True):
+            a, b = (np.frombuffer(data, dtype="<f2").astype(np.float32) for data in pair)
             if float(a @ b) < 0.999 * float(np.linalg.norm(a) * np.linalg.norm(b)):
                 return f"a vector of {key[:2]} differs"
     return ""
@@ -180,7 +180,7 @@ def main() -> int:
             try:
                 assert last.returncode == 0, said
                 difference = alike(content(fresh, tree), content(home, tree))
-            except Exception as error:  # whatever it is, it is what this looks for
+            except Exception as error:  # any error is a fault
                 difference = f"{type(error).__name__}: {error}"
             if difference:
                 faults.append({"round": round_number, "after": names, "fault": difference[:600]})

@@ -1,4 +1,4 @@
-"""Are names found? Up to 150 names that a tree defines once, asked alone and behind a keyword; and its files by name.
+"""Are names found? Up to 150 names that a tree defines once, alone and after a keyword; and its files by name.
 
     python benchmarks/names.py TREE [TREE ...]
 
@@ -46,16 +46,16 @@ class Location:
 
 
 def unique_names(tree: Path) -> list[tuple[str, Location]]:
-    """Names that one place of the tree defines, in the order of the files."""
-    places: dict[str, list[Location]] = defaultdict(list)
+    """Names that one location of the tree defines, in the order of the files."""
+    locations: dict[str, list[Location]] = defaultdict(list)
     for file in walk(tree):
         if not isinstance(file, SourceFile) or languages.is_test(file.path) or languages.is_example(file.path):
             continue
         text = read_source(tree, file)
-        for one in (definitions(text, file.language) or []) if isinstance(text, str) else []:
-            places[one.name].append(Location(file.path, file.language, one))
+        for definition in (definitions(text, file.language) or []) if isinstance(text, str) else []:
+            locations[definition.name].append(Location(file.path, file.language, definition))
     is_word = re.compile(rf"\w{{{MIN_CHARS},}}")
-    return [(name, found[0]) for name, found in places.items() if len(found) == 1 and is_word.fullmatch(name)]
+    return [(name, found[0]) for name, found in locations.items() if len(found) == 1 and is_word.fullmatch(name)]
 
 
 def unique_files(tree: Path) -> list[str]:
@@ -66,12 +66,12 @@ def unique_files(tree: Path) -> list[str]:
     return [path for path in paths if count[PurePosixPath(path).name.lower()] == 1]
 
 
-def keyword_of(place: Location) -> str | None:
+def keyword_of(location: Location) -> str | None:
     """What its language writes before the name, where it writes anything."""
-    kind = place.definition.kind
+    kind = location.definition.kind
     if kind in _ANY_LANGUAGE:
-        return "type" if place.language == "go" else kind
-    return _KEYWORDS.get("function" if kind == "method" else kind, {}).get(place.language)
+        return "type" if location.language == "go" else kind
+    return _KEYWORDS.get("function" if kind == "method" else kind, {}).get(location.language)
 
 
 def measure(tree: Path, count: int, exit_layer: int | None, misses: bool) -> None:
@@ -89,23 +89,23 @@ def measure(tree: Path, count: int, exit_layer: int | None, misses: bool) -> Non
             print(f"  {what}:", *seen)
 
     with CodeIndex.open(tree, exit=exit_layer) as index:
-        for name, place in names[:count]:
-            line = place.definition.line
-            keyword = keyword_of(place)
+        for name, location in names[:count]:
+            line = location.definition.line
+            keyword = keyword_of(location)
             for query in [name, f"{keyword} {name}"] if keyword else [name]:
                 hit = next(iter(index.search(query, SearchOptions(limit=1))), None)
-                told = f"{query}, {place.definition.kind} in {place.path}:{line}"
+                asked_for = f"{query}, {location.definition.kind} in {location.path}:{line}"
                 got = "nothing" if hit is None else f"{hit.path}:{hit.start_line}-{hit.end_line} {hit.symbol}"
-                is_first = hit is not None and hit.path == place.path and hit.start_line <= line <= hit.end_line
+                is_first = hit is not None and hit.path == location.path and hit.start_line <= line <= hit.end_line
                 if query != name:
-                    note("behind a keyword", is_first, told, "->", got)
+                    note("behind a keyword", is_first, asked_for, "->", got)
                     continue
-                note("definition first", is_first, told, "->", got)
+                note("definition first", is_first, asked_for, "->", got)
                 if hit is None:
                     continue
                 shown = [number for number, _ in snippet(hit, query)]
-                note("line shown", is_first and line in shown, told, "->", got, shown)
-                note("name shown", is_first and last_name(hit.symbol) == name, told, "->", got)
+                note("line shown", is_first and line in shown, asked_for, "->", got, shown)
+                note("name shown", is_first and last_name(hit.symbol) == name, asked_for, "->", got)
         for path in files[:count]:
             for what, query in (("file name", PurePosixPath(path).name), ("path", path)):
                 hit = next(iter(index.search(query, SearchOptions(limit=1))), None)

@@ -25,6 +25,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from plain_bm25 import index_chunks, words_of
 from results import write_result
 from splits import evaluate_splits
 
@@ -38,36 +39,22 @@ Answer = Callable[[str], list[Location]]
 
 
 def plain_bm25(root: Path) -> Answer:
-    """BM25 over 50-line chunks, words as they stand: the baseline everybody can build."""
-    import sqlite3
-
-    from mose.files import SourceFile, read_source, walk
-
-    places: list[Location] = []
-    table = sqlite3.connect(":memory:")
-    table.execute("CREATE VIRTUAL TABLE words USING fts5(body, tokenize=\"unicode61 tokenchars '_'\")")
-    for file in walk(root):
-        if not isinstance(file, SourceFile) or not isinstance(text := read_source(root, file), str):
-            continue
-        lines = text.splitlines()
-        for start in range(0, len(lines), 50):
-            table.execute("INSERT INTO words VALUES (?)", ("\n".join(lines[start : start + 50]),))
-            places.append(Location(path=file.path, start_line=start + 1, end_line=min(start + 50, len(lines))))
+    """BM25 over 50-line chunks."""
+    find = index_chunks(root)
 
     def answer(query: str) -> list[Location]:
-        import re
-
-        match = " OR ".join(f'"{word}"' for word in re.findall(r"\w+", query.lower()))
-        rows = table.execute("SELECT rowid FROM words WHERE words MATCH ? ORDER BY rank LIMIT 200", (match,))
-        return once_per_file([places[row - 1] for (row,) in rows])
+        chunks = find(words_of(query), 200)
+        return once_per_file(
+            [Location(path=chunk.path, start_line=chunk.first_line, end_line=chunk.last_line) for chunk in chunks]
+        )
 
     return answer
 
 
-def once_per_file(places: list[Location]) -> list[Location]:
+def once_per_file(locations: list[Location]) -> list[Location]:
     seen: dict[str, Location] = {}
-    for place in places:
-        seen.setdefault(place.path, place)
+    for location in locations:
+        seen.setdefault(location.path, location)
     return list(seen.values())
 
 
@@ -122,9 +109,8 @@ def evaluate(args: argparse.Namespace) -> None:
         if not args.quick:
             table.judge("BM25, 50-line chunks", task, plain_bm25(root))
         CodeIndex.open(root, model=args.model).close()
-        with CodeIndex.open(
-            root, model=args.model, update=False
-        ) as unread:  # keeps no vector: every query is the first
+        # Without update no vector is stored: every query is the first.
+        with CodeIndex.open(root, model=args.model, update=False) as unread:
             table.judge("cascade, cold tree", task, ours(unread, SearchOptions(budget_s=args.budget)))
         with CodeIndex.open(root, model=args.model) as index:
             judge_parts(table, task, index, quick=args.quick)

@@ -1,7 +1,7 @@
-"""Where benchmark results go: one JSON file per benchmark and commit, and the last line printed.
+"""Write benchmark results: one JSON file per benchmark and commit, and the last line printed.
 
-A result of uncommitted code has a "+" behind the commit in its name. Git ignores such files: only results that
-somebody else can make again are committed.
+A result of uncommitted code has a "+" after the commit in its name. Git ignores such files: only reproducible
+results are committed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def with_interval(mean: float, low: float, high: float) -> str:
 
 
 def write_result(name: str, result: dict[str, object]) -> None:
-    """Writes ``results/<name>-<commit>.json`` and prints the same as one line of JSON."""
+    """Write ``results/<name>-<commit>.json`` and print the same as one line of JSON."""
     versions = {}
     for package in PACKAGES:
         try:

@@ -1,4 +1,4 @@
-"""How long a search takes: first, warm, after an edit, as a whole process, on small and large trees.
+"""Time of a search: first, warm, after an edit, as a whole process, on small and large trees.
 
     python benchmarks/search_speed.py --sources SITE_PACKAGES
 
@@ -43,7 +43,7 @@ SUFFIXES = {".py", ".pyi", ".c", ".h", ".cpp", ".hpp", ".js", ".ts", ".go", ".rs
 
 
 def copy_tree(sources: Path, target: Path, *, num_files: int | None = None, num_bytes: int | None = None) -> int:
-    """Copies source files until either number is reached; gives the number of files."""
+    """Copy source files until either number is reached; returns the number of files."""
     count = size = 0
     for file in sorted(sources.rglob("*")):
         if file.suffix not in SUFFIXES or not file.is_file() or not 200 < file.stat().st_size < 200_000:
@@ -73,7 +73,7 @@ def mose(*words: str, home: Path) -> float:
 
 
 def synthetic_deep(index) -> None:
-    """Gives every chunk a random unit vector at the deepest exit."""
+    """Give every chunk a random unit vector at the deepest exit."""
     from mose.search.store.lock import writer_lock
     from mose.search.store.write_vectors import missing_vectors, write_vectors
 

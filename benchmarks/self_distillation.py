@@ -5,8 +5,8 @@
 For every seed, with equal steps and data: "multi" trains all exits; "only_k" trains exit k alone;
 "control" is the run of the deepest exit alone with linear heads fitted to it afterwards; "untrained" is the
 ladder before training, heads fitted likewise. Intervals: paired bootstrap over queries, each query's value
-averaged over the seeds. What a run measured is kept in --work, so that the command goes on where it stopped.
-``--exits 4`` makes separate runs for some exits alone: a longer training is affordable so.
+averaged over the seeds. What a run measured is kept in --work, so that the command continues an interrupted run.
+``--exits 4`` makes separate runs for some exits alone, for a longer training.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def runs_of_seed(
 
 
 def opened(work: Path, config: FinetuneConfig) -> Path:
-    """The folder for what was measured; refused where that was measured with other settings."""
+    """The folder of the measurements; refused if it was made with other settings."""
     file, text = work / "config.toml", write_toml(config)
     if file.exists() and file.read_text(encoding="utf8") != text:
         raise SystemExit(f"{work} holds runs with other settings (see {file}): name another --work")
@@ -115,7 +115,7 @@ def opened(work: Path, config: FinetuneConfig) -> Path:
 
 
 def kept(path: Path, measured: Callable[[], Ranks]) -> Ranks:
-    """What was measured before, or is measured now and kept."""
+    """Read an earlier measurement, or measure now and store it."""
     if not path.is_file():
         start = perf_counter()
         np.savez(path, **measured())
@@ -136,7 +136,7 @@ def pooled(seeds: list[dict[str, Ranks]], variant: str, exit_layer: int) -> NDAr
     return np.mean(per_seed, axis=0)
 
 
-def told(value: float | tuple[float, float, float]) -> str:
+def formatted(value: float | tuple[float, float, float]) -> str:
     """A mean, or a difference with its interval."""
     return f"{value:.3f}" if isinstance(value, float) else with_interval(*value)
 
@@ -172,7 +172,7 @@ def main() -> None:
             row[f"multi_minus_{rival}"] = interval(values["multi"] - values[rival])
         rows.append(row)
     for row in rows:
-        print(", ".join(f"{name} {value if name == 'exit' else told(value)}" for name, value in row.items()))
+        print(", ".join(f"{name} {value if name == 'exit' else formatted(value)}" for name, value in row.items()))
     name = "self_distillation" if apart == above_0 else f"exits-{'-'.join(map(str, apart))}-self_distillation"
     write_result(
         name,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from results import with_interval, write_result
+from results import write_result
 
 from mose.evaluate.repository.benchmark import Location, RepoTask, load_tasks, ndcg_at_10
 from mose.metrics.significance import Interval, two_stage_interval
@@ -29,7 +29,7 @@ Values = dict[str, dict[str, Any]]
 
 
 def evaluate_splits(args: argparse.Namespace) -> None:
-    """Searches every tree of both splits as a first search does, and reports."""
+    """Search every tree of both splits as a first search does, and report."""
     jobs = [("python", args.sources, task) for task in load_tasks(args.data / "repo-search")]
     for task in load_tasks(args.data / "repo-search-languages"):
         jobs.append(("pinned" if task.pinned else "older", args.trees, task))
@@ -52,8 +52,8 @@ def _scores(task: RepoTask, root: Path, args: argparse.Namespace) -> list[float]
     with CodeIndex.open(root, model=args.model) as index:
         for query in task.queries:
             hits = index.search(query.text, SearchOptions(limit=10, budget_s=args.budget))
-            places = [Location(path=hit.path, start_line=hit.start_line, end_line=hit.end_line) for hit in hits]
-            scores.append(round(ndcg_at_10(places, query.targets), 4))
+            locations = [Location(path=hit.path, start_line=hit.start_line, end_line=hit.end_line) for hit in hits]
+            scores.append(round(ndcg_at_10(locations, query.targets), 4))
     return scores
 
 
@@ -63,12 +63,12 @@ Row = tuple[str, int, Interval, Interval | None]
 def rows(values: Values, against: Values | None = None) -> list[Row]:
     """By split, language and repository: queries, mean, and the paired difference to another result."""
     found = []
-    for split, told in SPLITS.items():
-        inside = {name: one for name, one in values.items() if one["split"] == split}
-        found.append((told, sorted(inside)))
-        languages = sorted({one["language"] for one in inside.values()})
+    for split, title in SPLITS.items():
+        inside = {name: value for name, value in values.items() if value["split"] == split}
+        found.append((title, sorted(inside)))
+        languages = sorted({value["language"] for value in inside.values()})
         for language in languages if len(languages) > 1 else ():
-            names = sorted(name for name, one in inside.items() if one["language"] == language)
+            names = sorted(name for name, value in inside.items() if value["language"] == language)
             found.append((f"{language}: {', '.join(names)}", names))
         if len(languages) == 1:
             found += [(name, [name]) for name in sorted(inside)]
@@ -76,10 +76,10 @@ def rows(values: Values, against: Values | None = None) -> list[Row]:
 
 
 def _row(name: str, members: list[str], values: Values, against: Values | None) -> Row:
-    scores = [np.array(values[one]["scores"]) for one in members]
+    scores = [np.array(values[member]["scores"]) for member in members]
     gain = None
-    if against is not None and all(one in against for one in members):
-        before = [np.array(against[one]["scores"]) for one in members]
+    if against is not None and all(member in against for member in members):
+        before = [np.array(against[member]["scores"]) for member in members]
         gain = two_stage_interval([own - other for own, other in zip(scores, before, strict=True)])
     return name, sum(map(len, scores)), two_stage_interval(scores), gain
 
@@ -96,4 +96,4 @@ def interval(mean: Interval) -> str:
 
 def difference(gain: Interval | None) -> str:
     """A paired difference and the ends of its interval; "" if nothing was compared."""
-    return "" if gain is None else with_interval(gain.mean, gain.low, gain.high)
+    return "" if gain is None else str(gain)

@@ -2,7 +2,7 @@
 
     python benchmarks/step_time.py configs/ablation.toml --rounds 5 --set data.folder=DATA
 
-Processor time of this process and wall time, the median over rounds, the two kinds taking turns.
+Processor time of this process and wall time, the median over rounds; the two kinds alternate.
 The last line on standard output is JSON.
 """
 
@@ -66,9 +66,9 @@ def main() -> None:
             if number:  # the first round warms up
                 seconds[name].append((perf_counter() - start, process_time() - start_processor))
     result = {
-        f"{name}_{kind}_seconds": median(row[place] for row in rows)
+        f"{name}_{kind}_seconds": median(row[position] for row in rows)
         for name, rows in seconds.items()
-        for place, kind in enumerate(("wall", "processor"))
+        for position, kind in enumerate(("wall", "processor"))
     }
     result["ratio_wall"] = result["all_wall_seconds"] / result["last_wall_seconds"]
     result["ratio_processor"] = result["all_processor_seconds"] / result["last_processor_seconds"]

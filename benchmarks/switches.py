@@ -93,7 +93,7 @@ def measured(config: FinetuneConfig, name: str, work: Path, tasks: list[Any]) ->
     if chosen.data.hard_negatives:
         chosen = with_negatives(chosen, work)
     found = kept(folder / "ranks.npz", lambda: measure(load_model(run(chosen)), tasks, config))
-    mean = {one: round(float(pooled(found, one).mean()), 4) for one in exits_of(found)}
+    mean = {exit_layer: round(float(pooled(found, exit_layer).mean()), 4) for exit_layer in exits_of(found)}
     print(json.dumps({"switch": name, "mean": mean}), file=sys.stderr, flush=True)
     return found
 
@@ -124,15 +124,18 @@ def main() -> None:
     plain = found["plain"]
     rows = {
         name: {
-            str(one): [float(pooled(ranks, one).mean()), *interval(pooled(ranks, one) - pooled(plain, one))]
-            for one in exits_of(ranks)
+            str(exit_layer): [
+                float(pooled(ranks, exit_layer).mean()),
+                *interval(pooled(ranks, exit_layer) - pooled(plain, exit_layer)),
+            ]
+            for exit_layer in exits_of(ranks)
         }
         for name, ranks in found.items()
     }
     exits = exits_of(plain)
-    print("switch".ljust(34) + "".join(f"exit {one}".rjust(16) for one in exits))
+    print("switch".ljust(34) + "".join(f"exit {exit_layer}".rjust(16) for exit_layer in exits))
     for name, row in rows.items():
-        cells = (row.get(str(one)) for one in exits)
+        cells = (row.get(str(exit_layer)) for exit_layer in exits)
         print(name.ljust(34) + "".join(f"{c[0]:.3f} ({c[1]:+.3f})".rjust(16) if c else " " * 16 for c in cells))
     write_result(
         "switches",

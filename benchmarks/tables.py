@@ -1,4 +1,4 @@
-"""Writes the tables of README.md and docs/ from the result files, between their markers.
+"""Write the tables of README.md and docs/ from the result files, between their markers.
 
 python benchmarks/tables.py            # rewrite
 python benchmarks/tables.py --check    # fail if a table differs from its results
@@ -32,7 +32,7 @@ FILES = (HERE.parent / "README.md", HERE.parent / "docs" / "benchmarks.md")
 
 
 def results(name: str) -> list[dict[str, Any]]:
-    """The results of a benchmark, newest first; there is one at least."""
+    """The results of a benchmark, newest first; exits if there is none."""
     found = [json.loads(path.read_text(encoding="utf8")) for path in HERE.glob(f"results/{name}-*.json")]
     if not found:
         raise SystemExit(f"no result of {name} in {HERE / 'results'}")
@@ -55,7 +55,7 @@ def readme() -> str:
     rows = [["plain BM25, 50-line chunks", "", "", f"{quality['BM25, 50-line chunks']['all']:.3f}", ""]]
     rows.append(["words, signals", "", "", f"{quality['words, signals']['all']:.3f}", ""])
     names = {0: "words, exit 0, signals", 6: "fused, signals: all deep"}
-    parameters = {one.exit_layer: f"{one.parameters / 1e6:.1f} M" for one in info(ModelSettings.read(SMALL)).exits}
+    parameters = {row.exit_layer: f"{row.parameters / 1e6:.1f} M" for row in info(ModelSettings.read(SMALL)).exits}
     for layer, size in parameters.items():
         fused = quality[names.get(layer, f"fused, signals: all at exit {layer}")]["all"]
         alone = quality["deepest exit alone" if layer == 6 else f"exit {layer} alone"]["all"]
@@ -171,9 +171,9 @@ def clones_adaptive() -> str:
     result = latest("clones")
     adaptive = result["adaptive"]
     seconds = adaptive["processor_seconds"]
-    left = ", ".join(f"{share:.0%} at {one}" for one, share in adaptive["left"].items())
+    left = ", ".join(f"{share:.0%} at {exit_layer}" for exit_layer, share in adaptive["left"].items())
     rows = [
-        [f"F1 of the deepest exit minus {name}", f"{gain['mean']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]"]
+        [f"F1 of the deepest exit minus {name}", with_interval(**gain)]
         for name, gain in result["deepest_minus"].items()
         if name == result["best_baseline"] or name.startswith("words")
     ]
@@ -194,7 +194,7 @@ def evaluation() -> Result:
 
 
 def of_report(make: Callable[[Result], Table]) -> Callable[[], str]:
-    """A table of the report, as it stands there."""
+    """A table of the report."""
     return lambda: body(make(evaluation()))
 
 
@@ -233,12 +233,12 @@ def switches() -> str:
     lines: list[list[str]] = []
     for result in found:
         for name, row in result["rows"].items():
-            cells = (row.get(one) for one in exits)
-            told = f"{name} ({result.get('precision', 'bfloat16')})" if name == "plain" else name
-            line = [told, *(f"{cell[0]:.3f} ({cell[1]:+.3f})" if cell else "" for cell in cells)]
-            if line not in lines:  # one plain run may stand in several results
+            cells = (row.get(exit_layer) for exit_layer in exits)
+            title = f"{name} ({result.get('precision', 'bfloat16')})" if name == "plain" else name
+            line = [title, *(f"{cell[0]:.3f} ({cell[1]:+.3f})" if cell else "" for cell in cells)]
+            if line not in lines:  # several results may have the same plain run
                 lines.append(line)
-    return markdown(["", *(f"exit {one}" for one in exits)], lines)
+    return markdown(["", *(f"exit {exit_layer}" for exit_layer in exits)], lines)
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -266,7 +266,7 @@ TABLES: dict[str, Callable[[], str]] = {
 
 
 def filled(text: str) -> str:
-    """The text with every marked table made anew."""
+    """The text with every marked table rendered again."""
 
     def table(match: re.Match[str]) -> str:
         return f"<!-- table:{match[1]} -->\n{TABLES[match[1]]()}\n<!-- end:{match[1]} -->"

@@ -17,7 +17,7 @@ HEAD = f"""# Command line
 
 Written from the parser by `python recipes/command_line.py`; edit `src/mose/cli/` and run it again.
 
-PATH may stand before or behind options. `mose help COMMAND` shows the same. Talk and errors go to standard error,
+PATH may come before or after options. `mose help COMMAND` shows the same. Messages and errors go to standard error,
 answers to standard output.
 
 ```text

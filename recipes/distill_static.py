@@ -1,4 +1,4 @@
-"""Distils all-MiniLM-L6-v2 into a table of token vectors with model2vec: the peer "static" of `mose eval`.
+"""Distil all-MiniLM-L6-v2 into a table of token vectors with model2vec: the peer "static" of `mose eval`.
 
     python recipes/distill_static.py FOLDER [--dimensions 256]
 

@@ -1,4 +1,4 @@
-"""Weights between a trained ladder and the one it started from: what training took from the start comes partly back.
+"""Interpolate the weights of a trained ladder and of the one it started from.
 
     python recipes/interpolate.py OUT --start START --trained TRAINED [TRAINED ...] --blocks 0.9 --top 0.6
 
@@ -46,10 +46,10 @@ def main() -> None:
     given = parser.parse_args()
     model = load_model(given.trained[0], dtype=torch.float32)
     others = [load_model(folder, dtype=torch.float32).state_dict() for folder in given.trained[1:]]
-    begun = load_model(given.start, dtype=torch.float32)
-    if begun.settings.own_width > model.settings.own_width:
-        narrow_heads(begun, model.settings.own_width)
-    start = begun.state_dict()
+    started = load_model(given.start, dtype=torch.float32)
+    if started.settings.own_width > model.settings.own_width:
+        narrow_heads(started, model.settings.own_width)
+    start = started.state_dict()
     tensors = model.state_dict()
     for name, first in tensors.items():
         tensors[name] = trained = torch.stack([first, *(other[name] for other in others)]).mean(dim=0)

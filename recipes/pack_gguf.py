@@ -1,9 +1,9 @@
-"""Repack a Qwen2 GGUF so that a machine with little more than torch can load it, in pieces that a slow line can carry.
+"""Repack a Qwen2 GGUF so that torch and safetensors alone can load it, in pieces for a slow connection.
 
     python recipes/pack_gguf.py model.gguf --out packed/ --piece-mib 60
 
-Quantised blocks stay as they are. The input embedding goes where the output layer is there too: Qwen2 ties them, and
-of the two copies the output's is the finer one. Needs the package ``gguf`` for reading, and the tokenizer as
+Quantised blocks are copied. The input embedding is dropped if there is an output layer: Qwen2 ties them, and the
+output's copy is the more precise one. Needs the package ``gguf`` for reading, and the tokenizer as
 ``tokenizer.json`` beside the GGUF file.
 """
 

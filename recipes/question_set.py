@@ -1,4 +1,4 @@
-"""From accepted answers to a data set that holds no code of others: distinct, decontaminated, found by the retriever.
+"""Make a data set of accepted answers without code of others: distinct, decontaminated, found by the retriever.
 
     python recipes/question_set.py ask/ translate/ --mined DATA/mined --sources ~/.cache/mose/sources \
         --exclude-near DATA/csn/valid.jsonl.xz ... --out datasets/questions
@@ -70,13 +70,13 @@ def source_fault(row):
 
 
 def select(rows, codes, evaluation, dropped):
-    """Rows of allowed sources that copy no evaluation row and no other row; of copies the first stays.
+    """Rows of allowed sources that copy no evaluation row and no other row; of copies the first is kept.
 
     Args:
         rows: Accepted pairs.
         codes: Code that each translation was made from, by request.
         evaluation: What may not be trained on.
-        dropped: Takes the counts.
+        dropped: Counts of rows left out, by kind and reason, are added here.
     """
     kept = []
     for row in rows:
@@ -148,7 +148,7 @@ def spread(scores):
 
 
 def rank_all(rows, parts, encoder):
-    """Writes ``rank`` into every row."""
+    """Add ``rank`` to every row."""
     by_package = defaultdict(list)
     for row in rows:
         by_package[row["source"], row["version"]].append(row)
@@ -212,9 +212,9 @@ def source_text(folder, path):
 
 
 def lines_of(text, code):
-    """First and last line of the part of a mined code that stands in its file word for word, None if none does.
+    """First and last line of the part of a mined code that is in its file verbatim, None if there is none.
 
-    A mined code begins with the heads of what surrounds it, which stand elsewhere.
+    A mined code begins with the signatures around it, which are elsewhere in the file.
 
     Example:
         >>> lines_of("class A {\\n  int x;\\n\\n  void b() {\\n  }\\n}", "class A {\\n  void b() {\\n  }")
@@ -240,7 +240,7 @@ def copyright_lines(folder, registry, name, paths):
         folders = [folder, *sorted(path for path in folder.glob("*") if path.is_dir())]
         folders += sorted(folder.glob("usr/share/doc/*")) + sorted(folder.glob("*.dist-info/licenses"))
     found = {}
-    for notice in (path for place in folders for pattern in _NOTICES for path in sorted(place.glob(pattern))):
+    for notice in (path for parent in folders for pattern in _NOTICES for path in sorted(parent.glob(pattern))):
         if notice.is_file() and not _OF_OTHERS.search(notice.name):
             found |= dict.fromkeys(_claims(notice.read_text(encoding="utf8", errors="replace")[:200_000]))
     if not found:

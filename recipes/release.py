@@ -1,11 +1,11 @@
-"""Writes what a release ships of a trained model: the float16 checkpoint and the int8 runtime in the wheel.
+"""Write what a release ships of a trained model: the float16 checkpoint and the int8 runtime in the wheel.
 
     python recipes/release.py MODEL --runs RUN ... --first-stage 5 --mined DATA/mined/manifest.json
 
 MODEL is the folder a run ended with. ``checkpoints/small`` gets the weights in half precision, and in ``training/``
 each run's log and what the mined pairs came from (package, version, licence, rows);
-``src/mose/shipped/small`` gets the runtime made from those very weights. The checkpoint's card, notices and licences
-stay.
+``src/mose/shipped/small`` gets the runtime exported from those weights. The checkpoint's card, notices and licences
+are kept.
 """
 
 from __future__ import annotations

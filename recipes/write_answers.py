@@ -4,10 +4,10 @@
 
 Needs torch, safetensors and tokenizers, nothing else. ``packed/`` is what ``pack_gguf.py`` writes. Answers go to
 ``answers/part-NNN.jsonl.xz`` as OpenAI batch results; requests that have an answer there (or in ``--done``) are not
-asked again. The file is worked off from its beginning, so its order says what an interrupted run has done.
+asked again. Requests are answered in the order of the file, so that an interrupted run has answered its beginning.
 
-How: a fixed number of slots, each a place in one key/value cache. A step writes one token in every slot, and is
-replayed as a CUDA graph. When enough slots are free, the next prompts are read into them together.
+A fixed number of slots share one key/value cache. A step writes one token in every slot, and is replayed as a CUDA
+graph. When enough slots are free, the next prompts are read into them together.
 
 Shapes: S slots, P prompts read together, T tokens, L cache length, H query heads, G key/value heads, C width of a
 head, D width, V tokens.
@@ -64,8 +64,8 @@ def as_chat(messages: list[dict[str, str]]) -> str:
     """The messages in Qwen's chat template, up to where the answer begins."""
     if messages[0]["role"] != "system":
         messages = [{"role": "system", "content": SYSTEM}, *messages]
-    told = "".join(f"<|im_start|>{message['role']}\n{message['content']}<|im_end|>\n" for message in messages)
-    return told + "<|im_start|>assistant\n"
+    turns = "".join(f"<|im_start|>{message['role']}\n{message['content']}<|im_end|>\n" for message in messages)
+    return turns + "<|im_start|>assistant\n"
 
 
 class AnswerFiles:
@@ -87,7 +87,7 @@ class AnswerFiles:
         self.lines.append(json.dumps(answer, ensure_ascii=False) + "\n")
 
     def write(self, *, now: bool = False) -> None:
-        """Writes a part if it is time."""
+        """Write a part if it is time."""
         if not self.lines or (not now and time.monotonic() < self.since + self.seconds_a_part):
             return
         number = sum(1 for _ in self.folder.glob("part-*.jsonl.xz"))
@@ -272,7 +272,7 @@ class Writer:
             q, k, v = (x.transpose(1, 2) for x in model.qkv(layer, hidden_PTD, cos, sin))
             self.keys[number][at, :, :longest] = k
             self.values[number][at, :, :longest] = v
-            # Padding stands at the end, where a causal mask hides it from the prompt.
+            # Padding is at the end, where a causal mask hides it from the prompt.
             attended = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
             hidden_PTD = model.rest(layer, hidden_PTD, attended.transpose(1, 2).flatten(2))
         self.token[at] = torch.tensor([prompt[-1] for prompt in prompts], device=device)
@@ -284,7 +284,7 @@ class Writer:
 
     @torch.inference_mode()
     def step(self, length: int) -> None:
-        """Writes one token in every slot that is not done; looks at the first ``length`` places of the cache."""
+        """Writes one token in every slot that is not done; attends to the first ``length`` positions of the cache."""
         graph = self.graphs.get(length)
         if graph is not None:
             graph.replay()
@@ -323,7 +323,7 @@ class Writer:
             keys, values = self.keys[number], self.values[number]
             keys[self.every_slot, :, self.position] = k
             values[self.every_slot, :, self.position] = v
-            # The query heads of one key head take the place of query positions: nothing is copied.
+            # The query heads of one key head become query positions, so that nothing is copied.
             q_SGHC = q.unflatten(1, (model.kv_heads, -1))
             attended = F.scaled_dot_product_attention(
                 q_SGHC, keys[:, :, :length], values[:, :, :length], attn_mask=mask
@@ -366,7 +366,7 @@ def write_answers(
 
     Args:
         writer: The slots.
-        requests: In the order of their worth; within a window they are taken by length.
+        requests: In order of priority; within a window they are sorted by length.
         prompts: Tokens of the prompt of a request, by its number.
         deadline: Of ``time.monotonic``; answers that are not finished then are lost.
         window: Requests that are sorted together.
@@ -453,15 +453,15 @@ def main() -> None:
     given = parser.parse_args()
     start = time.monotonic()
 
-    def tell(text: str) -> None:
+    def log(text: str) -> None:
         print(f"{time.monotonic() - start:6.1f} s  {text}", flush=True)
 
     done = answered([given.out, *given.done])
     requests = [request for request in read_requests(given.requests)[: given.most] if request.id not in done]
-    tell(f"{len(requests)} requests, {len(done)} answered before")
+    log(f"{len(requests)} requests, {len(done)} answered before")
     tokenizer = Tokenizer.from_file(str(given.model / "tokenizer.json"))
     model = Model(given.model, given.device, getattr(torch, given.dtype))
-    tell(f"model of {len(model.layers)} blocks")
+    log(f"model of {len(model.layers)} blocks")
     encoded: list[list[int]] = []
     fitting: list[Request] = []
     num_too_long = 0
@@ -474,7 +474,7 @@ def main() -> None:
                 continue
             encoded.append(encoding.ids)
             fitting.append(request)
-    tell(f"tokens counted: {sum(map(len, encoded))}; {num_too_long} requests are too long")
+    log(f"tokens counted: {sum(map(len, encoded))}; {num_too_long} requests are too long")
     ends = [tokenizer.token_to_id(token) for token in END_TOKENS]
     writer = Writer(
         model,
@@ -486,7 +486,7 @@ def main() -> None:
         eager=given.eager,
     )
     files = AnswerFiles(given.out, seconds_a_part=given.seconds_a_part, name=model.name)
-    last_told, begun = time.monotonic(), time.monotonic()
+    last_logged, begun = time.monotonic(), time.monotonic()
     sums = Progress(num_answers=0, num_read=0, num_written=0)
     for request, written, num_read, sums in write_answers(
         writer,
@@ -501,14 +501,14 @@ def main() -> None:
         text = tokenizer.decode(written)
         files.add(request, text, num_read=num_read, num_written=len(written), finish=finish)
         files.write()
-        if time.monotonic() > last_told + 10:
-            last_told = time.monotonic()
-            tell(_told(sums, last_told - begun))
+        if time.monotonic() > last_logged + 10:
+            last_logged = time.monotonic()
+            log(_rates(sums, last_logged - begun))
     files.write(now=True)
-    tell("finished: " + _told(sums, time.monotonic() - begun))
+    log("finished: " + _rates(sums, time.monotonic() - begun))
 
 
-def _told(sums: Progress, seconds: float) -> str:
+def _rates(sums: Progress, seconds: float) -> str:
     rates: dict[str, Any] = {
         "answers": sums.num_answers,
         "read": sums.num_read,

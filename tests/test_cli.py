@@ -178,7 +178,7 @@ def test_version_is_asked_for_as_git_is_asked(mose):
         ([], 2, "COMMAND"),
     ],
 )
-def test_wrong_use_says_what_and_what_to_do(mose, sample_tree, monkeypatch, words, code, message):
+def test_errors_name_the_value_and_the_remedy(mose, sample_tree, monkeypatch, words, code, message):
     monkeypatch.chdir(sample_tree)
     got, out, err = mose(*words)
     assert (got, out) == (code, "")

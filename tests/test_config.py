@@ -67,7 +67,7 @@ def test_unknown_key_names_file_key_and_nearest(tmp_path: Path) -> None:
         read_toml(file, FinetuneConfig)
 
 
-def test_unknown_key_inside_a_list_is_named_with_its_place(tmp_path: Path) -> None:
+def test_unknown_key_inside_a_list_is_named_with_its_position(tmp_path: Path) -> None:
     file = written(tmp_path, MINIMAL.replace('languages = ["go"]', "weigth = 2"))
     with pytest.raises(ConfigError, match=r"data\.sources\[0\]\.weigth(.|\n)*weight\?"):
         read_toml(file, FinetuneConfig)
@@ -123,7 +123,7 @@ def test_missing_or_broken_file_is_named(tmp_path: Path) -> None:
         read_toml(written(tmp_path, "steps ="), FinetuneConfig)
 
 
-def test_stage_says_only_what_differs_from_the_file_that_it_extends(tmp_path: Path) -> None:
+def test_stage_holds_only_what_differs_from_the_file_that_it_extends(tmp_path: Path) -> None:
     written(tmp_path, MINIMAL.replace('languages = ["go"]}', 'languages = ["go"]}, {name = "b", file = "b.jsonl"}'))
     stage, last = tmp_path / "sub" / "stage.toml", tmp_path / "last.toml"
     stage.parent.mkdir()
@@ -169,7 +169,7 @@ def test_key_of_an_older_version_is_refused_in_a_config_and_read_in_a_stored_run
     assert read_stored(file, FinetuneConfig).data.sources[0].frame == 0.25
 
 
-def test_whole_number_is_accepted_where_a_float_stands() -> None:
+def test_whole_number_is_accepted_for_a_float() -> None:
     assert from_values({"rate": 1}, OptimizerConfig).rate == 1.0
 
 

@@ -49,7 +49,7 @@ def test_unknown_language_has_no_grammar():
     assert not has_grammar("klingon")
 
 
-def test_missing_wheel_is_no_grammar_and_no_error(monkeypatch):
+def test_missing_wheel_means_no_grammar_without_an_error(monkeypatch):
     real = importlib.import_module
 
     def without_go(name, *arguments):
@@ -120,7 +120,7 @@ def test_header_that_reads_like_cpp_is_parsed_as_cpp():
     assert symbols("namespace n {\nclass A { void f(); };\n}\n", "c") == ["n", "n.A", "n.A.f"]
 
 
-def test_class_behind_a_macro_and_template_arguments():
+def test_class_after_a_macro_and_template_arguments():
     text = "class C10_API Pool {\n  int get() { return 1; }\n};\nint A<B<T, 1>>::get() { return 1; }\n"
     found = definitions(text, "cpp")
     assert found is not None

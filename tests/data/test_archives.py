@@ -1,4 +1,4 @@
-"""Archives of strangers: what comes out lies in the folder, is not too much, and is what the manifest pins."""
+"""Untrusted archives: files stay in the folder, within the limits, and match the manifest."""
 
 import io
 import os
@@ -60,7 +60,7 @@ def test_odd_names_are_left_out(make, tmp_path):
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE])
-def test_only_regular_files_come_out_and_nothing_is_written_through_a_link(kind, tmp_path):
+def test_only_regular_files_are_unpacked_and_never_through_a_link(kind, tmp_path):
     (tmp_path / "precious").write_text("mine")
     with tarfile.open(tmp_path / "a.tgz", "w:gz") as archive:
         link = tarfile.TarInfo("package/file.js")
@@ -77,7 +77,7 @@ def test_only_regular_files_come_out_and_nothing_is_written_through_a_link(kind,
 
 
 @pytest.mark.parametrize("make", [tar, make_zip])
-def test_name_that_is_a_file_and_a_folder_is_one_of_them(make, tmp_path):
+def test_name_of_a_file_and_a_folder_is_only_one_of_them(make, tmp_path):
     archives.unpack(make(tmp_path / "x", [("a", b"1"), ("a/b", b"2"), ("c/d", b"3"), ("c", b"4")]), tmp_path / "files")
     assert files_below(tmp_path / "files") == ["a", "c/d"]
 
@@ -106,7 +106,7 @@ def test_bomb_in_a_header_is_refused_before_it_is_in_memory(tmp_path):
         archives.unpack(tmp_path / "a.tgz", tmp_path / "files")
 
 
-def test_damaged_archives_are_told(tmp_path):
+def test_damaged_archives_are_errors(tmp_path):
     good = tar(tmp_path / "good.tgz", [(f"{number}.js", os.urandom(2_000)) for number in range(5)]).read_bytes()
     wheel = make_zip(tmp_path / "good.whl", [("a.py", b"x = 1\n" * 100)]).read_bytes()
     sizes = tarfile.TarInfo("a").tobuf()
@@ -138,7 +138,7 @@ def test_damaged_archives_are_told(tmp_path):
 
 @pytest.fixture
 def registry(tmp_path, monkeypatch):
-    """An npm of our own, that packs one file."""
+    """A fake npm that packs one file."""
     program = tmp_path / "bin" / "npm"
     program.parent.mkdir()
     tar(tmp_path / "left-pad-1.3.0.tgz", [("package/index.js", b"module.exports = 1\n")])
@@ -160,8 +160,8 @@ def test_hashes_are_kept_and_compared(registry, tmp_path):
     assert not files_below(tmp_path / "other")
 
 
-def test_client_does_not_stand_where_the_user_stands(registry, tmp_path, monkeypatch):
-    """npm takes settings, with programs to run, from the folder it stands in."""
+def test_client_does_not_run_in_the_current_folder(registry, tmp_path, monkeypatch):
+    """npm reads settings, with programs to run, from the working directory."""
     (tmp_path / "tree").mkdir()
     monkeypatch.chdir(tmp_path / "tree")
     fetch.fetch(package(), tmp_path / "sources")

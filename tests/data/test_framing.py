@@ -44,12 +44,12 @@ def shares(config: DataConfig, first_line: str) -> dict[str, float]:
     return found
 
 
-def test_places_stand_above_as_many_codes_as_asked(tmp_path: Path) -> None:
+def test_frames_are_added_to_the_share_asked_for(tmp_path: Path) -> None:
     found = shares(write(tmp_path, path="src/sums/adding.py"), "sums/adding")
     assert 0.4 < found["half"] < 0.6 and found["all"] == 1 and found["none"] == 0
 
 
-def test_place_comes_from_a_github_url_and_the_path_goes_first(tmp_path: Path) -> None:
+def test_path_of_a_github_url_is_used_after_the_field_path(tmp_path: Path) -> None:
     url = "https://github.com/a/b/blob/0123abc/lib/far/sums.rb#L3-L9"
     write(tmp_path, url=url)
     assert {row.path for row in read_rows(tmp_path / "rows.jsonl")} == {"lib/far/sums.rb"}
@@ -57,7 +57,7 @@ def test_place_comes_from_a_github_url_and_the_path_goes_first(tmp_path: Path) -
     assert {row.path for row in read_rows(tmp_path / "rows.jsonl")} == {"own/place.rb"}
 
 
-def test_row_without_a_place_is_left_as_it_is(tmp_path: Path) -> None:
+def test_row_without_a_path_is_unchanged(tmp_path: Path) -> None:
     config = write(tmp_path)
     (source, _, _) = open_sources(config, batch_pairs=4, mixed=False)
     rng = np.random.default_rng(1)

@@ -317,7 +317,7 @@ def test_similarity_is_of_shingles_not_of_words():
 # -- fetching ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_failed_fetch_leaves_nothing_and_says_what_to_do(tmp_path, monkeypatch):
+def test_a_failed_fetch_leaves_no_files_and_names_the_remedy(tmp_path, monkeypatch):
     program = tmp_path / "npm"
     program.write_text("#!/bin/sh\necho 'npm error 404 no such package' >&2\nexit 1\n")
     program.chmod(0o755)
@@ -362,7 +362,7 @@ def test_an_installed_package_must_have_the_pinned_version(tmp_path):
 # -- killed and resumed ------------------------------------------------------------------------------------------------
 
 
-def test_a_killed_run_goes_on_where_it_stopped(tmp_path, sources):
+def test_a_killed_run_continues_where_it_stopped(tmp_path, sources):
     program = textwrap.dedent(
         f"""
         import os, signal, sys
@@ -390,7 +390,7 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path, sources):
         assert (tmp_path / "out" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
 
 
-def test_another_pin_is_mined_anew(tmp_path, sources):
+def test_another_pin_is_mined_again(tmp_path, sources):
     run(tmp_path / "out", sources)
     moved = sources / "pypi" / "queues-1.1"
     (sources / "pypi" / "queues-1.0").rename(moved)

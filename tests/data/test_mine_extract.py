@@ -1,4 +1,4 @@
-"""Pairs of one file in each language, and what never becomes a pair.
+"""Pairs of one file in each language, and texts that never become pairs.
 
 ``MOSE_UPDATE_GOLDEN=1 pytest tests/data/test_mine_extract.py`` writes the expected files anew; read the difference.
 """
@@ -45,7 +45,7 @@ def test_samples_cover_every_kind():
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_the_description_does_not_stand_in_the_code_it_describes(language):
+def test_the_code_does_not_contain_its_description(language):
     rows = mined((GOLDEN / f"sample.{language}").read_text(encoding="utf8"), language).rows
     for row in rows:
         if row.kind in ("doc", "comment"):
@@ -63,7 +63,7 @@ def test_code_is_cut_at_a_line_end():
     assert row.code.split("\n")[-1].endswith(")")
 
 
-def test_what_makes_no_pair_is_counted_by_reason():
+def test_rejected_pairs_are_counted_by_reason():
     text = '''
 def plain_function(a):
     return [one for one in a if one]

@@ -13,7 +13,7 @@ def spread(vectors: np.ndarray, order: np.ndarray, size: int) -> float:
 
 
 @pytest.mark.parametrize(("count", "size"), [(0, 4), (1, 4), (7, 1), (64, 8), (101, 16), (30, 64)])
-def test_every_row_stands_once(count: int, size: int) -> None:
+def test_every_row_occurs_once(count: int, size: int) -> None:
     vectors = np.random.default_rng(0).normal(size=(count, 5))
     order = neighbour_order(vectors, size=size, rng=np.random.default_rng(1))
     assert sorted(order.tolist()) == list(range(count))

@@ -43,7 +43,7 @@ def test_renaming_is_consistent_and_keeps_foreign_names() -> None:
     assert new.count(replaced) >= 3
 
 
-def test_two_variables_never_get_one_name() -> None:
+def test_variables_get_distinct_names() -> None:
     code = "aa = bb + aa; bb = cc + dd; cc = dd + aa"
     for seed in range(50):
         new = rename_frequent(code, np.random.default_rng(seed))

@@ -1,4 +1,4 @@
-"""Questions and translations by a model: what is asked, in which order, and which answers are taken."""
+"""Questions and translations by a model: requests, their order, and accepted answers."""
 
 import json
 import lzma
@@ -90,7 +90,7 @@ def test_question_is_refused_for_its_fault(question, reason):
     assert found == reason
 
 
-def test_question_about_a_file_may_not_speak_of_it():
+def test_question_about_a_file_may_not_mention_the_file():
     question = "how are ranges of the file joined"
     assert question_fault(question, code=CODE, name="", common=COMMON, examples=frozenset()) == "speaks of the code"
 
@@ -247,7 +247,7 @@ def test_requests_are_the_same_every_time_and_leave_sources_out(tmp_path):
     assert all(id_.startswith(FUNCTION.name) for id_ in ids)
 
 
-def test_the_same_code_twice_is_one_request(tmp_path):
+def test_duplicate_codes_are_one_request(tmp_path):
     write_objects(tmp_path / "mined.jsonl.xz", [row(1), row(1)])
     assert sum(write_requests([tmp_path / "mined.jsonl.xz"], tmp_path, translations).values()) == 1
     assert len(lines(tmp_path / "rows.jsonl.xz")) == 1
@@ -310,7 +310,7 @@ def test_translated_code_keeps_the_group_of_its_source(tmp_path):
     assert [found["reason"] for found in lines(tmp_path / "rejected.jsonl.xz")] == ["cut off"]
 
 
-def test_an_answer_that_is_no_batch_result_is_named(tmp_path):
+def test_an_answer_that_is_not_a_batch_result_is_an_error(tmp_path):
     write_objects(tmp_path / "mined.jsonl.xz", [row(1)])
     write_requests([tmp_path / "mined.jsonl.xz"], tmp_path, questions)
     id_ = lines(tmp_path / "rows.jsonl.xz")[0]["id"]

@@ -1,4 +1,4 @@
-"""The embedding cache: what goes in comes out, nothing is embedded twice, a kill loses one batch."""
+"""The embedding cache: it returns what was stored, embeds no text twice, and loses one batch when killed."""
 
 import os
 import signal

@@ -153,7 +153,7 @@ GOLDEN = {
 }
 
 
-def test_golden_set_is_what_the_tree_says_of_itself(repository):
+def test_golden_set_comes_from_the_tree_itself(repository):
     _, golden = run.golden_set(repository)
     assert set(golden.queries) == GOLDEN
     assert {kind: (report.num_found, dict(report.dropped)) for kind, report in golden.reports.items()} == {
@@ -271,7 +271,7 @@ def test_default_exits_are_the_shallowest_and_the_deepest(repository):
     assert report.values[-1, :, 1].mean() > 0.8
 
 
-def test_list_shows_queries_and_measures_nothing(mose, repository, monkeypatch):
+def test_list_shows_queries_without_measuring(mose, repository, monkeypatch):
     monkeypatch.setattr(run, "CodeIndex", None)
     code, out, err = mose("eval-repo", repository, "--list", "--json")
     rows = [json.loads(line) for line in out.splitlines()]
@@ -361,7 +361,7 @@ def test_scores_by_hand(hits, targets, values):
     assert scores(hits, query, budget_tokens=100) == pytest.approx(values)
 
 
-def test_a_tree_that_says_nothing_is_an_error_that_says_why(tmp_path):
+def test_a_tree_without_queries_is_an_error_with_reasons(tmp_path):
     (tmp_path / "a.py").write_text("def f():\n    return 1\n")
     with pytest.raises(DataError) as error:
         run.golden_set(tmp_path)
@@ -422,7 +422,7 @@ def saved(repository, tmp_path):
         ([".", "--model", "nowhere"], 2, "ModelError: "),
     ],
 )
-def test_wrong_use_says_what_and_what_to_do(mose, repository, monkeypatch, words, code, message):
+def test_errors_name_the_value_and_the_remedy(mose, repository, monkeypatch, words, code, message):
     monkeypatch.chdir(repository)
     got, out, err = mose("eval-repo", *words)
     assert (got, out) == (code, "")
@@ -434,14 +434,14 @@ def test_budget_must_be_that_of_the_baseline(repository, saved):
         run.evaluate_tree(run.TreeRequest(path=repository, budget_tokens=9), baseline=load_baseline(saved))
 
 
-def test_a_text_that_stands_for_several_places_is_not_asked(repository):
+def test_a_text_with_several_locations_is_not_a_query(repository):
     (repository / "more.py").write_text(DATES.replace("parse_iso_date", "other"))
     _, golden = run.golden_set(repository)
     assert "Read a date in ISO 8601 form" not in {query.text for query in golden.queries}
     assert golden.reports["docs"].dropped == {"the same text more than once": 2}
 
 
-def test_an_interrupted_run_reads_nothing_twice(repository, monkeypatch):
+def test_an_interrupted_run_embeds_no_text_twice(repository, monkeypatch):
     from mose.runtime.encoder import Encoder
     from mose.search.index import CodeIndex
 
@@ -463,7 +463,7 @@ def test_help_shows_an_example(mose):
     assert "example:\n  mose eval-repo path/to/tree --save baseline.json" in mose("eval-repo", "--help")[1]
 
 
-def test_ctrl_c_leaves_nothing_behind(mose, repository, tmp_path, monkeypatch):
+def test_ctrl_c_leaves_no_files(mose, repository, tmp_path, monkeypatch):
     import tempfile
 
     from mose.search.index import CodeIndex

@@ -119,7 +119,7 @@ def test_documentation_that_is_not_asked(language, source, reason):
     assert dropped == {reason: 1}
 
 
-def test_what_is_no_documentation_is_not_even_counted():
+def test_comments_that_are_not_documentation_are_not_counted():
     dropped = Counter()
     source = 'def a():\n    return """Open a proxy."""\n\n\ndef b(): """Open a proxy."""; return 1\n\n\n# Far above.\n\ndef c():\n    x = 1\n    "Not the first."\n'
     assert not list(documented(parse_file(source, "python", "a.py"), dropped))

@@ -1,4 +1,4 @@
-"""The benchmark of bug reports: trees out of a repository, measures by hand, runs that go on."""
+"""The benchmark of bug reports: trees of a repository, measures by hand, continued runs."""
 
 import importlib
 import json
@@ -17,7 +17,7 @@ def benchmark(monkeypatch, tmp_path):
     module = importlib.import_module("issue_localisation")
     monkeypatch.setattr(importlib.import_module("results"), "FOLDER", tmp_path / "results")
     yield module
-    for name in {"issue_localisation", "results", "splits"} - before:
+    for name in {"issue_localisation", "plain_bm25", "results", "splits"} - before:
         sys.modules.pop(name, None)
 
 
@@ -46,8 +46,8 @@ def project(sample_tree, tmp_path):
     return repository.parent, row
 
 
-def place(benchmark, path, first, last, chars=0):
-    return benchmark.Location(path=path, first_line=first, last_line=last, num_chars=chars)
+def chunk(benchmark, path, first, last, chars=0):
+    return benchmark.Chunk(path=path, first_line=first, last_line=last, num_chars=chars)
 
 
 def report(benchmark, files, functions=()):
@@ -57,8 +57,8 @@ def report(benchmark, files, functions=()):
 
 
 def test_measures_by_hand(benchmark):
-    wanted = report(benchmark, ["a.py", "b.py"], [place(benchmark, "a.py", 5, 9), place(benchmark, "b.py", 1, 3)])
-    chunks = [place(benchmark, "a.py", 9, 20), place(benchmark, "b.py", 4, 8), place(benchmark, "b.py", 1, 3)]
+    wanted = report(benchmark, ["a.py", "b.py"], [chunk(benchmark, "a.py", 5, 9), chunk(benchmark, "b.py", 1, 3)])
+    chunks = [chunk(benchmark, "a.py", 9, 20), chunk(benchmark, "b.py", 4, 8), chunk(benchmark, "b.py", 1, 3)]
     assert benchmark.measure(wanted, ["c.py", "b.py", "a.py"], chunks, chunks[:2]) == {
         "File@1": 0,
         "File@5": 1,
@@ -77,10 +77,10 @@ def test_a_fix_without_functions_has_no_measure_of_functions(benchmark):
     assert values["MRR"] == values["any@10"] == values["file 8k"] == 0
 
 
-def test_places_within_a_budget_end_before_the_first_that_does_not_fit(benchmark):
-    places = [place(benchmark, "a.py", line, line, chars=8) for line in range(3)]
-    assert benchmark.within(places, 4) == places[:2]
-    assert benchmark.within(places, 3) == places[:1]
+def test_chunks_within_a_budget_end_before_the_first_that_does_not_fit(benchmark):
+    chunks = [chunk(benchmark, "a.py", line, line, chars=8) for line in range(3)]
+    assert benchmark.within(chunks, 4) == chunks[:2]
+    assert benchmark.within(chunks, 3) == chunks[:1]
 
 
 def test_a_tree_lacks_only_what_its_repository_lacks(benchmark, project, tmp_path):
@@ -96,7 +96,7 @@ def test_a_tree_lacks_only_what_its_repository_lacks(benchmark, project, tmp_pat
     assert {file.as_posix() for file in found} == tracked - {"large.bin"}
 
 
-def test_a_killed_run_goes_on_and_asks_nothing_twice(benchmark, project, tmp_path, monkeypatch, capsys):
+def test_a_killed_run_continues_without_asking_twice(benchmark, project, tmp_path, monkeypatch, capsys):
     repositories, row = project
     dates = "dates.py" if (repositories / "example+dates" / "dates.py").exists() else "src/dates.py"
     rows = [row | {"instance_id": f"example__dates-{n}", "gold_files": [dates]} for n in (7, 10, 9)]

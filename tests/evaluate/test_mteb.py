@@ -68,7 +68,7 @@ def test_search_among_given_candidates_returns_those_alone():
     assert set(found["q1"]) <= {"d2", "d3"}
 
 
-def test_search_before_index_says_so():
+def test_search_before_index_is_an_error():
     with pytest.raises(ConfigError, match="index"):
         MoseSearch("small").search([], top_k=1, **CALL)
 

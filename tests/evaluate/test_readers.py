@@ -129,7 +129,7 @@ def test_code_search_net_pools_are_a_task_of_their_own(tmp_path):
     assert len(found["codesearchnet-go"]().corpus.ids) == 5
 
 
-def test_one_full_pool_leaves_nothing_out(tmp_path):
+def test_one_full_pool_excludes_no_row(tmp_path):
     put(tmp_path, {"go/test.jsonl": lines(csn_row(0, "go"), csn_row(1, "go"))})
     assert code_search_net.tasks(tmp_path, pool=2)["codesearchnet-go-2"]().excluded == ()
 
@@ -320,7 +320,7 @@ SETS = {
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_format_is_told_by_the_files(tmp_path, name):
+def test_format_is_detected_by_the_files(tmp_path, name):
     assert published.format_of(put(tmp_path, SETS[name])) == name
     matching = [other for other, module in published.FORMATS.items() if module.matches(tmp_path)]
     assert matching == [name]
@@ -334,7 +334,7 @@ def test_a_folder_of_several_sets(tmp_path):
     assert [task.name for task in load_tasks(tmp_path, ["poj104", "advtest"])] == ["poj104", "advtest"]
 
 
-def test_two_sets_of_one_name_are_refused(tmp_path):
+def test_sets_of_the_same_name_are_refused(tmp_path):
     for name in ("one", "two"):
         put(tmp_path / name, SETS["poj104"])
     with pytest.raises(DataError, match=r"another task in .* has the same name.*poj104"):

@@ -1,4 +1,4 @@
-"""The report: tables by hand, one page that stands alone, the same characters every time, and comparisons."""
+"""The report: tables by hand, one self-contained and deterministic page, and comparisons."""
 
 import dataclasses
 import re
@@ -145,7 +145,7 @@ def folder(result, tmp_path_factory):
     return out
 
 
-def test_the_page_stands_alone(folder):
+def test_the_page_is_self_contained(folder):
     page = (folder / "report.html").read_text(encoding="utf8")
     assert not re.search(r"<(?:script|link|img|iframe)\b|@import|src=|url\((?!#)", page)
     assert not re.search(r'\bhref="(?!#|data:)', page)

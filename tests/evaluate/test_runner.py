@@ -93,7 +93,7 @@ def test_each_text_is_embedded_once_and_all_exits_together(tmp_path):
     assert {exits for _, exits in system.seen} == {(1, 4)}
 
 
-def test_a_second_run_embeds_nothing(tmp_path):
+def test_a_second_run_embeds_no_text(tmp_path):
     first, second = Table(), Table()
     before = list(run_system(first, [task()], tmp_path, silent))
     after = list(run_system(second, [task()], tmp_path, silent))
@@ -101,7 +101,7 @@ def test_a_second_run_embeds_nothing(tmp_path):
     assert [score.metrics for score in before] == [score.metrics for score in after]
 
 
-def test_equal_texts_in_other_templates_are_embedded_apart(tmp_path):
+def test_equal_texts_in_other_templates_are_embedded_separately(tmp_path):
     class Templates(Table):
         def template(self, kind, language):
             return kind

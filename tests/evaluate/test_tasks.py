@@ -1,4 +1,4 @@
-"""The open tasks: what is asked, what may answer and what is right, on files written by hand."""
+"""The open tasks: queries, candidates and relevance, on files written by hand."""
 
 import json
 import lzma
@@ -100,7 +100,7 @@ def test_code_to_code_asks_only_what_has_an_answer(data):
     assert task.relevant == (frozenset({0}), frozenset({1}))
 
 
-def test_within_one_language_the_query_itself_is_left_out(data):
+def test_query_itself_is_excluded_within_a_language(data):
     task = one(data, "rosetta-same-python")
     assert task.queries.ids == ("ro/1", "ro/2")  # ro/3 has no other solution
     assert task.excluded == (frozenset({0}), frozenset({1}))
@@ -179,12 +179,12 @@ def test_damaged_file(data):
         load_tasks(data, ["csn-go"])
 
 
-def test_unknown_name_is_told_the_nearest(data):
+def test_error_for_an_unknown_name_has_the_nearest(data):
     with pytest.raises(ConfigError, match="Did you mean csn-ruby"):
         load_tasks(data, ["csn-rubby"])
 
 
-def test_folder_that_is_not_there_or_holds_nothing(tmp_path):
+def test_folder_that_is_missing_or_empty(tmp_path):
     with pytest.raises(DataError, match="no data folder"):
         load_tasks(tmp_path / "nowhere")
     with pytest.raises(DataError, match="holds no tasks"):

@@ -62,7 +62,7 @@ def left_out(root: Path) -> dict[str, str]:
 # Worktrees and submodules
 
 
-def test_linked_worktree_uses_the_excludes_of_its_repository_and_its_git_file_is_no_source(repository, tmp_path):
+def test_linked_worktree_uses_the_excludes_of_its_repository_and_skips_its_git_file(repository, tmp_path):
     (repository / ".git" / "info" / "exclude").write_text("notes.py\n")
     git(repository, "worktree", "add", "-q", "../linked")
     make(repository, "notes.py")

@@ -179,7 +179,7 @@ def test_vendored_python_and_plain_vendor_folders_are_walked(tmp_path):
 
 
 @pytest.mark.parametrize("folder", ["node_modules/left-pad", ".venv/lib/site-packages/requests", ".hidden", "env"])
-def test_named_root_is_walked_wherever_it_lies(tmp_path, folder):
+def test_named_root_is_walked_whatever_its_location(tmp_path, folder):
     make(tmp_path, {f"{folder}/a.py": "x", ".venv/pyvenv.cfg": "x", "env/pyvenv.cfg": "x"})
     assert "a.py" in found(tmp_path / folder)
 
@@ -272,7 +272,7 @@ def test_file_that_became_a_link_or_a_pipe_after_the_walk_is_not_read(tmp_path):
     ]
 
 
-def test_link_that_takes_the_place_of_a_folder_at_any_moment_is_not_followed(tmp_path):
+def test_link_that_replaces_a_folder_at_any_moment_is_not_followed(tmp_path):
     make(tmp_path, {"tree/a/b/c.py": "mine", "secret/b/c.py": "secret", "secret/c.py": "secret"})
     top = tmp_path / "tree"
     assert read_inside(str(top), "a/b/c.py", 100) == b"mine"
@@ -399,7 +399,7 @@ def test_order_is_that_of_the_paths(tmp_path):
 
 
 def test_walk_stays_fast(tmp_path):
-    """A guard against a slip of an order of magnitude; the measured figure belongs to the benchmarks."""
+    """A guard against a regression by an order of magnitude; benchmarks measure the figure."""
     for folder in range(40):
         make(tmp_path, {f"d{folder}/f{number}.py": "x" for number in range(50)})
     make(
@@ -498,14 +498,14 @@ WRITTEN_BY_HAND = [
 
 
 @pytest.mark.parametrize("text", GENERATED)
-def test_a_mark_of_its_own_at_the_head_tells_a_generated_file_which_is_read_all_the_same(tmp_path, text):
+def test_generated_mark_at_the_head_is_detected_and_the_file_is_read(tmp_path, text):
     assert is_generated_text(text)
     make(tmp_path, {"a.py": text})
     assert read(tmp_path, "a.py") == text
 
 
 @pytest.mark.parametrize("text", WRITTEN_BY_HAND)
-def test_source_that_only_speaks_of_generated_files_is_not_taken_for_one(text):
+def test_source_that_mentions_generated_files_is_not_generated(text):
     assert not is_generated_text(text)
 
 

@@ -77,7 +77,7 @@ def test_ends_of_the_curve_are_the_shallowest_and_the_deepest_exit() -> None:
     assert layers == sorted(layers)
 
 
-def test_chosen_confidence_holds_from_there_on_and_no_lucky_point_counts() -> None:
+def test_chosen_confidence_ignores_lucky_points() -> None:
     def points(values: list[float]) -> list[Point]:
         return [
             Point(confidence=0.5 + number / 10, f1=value, layers=1, share=1, left=(1.0,))

@@ -66,7 +66,7 @@ def ranks_of_each(scores, ids, excluded=()):
     ]
 
 
-def test_equal_scores_stand_in_descending_order_of_id():
+def test_equal_scores_rank_in_descending_order_of_id():
     assert ranks_of_each([0, 0, 0], ["a", "c", "b"]) == [3, 1, 2]
     # As text, not as numbers: "9" is after "10".
     assert ranks_of_each([0, 0, 0], ["10", "9", "100"]) == [3, 1, 2]
@@ -79,7 +79,7 @@ def test_excluded_rows_take_no_rank():
     assert ranks_of_each([0.9, 0.8, 0.7, 0.6], list("abcd"), {0}) == [np.inf, 1, 2, 3]
 
 
-def test_excluded_rows_stay_behind_the_lowest_scores():
+def test_excluded_rows_rank_below_the_lowest_scores():
     lowest = -float(np.finfo(np.float32).max)
     assert ranks_of_each([1.0, lowest], ["a", "b"], {0}) == [np.inf, 1]
 
@@ -214,7 +214,7 @@ def test_threshold_has_the_best_f1_of_all(pairs):
     assert f1(called, labels) == pytest.approx(best, abs=1e-12)
 
 
-def test_threshold_lies_half_way_or_on_the_lowest_score():
+def test_threshold_is_half_way_or_the_lowest_score():
     assert best_f1_threshold([0.9, 0.5, 0.1], [True, False, False]) == pytest.approx(0.7)
     assert best_f1_threshold([0.9, 0.5], [True, True]) == 0.5
     close = np.nextafter(1.0, 2.0)

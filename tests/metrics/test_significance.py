@@ -1,4 +1,4 @@
-"""Intervals and p-values: known cases, and their promise kept on data without a difference."""
+"""Intervals and p-values: known cases, and coverage on data without a difference."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def test_interval_of_one_task_is_close_to_theory():
     assert interval.high == pytest.approx(difference.mean() + 1.96 * error, abs=0.1 * error)
 
 
-def test_tasks_count_alike_whatever_their_size():
+def test_tasks_have_equal_weight_whatever_their_size():
     big, small = np.full(1000, 0.5), np.full(10, -0.1)
     interval = bootstrap_interval([big, small])
     assert (interval.mean, interval.low, interval.high) == pytest.approx((0.2, 0.2, 0.2))
@@ -84,7 +84,7 @@ def test_queries_that_share_a_cluster_are_drawn_together_in_all_tasks():
     assert apart.high - apart.low == pytest.approx((same.high - same.low) / np.sqrt(2), rel=0.05)
 
 
-def test_clusters_of_one_query_are_no_clusters():
+def test_clusters_of_one_query_change_no_interval():
     difference = np.random.default_rng(7).normal(size=100)
     plain, clustered = bootstrap_interval([difference]), bootstrap_interval([difference], [np.arange(100)])
     assert (clustered.low, clustered.high) == pytest.approx((plain.low, plain.high), abs=0.02)
@@ -101,7 +101,7 @@ def test_interval_of_clusters_covers_the_truth_about_as_often_as_it_says():
     assert 0.82 <= inside / 300 <= 0.95
 
 
-def test_zero_inside_is_no_difference():
+def test_interval_around_zero_is_not_a_difference():
     assert not bootstrap_interval([np.array([1.0, -1.0, 1.0, -1.0])]).excludes_zero
 
 

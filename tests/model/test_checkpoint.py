@@ -1,4 +1,4 @@
-"""Model folders: what is written is read back, and what is wrong is named."""
+"""Model folders: round trips, and errors that name the fault."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_saved_model_is_read_back_bit_for_bit(model: MoseModel, model_folder: Pa
 
 
 def test_loaded_weights_are_aligned_whatever_their_position_in_the_file(model_folder: Path, tmp_path: Path) -> None:
-    """Kernels round otherwise at another alignment, and a resumed run would part from the uninterrupted one."""
+    """Kernels round differently at another alignment, and a resumed run would differ from the uninterrupted one."""
     for padding in range(0, 64, 8):
         folder = tmp_path / str(padding)
         copytree(model_folder, folder)

@@ -1,4 +1,4 @@
-"""What the encoder promises whatever its block."""
+"""Properties of the encoder with either block."""
 
 from __future__ import annotations
 

@@ -93,6 +93,6 @@ def test_foreign_or_damaged_config_file_is_refused(tmp_path: Path, text: str, me
         ModelSettings.read(tmp_path)
 
 
-def test_folder_without_config_is_no_model(tmp_path: Path) -> None:
+def test_folder_without_config_is_not_a_model(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="is not a model folder: it has no config"):
         ModelSettings.read(tmp_path / "nothing")

@@ -42,7 +42,7 @@ def test_whitening_makes_variances_alike() -> None:
     assert spread[2][0] / spread[2][3] == pytest.approx(1, rel=1e-3)
 
 
-def test_rows_without_importance_move_nothing() -> None:
+def test_rows_without_importance_have_no_effect() -> None:
     rows = torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
     importance = torch.ones(20).index_fill(0, torch.tensor([3, 7]), 0.0)
     other = rows.clone()
@@ -65,7 +65,7 @@ def test_frequency_is_between_zipf_and_the_sample(tokenizer: CodeTokenizer) -> N
     torch.testing.assert_close(both, code**0.25 * language**0.75)
 
 
-def test_frequent_tokens_weigh_less_and_special_tokens_nothing(tokenizer: CodeTokenizer) -> None:
+def test_frequent_tokens_weigh_less_and_special_tokens_weigh_zero(tokenizer: CodeTokenizer) -> None:
     model = MoseModel(MoseConfig.preset("tiny", exits=(0, 4), table_width=8)).eval()
     fill_table(model, tokenizer, TableRecipe(width=8), code_sample=["proxy " * 900])
     weights = model.table.token_weights
@@ -82,5 +82,5 @@ def test_wrong_width_is_refused(tokenizer: CodeTokenizer) -> None:
         fill_table(model, tokenizer, TableRecipe(width=9))
 
 
-def test_standard_library_is_at_hand() -> None:
+def test_standard_library_is_the_default_sample() -> None:
     assert any("def " in text for _, text in zip(range(5), standard_library(), strict=False))

@@ -57,13 +57,13 @@ def lines(path):
     ("source", "path"),
     [("pypi:django", "a.py"), ("pypi:tokio", "a.py"), ("pypi:spans", "lib/sympy/core.py")],
 )
-def test_nothing_of_an_excluded_package_stays(source, path):
+def test_rows_of_excluded_packages_are_dropped(source, path):
     dropped = Counter()
     assert select([row(1, source=source, path=path)], {}, Evaluation([], 0.7), dropped) == []
     assert dropped == {("function-search", "excluded package"): 1}
 
 
-def test_no_copy_of_an_evaluation_row_stays(tmp_path):
+def test_copies_of_evaluation_rows_are_dropped(tmp_path):
     planted = tmp_path / "test.jsonl"
     planted.write_text(json.dumps({"query": "sum up", "code": CODE.replace("{name}", "other")}) + "\n")
     evaluation = Evaluation([planted], 0.7)
@@ -76,7 +76,7 @@ def test_no_copy_of_an_evaluation_row_stays(tmp_path):
     assert select([translated], {translated["id"]: other}, evaluation, dropped) == [translated]
 
 
-def test_the_same_question_stays_once():
+def test_duplicate_questions_are_kept_once():
     dropped = Counter()
     rows = [row(1, query="the length of all"), row(2, code="class A:\n    size = 3", query="The length of all")]
     assert select(rows, {}, Evaluation([], 0.7), dropped) == rows[:1]

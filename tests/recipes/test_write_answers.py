@@ -1,4 +1,4 @@
-"""The GPU writer, on the CPU: the same tokens as transformers writes, whatever stands in the other slots."""
+"""The GPU writer, on the CPU: the same tokens as transformers' own, whatever the other slots hold."""
 
 import json
 import lzma
@@ -143,7 +143,7 @@ def test_nothing_is_written_after_the_deadline(folder):
 
 
 def scalar_weight(block, kind, index):
-    """One weight as llama.cpp's C code computes it, written apart from the vector code."""
+    """One weight as llama.cpp's C code computes it, independent of the vector code."""
     raw = bytes(block)
     if kind == "Q4_K":
         scale, least = np.frombuffer(raw[:4], np.float16).astype(np.float64)

@@ -1,4 +1,4 @@
-"""The facade: order, width, exits, threads, what gets imported, and what it says when something is wrong."""
+"""The facade: order, width, exits, threads, imports and errors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DTYPES = pytest.mark.parametrize("dtype", ["float32", "int8"])
 
 @BLOCKS
 @DTYPES
-def test_company_order_and_threads_change_nothing(block, dtype, runtime_folder, monkeypatch):
+def test_other_texts_order_and_threads_change_no_vector(block, dtype, runtime_folder, monkeypatch):
     folder = runtime_folder(block, dtype=dtype)
     monkeypatch.setattr(batching, "TOKEN_BUDGET", 16)
     monkeypatch.setattr(batching, "WINDOW_TEXTS", 3)
@@ -112,7 +112,7 @@ def test_query_and_code_use_their_templates(runtime_folder):
 
 
 @pytest.mark.parametrize("exit_layer", [0, 4])
-def test_nothing_to_encode(exit_layer, runtime_folder):
+def test_empty_list_is_encoded(exit_layer, runtime_folder):
     encoder = Encoder.load(runtime_folder(), exit=exit_layer)
     assert encoder.encode([]).shape == (0, encoder.width)
 
@@ -129,7 +129,7 @@ def test_progress_counts_up_to_all_texts(exit_layer, runtime_folder, monkeypatch
 
 
 @pytest.mark.parametrize("exit_layer", [0, 4])
-def test_text_that_is_no_valid_unicode_is_read_with_replacements(exit_layer, runtime_folder):
+def test_invalid_unicode_is_read_with_replacements(exit_layer, runtime_folder):
     encoder = Encoder.load(runtime_folder(), exit=exit_layer)
     np.testing.assert_array_equal(encoder.encode(["parse \udcff x"]), encoder.encode(["parse ? x"]))
 
@@ -187,7 +187,7 @@ def test_unknown_name_lists_the_shipped_models():
         Encoder.load("smal")
 
 
-def test_checkpoint_is_told_apart_from_a_runtime_model(checkpoint):
+def test_checkpoint_is_distinguished_from_a_runtime_model(checkpoint):
     with pytest.raises(ModelError, match="mose export"):
         Encoder.load(checkpoint())
 
@@ -284,7 +284,7 @@ def test_damaged_manifest_is_named(changes, copied):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "\x00"])
-def test_manifest_that_is_no_json_object(text, copied):
+def test_manifest_that_is_not_a_json_object(text, copied):
     (copied / "mose.json").write_text(text)
     with pytest.raises(ModelError, match=r"mose\.json is damaged"):
         Encoder.load(copied)

@@ -53,7 +53,7 @@ def test_float32_graph_equals_torch_at_every_exit(block, changes, checkpoint, ru
 
 
 @pytest.mark.parametrize(("block", "changes"), VARIANTS)
-def test_int8_graph_stays_near_float32(block, changes, runtime_folder):
+def test_int8_graph_is_close_to_float32(block, changes, runtime_folder):
     exact = Encoder.load(runtime_folder(block, **changes)).encode_exits(TEXTS, language="python")
     rounded = Encoder.load(runtime_folder(block, dtype="int8", **changes)).encode_exits(TEXTS, language="python")
     for exit_layer in exact:

@@ -1,4 +1,4 @@
-"""Model folders of strangers: whatever stands in their files, the answer is a ModelError, soon and in little memory."""
+"""Untrusted model folders: any content gives a ModelError, quickly and in little memory."""
 
 import json
 import os
@@ -44,7 +44,7 @@ def refit(folder):
 
 
 def outside(graph):
-    """The first tensor whose values lie in the weights file."""
+    """The first tensor whose values are in the weights file."""
     return next(tensor for tensor in graph.graph.initializer if tensor.external_data)
 
 

@@ -1,4 +1,4 @@
-"""A model's files are those of its manifest, or nothing is encoded with them."""
+"""Files of a model that differ from its manifest are refused."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from mose.runtime.model import model_folder
 
 @pytest.fixture
 def model(tmp_path, home):
-    """A copy of the shipped model that has lain there for a while."""
+    """A copy of the shipped model whose files are not recent."""
     home.mkdir(exist_ok=True)
     return shutil.copytree(model_folder("small"), tmp_path / "model")
 
 
 def _flip(path, place=-1000):
-    """One byte changed; size and time of change stay."""
+    """Change one byte, but not size and time of change."""
     before = path.stat()
     data = bytearray(path.read_bytes())
     data[place] ^= 1
@@ -36,7 +36,7 @@ def _flip(path, place=-1000):
     ("name", "exit_layer"),
     [("weights.bin", 2), ("exit_2.onnx", 2), ("exit_0.safetensors", 0), ("tokenizer.json", 0), ("tokenizer.json", 2)],
 )
-def test_damaged_file_of_the_right_size_encodes_nothing(model, monkeypatch, name, exit_layer):
+def test_damaged_file_of_the_right_size_is_refused(model, monkeypatch, name, exit_layer):
     monkeypatch.setattr(integrity, "_SETTLED_NS", 0)
     assert len(Encoder.load(model, exit=exit_layer).encode(["parse a date"])) == 1
     time.sleep(0.02)
@@ -46,7 +46,7 @@ def test_damaged_file_of_the_right_size_encodes_nothing(model, monkeypatch, name
     assert str(model / name) in str(caught.value)
 
 
-def test_damaged_model_puts_nothing_among_the_vectors_of_other_trees(model, sample_tree, home):
+def test_damaged_model_adds_no_shared_vectors(model, sample_tree, home):
     _flip(model / "weights.bin")
     with CodeIndex.open(sample_tree, model=model) as index, pytest.raises(ModelError, match="SHA-256"):
         index.deepen()

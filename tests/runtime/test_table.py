@@ -1,4 +1,4 @@
-"""Exit 0 against the plain sum it stands for."""
+"""Exit 0 against the plain sum that defines it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_words_and_text_give_the_same_vector(runtime_folder):
     np.testing.assert_allclose(encoder.encode_words(words), encoder.encode(TEXTS), atol=1e-6)
 
 
-def test_forgetting_words_changes_nothing(runtime_folder, monkeypatch):
+def test_clearing_the_word_cache_changes_no_vector(runtime_folder, monkeypatch):
     folder = runtime_folder()
     expected = Encoder.load(folder, exit=0).encode(TEXTS)
     monkeypatch.setattr(table_module, "_CACHE_BYTES", 0)
@@ -78,7 +78,7 @@ def test_memory_does_not_grow_with_the_words_or_tokens_of_a_tree(tmp_path):
     np.testing.assert_allclose(found, [total / np.linalg.norm(total) for total in sums], atol=1e-5)
 
 
-def test_word_without_tokens_counts_nothing(tmp_path):
+def test_word_without_tokens_adds_zero(tmp_path):
     class Tokenizer:
         vocab_size = 3
 
