@@ -64,19 +64,11 @@ def read_result(path: Path) -> Result:
         raise DataError(f"{path} is damaged ({error!r})", remedy=_REMEDY) from error
 
 
-def _task(value: Mapping[str, Any]) -> TaskInfo:
-    return TaskInfo(**{**value, "clusters": _unpack(value.get("clusters"), "<i4")})
-
-
 def _system(value: Mapping[str, Any]) -> System:
     known = {own.name for own in fields(Card)}
     card = Card(**{key: part for key, part in value["card"].items() if key in known})
     widths = {int(exit_layer): width for exit_layer, width in value["widths"].items()}
     return System(**{**value, "card": card, "widths": widths})
-
-
-def _score(value: Mapping[str, Any]) -> Score:
-    return Score(**{**value, "per_query": _unpack(value["per_query"], "<f4")})
 
 
 def _cost(value: Mapping[str, Any]) -> Cost:
@@ -85,9 +77,9 @@ def _cost(value: Mapping[str, Any]) -> Cost:
 
 
 _READERS = {
-    "tasks": _task,
+    "tasks": lambda value: TaskInfo(**{**value, "clusters": _unpack(value.get("clusters"), "<i4")}),
     "systems": _system,
-    "scores": _score,
+    "scores": lambda value: Score(**{**value, "per_query": _unpack(value["per_query"], "<f4")}),
     "costs": _cost,
     "matrix": lambda value: Cell(**value),
     "differences": lambda value: Difference(**value),

@@ -44,17 +44,20 @@ def run_system(
     name = system.card.name
     if isinstance(system, Scorer):
         for number, task in enumerate(tasks, start=1):
-            yield _score(task, _text_scores(system, task), system=name, exit_layer=None, width=None, keep=True)
+            index = system.index(task.corpus)
+            queries = zip(task.queries.texts, task.queries.languages, strict=True)
+            scores_QC = np.stack([index.scores(text, language) for text, language in queries])
+            yield _score(task, scores_QC, system=name, exit_layer=None, width=None, keep=True)
             progress(Progress(stage=f"{name}: score", done=number, total=len(tasks)))
         return
     with EmbeddingCache(cache_folder, system.identity, system.widths) as cache:
         embed_tasks(system, tasks, cache, progress)
         for number, task in enumerate(tasks, start=1):
-            queries, corpus = (side_vectors(system, side, cache) for side in (task.queries, task.corpus))
+            asked, corpus = (side_vectors(system, side, cache) for side in (task.queries, task.corpus))
             for exit_layer in system.widths if exits is None else exits:
                 full = system.widths[exit_layer]
                 for width in (full, *sorted({width for width in widths if width < full}, reverse=True)):
-                    scores_QC = similarity(queries[exit_layer], corpus[exit_layer], width)
+                    scores_QC = similarity(asked[exit_layer], corpus[exit_layer], width)
                     keep = width == full
                     yield _score(task, scores_QC, system=name, exit_layer=exit_layer, width=width, keep=keep)
             progress(Progress(stage=f"{name}: score", done=number, total=len(tasks)))
@@ -87,12 +90,6 @@ def run_matrix(
 def similarity(queries_QW: NDArray[np.float32], corpus_CW: NDArray[np.float32], width: int) -> NDArray[np.float32]:
     """Cosine of the leading dimensions, float32 [Q, C]."""
     return unit_rows(queries_QW[:, :width]) @ unit_rows(corpus_CW[:, :width]).T
-
-
-def _text_scores(system: Scorer, task: RetrievalTask) -> NDArray[np.float32]:
-    index = system.index(task.corpus)
-    queries = zip(task.queries.texts, task.queries.languages, strict=True)
-    return np.stack([index.scores(text, language) for text, language in queries])
 
 
 def per_query(task: RetrievalTask, scores_QC: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:

@@ -127,12 +127,11 @@ def sweep(
     *,
     exits: Sequence[int],
     thresholds: Sequence[float],
-    confidences: Sequence[float] = CONFIDENCES,
 ) -> tuple[Point, ...]:
-    """The curve: one point for each confidence, in their order."""
+    """The curve: one point for each of ``CONFIDENCES``."""
     return tuple(
         adaptive_point(probability_EN, labels_N, exits=exits, thresholds=thresholds, confidence=confidence)
-        for confidence in confidences
+        for confidence in CONFIDENCES
     )
 
 

@@ -56,7 +56,8 @@ def _copy_tensors(source: Path, tensors: dict[str, StoredTensor], target: Path) 
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     position = 0
     # Wide types first, as the safetensors library writes them, keeps every tensor aligned.
-    order = sorted(tensors, key=lambda name: (-_bytes_per_value(tensors[name]), name))
+    width_of = {name: tensor.num_bytes / max(1, math.prod(tensor.shape)) for name, tensor in tensors.items()}
+    order = sorted(tensors, key=lambda name: (-width_of[name], name))
     for name in order:
         tensor = tensors[name]
         offsets = [position, position + tensor.num_bytes]
@@ -71,7 +72,3 @@ def _copy_tensors(source: Path, tensors: dict[str, StoredTensor], target: Path) 
             left = tensors[name].num_bytes
             while left > 0:
                 left -= write.write(read.read(min(left, _PIECE_BYTES)))
-
-
-def _bytes_per_value(tensor: StoredTensor) -> float:
-    return tensor.num_bytes / max(1, math.prod(tensor.shape))

@@ -21,7 +21,10 @@ def tensor_shapes(settings: ModelSettings) -> dict[str, Shape]:
         shapes["table.token_weights"] = (settings.vocab_size,)
     if settings.num_layers == 0:
         return shapes
-    shapes |= _embedding_shapes(settings)
+    shapes["embeddings.tokens.weight"] = (settings.vocab_size, settings.hidden_size)
+    if settings.block == "bert":
+        shapes["embeddings.positions.weight"] = (settings.max_positions, settings.hidden_size)
+        shapes |= _norm("embeddings.norm", settings.hidden_size)
     for layer in range(settings.num_layers):
         shapes |= {f"layers.{layer}.{name}": shape for name, shape in block_shapes(settings).items()}
     if settings.block == "starcoder2":
@@ -59,14 +62,6 @@ def head_shapes(settings: ModelSettings) -> dict[str, Shape]:
     if settings.head == "linear":
         return {"0.weight": (out, width), "0.bias": (out,)}
     return {"0.weight": (width, width), "0.bias": (width,), "2.weight": (out, width), "2.bias": (out,)}
-
-
-def _embedding_shapes(settings: ModelSettings) -> dict[str, Shape]:
-    shapes: dict[str, Shape] = {"embeddings.tokens.weight": (settings.vocab_size, settings.hidden_size)}
-    if settings.block == "bert":
-        shapes["embeddings.positions.weight"] = (settings.max_positions, settings.hidden_size)
-        shapes |= _norm("embeddings.norm", settings.hidden_size)
-    return shapes
 
 
 def _norm(name: str, width: int) -> dict[str, Shape]:

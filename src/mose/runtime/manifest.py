@@ -72,7 +72,11 @@ class Manifest:
         """Short hash of all that affects the vectors; models of the same identity give the same vectors."""
         parts: dict[str, Any] = {"format": FORMAT_VERSION, "tokenizer": dataclasses.asdict(self.tokenizer)}
         parts["table_share"] = self.table_share
-        parts["files"] = {name: entry.sha256 for name, entry in self.files.items() if _decides_vectors(name)}
+        parts["files"] = {
+            name: entry.sha256
+            for name, entry in self.files.items()
+            if name.endswith((".onnx", ".bin", ".safetensors")) or name == TOKENIZER_NAME
+        }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
     @classmethod
@@ -183,10 +187,6 @@ def exit_file(exit_layer: int) -> str:
 def _require(condition: bool, what: str) -> None:
     if not condition:
         raise ValueError(what)
-
-
-def _decides_vectors(name: str) -> bool:
-    return name.endswith((".onnx", ".bin", ".safetensors")) or name == TOKENIZER_NAME
 
 
 def _read_json(folder: Path) -> dict[str, Any]:

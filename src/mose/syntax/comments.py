@@ -23,7 +23,7 @@ def first_line_with_comments(lines: list[str], first_line: int, after: int, lang
     """
     if first_line - 2 >= len(lines) or first_line < 2:
         return first_line
-    indent = _indent(lines[first_line - 1])
+    indent = indent_of(lines[first_line - 1])
     stop = max(after, first_line - 1 - _MAX_LINES)
     at = first_line - 1  # 1-based number of the line above
     begin = first_line
@@ -35,7 +35,7 @@ def first_line_with_comments(lines: list[str], first_line: int, after: int, lang
         opened = _block_start(lines, at, stop, language) if _ends_block(stripped, language) else None
         if opened is not None:
             begin = opened
-        elif _is_comment(stripped, language) and _indent(line) == indent:
+        elif _is_comment(stripped, language) and indent_of(line) == indent:
             begin = at
         else:
             break
@@ -43,7 +43,8 @@ def first_line_with_comments(lines: list[str], first_line: int, after: int, lang
     return begin
 
 
-def _indent(line: str) -> int:
+def indent_of(line: str) -> int:
+    """Number of white space characters at the beginning of a line."""
     return len(line) - len(line.lstrip())
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
+from mose.syntax.comments import indent_of
 from mose.syntax.definitions import Definition, definitions_in
 from mose.syntax.grammars import ParsingError, grammar_of
 
@@ -134,9 +135,8 @@ def _join_lines(spans: list[tuple[int, int]], lines: list[str]) -> list[LineRang
 
 
 def _same_run(line: str, after: str) -> bool:
-    indent = len(line) - len(line.lstrip())
     is_block = line.lstrip().startswith(("/*", "{-", "=begin", "@")) or after.lstrip().startswith(("/*", "{-", "@"))
-    return not is_block and indent == len(after) - len(after.lstrip())
+    return not is_block and indent_of(line) == indent_of(after)
 
 
 def _add_elixir_docs(

@@ -8,6 +8,7 @@ from itertools import takewhile
 from mose.data.mine.harvest import Harvest, Mined, cut_at_line_end, draw
 from mose.languages.tables import word_set
 from mose.syntax import Definition
+from mose.syntax.comments import indent_of
 from mose.syntax.definitions import CONTAINERS
 from mose.syntax.documentation import LineRange, ParsedFile
 from mose.syntax.prose import MAX_WORDS, description, fault, without_markers, without_name
@@ -110,8 +111,8 @@ class _File:
             if member.kind not in _CALLABLE and member.kind not in CONTAINERS:
                 continue
             shown += self._own_lines(at, member.first_line - 1, hidden)
-            indent = self.parsed.lines[member.line - 1]
-            shown.append(indent[: len(indent) - len(indent.lstrip())] + member.signature)
+            line = self.parsed.lines[member.line - 1]
+            shown.append(line[: indent_of(line)] + member.signature)
             at = max(at, member.last_line + 1)
         return shown + self._own_lines(at, definition.last_line, hidden)
 
@@ -186,12 +187,11 @@ class _File:
 
     def _following(self, block: LineRange, last_line: int, starts: set[int]) -> list[str]:
         """The statements below a comment, up to a blank line, a smaller indentation or the next comment."""
-        first = self.parsed.lines[block.first_line - 1]
-        indent = len(first) - len(first.lstrip())
+        indent = indent_of(self.parsed.lines[block.first_line - 1])
 
         def belongs(number: int) -> bool:
             line = self.parsed.lines[number - 1]
-            return bool(line.strip()) and len(line) - len(line.lstrip()) >= indent and number not in starts
+            return bool(line.strip()) and indent_of(line) >= indent and number not in starts
 
         end = min(last_line - 1, block.last_line + _MAX_FOLLOWING)
         numbers = takewhile(belongs, range(block.last_line + 1, end + 1))

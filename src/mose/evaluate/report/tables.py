@@ -20,7 +20,7 @@ from mose.evaluate.report.values import (
     quality_note,
     rate,
 )  # fmt: skip
-from mose.evaluate.result import HEADLINE, SHARED, Cost, Difference, Result
+from mose.evaluate.result import HEADLINE, SHARED, Difference, Result
 
 
 def all_tables(result: Result) -> list[Table]:
@@ -57,10 +57,12 @@ def summary_table(result: Result) -> Table:
             )
         )
     head = ("", "parameters", "ms a query", "texts/s", quality_name(result), "against our deepest exit", "p")
+    limit = result.options.get("limit")
+    warning = f"**A quick look at {limit} queries a task: comparable to nothing else.** " if limit else ""
     return Table(
         title="What each exit is worth",
         note=(
-            f"Model {model}. {_limit_note(result)}{quality_note(result)} In brackets: 95 % bootstrap intervals of"
+            f"Model {model}. {warning}{quality_note(result)} In brackets: 95 % bootstrap intervals of"
             " the paired difference; queries of one problem or repository are resampled together. p: permutation test"
             " that the two exits score differently, adjusted for all pairs of exits. A peer that ran on fewer tasks has"
             " no mean; it is compared over those tasks alone."
@@ -130,7 +132,8 @@ def cost_table(result: Result) -> Table:
         )
     machine = result.environment.get("processor", "unknown processor")
     tokens = result.costs[0].query_tokens if result.costs else 0
-    timed = "; ".join(dict.fromkeys(f"{_what(result, cost)}: {cost.what}" for cost in result.costs))
+    timed_as = {system.card.name: "vectors" if system.widths else system.card.name for system in result.systems}
+    timed = "; ".join(dict.fromkeys(f"{timed_as[cost.system]}: {cost.what}" for cost in result.costs))
     return Table(
         title="Costs",
         note=(
@@ -249,12 +252,3 @@ def _overall(result: Result, *, first: tuple[str, int | None] | None, second: st
         if fitting and row.second == second and row.over in (HEADLINE, SHARED):
             return row
     return None
-
-
-def _what(result: Result, cost: Cost) -> str:
-    return "vectors" if result.system(cost.system).widths else cost.system
-
-
-def _limit_note(result: Result) -> str:
-    limit = result.options.get("limit")
-    return f"**A quick look at {limit} queries a task: comparable to nothing else.** " if limit else ""

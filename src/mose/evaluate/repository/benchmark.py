@@ -12,7 +12,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mose.errors import DataError
 from mose.json_reading import parse_json
@@ -82,7 +81,10 @@ def _read(file: Path) -> RepoTask:
             RepoQuery(
                 text=query["query"],
                 category=query["category"],
-                targets=tuple(_location(target) for target in [*query["relevant"], *query["secondary"]]),
+                targets=tuple(
+                    Location(path=target) if isinstance(target, str) else Location(**target)
+                    for target in [*query["relevant"], *query["secondary"]]
+                ),
             )
             for query in task["queries"]
         )
@@ -99,10 +101,6 @@ def _read(file: Path) -> RepoTask:
         raise DataError(f"{file}: no field {error.args[0]!r}") from error
     except json.JSONDecodeError as error:
         raise DataError(f"{file}, line {error.lineno}: not JSON: {error.msg}") from error
-
-
-def _location(target: str | dict[str, Any]) -> Location:
-    return Location(path=target) if isinstance(target, str) else Location(**target)
 
 
 def ndcg_at_10(hits: Sequence[Location], targets: Sequence[Location]) -> float:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mose.errors import DataError
 from mose.evaluate.repository.baseline import Baseline
 from mose.evaluate.repository.tree_report import TreeReport
@@ -59,7 +56,16 @@ def check(report: TreeReport, baseline: Baseline) -> Check:
     for system, values in zip(report.systems, report.values, strict=True):
         if system.name in baseline.values:
             now, before = values[now_columns, 0], baseline.values[system.name][then_rows, 0]
-            differences.append(_difference(system.name, before, now))
+            interval = bootstrap_interval([now - before])
+            differences.append(
+                Difference(
+                    system=system.name,
+                    before=float(before.mean()),
+                    now=float(now.mean()),
+                    low=interval.low,
+                    high=interval.high,
+                )
+            )
     if not differences:
         raise DataError(
             "the baseline has none of the exits measured now",
@@ -72,11 +78,4 @@ def check(report: TreeReport, baseline: Baseline) -> Check:
         num_gone=len(baseline.keys) - len(shared),
         same_model=report.model == baseline.model,
         differences=tuple(differences),
-    )
-
-
-def _difference(system: str, before: NDArray[np.float64], now: NDArray[np.float64]) -> Difference:
-    interval = bootstrap_interval([now - before])
-    return Difference(
-        system=system, before=float(before.mean()), now=float(now.mean()), low=interval.low, high=interval.high
     )

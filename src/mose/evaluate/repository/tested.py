@@ -15,6 +15,7 @@ from pathlib import PurePosixPath
 from mose.evaluate.repository.benchmark import Location
 from mose.evaluate.repository.values import GoldenQuery
 from mose.syntax import Definition
+from mose.syntax.comments import indent_of
 from mose.syntax.definitions import CONTAINERS
 from mose.syntax.documentation import ParsedFile
 from mose.syntax.prose import has_few_words
@@ -84,7 +85,7 @@ def _called_tests(parsed: ParsedFile, own: frozenset[str]) -> Iterator[Test]:
     lines = parsed.lines
     groups: list[tuple[int, str]] = []
     for number, line in enumerate(lines):
-        indent = _indent(line)
+        indent = indent_of(line)
         head = line[indent : indent + _MAX_HEAD_CHARS]
         match, group = _CALLED_TEST.match(head), _GROUP.match(head)
         if not (match or group):
@@ -95,7 +96,7 @@ def _called_tests(parsed: ParsedFile, own: frozenset[str]) -> Iterator[Test]:
             groups.append((indent, group[2]))
         elif match:
             rest = range(number + 1, len(lines))
-            end = next((at for at in rest if lines[at].strip() and _indent(lines[at]) <= indent), len(lines) - 1)
+            end = next((at for at in rest if lines[at].strip() and indent_of(lines[at]) <= indent), len(lines) - 1)
             yield Test(
                 path=parsed.path,
                 about=tuple(split_words(groups[-1][1])) if groups else (),
@@ -108,10 +109,6 @@ def _calls(lines: Sequence[str], language: str) -> frozenset[str]:
     """Names that are called or, in the case of types, used; in Ruby whatever follows a dot."""
     pattern = _CALL_IN_RUBY if language == "ruby" else _CALL
     return frozenset(match[match.lastindex or 0] for line in lines for match in pattern.finditer(line))
-
-
-def _indent(line: str) -> int:
-    return len(line) - len(line.lstrip())
 
 
 class Definitions:
