@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mose.cli.options import add_exit, add_json, define
 from mose.cli.output import need_packages
 from mose.cli.parser import Parser
-from mose.cli.terminal import clip, columns, counted, flush, say, show, show_json
+from mose.cli.terminal import clip, columns, counted, flush, is_terminal, say, show, show_json
 from mose.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ def mcp(arguments: Arguments) -> int:
     from mose.search.store.location import source_root
     from mose.serve.mcp import serve
 
+    if is_terminal(sys.stdin):
+        say("This talks to an agent, which starts it by itself after `mose mcp --install AGENT`. Ctrl-C ends it.")
     serve([source_root(path) for path in arguments.trees], exit=arguments.exit)
 
 
