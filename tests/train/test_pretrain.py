@@ -270,6 +270,32 @@ def test_the_loss_of_held_out_repositories_falls_at_every_exit(make: Make, tmp_p
     assert counts["train"]["dropped"]["beyond data.max_files"] > 0
 
 
+def test_every_exit_learns_from_the_tokens_around(make: Make, tmp_path: Path) -> None:
+    """Lines of the alphabet from some letter on: single letters say nothing, their neighbours everything."""
+    for r in range(6):
+        for f in range(3):
+            lines = ["".join(chr(97 + (r * 5 + f + n * 7 + j) % 26) for j in range(20)) for n in range(40)]
+            (tmp_path / "abc" / f"r{r}").mkdir(parents=True, exist_ok=True)
+            (tmp_path / "abc" / f"r{r}" / f"f{f}.py").write_text("\n".join([f"# {r} {f}", *lines]))
+    letters = Tokenizer(models.BPE())
+    letters.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    letters.train_from_iterator(
+        [], trainers.BpeTrainer(vocab_size=260, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False)
+    )
+    letters.save(str(tmp_path / "tokenizer.json"))
+    new_model("tiny", tmp_path / "letters", tmp_path, changes={"hidden_size": 64, "intermediate_size": 128})
+    config = make(
+        start__folder=str(tmp_path / "letters"), start__dropout=0.0, data__folder=str(tmp_path / "abc"),
+        data__snippet_chars=60, objective__pairs="none", batch__pairs=16, batch__mini_batch_tokens=2048,
+        optimizer__rate=5e-3, validation__every=0, run__steps=220,
+    )  # fmt: skip
+    pretrain_run.run(config)
+    (held_out,) = log_of(tmp_path / "run", "held out")
+    for name in ("exit_01", "exit_02", "exit_04"):
+        assert held_out[name]["token_loss"] < 1.6, f"{name}: 3.26 is what the frequencies of letters give"
+
+
 def test_the_finished_model_goes_on_where_it_stopped(make: Make, tmp_path: Path) -> None:
     folder = pretrain_run.run(make())
     model = load_model(folder)
