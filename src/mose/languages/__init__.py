@@ -1,6 +1,6 @@
 """Classify files by path and content: language, test, documentation, generated, vendored."""
 
-from mose.languages.paths import (
+from mose.languages.path_kinds import (
     extension_of,
     is_binary,
     is_binary_or_data,

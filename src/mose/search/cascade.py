@@ -22,7 +22,7 @@ from mose.search.hits import MAX_FOLDED, Hits, SearchStats, best_positions, fold
 from mose.search.loaded import View, cosines_of
 from mose.search.options import Mode
 from mose.search.ranking.candidates import CascadeConfig, Request, gather
-from mose.search.ranking.cover import CHARS_PER_TOKEN, cover
+from mose.search.ranking.fit_tokens import CHARS_PER_TOKEN, cover
 from mose.search.ranking.rank import Candidates, RankWeights, rank
 from mose.search.ranking.signals import Evidence, Signals, read_evidence, read_signals
 from mose.search.store.records import ChunkTable

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mose.languages import TEXT, is_documentation, language_of
-from mose.search.long.report import Frame, Report, first_sentences, read_report
+from mose.search.long.bug_report import Frame, Report, first_sentences, read_report
 from mose.search.query import MAX_WORDS_CHARS, Query, last_name, read_query
 from mose.search.ranking.rank import RankWeights
 from mose.search.ranking.signals import Evidence, Rows, Signals, definitions_of, read_signals

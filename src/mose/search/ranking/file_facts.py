@@ -7,7 +7,7 @@ from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from mose.search.ranking.copies import older_version, original_of
-from mose.search.ranking.paths import GENERATED_FACTOR, is_package_facade, path_factor, path_words
+from mose.search.ranking.path_factors import GENERATED_FACTOR, is_package_facade, path_factor, path_words
 from mose.search.store.records import ChunkTable
 
 COPY_FACTOR = 0.5

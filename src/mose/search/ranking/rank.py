@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mose.search.query import Query
-from mose.search.ranking.paths import path_factor
+from mose.search.ranking.path_factors import path_factor
 from mose.search.ranking.signals import Signals, read_signals
 from mose.search.store.records import ChunkTable
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from mose.search.hits import Hit, Hits
-from mose.search.ranking.cover import CHARS_PER_TOKEN, cover
+from mose.search.ranking.fit_tokens import CHARS_PER_TOKEN, cover
 
 NUM_COMPARED = 10
 """Trees are compared by so many of their first hits: ask each for this many or more."""

@@ -18,7 +18,7 @@ from mose.search.chunking.names import TOP, DefinedName, bare_names
 from mose.search.query import Query, name_parts
 from mose.search.ranking.file_facts import facts_of
 from mose.search.ranking.matching import Matcher
-from mose.search.ranking.paths import FACADE_FACTOR, OLDER_FACTOR
+from mose.search.ranking.path_factors import FACADE_FACTOR, OLDER_FACTOR
 from mose.search.store.records import ChunkTable
 from mose.words import split_words
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mose.search.long.report import Frame, first_sentences, read_report
+from mose.search.long.bug_report import Frame, first_sentences, read_report
 from mose.search.query import is_long
 
 REPORT = """\

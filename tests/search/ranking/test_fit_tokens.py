@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mose import CodeIndex, SearchOptions
-from mose.search.ranking.cover import REPEATED, cover
+from mose.search.ranking.fit_tokens import REPEATED, cover
 from mose.search.ranking.several import fuse_for_budget
 
 
