@@ -74,12 +74,11 @@ def mose(*words: str, home: Path) -> float:
 
 def synthetic_deep(index) -> None:
     """Give every chunk a random unit vector at the deepest exit."""
-    from mose.search.store.lock import writer_lock
     from mose.search.store.write_vectors import missing_vectors, write_vectors
 
     rng = np.random.default_rng(0)
     width = index.encoder.manifest.widths[index.encoder.exit]
-    with writer_lock(index.store.base, wait=True):
+    with index.store.writing():
         missing = missing_vectors(index.store, index.encoder.exit)
         for start in range(0, len(missing), 4096):
             ids = missing[start : start + 4096]
