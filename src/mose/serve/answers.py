@@ -13,7 +13,7 @@ from mose.escaping import escape
 from mose.search.hits import Hit
 from mose.search.snippet import Lines, snippet
 from mose.serve.asking import Depth
-from mose.serve.budget import BYTES_A_TOKEN, Cost, beginning, cost
+from mose.serve.token_cost import BYTES_A_TOKEN, Cost, beginning, cost
 
 EXCERPT_TOKENS = 90
 """Kept free for each hit to come while a whole definition is put on a page, up to half of the room."""

@@ -9,8 +9,8 @@ from typing import Any
 from mose.errors import ConfigError
 from mose.progress import Progress
 from mose.runtime.encoder import Encoder
-from mose.serve.budget import cost
 from mose.serve.fields import TEXT, TEXTS, integer, one_of, read_fields
+from mose.serve.token_cost import cost
 from mose.serve.trees import StoppedError
 
 MOST_TEXTS = 512

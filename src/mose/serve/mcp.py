@@ -24,7 +24,7 @@ from mcp.shared.exceptions import MCPError
 from mose import __version__
 from mose.errors import MoseError
 from mose.serve.roots import folders_of, require_tree
-from mose.serve.specs import FEWEST_TOKENS, TOOLS
+from mose.serve.tool_descriptions import FEWEST_TOKENS, TOOLS
 
 if TYPE_CHECKING:
     from mcp.server.context import ServerRequestContext

@@ -1,4 +1,4 @@
-"""What the tools for agents do (`mose.serve.specs`). Nothing here knows the protocol."""
+"""What the tools for agents do (`mose.serve.tool_descriptions`). Nothing here knows the protocol."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mose.search.snippet import Lines
 from mose.serve import asking
 from mose.serve.answers import Answer, Item, error_answer, hits_answer, lines_answer
 from mose.serve.asking import Found, short_names, tree_named
-from mose.serve.specs import (
+from mose.serve.tool_descriptions import (
     DEFAULT_HITS,
     DEFAULT_TOKENS,
     FEWEST_TOKENS,
