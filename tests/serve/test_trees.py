@@ -35,7 +35,7 @@ def test_a_first_answer_does_not_wait_for_a_large_tree(tmp_path, monkeypatch):
 
 def hits_of(*scores):
     stats = SearchStats(
-        num_chunks=1, num_candidates=1, num_deep=1, num_encoded=0, num_short=1, num_read=1, exit=6, seconds=0, has_words=True
+        num_chunks=1, num_deep=1, num_encoded=0, num_short=1, num_read=1, exit=6, seconds=0, has_words=True
     )  # fmt: skip
     return Hits(
         [
