@@ -15,26 +15,26 @@ _LINE_CHARS = 2_000
 """Longer lines are read in pieces: some patterns take the square of a line's length."""
 
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
-_FENCE = re.compile(r"^[ \t]*(```+|~~~+).*$")
+_FENCE = re.compile(r"^[ \t]*(```+|~~~+)")
 _TAG = re.compile(
     r"</?(?:details|summary|tt|br|p|pre|code|img|a|b|i|em|strong|sub|sup|kbd|h\d|li|ul|ol|hr|div|span)\b[^>]*>"
 )
-_ADDRESS = re.compile(r"\b(?:https?|ftp)://\S+|\bwww\.\S+|!\[[^\]]*\]\([^)]*\)")
-_LINK = re.compile(r"\[([^\]]+)\]\([^)]*\)")
+_ADDRESS = re.compile(r"\b(?:https?|ftp)://\S+|\bwww\.\S+|!\[[^\[\]]{0,300}\]\([^()]{0,500}\)")
+_LINK = re.compile(r"\[([^\[\]]{1,300})\]\([^()]{0,500}\)")
 _HEADING = re.compile(
-    r"^\s*(?:(?P<level>#+)\s+(?P<marked>.*?)#*|\*\*(?P<bold>[^*]+)\*\*\s*:?|(?P<plain>[A-Z][\w '/]{2,40}):)\s*$"
+    r"^\s*+(?:(?P<level>#++)\s++(?P<marked>.*+)|\*\*(?P<bold>[^*]++)\*\*\s*+:?|(?P<plain>[A-Z][\w '/]{2,40}):)\s*+$"
 )
 _HEADING_WORDS = 6
 _NOISE = re.compile(r"^\s*(?:[-*]\s*\[[ xX]?\]|(?:[-=*_~^#+|]\s?){3,}$)")
 """An item of a checklist, or a line that only divides."""
 _ENVIRONMENT = re.compile(r"(?i)\b(?:environment|versions?|system info(?:rmation)?|platform)\b")
 _VERSION_LINE = re.compile(
-    r"(?i)^\s*[-*]?\s*[\w .()/-]{1,40}(?:(?::|==|=|\bversion\b)\s*(?:[\w.-]+[ -])?v?\d+(?:\.\d+)+\S*.*"
+    r"(?i)^\s*+[-*]?+\s*+[\w .()/-]{1,40}(?:(?::|==|=|\bversion\b)\s*(?:[\w.-]+[ -])?v?\d+\.\d.*+"
     r"|:\s*(?:None|N/A|True|False|Linux.*|Windows.*|macOS.*|Darwin.*|Ubuntu.*|x86_64|64)\s*)$"
 )
 _QUOTED = re.compile(r"^(?: {4,}|\t)\S|^\s*(?:>>> ?|\.\.\. |In ?\[\d*\]:?|Out ?\[\d*\]:?|\$ |E {2,}\S)")
 """Code or output: indented, or behind a prompt."""
-_PATH = r"[\w./\\~@+-]*\w\.[A-Za-z]\w{0,5}"
+_PATH = r"[\w./\\~@+-]{0,200}\w\.[A-Za-z]\w{0,5}"
 _CALLED_LAST = re.compile(
     rf"""^\s*(?:
       File\ "(?P<python>[^"\n]+)",\ line\ (?P<python_line>\d+)(?:,\ in\ (?P<python_name>[\w.<>]+))?
@@ -48,7 +48,7 @@ _CALLED_FIRST = re.compile(
     rf"""^\s*(?:
       at\ (?:(?P<js_name>[\w.$<> ]+)\ \()?(?P<js>(?:[A-Za-z]:)?[^()\s:]+):(?P<js_line>\d+)(?::\d+)?\)?
     | at\ (?:[\w.$<>]+/+)?(?P<java_name>[\w.$<>]+)\((?P<java>\w+\.\w+):(?P<java_line>\d+)\)
-    | at\ (?P<net_name>[\w.`<>\[\]]+)\(.*\)\ in\ (?P<net>.+):line\ (?P<net_line>\d+)
+    | at\ (?P<net_name>[\w.`<>\[\]]+)\([^)]{{0,300}}\)\ in\ (?P<net>.{{1,300}}):line\ (?P<net_line>\d+)
     | (?:from\ )?(?P<ruby>{_PATH}):(?P<ruby_line>\d+):in\ [`'](?:[\w ]+\ in\ )?(?P<ruby_name>[\w.#:?!]+)'.*
     | \#\d+\s+(?P<php>[^()\s]+)\((?P<php_line>\d+)\):\ (?P<php_name>[\w\\>:-]+)\(.*
     | (?P<go>/\S+\.go):(?P<go_line>\d+)(?:\ \+0x[0-9a-f]+)?
@@ -57,7 +57,9 @@ _CALLED_FIRST = re.compile(
 )
 """A line of a stack trace that names the innermost call first."""
 _LOG_PREFIX = re.compile(r"^\s*(?:[\w-]+[>|]|>|\|)(?=\s)")
-_MENTION = re.compile(rf"(?<![\w./])(?:https?://\S+?/blob/[^/\s]+/)?(?P<path>{_PATH})(?:\#L|:)(?P<line>\d+)\b")
+_MENTION = re.compile(
+    rf"(?<![\w./\\~@+-])(?:https?://\S{{1,200}}?/blob/[^/\s]+/)?(?P<path>{_PATH})(?:\#L|:)(?P<line>\d+)\b"
+)
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z`'\"(])")
 
 
@@ -151,7 +153,7 @@ class _Reader:
         found = _HEADING.match(line)
         if found is None:
             return False
-        told = (found["marked"] or found["bold"] or found["plain"] or "").strip()
+        told = (found["marked"] or found["bold"] or found["plain"] or "").rstrip().rstrip("#").strip()
         is_short = len(told.split()) <= _HEADING_WORDS
         self._in_environment = is_short and _ENVIRONMENT.search(told) is not None
         return is_short and (bool(self.title) or found["level"] != "#")

@@ -47,7 +47,7 @@ _NAME = re.compile(
     r"(?P<quoted>[`'\"])?(?P<name>[^\W\d]\w*(?:(?:\.|::|->|#)[^\W\d]\w*)*)(?P<called>\()?(?(quoted)(?P<closed>(?P=quoted))?)"
 )
 _CODE_SPELLING = re.compile(r"_|[a-z\d][A-Z]|[A-Z]{2}[a-z]|\.|::|->|#")
-_PATH = re.compile(r"(?<![\w./-])[\w.-]*(?:[/\\][\w.-]+)*\.[A-Za-z]\w{0,5}\b")
+_PATH = re.compile(r"(?<![\w./\\-])[\w.-]*(?:[/\\][\w.-]+)*\.[A-Za-z]\w{0,5}\b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

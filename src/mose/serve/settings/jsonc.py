@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-_GAP = re.compile(r"(?:[\s\ufeff]+|//[^\n]*|/\*.*?\*/)*", re.DOTALL)
+_GAP = re.compile(r"(?:[\s\ufeff]+|//[^\n]*|/\*.*?\*/)*+", re.DOTALL)
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _PLAIN = re.compile(r"[^\s,:\[\]{}\"/]+")
 _REMARK = re.compile(r"[ \t]*//[^\r\n]*")
@@ -67,7 +67,7 @@ def set_member(text: str, path: Sequence[str], value: object) -> str:
     Raises:
         ValueError: The text is not an object, or something on the way is none.
     """
-    if not _GAP.sub("", text):
+    if _GAP.fullmatch(text):
         text = "{}\n"
     around, rest = _innermost(text, path)
     if not rest:
@@ -94,7 +94,7 @@ def remove_member(text: str, path: Sequence[str]) -> str:
     Raises:
         ValueError: The text is not an object.
     """
-    if not _GAP.sub("", text):
+    if _GAP.fullmatch(text):
         return text
     around, rest = _innermost(text, path)
     if rest:
