@@ -7,11 +7,13 @@ those that send everything with each request by an answer.
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import anyio
@@ -182,10 +184,15 @@ def _result(answer: Answer) -> types.CallToolResult:
 def serve(folders: Sequence[Path], *, exit: int | None = None) -> NoReturn:
     """Serves one client on standard input and output until it closes the connection, then ends the process."""
     server = McpServer(folders, exit=exit)
-    status = 0
-    try:
-        anyio.run(server.run)
-    except KeyboardInterrupt:
-        status = 130
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _end)
+    anyio.run(server.run)
     server.close()
-    os._exit(status)  # Python would wait for threads: for one that waits for a line of standard input, for ever
+    os._exit(0)  # Python would wait for threads: for one that waits for a line of standard input, for ever
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    """Ends the process on the spot: an exception would reach whichever task runs, and an index stands any end."""
+    os._exit(130)
