@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace as Arguments
+from collections.abc import Callable
 from pathlib import Path
 
 from mose.cli.options import define
@@ -57,11 +58,7 @@ def finetune(arguments: Arguments) -> int:
     from mose.train.clones import run as clones
     from mose.train.retrieval import run as retrieval
 
-    run = {"retrieval": retrieval.run, "clones": clones.run}[arguments.task]
-    folder = run(
-        arguments.config,
-        overrides=parse_overrides(arguments.changes),
-        say=say,
-    )
+    run: Callable[..., Path] = retrieval.run if arguments.task == "retrieval" else clones.run
+    folder = run(arguments.config, overrides=parse_overrides(arguments.changes), say=say)
     show(str(folder))
     return 0

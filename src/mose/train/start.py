@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import nn
 
-from mose.config import ClonesConfig, FinetuneConfig, PretrainConfig, RunConfig, StartConfig, read_stored
+from mose.config import ClonesConfig, FinetuneConfig, PretrainConfig, RunConfig, StartConfig, read_stored, read_toml
 from mose.errors import ConfigError
 from mose.model.checkpoint import load_model
 from mose.model.encoder import MoseModel
@@ -18,6 +20,42 @@ from mose.train.device import choose_device
 from mose.train.distributed import World, join_world, leave_world
 
 _MAY_CHANGE = ("steps", "minutes", "checkpoint_minutes", "keep_checkpoints", "log_every", "threads", "device", "folder")
+
+
+Config = TypeVar("Config", FinetuneConfig, ClonesConfig, PretrainConfig)
+Say = Callable[[str], None]
+"""Called with each line of a run's log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Training(Generic[Config]):
+    """One kind of training, to be called with a config: the settings it reads, and what each of its processes does."""
+
+    settings: type[Config]
+    train: Callable[[Config, torch.device, World, Say | None], Path]
+
+    def __call__(
+        self, config: str | Path | Config, *, overrides: Mapping[str, Any] | None = None, say: Say | None = None
+    ) -> Path:
+        """Trains, or continues, the run of one config.
+
+        Args:
+            config: TOML file, or settings.
+            overrides: Dotted key -> value, put over the file's.
+            say: Called with each line of the log as well.
+
+        Returns:
+            The folder of the finished model.
+
+        Raises:
+            MoseError: Settings, data or checkpoint do not fit; raised before anything is trained.
+            TrainingError: A loss is not finite; the last checkpoint is good.
+            KeyboardInterrupt: Ctrl-C, after a checkpoint.
+        """
+        if isinstance(config, (str, Path)):
+            config = read_toml(config, self.settings, overrides=overrides)
+        with enter_world(config.run) as (device, world):
+            return self.train(config, device, world, say)
 
 
 @contextlib.contextmanager

@@ -9,16 +9,15 @@ over exits on the validation pairs) and, at the end, ``model/``; the last two ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mose.config import ClassifierConfig, ClonesConfig, read_toml
+from mose.config import ClassifierConfig, ClonesConfig
 from mose.data.clones import CloneBatches, ClonePairs, read_clone_pairs
 from mose.errors import ConfigError
 from mose.metrics.adaptive import Point, fit_temperature, lowest_confidence, probability, sweep
@@ -33,7 +32,7 @@ from mose.train.distributed import World, share_first, wait_for_all
 from mose.train.log import round_values
 from mose.train.loop import RunState, look_before
 from mose.train.run_folder import RunFolder
-from mose.train.start import enter_world, start_model
+from mose.train.start import Say, Training, start_model
 
 __all__ = ["CloneDetector", "calibrate", "curve", "load_classifier", "run"]
 
@@ -41,34 +40,7 @@ Margins = Mapping[int, NDArray[np.float64]]
 """Exit -> margin of every pair, shallowest first."""
 
 
-def run(
-    config: str | Path | ClonesConfig,
-    *,
-    overrides: Mapping[str, Any] | None = None,
-    say: Callable[[str], None] | None = None,
-) -> Path:
-    """Trains, or continues, the run of one config.
-
-    Args:
-        config: TOML file, or settings.
-        overrides: Dotted key -> value, put over the file's.
-        say: Called with each line of the log as well.
-
-    Returns:
-        The folder of the finished model.
-
-    Raises:
-        MoseError: Settings, data or checkpoint do not fit; raised before anything is trained.
-        TrainingError: A loss is not finite; the last checkpoint is good.
-        KeyboardInterrupt: Ctrl-C, after a checkpoint.
-    """
-    if not isinstance(config, ClonesConfig):
-        config = read_toml(config, ClonesConfig, overrides=overrides)
-    with enter_world(config.run) as (device, world):
-        return _run(config, device, world, say)
-
-
-def _run(config: ClonesConfig, device: torch.device, world: World, say: Callable[[str], None] | None) -> Path:
+def _run(config: ClonesConfig, device: torch.device, world: World, say: Say | None) -> Path:
     seed = config.run.seed
     train, valid = (read_clone_pairs(files, config.data) for files in (config.data.train, config.data.valid))
     if config.validation.max_pairs:
@@ -103,6 +75,9 @@ def _run(config: ClonesConfig, device: torch.device, world: World, say: Callable
     folder.log.write(event="adaptive", **judge.summary())
     wait_for_all(world)
     return folder.path / "model"
+
+
+run = Training(ClonesConfig, _run)
 
 
 def pair_settings(read: ClassifierConfig, model: ModelSettings) -> PairSettings:

@@ -9,13 +9,12 @@ repositories) and, at the end, ``model/``. Started again in the same folder, it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from mose.config import PretrainConfig, read_toml
+from mose.config import PretrainConfig
 from mose.data.corpus import Corpus, read_corpus
 from mose.data.repository_pairs import RepositoryPairs
 from mose.model.pretraining.heads import read_heads, save_pretrained
@@ -27,37 +26,10 @@ from mose.train.pretrain.inputs import PairMaker
 from mose.train.pretrain.learner import PretrainLearner
 from mose.train.pretrain.validate import measure
 from mose.train.run_folder import RunFolder
-from mose.train.start import enter_world, start_model
+from mose.train.start import Say, Training, start_model
 
 
-def run(
-    config: str | Path | PretrainConfig,
-    *,
-    overrides: Mapping[str, Any] | None = None,
-    say: Callable[[str], None] | None = None,
-) -> Path:
-    """Trains, or continues, the run of one config.
-
-    Args:
-        config: TOML file, or settings.
-        overrides: Dotted key -> value, put over the file's.
-        say: Called with each line of the log as well.
-
-    Returns:
-        The folder of the finished model.
-
-    Raises:
-        MoseError: Settings, corpus or checkpoint do not fit; raised before anything is trained.
-        TrainingError: A loss is not finite; the last checkpoint is good.
-        KeyboardInterrupt: Ctrl-C, after a checkpoint.
-    """
-    if not isinstance(config, PretrainConfig):
-        config = read_toml(config, PretrainConfig, overrides=overrides)
-    with enter_world(config.run) as (device, world):
-        return _run(config, device, world, say)
-
-
-def _run(config: PretrainConfig, device: torch.device, world: World, say: Callable[[str], None] | None) -> Path:
+def _run(config: PretrainConfig, device: torch.device, world: World, say: Say | None) -> Path:
     seed = config.run.seed
     folder = RunFolder(config, world, say)
     start = Path(config.start.folder)
@@ -88,6 +60,9 @@ def _run(config: PretrainConfig, device: torch.device, world: World, say: Callab
     write(folder.path / "model", state)
     wait_for_all(world)
     return folder.path / "model"
+
+
+run = Training(PretrainConfig, _run)
 
 
 def _pairs(config: PretrainConfig, corpus: Corpus, *, seed: int, size: int | None = None) -> RepositoryPairs:

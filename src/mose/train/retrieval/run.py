@@ -10,13 +10,12 @@ checkpoint.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from mose.config import FinetuneConfig, read_toml
+from mose.config import FinetuneConfig
 from mose.data.batches import PairBatches
 from mose.data.sources import Source, open_sources
 from mose.model.batch import TextBatch
@@ -34,37 +33,10 @@ from mose.train.retrieval.rotate_heads import rotate_heads
 from mose.train.retrieval.start import code_vectors, start_ladder
 from mose.train.retrieval.validate import ValidationSet, evaluate_tasks, load_tasks
 from mose.train.run_folder import RunFolder
-from mose.train.start import enter_world
+from mose.train.start import Say, Training
 
 
-def run(
-    config: str | Path | FinetuneConfig,
-    *,
-    overrides: Mapping[str, Any] | None = None,
-    say: Callable[[str], None] | None = None,
-) -> Path:
-    """Trains, or continues, the run of one config.
-
-    Args:
-        config: TOML file, or settings.
-        overrides: Dotted key -> value, put over the file's.
-        say: Called with each line of the log as well.
-
-    Returns:
-        The folder of the finished model.
-
-    Raises:
-        MoseError: Settings, data or checkpoint do not fit; raised before anything is trained.
-        TrainingError: A loss is not finite; the last checkpoint is good.
-        KeyboardInterrupt: Ctrl-C, after a checkpoint.
-    """
-    if not isinstance(config, FinetuneConfig):
-        config = read_toml(config, FinetuneConfig, overrides=overrides)
-    with enter_world(config.run) as (device, world):
-        return _run(config, device, world, say)
-
-
-def _run(config: FinetuneConfig, device: torch.device, world: World, say: Callable[[str], None] | None) -> Path:
+def _run(config: FinetuneConfig, device: torch.device, world: World, say: Say | None) -> Path:
     seed, mixed = config.run.seed, config.batch.mixed
     sources = open_sources(config.data, batch_pairs=config.batch.pairs, mixed=mixed, seed=seed)
     tasks = load_tasks(config.validation, config.data, seed=seed, skip_missing=config.data.skip_missing)
@@ -111,6 +83,9 @@ def _run(config: FinetuneConfig, device: torch.device, world: World, say: Callab
     write(folder.path / "model", trained)
     wait_for_all(world)
     return folder.path / "model"
+
+
+run = Training(FinetuneConfig, _run)
 
 
 def _streams(config: FinetuneConfig, sources: Sequence[Source]) -> list[PairBatches]:
