@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from mose.config import CloneFiles, ClonesDataConfig
 from mose.data.pairs import read_lines, read_objects, text_of
+from mose.data.passes import Passes
 from mose.data.rename import hide_defined_name, rename_frequent
 from mose.errors import DataError
 
@@ -147,7 +148,7 @@ class CloneBatches:
         self._size = size
         self._seed = seed
         self._step = 0
-        self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, dtype=np.int64))
+        self._passes = Passes(len(pairs), seed=seed)
 
     def __iter__(self) -> CloneBatches:
         return self
@@ -155,7 +156,7 @@ class CloneBatches:
     def __next__(self) -> CloneBatch:
         rng = np.random.default_rng([self._seed, 1, self._step])
         start = self._step * self._size
-        rows = [self._row(position) for position in range(start, start + self._size)]
+        rows = [self._passes.row(position) for position in range(start, start + self._size)]
         pairs, data = self._pairs, self._data
         sides = []
         for row in rows:
@@ -169,13 +170,6 @@ class CloneBatches:
         )
         self._step += 1
         return batch
-
-    def _row(self, position: int) -> int:
-        """The pair at a position of the endless sequence of passes."""
-        passed, within = divmod(position, len(self._pairs))
-        if self._order[0] != passed:
-            self._order = (passed, np.random.default_rng([self._seed, 2, passed]).permutation(len(self._pairs)))
-        return int(self._order[1][within])
 
     def _varied(self, code: str, rng: np.random.Generator) -> str:
         if rng.random() < self._data.hide_name:

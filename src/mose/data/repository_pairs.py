@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mose.data.corpus import Corpus
+from mose.data.passes import Passes
 from mose.errors import DataError
 
 PairKind = Literal["icc", "nsp", "none"]
@@ -93,7 +93,7 @@ class RepositoryPairs:
             raise DataError("no file is longer than data.snippet_chars", got=snippet_chars,
                             remedy='Lower data.snippet_chars, or set objective.pairs = "icc".')  # fmt: skip
         self._step = 0
-        self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, dtype=np.int64))
+        self._passes = Passes(len(self._anchors), seed=seed)
 
     @property
     def num_snippets(self) -> int:
@@ -107,7 +107,7 @@ class RepositoryPairs:
         rng = np.random.default_rng([self._seed, 1, self._step])
         pairs = []
         for position in range(self._step * self._size, (self._step + 1) * self._size):
-            first = self._anchor(position)
+            first = int(self._anchors[self._passes.row(position)])
             same = bool(rng.random() < self._same_share)
             pairs.append((first, self._partner(first, same, rng), same))
         batch = SnippetBatch(
@@ -137,13 +137,6 @@ class RepositoryPairs:
                 remedy="Put the old files back, or start a new run from the checkpoint's model folder.",
             )  # fmt: skip
         self._step = state["step"]
-
-    def _anchor(self, position: int) -> int:
-        """The snippet at a position of the endless row of passes."""
-        passed, within = divmod(position, len(self._anchors))
-        if self._order[0] != passed:
-            self._order = (passed, np.random.default_rng([self._seed, 2, passed]).permutation(len(self._anchors)))
-        return int(self._anchors[self._order[1][within]])
 
     def _partner(self, first: int, same: bool, rng: np.random.Generator) -> int:
         repository = _span(self._repository_starts, first, self.num_snippets)

@@ -70,14 +70,13 @@ def gather(rows_BD: Tensor, world: World) -> Tensor:
     return gathered
 
 
-def average_gradients(parameters: Iterable[Tensor], world: World) -> None:
+def average_gradients(trained: Sequence[Tensor], world: World) -> None:
     """Replace each gradient by its mean over the processes, in one message.
 
     Not DDP: a step has several backward passes, and ``gather`` communicates inside them (docs/log.md, 2026-11-26).
     """
     if world.size == 1:
         return
-    trained = [parameter for parameter in parameters if parameter.requires_grad]
     for parameter in trained:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)

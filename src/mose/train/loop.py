@@ -193,7 +193,7 @@ def _step(training: Training, state: RunState) -> None:
             event="step",
             step=state.step,
             seen=state.seen,
-            source=getattr(batch, "source", ""),
+            source=batch.source,
             rate_share=round(share, 4),
             **round_values(terms),
             seconds=round(elapsed, 2),

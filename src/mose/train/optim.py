@@ -52,14 +52,12 @@ def build_optimizer(
     """AdamW over the parameters that are trained; matrices of blocks and heads of all kinds decay, nothing else does.
 
     Args:
-        parameters: Name and parameter; those without ``requires_grad`` are left out.
+        parameters: Name and parameter of what is trained.
         config: Rates and decay.
         num_layers: Blocks of the model.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in parameters:
-        if not parameter.requires_grad:
-            continue
         decays = parameter.ndim == 2 and name.startswith(("layers.", "heads.", "classifiers.", "pretraining_heads."))
         key = (peak_rate(name, config, num_layers=num_layers), config.weight_decay if decays else 0.0)
         groups.setdefault(key, []).append(parameter)

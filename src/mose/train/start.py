@@ -55,6 +55,7 @@ class Training(Generic[Config]):
         if isinstance(config, (str, Path)):
             config = read_toml(config, self.settings, overrides=overrides)
         with enter_world(config.run) as (device, world):
+            require_divisible(config, world)
             return self.train(config, device, world, say)
 
 
@@ -73,6 +74,14 @@ def enter_world(run: RunConfig) -> Iterator[tuple[torch.device, World]]:
         yield device, world
     finally:
         leave_world(world)
+
+
+def require_divisible(config: FinetuneConfig | ClonesConfig | PretrainConfig, world: World) -> None:
+    """Raise `ConfigError` unless the processes can share the run: equal parts of a batch, and no clock of their own."""
+    if config.run.minutes and world.size > 1:
+        raise ConfigError("run.minutes", got=config.run.minutes, allowed="0 with several processes")
+    if config.batch.pairs % world.size:
+        raise ConfigError("batch.pairs", got=config.batch.pairs, allowed=f"a multiple of {world.size} processes")
 
 
 def start_model(start: StartConfig) -> MoseModel:
@@ -103,6 +112,13 @@ def freeze_parts(model: MoseModel, start: StartConfig) -> None:
             module.p = start.dropout
         elif isinstance(getattr(module, "dropout", None), float):
             setattr(module, "dropout", start.dropout)  # noqa: B010  # its type is the module's own
+
+
+def freeze_embeddings_of_exits(model: MoseModel) -> None:
+    """Freezes the projection heads and exit 0, for a training that reads hidden states alone."""
+    for part in (model.heads, model.table):
+        if part is not None:
+            part.requires_grad_(False)
 
 
 def require_same_settings(config: FinetuneConfig | ClonesConfig | PretrainConfig, folder: Path) -> None:

@@ -14,7 +14,6 @@ from torch.nn import functional
 
 from mose.config import ClonesConfig
 from mose.data.clones import CloneBatch
-from mose.errors import ConfigError
 from mose.model.batch import length_groups
 from mose.model.clones.classifier import PairClassifier, PairSettings
 from mose.model.clones.pair_batch import PairInputs, encode_pairs, pad_pairs
@@ -22,7 +21,8 @@ from mose.tokenizer import CodeTokenizer
 from mose.train.device import attention_for_training, autocast
 from mose.train.distributed import World, seed_step
 from mose.train.exit_weights import exit_weights
-from mose.train.start import freeze_parts
+from mose.train.own_part import OwnPart
+from mose.train.start import freeze_embeddings_of_exits, freeze_parts
 
 
 class CloneLearner:
@@ -47,10 +47,9 @@ class CloneLearner:
         world: World,
         device: torch.device,
     ) -> None:
-        if config.batch.pairs % world.size:
-            raise ConfigError("batch.pairs", got=config.batch.pairs, allowed=f"a multiple of {world.size} processes")
         self.classifier = classifier
         self.model = classifier.model
+        self._own = OwnPart("classifiers.", classifier.classifiers)
         self.weights = exit_weights(self.model.settings, classifier.exits, config.loss.exit_weights)
         self._tokenizer = tokenizer
         self._pairs = pairs
@@ -58,17 +57,11 @@ class CloneLearner:
         self._world = world
         self._device = device
         freeze_parts(self.model, config.start)
-        self.model.heads.requires_grad_(False)
-        if self.model.table is not None:
-            self.model.table.requires_grad_(False)
+        freeze_embeddings_of_exits(self.model)
 
     def named_trained(self) -> list[tuple[str, nn.Parameter]]:
         """Name and parameter of whatever is trained, in a fixed order."""
-        classifiers = [
-            (f"classifiers.{name}", parameter) for name, parameter in self.classifier.classifiers.named_parameters()
-        ]
-        every = [*self.model.named_parameters(), *classifiers]
-        return [(name, parameter) for name, parameter in every if parameter.requires_grad]
+        return self._own.named_trained(self.model)
 
     def backward(self, batch: CloneBatch) -> dict[str, float]:
         """Adds the gradients of this process's share of one batch; the loss's terms."""
@@ -104,14 +97,11 @@ class CloneLearner:
 
     def tensors(self) -> dict[str, Tensor]:
         """What a checkpoint must hold beside the model and the optimizer."""
-        state = self.classifier.classifiers.state_dict()
-        return {f"classifiers.{name}": tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+        return self._own.tensors()
 
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Puts back what ``tensors`` gave."""
-        prefix = "classifiers."
-        own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-        self.classifier.classifiers.load_state_dict(own)
+        self._own.load(tensors)
 
     def _mini_batches(self, batch: CloneBatch) -> Iterator[tuple[PairInputs, Tensor, float]]:
         """This process's pairs by length, with labels and their share of them."""

@@ -18,11 +18,10 @@ from mose.model.pretraining.heads import PretrainingHeads
 from mose.train.device import attention_for_training, autocast
 from mose.train.distributed import World, mean_of_all, seed_step
 from mose.train.exit_weights import exit_weights
+from mose.train.own_part import OwnPart
 from mose.train.pretrain.inputs import MaskedPairs, PairMaker
 from mose.train.pretrain.losses import masked_token_loss, pair_loss, weighted_total
-from mose.train.start import freeze_parts
-
-_PREFIX = "pretraining_heads."
+from mose.train.start import freeze_embeddings_of_exits, freeze_parts
 
 
 class PretrainLearner:
@@ -47,10 +46,9 @@ class PretrainLearner:
         world: World,
         device: torch.device,
     ) -> None:
-        if config.batch.pairs % world.size:
-            raise ConfigError("batch.pairs", got=config.batch.pairs, allowed=f"a multiple of {world.size} processes")
         self.model = model
         self.heads = heads
+        self._own = OwnPart("pretraining_heads.", heads)
         weights = exit_weights(model.settings, heads.exits, config.loss.exit_weights)
         self.weights = {exit_layer: weight for exit_layer, weight in weights.items() if weight > 0}
         """Weight of every exit that is trained; blocks above the deepest of them are not run."""
@@ -61,9 +59,7 @@ class PretrainLearner:
         self._world = world
         self._device = device
         freeze_parts(model, config.start)
-        for part in (model.heads, model.table):
-            if part is not None:
-                part.requires_grad_(False)
+        freeze_embeddings_of_exits(model)
         model.layers[max(self.weights) :].requires_grad_(False)
         if model.final_norm is not None and not any(map(model.settings.norm_at, self.weights)):
             model.final_norm.requires_grad_(False)
@@ -71,9 +67,7 @@ class PretrainLearner:
 
     def named_trained(self) -> list[tuple[str, nn.Parameter]]:
         """Name and parameter of whatever is trained, in a fixed order."""
-        own = [(_PREFIX + name, parameter) for name, parameter in self.heads.named_parameters()]
-        every = [*self.model.named_parameters(), *own]
-        return [(name, parameter) for name, parameter in every if parameter.requires_grad]
+        return self._own.named_trained(self.model)
 
     def backward(self, batch: SnippetBatch) -> dict[str, float]:
         """Adds the gradients of this process's share of one batch; the loss's terms."""
@@ -115,13 +109,11 @@ class PretrainLearner:
 
     def tensors(self) -> dict[str, Tensor]:
         """What a checkpoint must hold beside the model and the optimizer."""
-        state = self.heads.state_dict()
-        return {_PREFIX + name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+        return self._own.tensors()
 
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Puts back what ``tensors`` gave."""
-        own = {name.removeprefix(_PREFIX): tensor for name, tensor in tensors.items() if name.startswith(_PREFIX)}
-        self.heads.load_state_dict(own)
+        self._own.load(tensors)
 
     def _terms(self, batch: SnippetBatch) -> Iterator[dict[str, Tensor]]:
         """Each mini-batch's part of the loss's terms: they sum to those of this process's share of the batch."""

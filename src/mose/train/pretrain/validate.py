@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
 
 import torch
 
@@ -18,24 +17,23 @@ Found = dict[int, dict[str, float]]
 
 
 @torch.no_grad()
-def measure(learner: PretrainLearner, maker: PairMaker, batches: Sequence[SnippetBatch], device: torch.device) -> Found:
+def measure(learner: PretrainLearner, maker: PairMaker, batch: SnippetBatch, device: torch.device) -> Found:
     """Means over all tokens to predict, and over all pairs, at every exit that is trained."""
     learner.model.train(False)
     sums: dict[int, defaultdict[str, float]] = {exit_layer: defaultdict(float) for exit_layer in learner.weights}
     count: Counter[str] = Counter()
-    for batch in batches:
-        for part in maker.mini_batches(batch, range(len(batch))):
-            part = part.to(device)
-            labels_M = part.labels_BT[part.labels_BT != UNMASKED]
-            count.update({"token": len(labels_M), "pair": len(part.same_B)})
-            for exit_layer, hidden_BTD in learner.hidden(part).items():
-                tokens_MV, pairs_B2 = learner.logits(exit_layer, hidden_BTD, part)
-                own = sums[exit_layer]
-                own["token_loss"] += float(masked_token_loss(tokens_MV, labels_M, count=1))
-                own["token_accuracy"] += int((tokens_MV.argmax(dim=-1) == labels_M).sum())
-                if pairs_B2 is not None:
-                    own["pair_loss"] += float(pair_loss(pairs_B2, part.same_B, count=1))
-                    own["pair_accuracy"] += int((pairs_B2.argmax(dim=-1) == part.same_B).sum())
+    for part in maker.mini_batches(batch, range(len(batch))):
+        part = part.to(device)
+        labels_M = part.labels_BT[part.labels_BT != UNMASKED]
+        count.update({"token": len(labels_M), "pair": len(part.same_B)})
+        for exit_layer, hidden_BTD in learner.hidden(part).items():
+            tokens_MV, pairs_B2 = learner.logits(exit_layer, hidden_BTD, part)
+            own = sums[exit_layer]
+            own["token_loss"] += float(masked_token_loss(tokens_MV, labels_M, count=1))
+            own["token_accuracy"] += int((tokens_MV.argmax(dim=-1) == labels_M).sum())
+            if pairs_B2 is not None:
+                own["pair_loss"] += float(pair_loss(pairs_B2, part.same_B, count=1))
+                own["pair_accuracy"] += int((pairs_B2.argmax(dim=-1) == part.same_B).sum())
     return {
         exit_layer: {name: value / max(1, count[name.partition("_")[0]]) for name, value in own.items()}
         for exit_layer, own in sums.items()

@@ -34,14 +34,19 @@ class _Random:
             torch.cuda.set_rng_state(self._cuda)
 
 
+def loss_terms(encode: Encode[Inputs], mini_batches: Sequence[Inputs], loss: Loss) -> dict[str, Tensor]:
+    """The loss's terms over all mini-batches at once."""
+    encoded = [encode(inputs) for inputs in mini_batches]
+    return loss({exit_layer: torch.cat([vectors[exit_layer] for vectors in encoded]) for exit_layer in encoded[0]})
+
+
 def plain_backward(encode: Encode[Inputs], mini_batches: Sequence[Inputs], loss: Loss) -> dict[str, Tensor]:
     """The same as ``cached_backward`` with all activations kept: more memory, one forward pass less.
 
     Returns:
         The loss's terms, detached; gradients are added to the parameters.
     """
-    encoded = [encode(inputs) for inputs in mini_batches]
-    terms = loss({exit_layer: torch.cat([vectors[exit_layer] for vectors in encoded]) for exit_layer in encoded[0]})
+    terms = loss_terms(encode, mini_batches, loss)
     terms["total"].backward()  # type: ignore[no-untyped-call]
     return {name: term.detach() for name, term in terms.items()}
 

@@ -17,7 +17,7 @@ from mose.tokenizer import CodeTokenizer
 from mose.train.device import attention_for_training, autocast
 from mose.train.distributed import World, gather, seed_step
 from mose.train.exit_weights import exit_weights
-from mose.train.retrieval.grad_cache import Loss, cached_backward, plain_backward
+from mose.train.retrieval.grad_cache import Loss, cached_backward, loss_terms, plain_backward
 from mose.train.retrieval.inputs import NUM_KEYS, StepBatch, StepInputs, prepare_step
 from mose.train.retrieval.losses import shared_keys
 from mose.train.retrieval.multi_exit import Sides, multi_exit_loss
@@ -47,10 +47,6 @@ class RetrievalLearner:
         device: torch.device,
         reference: MoseModel | None = None,
     ) -> None:
-        if config.run.minutes and world.size > 1:
-            raise ConfigError("run.minutes", got=config.run.minutes, allowed="0 with several processes")
-        if config.batch.pairs % world.size:
-            raise ConfigError("batch.pairs", got=config.batch.pairs, allowed=f"a multiple of {world.size} processes")
         self.model = model
         self.log_scale = nn.Parameter(
             torch.tensor(math.log(config.loss.scale_start), device=device),
@@ -101,8 +97,7 @@ class RetrievalLearner:
         """The loss's terms without gradients."""
         self.model.train(False)
         inputs, loss = self._prepare(batch)
-        encoded = [self._encode_used(batch) for batch in inputs]
-        terms = loss({exit_layer: torch.cat([vectors[exit_layer] for vectors in encoded]) for exit_layer in encoded[0]})
+        terms = loss_terms(self._encode_used, inputs, loss)
         self._late = None
         return {name: float(term) for name, term in terms.items()}
 
