@@ -11,6 +11,7 @@ whatever was asked before and however much of the tree has been read.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -67,10 +68,11 @@ def answer(
     per_file = options.per_file and budget is None
     best = best_positions(table, candidates, ranking, limit=limit + MAX_FOLDED, per_file=per_file)
     positions = fold_copies(table, candidates, best, limit)
-    if budget is not None:
-        covering = _covering(view, candidates.rows[list(positions)], ranking.score[list(positions)], budget)
-        positions = {position: positions[position] for position in np.array(list(positions))[covering].tolist()}
     chunks = view.chunks(candidates.rows[list(positions)])
+    if budget is not None:
+        sizes = {chunk.id: len(chunk.text) for chunk in chunks}
+        covering = _covering(table, candidates.rows[list(positions)], ranking.score[list(positions)], sizes, budget)
+        positions = {position: positions[position] for position in np.array(list(positions))[covering].tolist()}
     hits = make_hits(request.query, chunks, table, candidates, ranking, positions, exit_layer)
     stats = SearchStats(
         num_chunks=len(table),
@@ -91,14 +93,12 @@ def _signals(request: Request, evidence: Evidence, table: ChunkTable, rows: Rows
     return read_signals(request.query, table, rows, evidence)
 
 
-def _covering(view: View, rows: Rows, scores: Floats, max_tokens: int) -> list[int]:
-    """Positions among the rows, best first, of those that are chosen for a budget."""
-    ids = view.table.ids[rows].tolist()
-    sizes = {chunk.id: len(chunk.text) for chunk in view.store.chunks(ids)}
+def _covering(table: ChunkTable, rows: Rows, scores: Floats, sizes: Mapping[int, int], max_tokens: int) -> list[int]:
+    """Positions among the rows, best first, of those that are chosen for a budget; sizes are by chunk id."""
     return cover(
         scores.tolist(),
-        view.table.file_row[rows].tolist(),
-        [sizes.get(chunk_id, 0) for chunk_id in ids],
+        table.file_row[rows].tolist(),
+        [sizes.get(chunk_id, 0) for chunk_id in table.ids[rows].tolist()],
         max_tokens * CHARS_PER_TOKEN,
     )
 
@@ -121,16 +121,10 @@ def _short_list(
 ) -> Rows:
     """Stage 2: candidates to be read at the exit asked for, best first, as positions among the candidates.
 
-    They are chosen by words, exit 0 and all signals, whatever deep vectors happen to be known, so that
-    what is computed for a query does not depend on what was asked before.
+    They are chosen by words, exit 0 and all signals; the candidates carry no deep cosine yet, whatever vectors happen
+    to be known, so that what is computed for a query does not depend on what was asked before.
     """
-    unread = Candidates(
-        rows=candidates.rows,
-        lexical=candidates.lexical,
-        shallow=candidates.shallow,
-        deep=np.full(len(candidates.rows), np.nan, dtype=np.float32),
-    )
-    score = rank(request.query, view.table, unread, weights, signals).score
+    score = rank(request.query, view.table, candidates, weights, signals).score
     return np.argsort(-score, kind="stable")[:num_deep]
 
 
@@ -161,7 +155,7 @@ def _with_deep(candidates: Candidates, positions: Rows, cosines: Floats) -> Cand
     """The candidates with more deep cosines filled in."""
     deep = candidates.deep.copy()
     deep[positions] = cosines
-    return Candidates(rows=candidates.rows, lexical=candidates.lexical, shallow=candidates.shallow, deep=deep)
+    return replace(candidates, deep=deep)
 
 
 def _without_gaps(candidates: Candidates, positions: Rows) -> Candidates:

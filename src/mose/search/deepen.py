@@ -45,7 +45,6 @@ class DeepenReport:
     num_left: int = 0  # still without, the budget being spent
     stored: bool = True  # False if another process was writing (kept among the shared vectors only) or nobody may
     seconds: float = 0.0
-    encoder_seconds: float = 0.0
     vectors: dict[int, NDArray[np.float32]] = field(default_factory=dict)  # by id, if ids were given
 
 
@@ -99,7 +98,6 @@ def deepen(
         num_left=len(missing) - work.num_reused - work.num_encoded,
         stored=work.stored,
         seconds=time.perf_counter() - started,
-        encoder_seconds=work.encoder_seconds,
         vectors=work.vectors,
     )
 
@@ -136,18 +134,16 @@ def need_mending(store: Store, encoder: Encoder) -> bool:
     return lacks_exit_0 or bool(damaged_rows(store))
 
 
-def mend_vectors(store: Store, encoder: Encoder, *, wait: bool) -> bool:
+def mend_vectors(store: Store, encoder: Encoder, *, wait: bool) -> None:
     """Drop damaged vectors and make those of exit 0 again; deeper ones are made when they are asked for.
 
-    Returns:
-        False if another process is writing.
+    Nothing is done while another process is writing, unless it is waited for.
     """
     with store.writing(wait=wait) as mine:
         if mine:
             repair_vectors(store)
             if 0 in encoder.exits:
                 fill_exit_0(store, encoder)
-        return mine
 
 
 class _Work:
@@ -161,7 +157,6 @@ class _Work:
         self.wait = wait
         self.keep = keep
         self.num_reused = self.num_encoded = 0
-        self.encoder_seconds = 0.0
         self.rate: float | None = None  # chunks a second, of the last window: longer ones take longer
         self.stored = True
         self.vectors: dict[int, NDArray[np.float32]] = {}
@@ -243,7 +238,6 @@ def _encode_window(work: _Work, shared: SharedVectors | None, window: list[int])
         language=[chunk.language for chunk in by_key.values()],
     )
     seconds = time.perf_counter() - started
-    work.encoder_seconds += seconds
     work.num_encoded += len(window)
     work.rate = len(window) / max(seconds, 1e-6)
     if not chunks:

@@ -258,7 +258,7 @@ class CodeIndex:
         encoder: Encoder,
         progress: ProgressCallback,
     ) -> Hits:
-        row = view.table.row_at(path, line) if 0 < line < 2**31 else None
+        row = view.table.row_at(path, line)
         chunks = [] if row is None else view.chunks(np.array([row]))
         if not chunks:
             raise self._no_line(path, line)

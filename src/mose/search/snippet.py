@@ -37,13 +37,13 @@ def snippet(hit: Hit, query: str, *, num_lines: int = 5) -> list[tuple[int, str]
     """
     words = _words_of(query)
     lines = [line.removesuffix("\r") for line in hit.text.split("\n")]
-    weights = [_num_related(line, words) for line in lines]
     filled = [row for row, line in enumerate(lines) if line.strip()] or [0]
     first = next((row for row in filled if not _is_divider(lines[row])), filled[0])
     start = first
     if hit.line is not None:
         start = max(first, hit.line - hit.start_line)
     elif words and len(lines) - first > num_lines:
+        weights = [_num_related(line, words) for line in lines]
         sums = [sum(weights[row : row + num_lines]) for row in range(first, len(lines) - num_lines + 1)]
         best = max(sums)
         if best > sums[0] + 1:  # the beginning, where the name is, unless other lines say clearly more
@@ -124,7 +124,7 @@ def read_lines(view: View, path: str, line: int, last_line: int | None = None) -
         last_line: The last line; None for all of the definition that holds ``line``, in however many chunks.
     """
     table = view.table
-    row = table.row_at(path, line) if 0 < line < 2**31 else None
+    row = table.row_at(path, line)
     if row is None:
         return None
     rows = table.rows_of_file(int(table.file_row[row]))
@@ -133,8 +133,7 @@ def read_lines(view: View, path: str, line: int, last_line: int | None = None) -
         rows = _definition(table, rows, int(np.flatnonzero(rows == row)[0]))
     else:
         rows = rows[(table.last_line[rows] >= line) & (table.first_line[rows] <= last_line)]
-    by_id = {chunk.id: chunk for chunk in view.chunks(rows)}
-    chunks = [by_id[int(chunk_id)] for chunk_id in table.ids[rows] if int(chunk_id) in by_id]
+    chunks = view.chunks(rows)
     if not chunks:
         return None
     first, last, text = chunks[0].first_line, chunks[-1].last_line, _joined(chunks)

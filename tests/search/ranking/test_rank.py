@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from mose.search.chunking.names import MEMBER, TOP, DefinedName, written
 from mose.search.query import read_query
 from mose.search.ranking.matching import related
-from mose.search.ranking.rank import Candidates, RankWeights, file_coherence, path_factor, rank, stretched
+from mose.search.ranking.path_factors import path_factor
+from mose.search.ranking.rank import Candidates, RankWeights, file_coherence, rank, stretched
 from mose.search.store.records import ChunkTable
 
 

@@ -21,7 +21,7 @@ from mose.languages import TEXT, is_documentation, language_of
 from mose.search.long.bug_report import Frame, Report, first_sentences, read_report
 from mose.search.query import MAX_WORDS_CHARS, Query, last_name, read_query
 from mose.search.ranking.rank import RankWeights
-from mose.search.ranking.signals import Evidence, Rows, Signals, definitions_of, read_signals
+from mose.search.ranking.signals import Evidence, Rows, Signals, definitions_of, read_signals, strengths
 from mose.search.store.records import ChunkTable
 
 WHOLE_CHARS = 2_000
@@ -93,8 +93,8 @@ class Readings:
         return replace(
             signals,
             factor=np.where(prose, PROSE_FACTOR * signals.factor, signals.factor),
-            definition=np.array([evidence.defined.get(row, 0.0) for row in listed], dtype=np.float32),
-            asked=np.array([evidence.pointed.get(row, 0.0) for row in listed], dtype=np.float32),
+            definition=strengths(evidence.defined, listed),
+            asked=strengths(evidence.pointed, listed),
         )
 
 
@@ -128,11 +128,15 @@ def _lead(report: Report, text: str) -> str:
     return report.title if len(report.title.split()) >= MIN_TITLE_WORDS else text[:MAX_WORDS_CHARS]
 
 
+def _parts(report: Report) -> tuple[tuple[str, float], ...]:
+    """The parts of a report, and how much a name in each says."""
+    return (report.title, TITLE_STRENGTH), (report.prose, PROSE_STRENGTH), (report.code, CODE_STRENGTH)
+
+
 def _names(report: Report, table: ChunkTable) -> dict[str, float]:
     """Names in the spelling of code, called or quoted, that the tree defines in this case, and how much each says."""
     found: dict[str, float] = {}
-    parts = ((report.title, TITLE_STRENGTH), (report.prose, PROSE_STRENGTH), (report.code, CODE_STRENGTH))
-    for text, strength in parts:
+    for text, strength in _parts(report):
         for match in _NAME.finditer(text[:MAX_WORDS_CHARS]):
             name = match["name"]
             is_code = _CODE_SPELLING.search(name) or match["called"] or match["closed"]
@@ -155,11 +159,7 @@ def _pointed(report: Report, table: ChunkTable) -> Iterator[tuple[int, float]]:
         calls = [rows for rows in (_rows_of(frame, table) for frame in dict.fromkeys(trace)) if rows]
         for depth, rows in enumerate(calls, start=1):
             yield from ((row, 1 / math.sqrt(depth)) for row in rows)
-    for text, strength in (
-        (report.title, TITLE_STRENGTH),
-        (report.prose, PROSE_STRENGTH),
-        (report.code, CODE_STRENGTH),
-    ):
+    for text, strength in _parts(report):
         for path in dict.fromkeys(_PATH.findall(text[:MAX_WORDS_CHARS])):
             file_row = _file_of(path, table)
             if file_row is not None:

@@ -15,11 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mose.search.query import Query
-from mose.search.ranking.path_factors import path_factor
 from mose.search.ranking.signals import Signals, read_signals
 from mose.search.store.records import ChunkTable
 
-__all__ = ["Candidates", "RankWeights", "Ranking", "file_coherence", "path_factor", "rank", "stretched", "to_one"]
+__all__ = ["Candidates", "RankWeights", "Ranking", "file_coherence", "rank", "stretched", "to_one"]
 
 Floats = NDArray[np.float32]
 

@@ -83,14 +83,13 @@ def read_signals(query: Query, table: ChunkTable, rows: Rows, evidence: Evidence
     for position in np.flatnonzero(np.array([file.is_facade for file in facts], dtype=np.bool_)[file_at]).tolist():
         if table.kind[listed[position]] not in ("module", "text"):
             factor[position] /= FACADE_FACTOR  # this part of it defines something
-    asked = _strengths(evidence.pointed, listed)
+    asked = strengths(evidence.pointed, listed)
     factor[asked > 0] = 1.0  # whoever names a file means it, be it a test or not
-    return Signals(
-        definition=_strengths(evidence.defined, listed), path=path, symbol=symbol, asked=asked, factor=factor
-    )
+    return Signals(definition=strengths(evidence.defined, listed), path=path, symbol=symbol, asked=asked, factor=factor)
 
 
-def _strengths(found: Mapping[int, float], rows: list[int]) -> Floats:
+def strengths(found: Mapping[int, float], rows: list[int]) -> Floats:
+    """How strongly each row is named, 0 where it is not."""
     return np.array([found.get(row, 0.0) for row in rows] if found else np.zeros(len(rows)), dtype=np.float32)
 
 

@@ -163,7 +163,7 @@ def _sound_rows(store: Reader, exit_layer: int) -> ExitMatrix:
     while True:
         with store.snapshot():
             found = [entry for entry in read_entries(store) if entry.exit == exit_layer]
-            runs = store.rows("SELECT first_row, ids, sums FROM runs WHERE exit = ? ORDER BY first_row", (exit_layer,))
+            runs = read_runs(store, exit_layer)
         if not found:
             none = np.empty(0, np.int64)
             return ExitMatrix(ids=none, rows=none, matrix=np.empty((0, 0), np.float32))
@@ -205,6 +205,11 @@ def _seeds(entry: ExitEntry, ids: NDArray[np.int64]) -> NDArray[np.uint32]:
 def sums_of(entry: ExitEntry, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> NDArray[np.uint32]:
     """The checksums [N] under which the vectors [N, W] of chunks are kept."""
     return row_sums(vectors) + _seeds(entry, ids)
+
+
+def read_runs(store: Reader, exit_layer: int) -> list[Sequence[Any]]:
+    """The stored runs of an exit (``first_row``, ``ids``, ``sums``), in order of rows."""
+    return store.rows("SELECT first_row, ids, sums FROM runs WHERE exit = ? ORDER BY first_row", (exit_layer,))
 
 
 def run_members(runs: Sequence[Sequence[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint32]]:

@@ -119,11 +119,11 @@ class ChunkTable:
         return order[starts[file_row] : starts[file_row + 1]]
 
     def row_at(self, path: str, line: int) -> int | None:
-        """The row of the smallest chunk of a file that holds a line (counted from 1)."""
-        if path not in self.paths:
+        """The row of the smallest chunk of a file that holds a line (counted from 1); None for any other number."""
+        if not 0 < line < 2**31 or path not in self.paths:
             return None
-        in_file = self.file_row == self.paths.index(path)
-        rows = np.flatnonzero(in_file & (self.first_line <= line) & (self.last_line >= line))
+        rows = self.rows_of_file(self.paths.index(path))
+        rows = rows[(self.first_line[rows] <= line) & (self.last_line[rows] >= line)]
         return int(min(rows, key=lambda row: self.last_line[row] - self.first_line[row])) if len(rows) else None
 
     def rows_of(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -16,6 +16,7 @@ from mose.search.store.exit_vectors import (
     num_damaged,
     read_entries,
     read_exit,
+    read_runs,
     run_members,
     sums_of,
 )
@@ -67,9 +68,8 @@ def write_vectors(
                 _drop_runs(store, exit_layer)  # there are none, unless damage has taken their entry
             _put_entry(store, replace(old, next_row=old.next_row + len(ids)))
             _put_run(store, exit_layer, old.next_row, ids, sums_of(old, ids, vectors))
-            runs = store.rows("SELECT first_row, ids, sums FROM runs WHERE exit = ? ORDER BY first_row", (exit_layer,))
-            if len(runs) > MAX_RUNS:
-                members = run_members(runs)
+            if store.rows("SELECT count(*) FROM runs WHERE exit = ?", (exit_layer,))[0][0] > MAX_RUNS:
+                members = run_members(read_runs(store, exit_layer))
                 _drop_runs(store, exit_layer)
                 _put_run(store, exit_layer, 0, members[0], members[2])
 
