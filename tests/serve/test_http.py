@@ -246,6 +246,19 @@ def test_a_signal_lets_requests_end_and_then_ends_the_server(sample_tree, number
         assert answers == [200]
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP")
+def test_a_signal_that_is_ignored_on_purpose_stays_ignored(sample_tree):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as by nohup: processes that we start inherit it
+    try:
+        with serving(sample_tree) as server:
+            assert server.ask("GET", "/healthz")[0] == 200
+            server.process.send_signal(signal.SIGHUP)
+            time.sleep(1.0)
+            assert server.ask("GET", "/healthz")[0] == 200
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_a_port_that_is_taken_and_a_tree_that_is_not_there_are_errors(mose, sample_tree, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         code, _, err = mose("serve", sample_tree, "--port", taken.getsockname()[1])

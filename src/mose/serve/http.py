@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +32,7 @@ from mose.serve.fields import FLAG, TEXT, TEXTS, integer, number, one_of, read_f
 from mose.serve.guards import Access, Guard, TooLargeError, too_large
 from mose.serve.page import page_response
 from mose.serve.responses import error_response, failure, json_response
+from mose.serve.signals import handle_signals
 from mose.serve.trees import StoppedError, Tree, Trees
 
 T = TypeVar("T")
@@ -216,9 +216,7 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), self.handle_exit)
+        handle_signals(self.handle_exit)
         yield
 
 

@@ -7,7 +7,6 @@ those that send everything with each request by an answer.
 from __future__ import annotations
 
 import os
-import signal
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -26,6 +25,7 @@ from mcp.shared.exceptions import MCPError
 from mose import __version__
 from mose.errors import MoseError
 from mose.serve.roots import folders_of, require_tree
+from mose.serve.signals import handle_signals
 from mose.serve.tool_descriptions import FEWEST_TOKENS, TOOLS
 
 if TYPE_CHECKING:
@@ -184,10 +184,7 @@ def _result(answer: Answer) -> types.CallToolResult:
 def serve(folders: Sequence[Path], *, exit: int | None = None) -> NoReturn:
     """Serves one client on standard input and output until it closes the connection, then ends the process."""
     server = McpServer(folders, exit=exit)
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _end)
+    handle_signals(_end)
     anyio.run(server.run)
     server.close()
     os._exit(0)  # Python would wait for threads: for one that waits for a line of standard input, for ever
