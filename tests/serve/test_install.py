@@ -143,6 +143,13 @@ def test_what_is_written_starts_this_very_installation(tmp_path, mose, monkeypat
     assert entry["env"] == {"MOSE_HOME": str(tmp_path / "index")}
 
 
+def test_the_folder_of_the_indexes_is_written_as_the_path_that_it_is(user, mose, monkeypatch):
+    monkeypatch.setenv("MOSE_HOME", "~/x")
+    assert mose("mcp", "--install", "gemini", "--yes")[0] == 0
+    entry = json.loads((user / ".gemini" / "settings.json").read_text())["mcpServers"]["mose"]
+    assert entry["env"] == {"MOSE_HOME": str(user / "x")}
+
+
 def test_the_command_shows_the_change_and_asks(mose, monkeypatch, user):
     code, out, err = mose("mcp", "--install", "claude")
     assert code == 2 and "--yes" in err and not (user / ".claude.json").exists()

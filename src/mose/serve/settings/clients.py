@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from mose.storage import HOME_VARIABLE, home
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
@@ -38,11 +40,10 @@ def launch() -> Launch:
     program = Path(sys.executable).with_name("mose.exe" if os.name == "nt" else "mose")
     found = program.is_file()
     command = str(program) if found else sys.executable
-    home = os.environ.get("MOSE_HOME")
     return Launch(
         command=command,
         arguments=("mcp",) if found else ("-P", "-m", "mose", "mcp"),
-        environment={"MOSE_HOME": str(Path(home).absolute())} if home else {},
+        environment={HOME_VARIABLE: str(home())} if os.environ.get(HOME_VARIABLE) else {},
     )
 
 
