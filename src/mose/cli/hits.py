@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mose.cli.terminal import Styled, bold, clip, columns, dim, marked, show, width_of, wrapped
@@ -80,25 +79,3 @@ def _explain(hit: Hit) -> list[str]:
     else:
         read = f"similarity of meaning {parts.cosine:.3f} (--exit {parts.exit})"
     return [f"score = {total}", f"{read}, of words {parts.bm25:.2f}"]
-
-
-def hit_as_dict(hit: Hit, root: Path) -> dict[str, object]:
-    """A hit with everything that an editor or agent needs to show or open it."""
-    from dataclasses import asdict
-
-    parts = {name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(hit.parts).items()}
-    return {
-        "root": str(root),
-        "path": hit.path,
-        "absolute_path": str(root / hit.path),
-        "start_line": hit.start_line,
-        "end_line": hit.end_line,
-        "symbol": hit.symbol,
-        "line": hit.line,
-        "kind": hit.kind,
-        "language": hit.language,
-        "score": round(hit.score, 4),
-        "text": hit.text,
-        "copies": list(hit.copies),
-        "parts": parts,
-    }

@@ -17,7 +17,7 @@ from mose.cli.options import (
 )
 from mose.cli.output import ProgressBar, say_warnings
 from mose.cli.parser import Parser
-from mose.cli.terminal import counted, say, show, show_json
+from mose.cli.terminal import counted, megabytes, say, show, show_json
 
 
 def add_index(command: Parser) -> None:
@@ -131,7 +131,7 @@ def prune(arguments: Arguments) -> int:
         return 0
     would = "Would remove" if arguments.dry_run else "Removed"
     for index in report.indexes:
-        show(f"{would} the index of {index.root or index.folder} ({index.reason}, {index.size_bytes / 1e6:.1f} MB).")
+        show(f"{would} the index of {index.root or index.folder} ({index.reason}, {megabytes(index.size_bytes)}).")
     if report.num_vectors:
         show(f"{would} {counted(report.num_vectors, 'vector')} that no index uses, or not for long.")
     kept = f"{counted(report.num_kept, 'index', 'indexes')} and {counted(report.num_vectors_kept, 'vector')}"

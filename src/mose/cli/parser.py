@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from mose.cli.terminal import flush, say, show
+from mose.cli.terminal import flush, say, say_lines, show_lines
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -51,8 +51,7 @@ class Parser(argparse.ArgumentParser):
         if "invalid choice" in message and (verbs := self.verbs()):
             self.refuse_verb(message.split("'")[1], verbs)
         if not message.startswith("argument "):  # the message names the option and what it takes
-            for line in self.format_usage().rstrip().split("\n"):
-                say(line)
+            say_lines(self.format_usage())
         say(f"{self.prog}: {message}")
         say(f"  `{self.prog} --help` shows an example.")
         raise SystemExit(2)
@@ -101,12 +100,10 @@ class Parser(argparse.ArgumentParser):
         raise SystemExit(2)
 
     def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
-        for line in message.rstrip("\n").split("\n"):
-            if file is sys.stderr:
-                say(line)
-            else:
-                show(line)
-        if file is not sys.stderr:
+        if file is sys.stderr:
+            say_lines(message)
+        else:
+            show_lines(message.rstrip("\n"))
             flush()
 
 

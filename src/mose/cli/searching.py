@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mose import processes
-from mose.cli.hits import hit_as_dict, show_hits
+from mose.cli.hits import show_hits
 from mose.cli.notes import say_notes
 from mose.cli.options import (
     add_exit,
@@ -126,7 +126,9 @@ def search(arguments: Arguments) -> int:
             asked.append(_ask(index, part, own, query))
         hits = _ranked(asked, arguments.limit, arguments.max_tokens)
         if arguments.json:
-            show_json(hit_as_dict(hit, answer.named) for answer, hit in hits)
+            from mose.search.hits import hit_as_dict
+
+            show_json({"root": str(answer.named), **hit_as_dict(hit, answer.named)} for answer, hit in hits)
         else:
             shown = [replace(hit, path=answer.typed + hit.path) if len(paths) > 1 else hit for answer, hit in hits]
             color = takes_color(arguments.color)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from mose.cli.options import add_exit, add_json, define
 from mose.cli.output import need_packages
 from mose.cli.parser import Parser
-from mose.cli.terminal import clip, columns, counted, flush, is_terminal, say, show, show_json
+from mose.cli.terminal import clip, columns, counted, flush, is_terminal, megabytes, say, show, show_json
 from mose.errors import ConfigError
 
 if TYPE_CHECKING:
+    from mose.serve.settings.clients import AgentClient
     from mose.serve.settings.install import Change
 
 _SHORTEST_KEY = 16
@@ -71,7 +72,7 @@ def _install(arguments: Arguments) -> int:
     if change.is_none:
         show(f"{client.title} has it already: {change.file}")
         return 0
-    if not _agreed(change, arguments):
+    if not _agreed(change, client, yes=arguments.yes):
         return 1
     show(f"{client.title} finds it when it is started again. `mose mcp --uninstall {client.name}` undoes this.")
     return 0
@@ -86,23 +87,20 @@ def _uninstall(arguments: Arguments) -> int:
     if change.is_none:
         show(f"{client.title} does not have it: {change.file}")
         return 0
-    return 0 if _agreed(change, arguments) else 1
+    return 0 if _agreed(change, client, yes=arguments.yes) else 1
 
 
-def _agreed(change: Change, arguments: Arguments) -> bool:
+def _agreed(change: Change, client: AgentClient, *, yes: bool) -> bool:
     """Shows the change, and makes it if the user wants it."""
     import difflib
-
-    from mose.serve.settings.clients import CLIENTS
 
     before, after = (change.before or "").splitlines(), (change.after or "").splitlines()
     show(f"{'Removes' if change.after is None else 'Changes' if change.before is not None else 'Makes'} {change.file}:")
     for line in list(difflib.unified_diff(before, after, lineterm="", n=1))[2:]:
         show(clip(f"  {line}", columns()))
-    note = CLIENTS[arguments.install or arguments.uninstall].note
-    if note:
-        show(note)
-    if not arguments.yes:
+    if client.note:
+        show(client.note)
+    if not yes:
         if sys.stdin is None or not sys.stdin.isatty():
             raise ConfigError("nobody can be asked here", allowed="a terminal", remedy="Say --yes to have it changed.")
         say("Change it? [y/N] ")
@@ -188,7 +186,7 @@ def list_indexes(arguments: Arguments) -> int:
         )  # fmt: skip
         return 0 if found else 1
     for index in found:
-        size = f"{index.size_bytes / 1e6:.1f} MB"
+        size = megabytes(index.size_bytes)
         if index.trouble:
             show(f"{index.folder}")
             show(f"  {size}, cannot be read: {index.trouble}")

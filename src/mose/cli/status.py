@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mose.cli.options import add_inside, add_json, add_path, define
 from mose.cli.parser import Parser, quoted
-from mose.cli.terminal import counted, show, show_json
+from mose.cli.terminal import counted, megabytes, show, show_json
 
 if TYPE_CHECKING:
     from mose.search.store.store import Store
@@ -38,7 +38,7 @@ def status(arguments: Arguments) -> int:
         return 0
     state = "complete" if status.complete else f"unfinished, {status.num_pending_files:,} files to go"
     show(status.root)
-    show(f"  index     {status.folder} ({status.size_bytes / 1e6:.1f} MB), {state}")
+    show(f"  index     {status.folder} ({megabytes(status.size_bytes)}), {state}")
     show(f"  content   {counted(status.num_files, 'file')}, {counted(status.num_chunks, 'chunk')}")
     for exit_layer, count in sorted(status.vectors.items()):
         share = count / max(status.num_chunks, 1)

@@ -167,6 +167,16 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
+def megabytes(size: int) -> str:
+    """A number of bytes in words.
+
+    Example:
+        >>> megabytes(1_250_000)
+        '1.2 MB'
+    """
+    return f"{size / 1e6:.1f} MB"
+
+
 def width_of(text: str) -> int:
     """Columns that a text takes once it is escaped."""
     return sum(_width(character) for character in escape(text))

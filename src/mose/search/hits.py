@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -82,6 +83,30 @@ class SearchStats:
     seconds: float
     has_words: bool
     """Some word of the query occurs where was searched; if not, the hits are the nearest by meaning alone."""
+
+
+def hit_as_dict(hit: Hit, root: Path) -> dict[str, object]:
+    """A hit with everything that an editor or agent needs to show or open it.
+
+    Args:
+        hit: The hit.
+        root: The tree, as the caller names it.
+    """
+    parts = {name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(hit.parts).items()}
+    return {
+        "path": hit.path,
+        "absolute_path": str(root / hit.path),
+        "start_line": hit.start_line,
+        "end_line": hit.end_line,
+        "symbol": hit.symbol,
+        "line": hit.line,
+        "kind": hit.kind,
+        "language": hit.language,
+        "score": round(hit.score, 4),
+        "text": hit.text,
+        "copies": list(hit.copies),
+        "parts": parts,
+    }
 
 
 class Hits(list[Hit]):

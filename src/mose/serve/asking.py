@@ -7,12 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from mose.errors import ConfigError, MoseError, SourceError
-from mose.progress import Progress
 from mose.search.hits import Hit, Hits
 from mose.search.options import SearchOptions
 from mose.search.ranking.several import NUM_COMPARED, fuse
 from mose.search.snippet import Lines
-from mose.serve.trees import Ready, StoppedError, Tree, Trees
+from mose.serve.trees import Ready, Tree, Trees, stop_if
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +55,7 @@ def search(
         share = replace(options, budget_s=options.budget_s / len(asked), limit=max(options.limit, NUM_COMPARED))
 
     def ask(ready: Ready) -> Hits:
-        return ready.index.search(query, share, progress=_stop_if(cancelled))
+        return ready.index.search(query, share, progress=stop_if(cancelled))
 
     return _ask_all(trees, asked, ask, options.limit, cancelled)
 
@@ -80,7 +79,7 @@ def similar(
     """
 
     def ask(ready: Ready) -> Hits:
-        return ready.index.like(path, line, options, progress=_stop_if(cancelled))
+        return ready.index.like(path, line, options, progress=stop_if(cancelled))
 
     return _ask_all(trees, [tree], ask, options.limit, cancelled)
 
@@ -140,7 +139,7 @@ def _ask_all(
                     notes.append(f"{tree.root.name}: {error.what}.")
                 continue
             found.append((tree, hits))
-            notes += [note for note in (ready.note, *ready.index.notes) if note]
+            notes += ready.notes
             left = hits.stats.num_short - hits.stats.num_deep
             if hits.stats.exit and left:
                 notes.append(f"Time was up before {left:,} more candidates were read closely.")
@@ -158,11 +157,3 @@ def _ask_all(
     return Found(
         hits=tuple((found[number][0], hit) for number, hit in ranked), depths=depths, notes=tuple(dict.fromkeys(notes))
     )
-
-
-def _stop_if(cancelled: threading.Event) -> Callable[[Progress], None]:
-    def check(progress: Progress) -> None:
-        if cancelled.is_set():
-            raise StoppedError
-
-    return check

@@ -7,11 +7,10 @@ import threading
 from typing import Any
 
 from mose.errors import ConfigError
-from mose.progress import Progress
 from mose.runtime.encoder import Encoder
 from mose.serve.fields import TEXT, TEXTS, integer, one_of, read_fields
 from mose.serve.token_cost import cost
-from mose.serve.trees import StoppedError
+from mose.serve.trees import stop_if
 
 MOST_TEXTS = 512
 MOST_CHARS = 100_000
@@ -53,12 +52,8 @@ def embed(encoder: Encoder, body: bytes, cancelled: threading.Event) -> dict[str
     _, _, exit_layer = name.partition("@")
     chosen = encoder.at(exit=int(exit_layer) if exit_layer else None, width=fields.get("dimensions"))
 
-    def check(progress: Progress) -> None:
-        if cancelled.is_set():
-            raise StoppedError
-
     clean = [text.encode("utf-8", "replace").decode() for text in texts]
-    vectors = chosen.encode(clean, kind=fields.get("kind", "code"), progress=check)
+    vectors = chosen.encode(clean, kind=fields.get("kind", "code"), progress=stop_if(cancelled))
     as_text = fields.get("encoding_format") == "base64"
     rows = [
         base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii") if as_text else vector.tolist()

@@ -23,7 +23,7 @@ from starlette.types import ASGIApp
 
 from mose import __version__
 from mose.errors import ConfigError, MoseError
-from mose.search.hits import Hit
+from mose.search.hits import hit_as_dict
 from mose.search.options import SearchOptions
 from mose.serve import asking
 from mose.serve.asking import Found, short_names, tree_named
@@ -125,9 +125,7 @@ class Api:
         if named is not None:
             wanted = [named] if isinstance(named, str) else named
             asked = [tree_named(self._served, self._names, name) for name in dict.fromkeys(wanted)]
-        options = SearchOptions(**fields)
-        found = asking.search(self._trees, asked, query, options, cancelled)
-        return self._found(found, options.limit)
+        return self._found(asking.search(self._trees, asked, query, SearchOptions(**fields), cancelled))
 
     def _similar(self, body: bytes, cancelled: threading.Event) -> object:
         fields = read_fields(body, _SIMILAR, ("path", "line"))
@@ -135,28 +133,16 @@ class Api:
         if name is None and len(self._served) > 1:
             raise ConfigError("the field tree is missing", allowed=", ".join(self._names.values()))
         tree = self._served[0] if name is None else tree_named(self._served, self._names, name)
-        options = SearchOptions(**fields)
-        found = asking.similar(self._trees, tree, path, line, options, cancelled)
-        return self._found(found, options.limit)
+        return self._found(asking.similar(self._trees, tree, path, line, SearchOptions(**fields), cancelled))
 
-    def _found(self, found: Found, limit: int) -> object:
+    def _found(self, found: Found) -> object:
         return {
-            "hits": [self._hit(tree, hit) for tree, hit in found.hits[:limit]],
+            "hits": [{"tree": self._names[tree], **hit_as_dict(hit, tree.root)} for tree, hit in found.hits],
             "trees": [
                 {"name": self._names[tree], "root": str(tree.root), **asdict(depth)}
                 for tree, depth in found.depths.items()
             ],
             "notes": list(found.notes),
-        }
-
-    def _hit(self, tree: Tree, hit: Hit) -> dict[str, object]:
-        parts = {name: round(part, 4) if isinstance(part, float) else part for name, part in asdict(hit.parts).items()}
-        return {
-            **asdict(hit),
-            "tree": self._names[tree],
-            "absolute_path": str(tree.root / hit.path),
-            "score": round(hit.score, 4),
-            "parts": parts,
         }
 
     def _embeddings(self, body: bytes, cancelled: threading.Event) -> object:
@@ -193,7 +179,7 @@ class Api:
             "complete": status.complete,
             "bytes": status.size_bytes,
             "refreshed_at": status.refreshed_at,
-            "notes": [note for note in (ready.note, *ready.index.notes) if note],
+            "notes": list(ready.notes),
         }
 
 

@@ -14,6 +14,7 @@ from mose.search.snippet import Lines
 from mose.serve import asking
 from mose.serve.answers import Answer, Item, error_answer, hits_answer, lines_answer
 from mose.serve.asking import Found, short_names, tree_named
+from mose.serve.fields import TEXT, TEXTS, Kind, integer
 from mose.serve.tool_descriptions import (
     DEFAULT_HITS,
     DEFAULT_TOKENS,
@@ -160,12 +161,13 @@ def _relative(path: str, tree: Tree) -> str:
     return path.removeprefix("./")
 
 
-_RANGES = {
-    "max_tokens": (FEWEST_TOKENS, MOST_TOKENS),
-    "limit": (1, MOST_HITS),
-    "line": (1, 2**31 - 1),
-    "end_line": (1, 2**31 - 1),
+_NUMBERS = {
+    "max_tokens": integer(FEWEST_TOKENS, MOST_TOKENS),
+    "limit": integer(1, MOST_HITS),
+    "line": integer(1, 2**31 - 1),
+    "end_line": integer(1, 2**31 - 1),
 }
+_LIST = Kind("a list of texts", TEXTS.holds)  # one text alone is understood
 
 
 def _check(spec: ToolSpec, given: Mapping[str, Any]) -> None:
@@ -174,16 +176,9 @@ def _check(spec: ToolSpec, given: Mapping[str, Any]) -> None:
         require(name in given, f"{spec.name} needs", None, name)
     for name, value in given.items():
         require(name in spec.properties, f"{spec.name}: argument", name, ", ".join(spec.properties))
-        kind = spec.properties[name]
-        assert isinstance(kind, dict)
-        if kind["type"] == "integer":
-            low, high = _RANGES[name]
-            is_fine = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-            require(is_fine, name, value, f"a whole number from {low:,} to {high:,}")
-        elif kind["type"] == "array":
-            is_fine = isinstance(value, list) and all(isinstance(text, str) for text in value)
-            require(is_fine or isinstance(value, str), name, value, "a list of texts")
-        else:
-            require(isinstance(value, str), name, value, "a text")
+        schema = spec.properties[name]
+        assert isinstance(schema, dict)
+        kind = _NUMBERS[name] if schema["type"] == "integer" else {"array": _LIST, "string": TEXT}[schema["type"]]
+        require(kind.holds(value), name, value, kind.allowed)
     if "end_line" in given:
         require(given["end_line"] >= given["line"], "end_line", given["end_line"], f"{given['line']} or more")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mose.errors import MoseError, SourceError
 from mose.progress import Progress, ProgressCallback
-from mose.runtime.encoder import DEFAULT_MODEL, Encoder
+from mose.runtime.encoder import Encoder
 from mose.search.index import CodeIndex
 from mose.search.opening import Opening
 from mose.search.snippet import Lines
@@ -27,6 +27,16 @@ class StoppedError(Exception):
     """The work is not wanted any more: its caller has cancelled it, or the server stops."""
 
 
+def stop_if(cancelled: threading.Event) -> ProgressCallback:
+    """What raises `StoppedError` from within the work once it is not wanted any more."""
+
+    def check(progress: Progress) -> None:
+        if cancelled.is_set():
+            raise StoppedError
+
+    return check
+
+
 class _TimeUpError(Exception):
     """The rest of the work goes on in the background."""
 
@@ -39,12 +49,16 @@ class Ready:
     note: str = ""
     """What is missing from it, one sentence; "" if nothing is."""
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to know about answers from it, one sentence each."""
+        return tuple(note for note in (self.note, *self.index.notes) if note)
+
 
 class Trees:
     """Opens each tree once, for all who ask.
 
     Args:
-        model: A shipped model by name, or a runtime folder.
         exit: Exit of the requests that choose none; the deepest if None.
         max_age_s: An answer may be from the tree as it was this long ago.
         deepens: Whether to read each tree at the exit in the background once it has been asked.
@@ -53,7 +67,6 @@ class Trees:
     def __init__(
         self,
         *,
-        model: str | Path = DEFAULT_MODEL,
         exit: int | None = None,
         max_age_s: float = 0.0,
         deepens: bool = True,
@@ -62,7 +75,6 @@ class Trees:
         self.deepens = deepens
         self.stop = threading.Event()
         self.background = threading.Lock()  # one tree after the other is read in the background
-        self._model = model
         self._exit = exit
         self._encoder: Encoder | None = None
         self._trees: dict[Path, Tree] = {}
@@ -73,7 +85,7 @@ class Trees:
         """The model, loaded once."""
         with self._lock:
             if self._encoder is None:
-                self._encoder = Encoder.load(self._model, exit=self._exit)
+                self._encoder = Encoder.load(exit=self._exit)
             return self._encoder
 
     def get(self, root: Path | str) -> Tree:
@@ -84,8 +96,7 @@ class Trees:
 
     def opening(self, root: Path, *, update: bool) -> Opening:
         """How to open the index of a tree."""
-        name = "" if self._model == DEFAULT_MODEL else str(self._model)
-        return Opening(root=root, encoder=self.load(), update=update, model_name=name)
+        return Opening(root=root, encoder=self.load(), update=update)
 
     @contextmanager
     def asking(self) -> Iterator[None]:

@@ -25,6 +25,8 @@ INSIDE_NAME = ".mose"
 DATABASE_NAME = "index.db"
 SHARED_NAME = "vectors.db"
 POINTER_NAME = "current"
+TREES_NAME = "trees"
+"""The folder of all base folders in the user's home."""
 IDENTITY = re.compile(r"[0-9a-f]{32}")
 """What the name of an index's own folder looks like."""
 
@@ -76,7 +78,7 @@ def base_folder(folder: Path) -> Path:
     root = folder.parent
     digest = hashlib.blake2b(os.fsencode(root), digest_size=6).hexdigest()
     name = re.sub(r"[^\w.-]+", "-", root.name).strip(".-")[:40] or "root"
-    return home() / "trees" / f"{name}-{digest}"
+    return home() / TREES_NAME / f"{name}-{digest}"
 
 
 def entry_folder(folder: Path) -> Path:

@@ -15,6 +15,7 @@ from mose.search.store.location import (
     INSIDE_NAME,
     POINTER_NAME,
     SHARED_NAME,
+    TREES_NAME,
     base_folder,
     current_index,
     read_folders,
@@ -72,12 +73,18 @@ class ListedIndex:
 
 def list_indexes() -> Iterator[ListedIndex]:
     """Every index of this user, that of each tree that was searched, in order of their folders' names."""
-    trees = home() / "trees"
+    for base in _bases():
+        found = _listed(base)
+        if found is not None:
+            yield found
+
+
+def _bases() -> Iterator[Path]:
+    """The base folders of all trees, in order of their names."""
+    trees = home() / TREES_NAME
     for base in sorted(trees.iterdir()) if trees.is_dir() else []:
         if base.is_dir() and not base.is_symlink():
-            found = _listed(base)
-            if found is not None:
-                yield found
+            yield base
 
 
 def _listed(base: Path) -> ListedIndex | None:
@@ -127,17 +134,15 @@ def prune(*, dry_run: bool = False) -> PruneReport:
     """
     report = PruneReport()
     used: set[bytes] = set()
-    trees = home() / "trees"
-    for base in sorted(trees.iterdir()) if trees.is_dir() else []:
-        if base.is_dir() and not base.is_symlink():
-            found = _useless(base, used)
-            if found is None:
-                report.num_kept += 1
-            elif dry_run or _remove(base):
-                report.indexes.append(found)
-                report.freed_bytes += found.size_bytes
-            else:
-                report.busy.append(base)
+    for base in _bases():
+        found = _useless(base, used)
+        if found is None:
+            report.num_kept += 1
+        elif dry_run or _remove(base):
+            report.indexes.append(found)
+            report.freed_bytes += found.size_bytes
+        else:
+            report.busy.append(base)
     _prune_shared(home() / SHARED_NAME, used, report, dry_run=dry_run)
     return report
 

@@ -92,12 +92,13 @@ def _change(client: AgentClient, entry: dict[str, object] | None) -> Change:
             after = jsonc.remove_member(text, client.path)
         else:
             after = jsonc.set_member(text, client.path, entry)
-        is_right = _without_empty(_parsed(after, is_toml), client.path[0]) == _expected(old, client.path, entry)
+        new = _parsed(after, is_toml)
+        is_right = _without_empty(new, client.path[0]) == _expected(old, client.path, entry)
     except (ValueError, IndexError, RecursionError) as error:
         raise _not_changed(file, client, entry, str(error)) from error
     if not is_right:
         raise _not_changed(file, client, entry, "an entry of this name is written in an unusual way")
-    if entry is None and (before is None or (not _parsed(after, is_toml) and after.strip() in ("", "{}"))):
+    if entry is None and (before is None or (not new and after.strip() in ("", "{}"))):
         return Change(file=file, before=before, after=None)
     return Change(file=file, before=before, after=after.replace("\n", ends))
 
@@ -150,7 +151,7 @@ def _in_toml(text: str, path: tuple[str, ...], entry: dict[str, object] | None) 
     if kept and not kept.endswith("\n"):
         kept += "\n"
     if entry is None:
-        return kept if kept != text else text
+        return kept
     values = {key: value for key, value in entry.items() if not isinstance(value, dict)}
     lines = [f"[{path[0]}.{path[1]}]", *(f"{key} = {_toml(value)}" for key, value in values.items())]
     for key, value in entry.items():
