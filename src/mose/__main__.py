@@ -25,7 +25,7 @@ _received: "list[int]" = []
 
 
 def main() -> None:
-    """Runs one command and ends the process with its exit status."""
+    """Run one command and end the process with its exit status."""
     try:
         _handle_signals(_leave)
         for number in range(3):  # a file that is opened later must not become standard output

@@ -184,7 +184,7 @@ class _Lane:
                 self._receive(self._worker)
 
     def _take_in(self) -> bool:
-        """Takes what was given, and waits for it if there is nothing to do; False at the end."""
+        """Take what was given, and wait for it if there is nothing to do; return False at the end."""
         with suppress(Empty):
             while (task := self._given.get(block=not self._tasks)) is not None:
                 self._tasks.append(task)
@@ -192,7 +192,7 @@ class _Lane:
         return not self._closed
 
     def _send(self, worker: Worker) -> None:
-        """Sends the first item, and those ahead once half of what may be ahead has been worked on."""
+        """Send the first item, and those ahead once half of what may be ahead has been worked on."""
         if self._num_sent and self._sent_bytes > MAX_AHEAD_BYTES // 2:
             return
         messages = []
@@ -205,7 +205,7 @@ class _Lane:
         worker.send(messages)
 
     def _receive(self, worker: Worker) -> None:
-        """Waits for the answer to the first item, or for the end of the worker."""
+        """Wait for the answer to the first item, or for the end of the worker."""
         frame = worker.receive()
         if frame is not None:
             self._num_sent -= 1

@@ -18,7 +18,7 @@ OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK
 
 
 def begin_command() -> None:
-    """Makes this process, and all that it starts, import nothing from the current folder and ask no hub.
+    """Make this process, and all that it starts, import nothing from the current folder and ask no hub.
 
     Call it in processes of our own alone: it changes ``sys.path`` and ``os.environ``.
     """

@@ -190,7 +190,7 @@ def _retired(out: Path) -> Path:
 
 
 def _exchange(first: Path, second: Path) -> bool:
-    """Swaps two folders in one step; False where the system cannot."""
+    """Swap two folders in one step; return False if the system cannot."""
     import ctypes
 
     try:

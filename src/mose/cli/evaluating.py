@@ -142,7 +142,7 @@ def _data(arguments: Arguments) -> Path:
 
 
 def _check_writable(out: Path) -> None:
-    """Says so before the work, not after it."""
+    """Raise before the work, not after it, unless the results can be written."""
     require_writable_folder(out, marks=("results", "report.md"))
     try:
         out.mkdir(parents=True, exist_ok=True)

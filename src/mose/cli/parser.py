@@ -47,7 +47,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(formatter_class=_Help, **settings)
 
     def error(self, message: str) -> NoReturn:
-        """Says what is wrong with the arguments, and stops."""
+        """Print what is wrong with the arguments, and exit."""
         if "invalid choice" in message and (verbs := self.verbs()):
             self.refuse_verb(message.split("'")[1], verbs)
         if not message.startswith("argument "):  # the message names the option and what it takes
@@ -80,7 +80,7 @@ class Parser(argparse.ArgumentParser):
         raise SystemExit(2)
 
     def refuse(self, extra: Sequence[str], given: argparse.Namespace) -> NoReturn:
-        """Says what to do about arguments that the verb does not know, and stops."""
+        """Print what to do about arguments that the verb does not know, and exit."""
         if extra[0].startswith("-"):
             option = extra[0].partition("=")[0]
             near = _nearest(option, self._option_string_actions)

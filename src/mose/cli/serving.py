@@ -91,7 +91,7 @@ def _uninstall(arguments: Arguments) -> int:
 
 
 def _agreed(change: Change, client: AgentClient, *, yes: bool) -> bool:
-    """Shows the change, and makes it if the user wants it."""
+    """Show the change, and make it if the user confirms it."""
     import difflib
 
     before, after = (change.before or "").splitlines(), (change.after or "").splitlines()

@@ -87,7 +87,7 @@ def _shortened(path: str) -> str:
 
 
 def _why(arguments: Arguments) -> int:
-    """Says of one file whether it is read, and whether the index has it; 1 if it is left out."""
+    """Show whether a file is read and whether the index has it; return 1 if it is left out."""
     from mose.errors import CodeIndexError
     from mose.files import explain
     from mose.files.why import MISSING

@@ -53,7 +53,7 @@ def marked(text: str) -> Styled:
 
 
 def show(*parts: str | Styled, color: bool = False) -> None:
-    """Writes one line of the answer.
+    """Write one line of the answer.
 
     Args:
         parts: Put together they are the line.
@@ -67,13 +67,13 @@ def show(*parts: str | Styled, color: bool = False) -> None:
 
 
 def show_lines(text: str) -> None:
-    """Writes several lines of the answer."""
+    """Write several lines of the answer."""
     for line in text.split("\n"):
         show(line)
 
 
 def show_json(rows: Iterable[object]) -> None:
-    """Writes one JSON object a line."""
+    """Write one JSON object a line."""
     import json
 
     ascii_only = not (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "").startswith("utf8")
@@ -93,13 +93,13 @@ def say(text: str = "") -> None:
 
 
 def say_lines(text: str) -> None:
-    """Writes several lines of talk."""
+    """Write several lines to stderr."""
     for line in text.rstrip("\n").split("\n"):
         say(line)
 
 
 def say_error(error: MoseError) -> None:
-    """Writes an error with its kind and what to do."""
+    """Write an error with its kind and remedy."""
     say_lines(f"{type(error).__name__}: {error}")
 
 

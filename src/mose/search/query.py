@@ -63,7 +63,7 @@ class Query:
 
 
 def read_query(text: str) -> Query:
-    """Takes a query apart.
+    """Split a query into its parts.
 
     Example:
         >>> read_query("how does HTTPAdapter open a proxy").names

@@ -57,7 +57,7 @@ class _Page:
         return self.most - max(self.text_cost.tokens, self.json_cost.tokens)
 
     def add(self, text: str, value: dict[str, object], keep_free: int) -> bool:
-        """Puts a hit on the page if that leaves enough room."""
+        """Add a hit to the page if it fits."""
         if len(text) > self.most * BYTES_A_TOKEN:
             return False  # whatever its tokens are
         text_cost = self.text_cost + cost(text + "\n")

@@ -226,7 +226,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve(folders: Sequence[Path], listening: socket.socket, access: Access, *, exit: int | None = None) -> None:
-    """Answers requests until a signal comes, then ends the process.
+    """Answer requests until a signal comes, then end the process.
 
     Args:
         folders: The trees to answer about.
@@ -254,7 +254,7 @@ def serve(folders: Sequence[Path], listening: socket.socket, access: Access, *, 
 
 
 def _warm(served: Sequence[Tree]) -> None:
-    """Opens every tree, so that the first question finds it read."""
+    """Open every tree, so that it has been read before the first request."""
     for tree in served:
         try:
             tree.ready(threading.Event())

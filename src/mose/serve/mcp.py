@@ -72,14 +72,14 @@ class McpServer:
         )
 
     async def run(self) -> None:
-        """Serves until the client closes the connection."""
+        """Serve until the client closes the connection."""
         self._limiter = anyio.CapacityLimiter(MOST_CALLS)
         threading.Thread(target=self._load, daemon=True).start()  # while the client says hello
         async with stdio_server() as (reader, writer):
             await self.server.run(reader, writer, self.server.create_initialization_options())
 
     def close(self) -> None:
-        """Stops the work in the background."""
+        """Stop the work in the background."""
         if self._trees is not None:
             self._trees.close()
 
@@ -182,7 +182,7 @@ def _result(answer: Answer) -> types.CallToolResult:
 
 
 def serve(folders: Sequence[Path], *, exit: int | None = None) -> NoReturn:
-    """Serves one client on standard input and output until it closes the connection, then ends the process."""
+    """Serve one client on standard input and output until it closes the connection, then end the process."""
     server = McpServer(folders, exit=exit)
     handle_signals(_end)
     anyio.run(server.run)
@@ -191,5 +191,5 @@ def serve(folders: Sequence[Path], *, exit: int | None = None) -> NoReturn:
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:
-    """Ends the process on the spot: an exception would reach whichever task runs, and an index stands any end."""
+    """End the process at once: an exception would reach whichever task runs, and an index survives any end."""
     os._exit(130)

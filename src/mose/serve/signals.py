@@ -8,7 +8,7 @@ from types import FrameType
 
 
 def handle_signals(handler: Callable[[int, FrameType | None], None]) -> None:
-    """Has a function called at the signals that end a process, except those ignored on purpose, as by ``nohup``."""
+    """Call a function at the signals that end a process, except those ignored on purpose, as by ``nohup``."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:

@@ -1,4 +1,4 @@
-"""The trees that a server answers about: one open index for each, kept current, read on in the background."""
+"""The trees that a server answers about: one open index for each, kept current and completed in the background."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from mose.search.opening import Opening
 from mose.search.snippet import Lines
 
 FIRST_ANSWER_S = 20.0
-"""An answer waits this long for a tree that is being read; then it comes from what is read so far."""
+"""An answer waits this long for a tree that is being read, then uses what has been read so far."""
 _POLL_S = 0.02
 _BUSY_TRIES = 20
-_STOP_S = 0.3  # what was committed stays, whenever the process ends
+_STOP_S = 0.3  # what was committed is kept even if the process ends
 
 
 class StoppedError(Exception):
-    """The work is not wanted any more: its caller has cancelled it, or the server stops."""
+    """The work is no longer wanted: its caller has cancelled it, or the server stops."""
 
 
 def stop_if(cancelled: threading.Event) -> ProgressCallback:
-    """What raises `StoppedError` from within the work once it is not wanted any more."""
+    """A progress callback that raises `StoppedError` once the work is cancelled."""
 
     def check(progress: Progress) -> None:
         if cancelled.is_set():
@@ -38,12 +38,12 @@ def stop_if(cancelled: threading.Event) -> ProgressCallback:
 
 
 class _TimeUpError(Exception):
-    """The rest of the work goes on in the background."""
+    """The rest of the work continues in the background."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """An index to ask now."""
+    """An index that can be searched now."""
 
     index: CodeIndex
     note: str = ""
@@ -59,9 +59,9 @@ class Trees:
     """Opens each tree once, for all who ask.
 
     Args:
-        exit: Exit of the requests that choose none; the deepest if None.
-        max_age_s: An answer may be from the tree as it was this long ago.
-        deepens: Whether to read each tree at the exit in the background once it has been asked.
+        exit: Exit of requests that do not choose one; the deepest if None.
+        max_age_s: How old the state of the tree behind an answer may be.
+        deepens: Whether to embed each tree at the exit in the background once it has been searched.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Trees:
         self.max_age_s = max_age_s
         self.deepens = deepens
         self.stop = threading.Event()
-        self.background = threading.Lock()  # one tree after the other is read in the background
+        self.background = threading.Lock()  # trees are embedded in the background one at a time
         self._exit = exit
         self._encoder: Encoder | None = None
         self._trees: dict[Path, Tree] = {}
@@ -100,7 +100,7 @@ class Trees:
 
     @contextmanager
     def asking(self) -> Iterator[None]:
-        """Work in the background rests while somebody asks."""
+        """Pause work in the background while a request is answered."""
         with self._lock:
             self._num_asking += 1
         try:
@@ -110,14 +110,14 @@ class Trees:
                 self._num_asking -= 1
 
     def rest(self, progress: Progress) -> None:
-        """Waits while somebody asks; raises `StoppedError` once the server stops."""
+        """Wait while a request is answered; raise `StoppedError` once the server stops."""
         while self._num_asking and not self.stop.is_set():
             self.stop.wait(_POLL_S)
         if self.stop.is_set():
             raise StoppedError
 
     def close(self) -> None:
-        """Stops the work in the background and closes all indexes."""
+        """Stop the work in the background and close all indexes."""
         self.stop.set()
         for tree in self._trees.values():
             tree.close()
@@ -142,7 +142,7 @@ class Tree:
         self._checked_at = float("-inf")
 
     def ready(self, cancelled: threading.Event) -> Ready:
-        """The index, brought up to date; what is read so far of a tree that takes long.
+        """The index, brought up to date; an incomplete one if the tree takes long to read.
 
         Raises:
             StoppedError: The call was cancelled.
@@ -170,19 +170,19 @@ class Tree:
             self._turn.release()
 
     def lines_now(self, path: str, line: int) -> Lines:
-        """The definition around a line, from the index as it was asked last."""
+        """The definition around a line, from the index as it was last searched."""
         index = self._index or self._partial
         assert index is not None
         return index.lines(path, line)
 
     def deepen(self) -> None:
-        """Reads the rest of the tree at the exit, in the background, unless that is going on or done."""
+        """Embed the rest of the tree at the exit, in the background, unless that is running or done."""
         busy = self._deepener is not None and self._deepener.is_alive()
         if self._trees.deepens and self._index is not None and not busy and not self._is_reading():
             self._deepener = _start(self._deepen)
 
     def close(self) -> None:
-        """Closes the index, once the work in the background has stopped."""
+        """Close the index, once the work in the background has stopped."""
         for thread in (self._reader, self._deepener):
             if thread is not None:
                 thread.join(_STOP_S)
@@ -194,7 +194,7 @@ class Tree:
         return self._reader is not None and self._reader.is_alive()
 
     def _so_far(self) -> Ready:
-        """The index as far as it has been written; that of the last visit while a large change is read."""
+        """The index as far as it has been written; the previous one while a large change is read."""
         done, total = self._progress.done, self._progress.total
         of = f" ({done:,} of {total:,} changed files)" if self._progress.stage == "cut" else ""
         note = f"This tree is still being read{of}: ask again for more."
@@ -211,7 +211,7 @@ class Tree:
             opening = self._trees.opening(self.root, update=True)
             self._index = CodeIndex(opening, opening.open(progress))
         else:
-            for _ in range(_BUSY_TRIES):  # we may be writing vectors ourselves
+            for _ in range(_BUSY_TRIES):  # this process may be writing vectors
                 if not self._index.refresh(progress=progress).busy:
                     break
                 time.sleep(_POLL_S)
@@ -228,7 +228,7 @@ class Tree:
         return check
 
     def _read_on(self) -> None:
-        with suppress(MoseError, StoppedError):  # the next call meets the error itself
+        with suppress(MoseError, StoppedError):  # the next call raises the error itself
             self._bring_up(self._guard(self._trees.stop.is_set, float("inf")))
 
     def _deepen(self) -> None:

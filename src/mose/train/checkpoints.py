@@ -1,4 +1,4 @@
-"""Checkpoints of a run: a model folder plus what training needs to go on exactly. No pickle.
+"""Checkpoints of a run: a model folder plus what training needs to continue exactly. No pickle.
 
 ``checkpoints/step_000120/`` holds ``model/``, ``training.safetensors`` and, written last, ``training.json``.
 The folder is written under a temporary name and renamed; a folder without ``training.json`` is never read.
@@ -28,7 +28,7 @@ from mose.train.loop import RunState
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """What must be stored to go on with a run exactly."""
+    """What must be stored to continue a run exactly."""
 
     model: MoseModel
     tensors: Mapping[str, Tensor]
@@ -39,10 +39,10 @@ class Checkpoint:
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, companions: Path, keep: int, world: World) -> Path:
-    """Writes one checkpoint and removes the oldest beyond ``keep``. Every process must call it.
+    """Write one checkpoint and remove the oldest beyond ``keep``. Every process must call it.
 
-    All that a state holds today is the same on every process, so the first writes it and the others wait. Sharded
-    state belongs here, too: each process would write its part into the new folder before ``training.json``.
+    The state is the same on every process, so the first writes it and the others wait. Sharded state belongs here
+    too: each process would write its part into the new folder before ``training.json``.
 
     Args:
         folder: The run's ``checkpoints`` folder.
@@ -69,15 +69,15 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, companions: Path, k
 
 
 def complete_checkpoints(folder: Path) -> list[Path]:
-    """Checkpoints that are whole, oldest first."""
+    """Complete checkpoints, oldest first."""
     return sorted(path for path in folder.glob("step_*") if (path / "training.json").is_file())
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Reads one checkpoint.
+    """Read one checkpoint.
 
     Raises:
-        ModelError: It is damaged.
+        ModelError: The checkpoint is damaged.
     """
     try:
         values = parse_json((path / "training.json").read_text(encoding="utf8"))

@@ -1,4 +1,4 @@
-"""Where a training computes and in which arithmetic."""
+"""Device and precision of training."""
 
 from __future__ import annotations
 
@@ -44,22 +44,22 @@ def choose_precision(precision: str, device: torch.device) -> str:
 
 
 def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """Arithmetic of the encoder as ``run.precision`` says; weights, the result of pooling and the loss stay float32."""
+    """Run the encoder in ``run.precision``; weights, the result of pooling and the loss stay float32."""
     if choose_precision(precision, device) == "bfloat16":
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return contextlib.nullcontext()
 
 
 def attention_for_training(device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """On a CPU plain attention: its backward pass takes a fraction of the time of the fused one's."""
+    """Plain attention on a CPU: its backward pass takes a fraction of the fused one's time."""
     return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else contextlib.nullcontext()
 
 
 def emulates_bfloat16(capabilities: Mapping[str, object]) -> bool:
-    """True for a processor that has bfloat16 by emulation only, at a fraction of float32's speed.
+    """True if the processor only emulates bfloat16, at a fraction of float32's speed.
 
     Args:
-        capabilities: As ``torch.cpu.get_capabilities()`` gives them; empty where it cannot say.
+        capabilities: As ``torch.cpu.get_capabilities()`` returns them; empty if unknown.
 
     Example:
         >>> emulates_bfloat16({"architecture": "x86_64", "avx2": True, "avx512_bf16": False, "amx_bf16": False})

@@ -1,7 +1,7 @@
-"""Several processes: this one's rank, gather with gradient, averaged gradients.
+"""Training in several processes: ranks, gathering rows with their gradients, averaging gradients.
 
-Each process computes its own rows against the columns of all. The backward of ``gather`` sums what all
-processes want of a row, so the averaged gradient is exactly that of one process with all pairs.
+Each process computes its own rows against the columns of all. The backward of ``gather`` sums the
+gradients of all processes for a row, so the averaged gradient is exactly that of one process with all pairs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class World:
 
 
 def join_world(device: torch.device) -> World:
-    """The world that ``torchrun`` describes in the environment; a world of one without it."""
+    """The world that ``torchrun`` describes in the environment; a single process without it."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         return World()
@@ -39,7 +39,7 @@ def join_world(device: torch.device) -> World:
 
 
 def seed_step(seed: int, step: int, world: World) -> None:
-    """Seeds the dropout of one step, so that a resumed run drops what the uninterrupted one dropped, on any process."""
+    """Seed the dropout of one step by run, step and process, so that a resumed run repeats it."""
     torch.manual_seed((seed * 1_000_003 + step) * 1_009 + world.rank)
 
 
@@ -60,7 +60,7 @@ class _Gather(torch.autograd.Function):
 
 
 def gather(rows_BD: Tensor, world: World) -> Tensor:
-    """Rows of all processes, by rank, with gradient; every process must bring as many.
+    """Rows of all processes, by rank, with gradient; every process must pass the same number of rows.
 
     The backward sums over processes; ``average_gradients`` then divides by their number.
     """
@@ -89,7 +89,7 @@ def average_gradients(trained: Sequence[Tensor], world: World) -> None:
 
 
 def share_first(tensors: Iterable[Tensor], world: World) -> None:
-    """Overwrite every process's tensors by those of the first."""
+    """Overwrite every process's tensors with those of the first."""
     if world.size == 1:
         return
     for tensor in tensors:
@@ -97,7 +97,7 @@ def share_first(tensors: Iterable[Tensor], world: World) -> None:
 
 
 def merge(values: dict[str, float], world: World) -> dict[str, float]:
-    """What all processes found, together, on every process."""
+    """The values of all processes together, on every process."""
     if world.size == 1:
         return values
     parts: list[dict[str, float]] = [{} for _ in range(world.size)]
@@ -106,7 +106,7 @@ def merge(values: dict[str, float], world: World) -> dict[str, float]:
 
 
 def mean_of_all(values: Mapping[str, float], world: World) -> dict[str, float]:
-    """Mean of each value over the processes, on every process; all of them bring the same names."""
+    """Mean of each value over the processes, on every process; all must pass the same names."""
     if world.size == 1:
         return dict(values)
     sums = _sum(list(values.values()))
@@ -114,7 +114,7 @@ def mean_of_all(values: Mapping[str, float], world: World) -> dict[str, float]:
 
 
 def any_of_all(flags: Sequence[bool], world: World) -> list[bool]:
-    """Each flag, True on every process if it is true on one."""
+    """Each flag, true on every process if it is true on any."""
     if world.size == 1:
         return list(flags)
     return [count > 0 for count in _sum(flags)]
@@ -130,7 +130,7 @@ def _sum(values: Sequence[float]) -> list[float]:
 
 
 def wait_for_all(world: World) -> None:
-    """Return when every process has come here."""
+    """Wait until every process has called this."""
     if world.size > 1:
         distributed.barrier()
 

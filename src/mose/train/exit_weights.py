@@ -11,13 +11,13 @@ from mose.model.settings import ModelSettings
 def exit_weights(
     settings: ModelSettings, exits: Sequence[int], given: Sequence[float] | None, *, table_weight: float = 0.0
 ) -> dict[int, float]:
-    """Weight of each exit's term: those of the config, else the model's own (depth / layers unless it says more).
+    """Weight of each exit's term: the config's, else the model's own (depth / layers unless its settings differ).
 
     Args:
         settings: The model's.
         exits: Exits that take part, shallowest first.
         given: ``loss.exit_weights``.
-        table_weight: Weight of exit 0 where neither gives it one.
+        table_weight: Weight of exit 0 if neither sets it.
 
     Raises:
         ConfigError: ``given`` has another number of weights.

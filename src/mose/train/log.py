@@ -44,7 +44,7 @@ class Log:
         device: torch.device,
         precision: str,
     ) -> None:
-        """The first line, and a warning where the arithmetic is a slow choice for the processor.
+        """Write the first line, and a warning if the precision is slow on this processor.
 
         Args:
             model: What is trained.
@@ -68,8 +68,8 @@ class Log:
         if device.type == "cpu" and precision == "bfloat16" and emulates_bfloat16(capabilities()):
             self.write(
                 event="warning",
-                what="run.precision = bfloat16, which this processor only emulates: float32 is several times faster",
-                remedy='Start the run anew with run.precision = "float32".',
+                what="run.precision = bfloat16, which this processor emulates: float32 is several times faster",
+                remedy='Start a new run with run.precision = "float32".',
             )
 
 

@@ -1,4 +1,4 @@
-"""The training loop: setup is done, the parts come in, this file steps, validates, logs and saves.
+"""The training loop: takes the parts of a run that is set up, and steps, validates, logs and saves.
 
 It knows no loss formula and no data format. Whatever it reports is one JSON line in the log.
 """
@@ -25,7 +25,7 @@ from mose.train.optim import learning_rate_share, set_learning_rate
 
 
 class TrainingError(MoseError):
-    """A run that cannot go on."""
+    """A run that cannot continue."""
 
 
 class Learner(Protocol):
@@ -38,11 +38,11 @@ class Learner(Protocol):
         ...
 
     def backward(self, batch: Any) -> dict[str, float]:
-        """Adds the gradients of this process's share of a batch; returns the loss's terms with "total"."""
+        """Add the gradients of this process's share of a batch; return the terms of the loss with "total"."""
         ...
 
     def check(self, batch: Any) -> dict[str, float]:
-        """The loss's terms without gradients."""
+        """The terms of the loss, without gradients."""
         ...
 
     def after_step(self) -> None:
@@ -54,7 +54,7 @@ class Learner(Protocol):
         ...
 
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Puts back what ``tensors`` gave."""
+        """Restore what ``tensors`` returned."""
         ...
 
 
@@ -70,7 +70,7 @@ class Batches(Protocol):
         ...
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from a stored position."""
+        """Continue from a stored position."""
         ...
 
 
@@ -98,7 +98,7 @@ class RunState:
 
 
 Validate = Callable[[], Mapping[str, float]]
-"""Gives "task/exit_02" -> value, higher is better; the means per exit are kept."""
+"""Returns "task/exit_02" -> value, higher is better; the mean of each exit is kept."""
 Save = Callable[[RunState, str], None]
 """Called by every process with the reason: "time", "best", "interrupted" or "end"."""
 
@@ -130,7 +130,7 @@ class _Interrupt:
         for number in (signal.SIGINT, signal.SIGTERM):
             try:
                 self._before[number] = signal.signal(number, self._ask)
-            except ValueError:  # not the main thread: signals are somebody else's
+            except ValueError:  # only the main thread can handle signals
                 break
         return self
 
@@ -217,7 +217,7 @@ def _learn(training: Training, batch: Any, share: float, when: str) -> dict[str,
 
 
 def _validate(training: Training, state: RunState) -> bool:
-    """True if the mean of an exit, or of all, was never higher."""
+    """Validate; return whether the mean of an exit, or of all exits, is the highest so far."""
     start = perf_counter()
     values = training.validate()
     if not values:
@@ -238,8 +238,10 @@ def _validate(training: Training, state: RunState) -> bool:
     return bool(better)
 
 
-def look_before(learner: Learner, batches: Batches, validate: Validate | None, log: Log, world: World) -> None:
-    """Two batches through the loss before step 1, and a validation: mistakes show in seconds, not hours."""
+def check_before_training(
+    learner: Learner, batches: Batches, validate: Validate | None, log: Log, world: World
+) -> None:
+    """Compute the loss of two batches and validate before step 1, so that mistakes show in seconds, not hours."""
     for _ in range(2):
         batch = next(batches)
         terms = mean_of_all(learner.check(batch), world)

@@ -49,7 +49,7 @@ def peak_rate(name: str, config: OptimizerConfig, *, num_layers: int) -> float:
 def build_optimizer(
     parameters: Iterable[tuple[str, nn.Parameter]], config: OptimizerConfig, *, num_layers: int
 ) -> torch.optim.AdamW:
-    """AdamW over the parameters that are trained; matrices of blocks and heads of all kinds decay, nothing else does.
+    """AdamW over the parameters that are trained; weight decay applies to the matrices of blocks and heads only.
 
     Args:
         parameters: Name and parameter of what is trained.
@@ -69,7 +69,7 @@ def build_optimizer(
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, share: float) -> None:
-    """Every group's rate becomes ``share`` of its peak."""
+    """Set every group's rate to ``share`` of its peak."""
     for group in optimizer.param_groups:
         group["lr"] = group["peak"] * share
 
@@ -85,7 +85,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Puts stored moments back."""
+    """Restore the moments that `optimizer_tensors` returned."""
     stored: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if name.startswith("optimizer."):

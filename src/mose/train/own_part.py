@@ -1,4 +1,4 @@
-"""What a training trains beside the encoder, and keeps in its checkpoints: classifiers, heads."""
+"""The part that a task trains beside the encoder and keeps in its checkpoints: classifiers, heads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class OwnPart:
     """A module whose parameters have names of their own beside those of the model."""
 
     prefix: str
-    """Before each name, with its dot."""
+    """Prefix of each name, with its dot."""
     module: nn.Module
 
     def named_trained(self, model: MoseModel) -> list[tuple[str, nn.Parameter]]:
@@ -30,7 +30,7 @@ class OwnPart:
         return {self.prefix + name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Puts back what `tensors` gave; other names are left alone."""
+        """Restore what `tensors` returned; other names are ignored."""
         own = {
             name.removeprefix(self.prefix): tensor for name, tensor in tensors.items() if name.startswith(self.prefix)
         }

@@ -1,4 +1,4 @@
-"""The folder of one run: its settings, log and checkpoints; what it holds decides where the run goes on."""
+"""The folder of one run: its settings, log and checkpoints. A run continues from its newest checkpoint."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class RunFolder:
         say: Called with each line of the log as well.
 
     Raises:
-        ConfigError: The folder holds a run with other settings.
-        OutputError: It holds something else than a run, or a ``best/`` that mose did not write.
+        ConfigError: The folder holds a run with different settings.
+        OutputError: The folder holds something other than a run, or a ``best/`` that mose did not write.
         ModelError: Its newest checkpoint is damaged.
     """
 
@@ -49,11 +49,11 @@ class RunFolder:
         self.log = Log(self.path / "log.jsonl" if world.is_first else None, say if world.is_first else None)
 
     def begin(self) -> None:
-        """Makes the folder and writes the settings. Every process calls it, once nothing can be refused any more."""
-        wait_for_all(self._world)  # all have seen the folder as it was
+        """Make the folder and write the settings. Called by every process, after all that can be refused."""
+        wait_for_all(self._world)  # until all have read the folder as it was
         if self._world.is_first:
             self.path.mkdir(parents=True, exist_ok=True)
-            (self.path / "log.jsonl").touch()  # the mark of a run, before any other file
+            (self.path / "log.jsonl").touch()  # marks the folder as a run, before any other file
             with new_file(self.path / "config.toml") as file:
                 file.write(write_toml(self._config).encode())
 
@@ -65,14 +65,14 @@ class RunFolder:
         validate: Validate,
         write: Callable[[Path, RunState], None],
     ) -> RunState:
-        """Trains from the newest checkpoint, or the beginning, to ``run.steps``.
+        """Train from the newest checkpoint, or the beginning, to ``run.steps``.
 
         Args:
             learner: Computes gradients.
             batches: Endless; ``len`` of one is its number of items.
             validate: "task/exit_02" -> value, higher is better.
             write: Writes the finished form of the model into a folder; called by every process. ``best/`` is written
-                where the mean over exits was never higher.
+                when the mean over exits is the highest so far.
 
         Raises:
             TrainingError: A loss or gradient is not finite; the last checkpoint is good.
@@ -90,7 +90,7 @@ class RunFolder:
             self.log.write(event="resumed", step=state.step, checkpoint=str(self._newest))
 
         def save(state: RunState, reason: str) -> None:
-            # The checkpoint comes last: a run that is killed before it comes here again and writes the same best/.
+            # The checkpoint comes last: a run killed before it repeats the step and writes the same best/.
             if state.best_step.get("all") == state.step:
                 write(self.path / "best", state)
             checkpoint = Checkpoint(

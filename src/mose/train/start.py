@@ -1,4 +1,4 @@
-"""Before the first step of a run: its processes, the model it starts from, and whether it may go on in its folder."""
+"""Before the first step of a run: its processes, the model it starts from, and whether its folder can be continued."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Training(Generic[Config]):
-    """One kind of training, to be called with a config: the settings it reads, and what each of its processes does."""
+    """One kind of training, called with a config: the settings it reads, and what each of its processes does."""
 
     settings: type[Config]
     train: Callable[[Config, torch.device, World, Say | None], Path]
@@ -37,18 +37,18 @@ class Training(Generic[Config]):
     def __call__(
         self, config: str | Path | Config, *, overrides: Mapping[str, Any] | None = None, say: Say | None = None
     ) -> Path:
-        """Trains, or continues, the run of one config.
+        """Start or continue the run of one config.
 
         Args:
             config: TOML file, or settings.
-            overrides: Dotted key -> value, put over the file's.
+            overrides: Dotted key -> value; replaces the file's.
             say: Called with each line of the log as well.
 
         Returns:
             The folder of the finished model.
 
         Raises:
-            MoseError: Settings, data or checkpoint do not fit; raised before anything is trained.
+            MoseError: Settings, data or checkpoint are invalid; raised before anything is trained.
             TrainingError: A loss is not finite; the last checkpoint is good.
             KeyboardInterrupt: Ctrl-C, after a checkpoint.
         """
@@ -61,7 +61,7 @@ class Training(Generic[Config]):
 
 @contextlib.contextmanager
 def enter_world(run: RunConfig) -> Iterator[tuple[torch.device, World]]:
-    """Device and world of this process while it trains; its threads are set.
+    """Set the threads of this process, and yield its device and world while it trains.
 
     Raises:
         ConfigError: A GPU is asked for and there is none.
@@ -77,7 +77,7 @@ def enter_world(run: RunConfig) -> Iterator[tuple[torch.device, World]]:
 
 
 def require_divisible(config: FinetuneConfig | ClonesConfig | PretrainConfig, world: World) -> None:
-    """Raise `ConfigError` unless the processes can share the run: equal parts of a batch, and no clock of their own."""
+    """Raise `ConfigError` unless processes can share the run: equal parts of a batch, and no time limit."""
     if config.run.minutes and world.size > 1:
         raise ConfigError("run.minutes", got=config.run.minutes, allowed="0 with several processes")
     if config.batch.pairs % world.size:
@@ -89,7 +89,7 @@ def start_model(start: StartConfig) -> MoseModel:
 
     Raises:
         ModelError: The folder is not a model folder, or is damaged.
-        ConfigError: Its exits are not those asked for.
+        ConfigError: Its exits are not ``start.exits``.
     """
     model = load_model(start.folder, dtype=torch.float32)
     if start.exits is not None and tuple(start.exits) != tuple(model.settings.exits):
@@ -103,7 +103,7 @@ def start_model(start: StartConfig) -> MoseModel:
 
 
 def freeze_parts(model: MoseModel, start: StartConfig) -> None:
-    """Freezes what the config says, and sets the dropout of training."""
+    """Freeze the parts that the config names, and set the dropout of training."""
     model.freeze(layers=start.freeze_layers, embeddings=start.freeze_embeddings or start.freeze_layers > 0)
     for name, head in model.heads.items():
         head.requires_grad_(int(name) > start.freeze_layers)
@@ -115,14 +115,14 @@ def freeze_parts(model: MoseModel, start: StartConfig) -> None:
 
 
 def freeze_embeddings_of_exits(model: MoseModel) -> None:
-    """Freezes the projection heads and exit 0, for a training that reads hidden states alone."""
+    """Freeze the projection heads and exit 0, for a training that reads hidden states only."""
     for part in (model.heads, model.table):
         if part is not None:
             part.requires_grad_(False)
 
 
 def require_same_settings(config: FinetuneConfig | ClonesConfig | PretrainConfig, folder: Path) -> None:
-    """Raise `ConfigError` if the run in the folder was started with other settings; it names them.
+    """Raise `ConfigError`, naming the settings, if the run in the folder was started with different ones.
 
     Length, intervals, threads, device, validation, and the folders of run and data may differ.
     """

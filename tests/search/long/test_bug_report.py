@@ -1,4 +1,4 @@
-"""A long question taken apart."""
+"""A long question split into its parts."""
 
 import pytest
 

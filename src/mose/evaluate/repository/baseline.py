@@ -84,7 +84,7 @@ def save_baseline(report: TreeReport, path: Path) -> None:
 
 
 def load_baseline(path: Path) -> Baseline:
-    """Reads a baseline.
+    """Read a baseline.
 
     Raises:
         DataError: The file is missing or damaged, or is not a baseline; names the field or line.

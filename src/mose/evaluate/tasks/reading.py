@@ -130,7 +130,7 @@ class TextsBuilder:
         return identity in self._rows
 
     def add(self, identity: str, text: str, language: str, where: str) -> int:
-        """Adds a text; returns its row number.
+        """Add a text; return its row number.
 
         Raises:
             DataError: The id is a duplicate.

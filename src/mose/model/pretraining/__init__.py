@@ -1,1 +1,1 @@
-"""Where pre-training starts and what it adds to the encoder: fresh models, and the heads that all exits share."""
+"""Fresh models to pre-train, and the heads of pre-training, which all exits share."""

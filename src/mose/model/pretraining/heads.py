@@ -1,4 +1,4 @@
-"""The pair of heads that all exits share in pre-training; each exit is told apart by a learned embedding.
+"""The two heads that all exits share in pre-training; a learned embedding identifies the exit.
 
 Shapes: B sequences, M tokens to predict, D width of the encoder, V vocabulary.
 """
@@ -28,8 +28,8 @@ EXIT_WIDTH = 4
 class PretrainingHeads(nn.Module):
     """Masked tokens and "same repository?", read from ``[h; e_i]``: a state of exit i and the exit's embedding.
 
-    The decoder is not tied to the token embeddings: the released file is as large as that takes. That the transform
-    narrows its input to the encoder's width, and that no pooler stands before the pair's head, are guesses.
+    The decoder is not tied to the token embeddings, as the size of the released file shows. That the transform
+    projects its input to the encoder's width, and that the pair head has no pooler before it, are guesses.
 
     Args:
         settings: The encoder's.
@@ -59,25 +59,25 @@ class PretrainingHeads(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def predict_tokens(self, exit_layer: int, hidden_MD: Tensor) -> Tensor:
-        """Logits [M,V] of the states of tokens to predict, as they leave at an exit."""
-        told_MX = self._told(exit_layer, hidden_MD)
-        changed_MD = self.norm(functional.gelu(self.transform(told_MX), approximate=self._approximate))
+        """Logits [M,V] of the tokens to predict, from their states at an exit."""
+        states_MX = self._with_exit(exit_layer, hidden_MD)
+        changed_MD = self.norm(functional.gelu(self.transform(states_MX), approximate=self._approximate))
         logits_MV: Tensor = self.decoder(changed_MD)
         return logits_MV
 
     def predict_pairs(self, exit_layer: int, pooled_BD: Tensor) -> Tensor:
-        """Logits [B,2] of pooled states, as they leave at an exit."""
-        logits_B2: Tensor = self.pair(self._told(exit_layer, pooled_BD))
+        """Logits [B,2] of pairs, from their pooled states at an exit."""
+        logits_B2: Tensor = self.pair(self._with_exit(exit_layer, pooled_BD))
         return logits_B2
 
-    def _told(self, exit_layer: int, hidden_XD: Tensor) -> Tensor:
+    def _with_exit(self, exit_layer: int, hidden_XD: Tensor) -> Tensor:
         number = self.exits.index(exit_layer)
         embedding_X4 = self.exit_embedding.weight[number].expand(len(hidden_XD), -1)
         return torch.cat([hidden_XD, embedding_X4.to(hidden_XD.dtype)], dim=-1)
 
 
 def save_pretrained(model: MoseModel, heads: PretrainingHeads, out: Path, *, companions: Path, card: str) -> None:
-    """Writes a model folder with the pre-training heads beside the weights; complete or not at all.
+    """Write a model folder with the pre-training heads beside the weights, in one step.
 
     Raises:
         OutputError: ``out`` is not a folder that mose wrote.
@@ -91,10 +91,10 @@ def save_pretrained(model: MoseModel, heads: PretrainingHeads, out: Path, *, com
 
 
 def read_heads(folder: Path, settings: ModelSettings, *, seed: int) -> PretrainingHeads:
-    """The pre-training heads of a folder; fresh ones if it has none.
+    """The pre-training heads of a folder; new ones if it has none.
 
     Raises:
-        ModelError: They are damaged, or of another model.
+        ModelError: The heads are damaged, or those of another model.
     """
     heads = PretrainingHeads(settings, seed=seed)
     file = folder / HEADS_FILE
@@ -103,5 +103,5 @@ def read_heads(folder: Path, settings: ModelSettings, *, seed: int) -> Pretraini
             heads.load_state_dict({name: view.clone() for name, view in load_file(file).items()})
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise ModelError(f"{file} is damaged, or does not fit the model ({str(error).splitlines()[0]})",
-                             remedy="Delete it to start with fresh heads.") from error  # fmt: skip
+                             remedy="Delete it to start with new heads.") from error  # fmt: skip
     return heads

@@ -1,4 +1,4 @@
-"""A model that has learned nothing yet: settings and a tokenizer in, a model folder out."""
+"""An untrained model: settings and a tokenizer in, a model folder out."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ def new_model(
     changes: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> ModelSettings:
-    """Writes a fresh model folder; the same seed gives the same weights.
+    """Write the folder of an untrained model; the same seed gives the same weights.
 
-    The special tokens are called as the tokenizer's folder says, else as the settings do. A preset comes without
+    The special tokens are named in the tokenizer's folder, else in the settings. A preset comes without
     projection heads: pre-training does not train them, and fine-tuning adds them (``heads.add``).
 
     Args:
         settings: Name of a preset, or a TOML file with the keys of ``config.json``.
         out: The folder; it must not exist.
         tokenizer: Folder with ``tokenizer.json``.
-        changes: Single keys, put over the settings.
+        changes: Keys that replace those of the settings.
         seed: Fixes the weights.
 
     Returns:
@@ -49,8 +49,8 @@ def new_model(
 
     Raises:
         OutputError: ``out`` exists.
-        ConfigError: No such preset or file, the settings contradict each other, or the tokenizer does not fit.
-        ModelError: The tokenizer is missing or damaged, or has not the special tokens.
+        ConfigError: No such preset or file, the settings contradict each other, or the tokenizer is too large.
+        ModelError: The tokenizer is missing or damaged, or lacks the special tokens.
     """
     require(0 <= seed < 2**32, "seed", seed, "0 to 4294967295")
     out, tokenizer = Path(out), Path(tokenizer)
@@ -96,7 +96,7 @@ def read_settings(source: str | Path, changes: Mapping[str, Any]) -> ModelSettin
 
 
 def _special_tokens(folder: Path) -> dict[str, str]:
-    """Special tokens as the files beside a tokenizer spell them, by our keys."""
+    """Special tokens named in the files beside a tokenizer, by our keys."""
     named: dict[str, str] = {}
     for name in _TOKEN_FILES:
         if not (folder / name).is_file():

@@ -1,1 +1,1 @@
-"""Long questions, such as bug reports: taken apart, and read for the ranking."""
+"""Long questions, such as bug reports: split into parts, and read for the ranking."""

@@ -1,8 +1,8 @@
-"""A long question taken apart: a bug report, a stack trace, a paragraph of a chat.
+"""The parts of a long question: a bug report, a stack trace, a paragraph of a chat.
 
-Its title says what it is about. The prose behind it says more, once templates, lists of versions, addresses and
-checklists are taken out of it. Code and output of the reporter's own are weak evidence, except for the stack frames
-and names in them that the tree has.
+Its title says what it is about. The prose after it says more, once templates, lists of versions, addresses and
+checklists are removed. The reporter's own code and output are weak evidence, except for the stack frames and names
+in them that the tree has.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 _TITLE_CHARS = 150
 _LINE_CHARS = 2_000
-"""Longer lines are read in pieces: some patterns take the square of a line's length."""
+"""Longer lines are read in pieces: some patterns take quadratic time."""
 
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 _FENCE = re.compile(r"^[ \t]*(```+|~~~+)")
@@ -33,7 +33,7 @@ _VERSION_LINE = re.compile(
     r"|:\s*(?:None|N/A|True|False|Linux.*|Windows.*|macOS.*|Darwin.*|Ubuntu.*|x86_64|64)\s*)$"
 )
 _QUOTED = re.compile(r"^(?: {4,}|\t)\S|^\s*(?:>>> ?|\.\.\. |In ?\[\d*\]:?|Out ?\[\d*\]:?|\$ |E {2,}\S)")
-"""Code or output: indented, or behind a prompt."""
+"""Code or output: indented, or after a prompt."""
 _PATH = r"[\w./\\~@+-]{0,200}\w\.[A-Za-z]\w{0,5}"
 _CALLED_LAST = re.compile(
     rf"""^\s*(?:
@@ -65,12 +65,12 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z`'\"(])")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """A line of a file that a stack trace or the writer names."""
+    """A line of a file that a stack trace or the writer refers to."""
 
     path: str
     line: int | None
     name: str = ""
-    """The function, "" if it is not said."""
+    """The function, "" if it is not named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,15 +79,15 @@ class Report:
 
     title: str
     prose: str
-    """What the writer says, without the title."""
+    """The writer's sentences, without the title."""
     code: str
     """Code and output, as quoted."""
     traces: tuple[tuple[Frame, ...], ...]
-    """Each stack trace, innermost call first; a line that is named alone is a trace of one."""
+    """Each stack trace, innermost call first; a reference to a single line is a trace of its own."""
 
 
 def read_report(text: str) -> Report:
-    r"""Takes a long question apart.
+    r"""Split a long question into its parts.
 
     Example:
         >>> report = read_report("Dates are wrong\n\nSee `parse`.\n```\n>>> parse('x')\n```\n## Versions\nPython 3.8")
@@ -113,13 +113,13 @@ class _Reader:
         self.title = ""
         self.prose: list[str] = []
         self.code: list[str] = []
-        self.traces: list[tuple[list[Frame], bool]] = []  # frames as written, and whether the innermost stands first
+        self.traces: list[tuple[list[Frame], bool]] = []  # frames as written, and whether the innermost comes first
         self._fence = ""
         self._in_trace = False
         self._in_environment = False
 
     def read(self, line: str) -> None:
-        """Put one line where it belongs."""
+        """Sort one line into its part."""
         if self._read_trace(line):
             return
         if mark := _FENCE.match(line):
@@ -149,13 +149,13 @@ class _Reader:
         return self._in_trace
 
     def _read_heading(self, line: str) -> bool:
-        """Whether the line is a heading that says nothing of its own; those of templates, and over environments."""
+        """Whether the line is a heading without information, as of a template, or one above an environment."""
         found = _HEADING.match(line)
         if found is None:
             return False
-        told = (found["marked"] or found["bold"] or found["plain"] or "").rstrip().rstrip("#").strip()
-        is_short = len(told.split()) <= _HEADING_WORDS
-        self._in_environment = is_short and _ENVIRONMENT.search(told) is not None
+        heading = (found["marked"] or found["bold"] or found["plain"] or "").rstrip().rstrip("#").strip()
+        is_short = len(heading.split()) <= _HEADING_WORDS
+        self._in_environment = is_short and _ENVIRONMENT.search(heading) is not None
         return is_short and (bool(self.title) or found["level"] != "#")
 
     def _read_text(self, line: str) -> None:
@@ -173,7 +173,7 @@ class _Reader:
 
 
 def first_sentences(text: str, max_chars: int) -> str:
-    """Whole sentences or lines from the beginning; at least a part of one.
+    """Whole sentences or lines from the beginning; a part of the first if it is too long.
 
     Example:
         >>> first_sentences("It fails. Why? See below.", 14)

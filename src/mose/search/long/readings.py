@@ -1,11 +1,11 @@
-"""A long question in the ranking: several readings of it in one search, and what it names that the tree has.
+"""A long question in the ranking: several readings of it in one search, and the names and lines it mentions.
 
-1. Words: the title and the whole, half each, so that a long body cannot drown what the title says; names of files and
+1. Words: the title and the whole, half each, so that a long body does not outweigh the title; names of files and
    definitions are compared with the title.
-2. Vectors: the title and the first sentences, for the encoder reads no more than that well.
-3. Names that the tree defines: the fewer define one, the more it says; those of the title first, those in quoted code
-   last.
-4. Lines that stack traces and the writer name: the innermost call that lies in the tree first.
+2. Vectors: the title and the first sentences; the encoder reads longer texts less well.
+3. Names that the tree defines: the fewer chunks define a name, the more it counts; those of the title count most,
+   those in quoted code least.
+4. Lines that stack traces and the writer refer to: the innermost call in the tree counts most.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from mose.search.store.records import ChunkTable
 
 WHOLE_CHARS = 2_000
 MAX_WORDS = 64
-"""Of the whole, for the words."""
+"""Words of the whole that are looked up."""
 LEAD_CHARS = 300
-"""Of the prose, for the encoder."""
+"""Characters of the prose that the encoder reads."""
 MIN_TITLE_WORDS = 4
-"""A shorter title without prose is perhaps a line of code."""
+"""A shorter title without prose may be a line of code."""
 MAX_NAMES = 30
 MAX_DEFINING = 50
-"""A name that more chunks define says nothing about where to look."""
+"""A name that more chunks define is ignored."""
 NAME_WEIGHT = 1.0
 POINTED_WEIGHT = 1.0
-"""Of the names, and of the lines, of a long question, in the place of `RankWeights.mention` and ``asked``."""
+"""Weights of the names and lines of a long question, instead of `RankWeights.mention` and ``asked``."""
 PATH_STRENGTH = 0.5
-"""How much a file that is named without a line says, compared with a line."""
+"""How much a file that is named without a line counts, compared with a line."""
 PROSE_FACTOR = 0.5
-"""For documentation, change logs and templates, which share a report's words: besides their factor for any query."""
+"""For documentation, change logs and templates, which share a report's words; on top of their factor for any query."""
 TITLE_STRENGTH, PROSE_STRENGTH, CODE_STRENGTH = 1.0, 0.75, 0.5
 
 _NAME = re.compile(
@@ -62,7 +62,7 @@ class Readings:
 
     @property
     def queries(self) -> tuple[Query, ...]:
-        """The readings whose words are looked for; each counts the same."""
+        """The readings whose words are looked up; they count equally."""
         return self.title, self.whole
 
     def weights(self, weights: RankWeights) -> RankWeights:
@@ -70,7 +70,7 @@ class Readings:
         return replace(weights, mention=NAME_WEIGHT, asked=POINTED_WEIGHT)
 
     def evidence(self, table: ChunkTable) -> Evidence:
-        """What the question names that the tree has."""
+        """Names and lines of the tree that the question mentions."""
         defined: dict[int, float] = {}
         for name, strength in _names(self.report, table).items():
             rows = definitions_of(replace(self.title, names=(name,)), table)
@@ -85,7 +85,7 @@ class Readings:
         return Evidence(defined=defined, pointed=pointed)
 
     def signals(self, evidence: Evidence, table: ChunkTable, rows: Rows) -> Signals:
-        """Signals of candidates: those of the title, and the evidence; prose ranks below the code that it is about."""
+        """Signals of candidates: those of the title, and the evidence; prose ranks below code."""
         listed = rows.tolist()
         signals = read_signals(self.title, table, rows)
         paths = [table.paths[file_row] for file_row in table.file_row[rows].tolist()]
@@ -99,7 +99,7 @@ class Readings:
 
 
 def readings_of(text: str) -> Readings | None:
-    r"""The readings of a long question; None for one that has no title.
+    r"""The readings of a long question; None if it has no title.
 
     Example:
         >>> readings_of("Dates are wrong\n\nSee below. It fails.").lead
@@ -129,12 +129,12 @@ def _lead(report: Report, text: str) -> str:
 
 
 def _parts(report: Report) -> tuple[tuple[str, float], ...]:
-    """The parts of a report, and how much a name in each says."""
+    """The parts of a report, and how much a name in each counts."""
     return (report.title, TITLE_STRENGTH), (report.prose, PROSE_STRENGTH), (report.code, CODE_STRENGTH)
 
 
 def _names(report: Report, table: ChunkTable) -> dict[str, float]:
-    """Names in the spelling of code, called or quoted, that the tree defines in this case, and how much each says."""
+    """Names called, quoted or spelt like code that the tree defines in this case, and how much each counts."""
     found: dict[str, float] = {}
     for text, strength in _parts(report):
         for match in _NAME.finditer(text[:MAX_WORDS_CHARS]):
@@ -154,7 +154,7 @@ def _is_file_name(name: str) -> bool:
 
 
 def _pointed(report: Report, table: ChunkTable) -> Iterator[tuple[int, float]]:
-    """Rows that are pointed at, and how much: of a trace, the calls that lie in the tree, the innermost first."""
+    """Rows that traces or paths refer to, and how much each counts: the innermost call in the tree counts most."""
     for trace in dict.fromkeys(report.traces):
         calls = [rows for rows in (_rows_of(frame, table) for frame in dict.fromkeys(trace)) if rows]
         for depth, rows in enumerate(calls, start=1):

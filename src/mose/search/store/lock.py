@@ -20,7 +20,7 @@ _POLL_S = 0.02
 
 @contextmanager
 def writer_lock(folder: Path, *, wait: bool, progress: ProgressCallback = no_progress) -> Iterator[bool]:
-    """Holds the right to write; gives False if another process keeps it and ``wait`` is False.
+    """Hold the write lock; yield False if another process has it and ``wait`` is False.
 
     Args:
         folder: The base folder of the index (`mose.search.store.location.base_folder`).

@@ -50,7 +50,7 @@ class SharedVectors:
             self._inode = inode_of(path)
 
     def close(self) -> None:
-        """Closes the file."""
+        """Close the file."""
         if self._connection is not None:
             with suppress(sqlite3.Error):
                 self._connection.close()

@@ -35,7 +35,7 @@ class Change:
         return self.before == self.after
 
     def make(self) -> None:
-        """Writes or removes the file, in one step.
+        """Write or remove the file, in one step.
 
         Raises:
             OutputError: It cannot be written, or is not as it was read any more.

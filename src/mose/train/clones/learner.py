@@ -64,7 +64,7 @@ class CloneLearner:
         return self._own.named_trained(self.model)
 
     def backward(self, batch: CloneBatch) -> dict[str, float]:
-        """Adds the gradients of this process's share of one batch; the loss's terms."""
+        """Add the gradients of this process's share of one batch; return the terms of the loss."""
         self.classifier.train()
         seed_step(self._config.run.seed, batch.step, self._world)
         sums: dict[str, float] = {}
@@ -78,7 +78,7 @@ class CloneLearner:
 
     @torch.no_grad()
     def check(self, batch: CloneBatch) -> dict[str, float]:
-        """The loss's terms without gradients."""
+        """The terms of the loss, without gradients."""
         self.classifier.train(False)
         sums: dict[str, float] = {}
         for inputs, labels_B, share in self._mini_batches(batch):
@@ -87,20 +87,20 @@ class CloneLearner:
         return sums
 
     def logits(self, inputs: PairInputs) -> dict[int, Tensor]:
-        """Logits at every exit, in the run's arithmetic."""
+        """Logits at every exit, in the run's precision."""
         with autocast(self._config.run.precision, self._device):
             found: dict[int, Tensor] = self.classifier(inputs.to(self._device))
         return found
 
     def after_step(self) -> None:
-        """Nothing to keep in range."""
+        """Do nothing: no parameter has a range."""
 
     def tensors(self) -> dict[str, Tensor]:
         """What a checkpoint must hold beside the model and the optimizer."""
         return self._own.tensors()
 
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Puts back what ``tensors`` gave."""
+        """Restore what ``tensors`` returned."""
         self._own.load(tensors)
 
     def _mini_batches(self, batch: CloneBatch) -> Iterator[tuple[PairInputs, Tensor, float]]:

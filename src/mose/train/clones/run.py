@@ -4,7 +4,7 @@
 
 The run's folder holds ``config.toml`` (resolved), ``log.jsonl``, ``checkpoints/``, ``best/`` (highest mean F1
 over exits on the validation pairs) and, at the end, ``model/``; the last two are calibrated and ready for
-``load_classifier``. Started again in the same folder, it goes on from the newest checkpoint.
+``load_classifier``. Started again in the same folder, it continues from the newest checkpoint.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from mose.tokenizer import CodeTokenizer
 from mose.train.clones.learner import CloneLearner
 from mose.train.distributed import World, share_first, wait_for_all
 from mose.train.log import round_values
-from mose.train.loop import RunState, look_before
+from mose.train.loop import RunState, check_before_training
 from mose.train.run_folder import RunFolder
 from mose.train.start import Say, Training, start_model
 
@@ -61,7 +61,7 @@ def _run(config: ClonesConfig, device: torch.device, world: World, say: Say | No
         folder.log.write_start(model, counts, world=world, device=device, precision=config.run.precision)
         share_first(classifier.parameters(), world)
         preview = CloneBatches(train, config.data, size=config.batch.pairs, seed=seed + 1)
-        look_before(learner, preview, None, folder.log, world)
+        check_before_training(learner, preview, None, folder.log, world)
 
     def write(out: Path, _: RunState) -> None:
         if world.is_first:
@@ -95,7 +95,7 @@ def pair_settings(read: ClassifierConfig, model: ModelSettings) -> PairSettings:
 
 
 def calibrate(margins: Margins, labels_N: NDArray[np.bool_]) -> dict[int, Calibration]:
-    """Temperature and best F1 threshold of every exit; to be found on validation pairs alone."""
+    """Temperature and best F1 threshold of every exit; to be fitted on validation pairs only."""
     found = {}
     for exit_layer, margins_N in margins.items():
         temperature = fit_temperature(margins_N, labels_N)
@@ -107,7 +107,7 @@ def calibrate(margins: Margins, labels_N: NDArray[np.bool_]) -> dict[int, Calibr
 def curve(
     margins: Margins, labels_N: NDArray[np.bool_], calibration: Mapping[int, Calibration]
 ) -> tuple[tuple[Point, ...], dict[int, float]]:
-    """F1 over layers run when pairs leave early, and the F1 of each exit alone.
+    """F1 against layers run when pairs exit early, and the F1 of each exit alone.
 
     Args:
         margins: Of validation or test pairs.

@@ -1,4 +1,4 @@
-"""Pairs of snippets as what the encoder reads: tokenised, cut, masked, padded."""
+"""Pairs of snippets as the encoder reads them: tokenised, cut, masked, padded."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class PairMaker:
     Args:
         tokenizer: The model's.
         settings: The model's.
-        objective: Template, length, masking and the label of a pair.
+        objective: Template, length, masking and labels of pairs.
         budget: Padded tokens of a mini-batch.
         seed: Fixes the masks.
 
@@ -81,7 +81,7 @@ class PairMaker:
         )  # fmt: skip
 
     def mini_batches(self, batch: SnippetBatch, rows: Sequence[int]) -> list[MaskedPairs]:
-        """Some pairs of a batch by length; the masks of a pair depend on the step and its row alone."""
+        """Mini-batches of pairs of similar length; a pair's masks depend only on the step and its row."""
         pairs = encode_pairs(
             self._tokenizer,
             [batch.firsts[row] for row in rows],

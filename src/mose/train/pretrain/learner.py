@@ -70,7 +70,7 @@ class PretrainLearner:
         return self._own.named_trained(self.model)
 
     def backward(self, batch: SnippetBatch) -> dict[str, float]:
-        """Adds the gradients of this process's share of one batch; the loss's terms."""
+        """Add the gradients of this process's share of one batch; return the terms of the loss."""
         self.model.train()
         seed_step(self._config.run.seed, batch.step, self._world)
         sums: Counter[str] = Counter()
@@ -81,7 +81,7 @@ class PretrainLearner:
 
     @torch.no_grad()
     def check(self, batch: SnippetBatch) -> dict[str, float]:
-        """The loss's terms without gradients."""
+        """The terms of the loss, without gradients."""
         self.model.train(False)
         sums: Counter[str] = Counter()
         for terms in self._terms(batch):
@@ -89,7 +89,7 @@ class PretrainLearner:
         return dict(sums)
 
     def hidden(self, inputs: MaskedPairs) -> dict[int, Tensor]:
-        """Hidden states at every exit that is trained, in the run's arithmetic."""
+        """Hidden states at every exit that is trained, in the run's precision."""
         with autocast(self._config.run.precision, self._device), attention_for_training(self._device):
             hidden: dict[int, Tensor] = self.model(inputs.token_ids_BT, inputs.keep_BT, exits=list(self.weights))
         return hidden
@@ -105,21 +105,21 @@ class PretrainLearner:
         return tokens_MV, pairs_B2
 
     def after_step(self) -> None:
-        """Nothing to keep in range."""
+        """Do nothing: no parameter has a range."""
 
     def tensors(self) -> dict[str, Tensor]:
         """What a checkpoint must hold beside the model and the optimizer."""
         return self._own.tensors()
 
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Puts back what ``tensors`` gave."""
+        """Restore what ``tensors`` returned."""
         self._own.load(tensors)
 
     def _terms(self, batch: SnippetBatch) -> Iterator[dict[str, Tensor]]:
         """Each mini-batch's part of the loss's terms: they sum to those of this process's share of the batch."""
         rows = range(self._world.rank, len(batch), self._world.size)
         inputs = self._maker.mini_batches(batch, rows)
-        # The mean over processes, so that the mean of their losses counts every token of the step as much.
+        # The mean over processes, so that every token of the step counts equally in the mean of their losses.
         num_masked = mean_of_all({"masked": float(sum(part.num_masked for part in inputs))}, self._world)["masked"]
         for part in inputs:
             part = part.to(self._device)

@@ -4,7 +4,7 @@
     mose pretrain configs/pretrain-tiny.toml --set data.folder=FOLDER
 
 The run's folder holds ``config.toml`` (resolved), ``log.jsonl``, ``checkpoints/``, ``best/`` (lowest loss on held-out
-repositories) and, at the end, ``model/``. Started again in the same folder, it goes on from the newest checkpoint.
+repositories) and, at the end, ``model/``. Started again in the same folder, it continues from the newest checkpoint.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mose.model.pretraining.heads import read_heads, save_pretrained
 from mose.tokenizer import CodeTokenizer
 from mose.train.distributed import World, share_first, wait_for_all
 from mose.train.log import Log, round_values
-from mose.train.loop import RunState, Validate, look_before
+from mose.train.loop import RunState, Validate, check_before_training
 from mose.train.pretrain.inputs import PairMaker
 from mose.train.pretrain.learner import PretrainLearner
 from mose.train.pretrain.validate import measure
@@ -50,7 +50,7 @@ def _run(config: PretrainConfig, device: torch.device, world: World, say: Say | 
         folder.log.write_start(model, counts, world=world, device=device, precision=config.run.precision)
         share_first([*model.parameters(), *heads.parameters()], world)
         preview = _pairs(config, trained, seed=seed + 1)
-        look_before(learner, preview, validate if config.validation.every else None, folder.log, world)
+        check_before_training(learner, preview, validate if config.validation.every else None, folder.log, world)
 
     def write(out: Path, state: RunState) -> None:
         if world.is_first:

@@ -1,4 +1,4 @@
-"""What every exit knows of held-out repositories: both losses and both accuracies, on pairs that stay the same."""
+"""Both losses and both accuracies of every exit on held-out repositories, always on the same pairs."""
 
 from __future__ import annotations
 

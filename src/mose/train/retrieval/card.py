@@ -7,9 +7,9 @@ from mose.train.loop import RunState
 
 
 def model_card(config: FinetuneConfig, state: RunState) -> str:
-    """Text of ``README.md``: start, data, length, and every exit's value at the latest validation, that of the weights.
+    """Text of ``README.md``: start, data, length, and every exit's value at the latest validation.
 
-    Models are written right after a validation: where the mean was never higher, and at the end.
+    Models are written right after a validation, so the values are those of the weights.
     """
     trained = "exits of weight 0 as they were" if 0.0 in (config.loss.exit_weights or ()) else "every exit at once"
     lines = [

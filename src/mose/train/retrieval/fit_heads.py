@@ -1,7 +1,7 @@
 """Linear heads fitted in closed form: each exit's pooled states to the deepest exit's vectors.
 
-A start for training that makes every exit speak the deepest one's language, and the control that tells
-how much of a shallow exit's quality is the head alone.
+A start for training in which all exits share the deepest one's space, and a control that shows how much of a
+shallow exit's quality comes from the head alone.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mose.tokenizer import CodeTokenizer
 from mose.train.retrieval.inputs import mini_batches, sides_of
 
 _FITTING_PAIRS = 64
-"""Pairs of one source at once, of which even a small source has enough."""
+"""Pairs drawn from one source at once; even a small source has as many."""
 
 
 def fitting_texts(
@@ -40,7 +40,7 @@ def fitting_texts(
 
 @torch.no_grad()
 def fit_heads(model: MoseModel, batches: Iterable[TextBatch], *, ridge: float = 1e-3) -> dict[int, float]:
-    """Replaces the linear heads below the deepest exit by their least-squares fit to its unit vectors.
+    """Replace the linear heads below the deepest exit by their least-squares fit to its unit vectors.
 
     Args:
         model: With linear heads as wide as the deepest one; changed in place.

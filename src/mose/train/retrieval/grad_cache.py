@@ -1,8 +1,8 @@
 """Exact gradients of a large contrastive batch in the memory of one mini-batch, over all exits at once.
 
 Gao et al., 2021 ("Scaling deep contrastive learning batch size under memory limited setup"): encode
-without a graph, take the loss's gradient at the vectors, encode again with a graph and pass that gradient
-on. One second pass serves every exit. The state of the random generators is put back before the second
+without a graph, take the loss's gradient at the vectors, encode again with a graph and backpropagate that
+gradient. One second pass serves every exit. The state of the random generators is restored before the second
 pass, so dropout is the same.
 """
 
@@ -35,16 +35,16 @@ class _Random:
 
 
 def loss_terms(encode: Encode[Inputs], mini_batches: Sequence[Inputs], loss: Loss) -> dict[str, Tensor]:
-    """The loss's terms over all mini-batches at once."""
+    """The terms of the loss over all mini-batches at once."""
     encoded = [encode(inputs) for inputs in mini_batches]
     return loss({exit_layer: torch.cat([vectors[exit_layer] for vectors in encoded]) for exit_layer in encoded[0]})
 
 
 def plain_backward(encode: Encode[Inputs], mini_batches: Sequence[Inputs], loss: Loss) -> dict[str, Tensor]:
-    """The same as ``cached_backward`` with all activations kept: more memory, one forward pass less.
+    """Like ``cached_backward``, but keeps all activations: more memory, one forward pass less.
 
     Returns:
-        The loss's terms, detached; gradients are added to the parameters.
+        The terms of the loss, detached; gradients are added to the parameters.
     """
     terms = loss_terms(encode, mini_batches, loss)
     terms["total"].backward()  # type: ignore[no-untyped-call]
@@ -52,7 +52,7 @@ def plain_backward(encode: Encode[Inputs], mini_batches: Sequence[Inputs], loss:
 
 
 def cached_backward(encode: Encode[Inputs], mini_batches: Sequence[Inputs], loss: Loss) -> dict[str, Tensor]:
-    """Gradients of the loss over all mini-batches, activations kept for one at a time.
+    """Add the gradients of the loss over all mini-batches, keeping the activations of one at a time.
 
     Args:
         encode: Run twice for each mini-batch.
@@ -60,7 +60,7 @@ def cached_backward(encode: Encode[Inputs], mini_batches: Sequence[Inputs], loss
         loss: May hold parameters of its own (the similarity factor); they get their gradient here.
 
     Returns:
-        The loss's terms, detached; gradients are added to the parameters.
+        The terms of the loss, detached; gradients are added to the parameters.
     """
     states: list[_Random] = []
     encoded: list[dict[int, Tensor]] = []

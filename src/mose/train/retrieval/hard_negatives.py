@@ -1,9 +1,8 @@
 """Hard negatives mined by the model itself: codes near a query that do not answer it.
 
-In: a pair file. Out: the same rows with a field ``negatives``, which ``data.hard_negatives`` puts to use.
-Three guards against false negatives: a window of ranks (the very nearest are often unmarked answers), a
-margin to the answer's own similarity, and the keys of the rows (one group, equal text or equal code never
-count).
+In: a pair file. Out: the same rows with a field ``negatives``, which ``data.hard_negatives`` uses.
+Three guards against false negatives: a window of ranks (the nearest are often unmarked answers), a margin below
+the answer's own similarity, and the keys of the rows (codes of the same group, text or code are left out).
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ class MiningConfig:
     count: int = 4
     """Negatives of a row, at most, drawn from what is left."""
     exit_layer: int | None = None
-    """Exit that looks for them; the deepest if None. Exit 0 reads thousands of rows a second."""
+    """Exit that finds them; the deepest if None. Exit 0 encodes thousands of rows a second."""
     text_tokens: int = 48
     code_tokens: int = 128
 
@@ -60,7 +59,7 @@ def choose_negatives(
     config: MiningConfig,
     rng: Generator,
 ) -> list[int]:
-    """Numbers of the codes that serve one query as hard negatives.
+    """Numbers of the codes chosen as hard negatives of one query.
 
     Args:
         scores_N: Similarity of the query to every code.
@@ -90,7 +89,7 @@ def mine_hard_negatives(
     seed: int = 0,
     progress: ProgressCallback = no_progress,
 ) -> dict[str, int]:
-    """Writes a pair file with negatives from the file's own codes, language by language.
+    """Write a pair file with negatives from the file's own codes, language by language.
 
     Args:
         model_folder: Encodes queries and codes.
@@ -105,7 +104,7 @@ def mine_hard_negatives(
 
     Raises:
         DataError: The pair file is missing or faulty.
-        ModelError: The model folder is, or it has no such exit.
+        ModelError: The model folder is missing or damaged, or has no such exit.
     """
     config = config or MiningConfig()
     rows = read_rows(pairs)

@@ -1,4 +1,4 @@
-"""From texts to mini-batches of the encoder: by length, under a budget of padded tokens."""
+"""Mini-batches of texts for the encoder: of similar length, under a budget of padded tokens."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Side:
 def sides_of(pairs: Sequence[Pair], *, text_tokens: int, code_tokens: int) -> tuple[Side, Side]:
     """Queries and codes of the pairs; a query that is code itself is read as code.
 
-    All queries of a batch must be of one kind, or the batch is split by the caller.
+    All queries must be of one kind; the caller splits a mixed batch.
     """
     is_code = bool(pairs[0].query_language)
     query = Side(
@@ -117,7 +117,7 @@ def step_inputs(
     budget, lengths = settings.mini_batch_tokens, (settings.text_tokens, settings.code_tokens)
     queries: list[TextBatch] = []
     query_order: list[int] = []
-    # Queries that are text and queries that are code differ in template and length: a pass each.
+    # Text queries and code queries differ in template and length, so each kind is tokenised by itself.
     for is_code in (False, True):
         numbers = [number for number, pair in enumerate(pairs) if bool(pair.query_language) is is_code]
         if numbers:
@@ -147,7 +147,7 @@ def step_inputs(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepBatch:
-    """One step, ready for the encoder: what a process of its own may prepare."""
+    """One step, ready for the encoder; may be prepared in another process."""
 
     step: int
     source: str
@@ -168,7 +168,7 @@ class StepBatch:
 def prepare_step(
     batch: PairBatch, tokenizer: CodeTokenizer, settings: BatchConfig, world: World, *, words: bool
 ) -> StepBatch:
-    """Tokenises this process's share of one batch.
+    """Tokenise this process's share of one batch.
 
     Args:
         batch: The whole batch, the same on every process.
@@ -180,7 +180,7 @@ def prepare_step(
     rows = len(batch.pairs) // world.size
     mine = batch.pairs[world.rank * rows :][:rows]
     every = [(code, pair.language) for pair in batch.pairs for code in pair.negatives]
-    # Each process encodes as many hard negatives as the others, for ``gather`` needs equal parts.
+    # Every process encodes the same number of hard negatives: ``gather`` needs equal parts.
     share = len(every) // world.size
     negatives = every[world.rank * share :][:share]
     return StepBatch(
@@ -194,12 +194,12 @@ def prepare_step(
 
 
 def key_matrix(pairs: Sequence[Pair]) -> torch.Tensor:
-    """Hashes of each pair [B, NUM_KEYS], int64; -1 fills what is absent."""
+    """Hashes of each pair [B, NUM_KEYS], int64, padded with -1."""
     rows = [sorted(pair.keys)[:NUM_KEYS] for pair in pairs]
     return torch.tensor([row + [-1] * (NUM_KEYS - len(row)) for row in rows], dtype=torch.int64)
 
 
 def negative_keys(codes: Sequence[str]) -> torch.Tensor:
-    """Hash of each code [E, NUM_KEYS], filled with -1: a hard negative that answers another row is none there."""
+    """Hash of each code [E, NUM_KEYS], padded with -1: a hard negative that answers another row is masked there."""
     rows = [[key_of(code)] + [-1] * (NUM_KEYS - 1) for code in codes]
     return torch.tensor(rows, dtype=torch.int64).reshape(len(rows), NUM_KEYS)

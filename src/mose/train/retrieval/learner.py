@@ -26,7 +26,7 @@ from mose.train.start import freeze_parts
 
 
 class RetrievalLearner:
-    """Model, similarity factor and (if asked) queue, with the step's gradients.
+    """Model, similarity factor and, if configured, a queue of negatives; computes the gradients of a step.
 
     Args:
         model: Trained in place; frozen parts are frozen here.
@@ -34,7 +34,7 @@ class RetrievalLearner:
         config: All settings.
         world: This process's rank.
         device: Where the model is.
-        reference: Says which negatives are likely answers, where ``loss.mask_answers`` asks for it; stays as it is.
+        reference: Finds the negatives that are likely answers, if ``loss.mask_answers`` is set; not trained.
     """
 
     def __init__(
@@ -55,9 +55,9 @@ class RetrievalLearner:
         exits, loss = model.settings.exits, config.loss
         self.weights = exit_weights(model.settings, exits, loss.exit_weights, table_weight=loss.table_weight)
         tied = loss.distill_rows or loss.distill_vectors or loss.aligned
-        # Exit 0 shares no weight with the blocks: with weight 0 it is left alone even where exits are tied.
+        # Exit 0 shares no weight with the blocks: with weight 0 it is left out even if exits are tied.
         self.used_exits = tuple(layer for layer in exits if self.weights[layer] > 0 or (tied and layer > 0))
-        """Exits that the loss looks at; blocks above the deepest of them are not run."""
+        """Exits that the loss reads; blocks above the deepest of them are not run."""
         if not self.used_exits:
             raise ConfigError("loss.table_weight", got=loss.table_weight, allowed="above 0 for a model of exit 0 alone")
         self._tokenizer = tokenizer
@@ -80,11 +80,11 @@ class RetrievalLearner:
         return [(name, parameter) for name, parameter in every if parameter.requires_grad]
 
     def scale(self) -> Tensor:
-        """Factor on the cosines; ``after_step`` keeps it below its limit, where a clamp here would end its gradient."""
+        """Factor on the cosines; ``after_step`` limits it, since a clamp here would stop its gradient."""
         return self.log_scale.exp()
 
     def backward(self, batch: PairBatch | StepBatch) -> dict[str, float]:
-        """Adds the gradients of this process's share of one batch; the loss's terms."""
+        """Add the gradients of this process's share of one batch; return the terms of the loss."""
         self.model.train()
         seed_step(self._config.run.seed, batch.step, self._world)
         inputs, loss = self._prepare(batch)
@@ -94,7 +94,7 @@ class RetrievalLearner:
 
     @torch.no_grad()
     def check(self, batch: PairBatch | StepBatch) -> dict[str, float]:
-        """The loss's terms without gradients."""
+        """The terms of the loss, without gradients."""
         self.model.train(False)
         inputs, loss = self._prepare(batch)
         terms = loss_terms(self._encode_used, inputs, loss)
@@ -102,7 +102,7 @@ class RetrievalLearner:
         return {name: float(term) for name, term in terms.items()}
 
     def encode(self, inputs: TextBatch) -> dict[int, Tensor]:
-        """Vectors of one mini-batch at every exit, in the run's arithmetic."""
+        """Vectors of one mini-batch at every exit, in the run's precision."""
         with autocast(self._config.run.precision, self._device):
             return self.model.embed(inputs.to(self._device))
 
@@ -111,7 +111,7 @@ class RetrievalLearner:
             return self.model.embed(inputs.to(self._device), exits=self.used_exits)
 
     def after_step(self) -> None:
-        """Keeps the factor in its range; feeds the queue."""
+        """Keep the factor in its range, and fill the queue."""
         with torch.no_grad():
             self.log_scale.clamp_(max=math.log(self._config.loss.scale_limit))
         if self.queue is not None and self._late is not None:
@@ -128,7 +128,7 @@ class RetrievalLearner:
         return {name: value.cpu().contiguous() for name, value in tensors.items()}
 
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Puts back what ``tensors`` gave."""
+        """Restore what ``tensors`` returned."""
         with torch.no_grad():
             self.log_scale.copy_(tensors["log_scale"])
         if self.queue is not None:
@@ -179,7 +179,7 @@ class RetrievalLearner:
     def _likely_answers(
         self, inputs: StepInputs, back: Tensor, rows: int, first: int
     ) -> tuple[Tensor, Tensor] | tuple[None, None]:
-        """True where the reference puts a code above the query's own: rows are queries, then rows are codes."""
+        """True where the reference ranks a code above the query's own; queries as rows, then codes as rows."""
         if self._reference is None:
             return None, None
         deepest = self._reference.settings.exits[-1]

@@ -1,7 +1,7 @@
 """Contrastive and distillation losses over unit vectors. Tensors in, one number out.
 
 Shapes: B local pairs, N pairs of all processes, E extra codes, D width.
-Everything is computed in float32 (float64 stays), whatever the vectors come in.
+Everything is computed in float32 (float64 stays), whatever the dtype of the vectors.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def shared_keys(keys_BK: Tensor, keys_NK: Tensor) -> Tensor:
     """True where two pairs share a key (group, text or code): they are never negatives of each other.
 
     Args:
-        keys_BK: Hashes of the rows, int64; negative values are filling and match nothing.
+        keys_BK: Hashes of the rows, int64; negative values are padding and match nothing.
         keys_NK: Hashes of the columns.
 
     Returns:
@@ -60,7 +60,7 @@ def contrastive_loss(
         all_query_ND: Queries of all processes, ``query_BD`` if None.
         all_code_ND: Codes of all processes, ``code_BD`` if None.
         first_row: Column of this process's first pair.
-        extra_code_ED: Further codes that answer no query here: hard negatives, a queue.
+        extra_code_ED: More codes that answer no query of the batch: hard negatives, a queue.
         shared_BE: True where an extra code may answer the row's query after all.
 
     Returns:

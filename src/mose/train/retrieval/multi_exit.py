@@ -1,8 +1,8 @@
 """The loss over all exits: one contrastive term each, and the terms that tie exits together.
 
 Source of the sum: MoSE, fine-tuning loss, ``L = sum of alpha_i L_i`` (``mose.train.exit_weights`` has the weights).
-"Self-distillation" there is only the effect of this sum through shared lower blocks; the teacher terms
-here are ours and off by default.
+"Self-distillation" in the paper is only the effect of this sum through shared lower blocks; the teacher terms
+here are additions and off by default.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Codes of earlier batches as extra negatives (MoCo: He et al., 2020), every exit with a queue of its own."""
+"""Codes of earlier batches as extra negatives (MoCo: He et al., 2020), with one queue per exit."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class NegativeQueue:
         return len(self.keys)
 
     def push(self, codes: Mapping[int, Tensor], keys_NK: Tensor) -> None:
-        """Puts codes in front; the oldest fall out."""
+        """Add the newest codes and drop the oldest."""
         for exit_layer, rows_ND in codes.items():
             earlier = self.vectors.get(exit_layer, rows_ND[:0])
             self.vectors[exit_layer] = torch.cat([rows_ND, earlier])[: self._size]
@@ -42,7 +42,7 @@ class NegativeQueue:
 
     @torch.no_grad()
     def follow(self, model: MoseModel) -> None:
-        """Moves the slow copy a little towards the model."""
+        """Move the slow copy towards the model, by one minus the momentum."""
         if self.slow is not None:
             for slow, fast in zip(self.slow.parameters(), model.parameters(), strict=True):
                 slow.lerp_(fast, 1 - self._momentum)
@@ -55,7 +55,7 @@ class NegativeQueue:
         return tensors
 
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Puts back what ``tensors`` gave."""
+        """Restore what ``tensors`` returned."""
         self.keys = tensors["queue_keys"].to(self._device)
         self.vectors = {
             int(name.removeprefix("queue.")): rows.to(self._device)

@@ -1,7 +1,7 @@
-"""Batches made and tokenised ahead of the step, by processes of their own.
+"""Batches made and tokenised ahead of the step, in separate processes.
 
 In: one stream of ``PairBatch`` for each process. Out: ``StepBatch``, from the streams in turn, so that the order is
-the same on every machine. The position of every stream travels with its batch and goes into the checkpoint.
+the same on every machine. The position of each stream comes with its batch and goes into the checkpoint.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ Prepare = Callable[[PairBatch], StepBatch]
 
 
 class Prefetched:
-    """Endless prepared batches; each stream is walked by a process that stays one batch ahead.
+    """Endless prepared batches; each stream is read by a process that stays one batch ahead.
 
     Args:
-        streams: Walked in turn; each needs a seed of its own.
+        streams: Read in turn; each needs its own seed.
         prepare: Tokenises a batch; runs in the processes.
     """
 
@@ -55,7 +55,7 @@ class Prefetched:
             self.close()
             raise TrainingError(
                 "a process that makes batches has ended",
-                remedy="Most often it was out of memory: lower batch.workers. The last checkpoint is good.",
+                remedy="It was probably out of memory: lower batch.workers. The last checkpoint is good.",
             ) from None
         if isinstance(batch, MoseError):
             self.close()
@@ -70,7 +70,7 @@ class Prefetched:
         return {"step": self._step, "streams": self._states}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from a stored position.
+        """Continue from a stored position.
 
         Raises:
             DataError: The sources are not those of the stored position.
@@ -82,7 +82,7 @@ class Prefetched:
         self._step = state["step"]
 
     def close(self) -> None:
-        """Ends the processes; what they had made ahead is made again by the next call."""
+        """End the processes; batches that they made ahead are made again by the next call."""
         for process, connection in self._workers:
             connection.close()
             process.kill()
@@ -93,7 +93,7 @@ class Prefetched:
 
 
 def _context() -> BaseContext:
-    """Forked processes share the data; where there is no fork, each gets a copy."""
+    """Forked processes share the data; without fork, each gets a copy."""
     return multiprocessing.get_context("fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn")
 
 
@@ -107,9 +107,9 @@ def _start(stream: PairBatches, prepare: Prepare, inherited: Sequence[Connection
 
 
 def _walk(stream: PairBatches, prepare: Prepare, out: Connection, inherited: Sequence[Connection]) -> None:
-    """One process: sends batches and positions until nobody listens."""
+    """Run one process: send batches and positions until the connection is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that trains
-    for connection in inherited:  # or nobody would ever learn that the process that trains is gone
+    for connection in inherited:  # else an end of the process that trains would go unnoticed
         connection.close()
     torch.set_num_threads(1)
     try:

@@ -1,7 +1,7 @@
 """Rotate all heads alike, so that the leading dimensions of their vectors keep most variance.
 
 A rotation changes no dot product: every exit at full width, and every pair of exits, scores as before. The leading
-dimensions are then the principal ones, and a cut vector loses less.
+dimensions are then the principal ones, so that a cut vector loses less.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mose.model.encoder import MoseModel
 
 @torch.no_grad()
 def rotate_heads(model: MoseModel, batches: Iterable[TextBatch]) -> dict[int, float]:
-    """Rotates the last matrix of every head by the principal directions of the deepest exit's vectors.
+    """Rotate the last matrix of every head by the principal directions of the deepest exit's vectors.
 
     Args:
         model: With linear or mlp heads of one width; changed in place.

@@ -4,7 +4,7 @@
     torchrun --nproc-per-node 2 -m mose finetune retrieval --config configs/small.toml
 
 The run's folder holds ``config.toml`` (resolved), ``log.jsonl``, ``checkpoints/``, ``best/`` (highest mean
-over exits) and, at the end, ``model/``. Started again in the same folder, it goes on from the newest
+over exits) and, at the end, ``model/``. Started again in the same folder, it continues from the newest
 checkpoint.
 """
 
@@ -24,7 +24,7 @@ from mose.tokenizer import CodeTokenizer
 from mose.train.device import autocast
 from mose.train.distributed import World, merge, share_first, wait_for_all
 from mose.train.log import round_values
-from mose.train.loop import RunState, Validate, look_before, mean_by_exit
+from mose.train.loop import RunState, Validate, check_before_training, mean_by_exit
 from mose.train.retrieval.card import model_card
 from mose.train.retrieval.fit_heads import fit_heads, fitting_texts
 from mose.train.retrieval.learner import RetrievalLearner
@@ -66,7 +66,7 @@ def _run(config: FinetuneConfig, device: torch.device, world: World, say: Say | 
             folder.log.write(event="heads fitted", cosine=round_values(named))
         share_first(model.parameters(), world)
         preview = PairBatches(sources, pairs=config.batch.pairs, seed=seed + 1, mixed=mixed)
-        look_before(learner, preview, validate if config.validation.every else None, folder.log, world)
+        check_before_training(learner, preview, validate if config.validation.every else None, folder.log, world)
 
     def write(out: Path, state: RunState) -> None:
         if world.is_first:
@@ -89,7 +89,7 @@ run = Training(FinetuneConfig, _run)
 
 
 def _streams(config: FinetuneConfig, sources: Sequence[Source]) -> list[PairBatches]:
-    """A walk through the data for each process that makes batches; one for this process if there are none."""
+    """One stream of batches for each process that makes them, or one for this process."""
     batch = config.batch
     vectors = code_vectors(config.start.folder, sources) if batch.neighbours > 1 else {}
     return [

@@ -1,4 +1,4 @@
-"""The ladder that a retrieval run starts from, and its exit 0 as a judge of which codes are alike."""
+"""The model that a retrieval run starts from, and its exit-0 vectors, which show which codes are similar."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from mose.train.loop import TrainingError
 from mose.train.retrieval.inputs import Side, in_text_order, mini_batches
 
 _BUDGET = 4_096
-"""Padded tokens at once: what stays in a core's cache is several times faster than more."""
+"""Padded tokens of a mini-batch: one that fits a core's cache is several times faster."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ class ValidationSet:
 def load_tasks(
     config: ValidationConfig, data: DataConfig, *, seed: int = 0, skip_missing: bool = False
 ) -> list[ValidationSet]:
-    """The tasks of a config, read and checked.
+    """Read and check the tasks of a config.
 
     Raises:
         DataError: A file is missing or faulty, or a task has no queries.
