@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import sys
 import time
 from importlib import metadata
@@ -39,6 +40,17 @@ def with_interval(mean: float, low: float, high: float) -> str:
     return f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
+def lists_on_one_line(text: str) -> str:
+    """Indented JSON with lists of numbers, and of plain words, on one line each.
+
+    Example:
+        >>> lists_on_one_line(json.dumps({"scores": [1.0, 0.5]}, indent=1))
+        '{\\n "scores": [1.0, 0.5]\\n}'
+    """
+    plain = r"\[\s+([^][{}\"]*?|(?:\"[\w ]*\",?\s+)*)\s+\]"
+    return re.sub(plain, lambda found: "[" + re.sub(r"\s+", " ", found[1]).strip() + "]", text)
+
+
 def write_result(name: str, result: dict[str, object]) -> None:
     """Write ``results/<name>-<commit>.json`` and print the same as one line of JSON."""
     versions = {}
@@ -61,7 +73,7 @@ def write_result(name: str, result: dict[str, object]) -> None:
     }
     FOLDER.mkdir(exist_ok=True)
     path = FOLDER / f"{name}-{result['commit']}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf8")
+    path.write_text(lists_on_one_line(json.dumps(result, indent=1)) + "\n", encoding="utf8")
     if str(result["commit"]).endswith("+"):
         print(f"{path.name} is of uncommitted changes: commit them and measure again to keep it.", file=sys.stderr)
     print(json.dumps(result))

@@ -1,24 +1,21 @@
-"""NDCG@10 of repository search over both development splits, by language and repository, with intervals.
+"""The development splits of repository search: their trees, and means by split, language and repository with intervals.
 
 A mean is one over repositories; its interval resamples repositories, and queries within each.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from results import write_result
 
-from mose.evaluate.repository.benchmark import Location, RepoTask, load_tasks, ndcg_at_10
+from mose.evaluate.repository.benchmark import RepoTask, load_tasks
 from mose.metrics.significance import Interval, two_stage_interval
-from mose.search.index import CodeIndex
-from mose.search.options import SearchOptions
 
-NAME = "cascade-repo-search"
+DEEPEST = "fused, deepest exit"
+"""The search as users run it."""
 SPLITS = {
     "python": "all Python packages",
     "pinned": "all pinned repositories in other languages",
@@ -26,38 +23,24 @@ SPLITS = {
 }
 Values = dict[str, dict[str, Any]]
 """By repository: its split, its language and the score of each query, in the order of the task file."""
-
-
-def evaluate_splits(args: argparse.Namespace) -> None:
-    """Search every tree of both splits as a first search does, and report."""
-    jobs = [("python", args.sources, task) for task in load_tasks(args.data / "repo-search")]
-    for task in load_tasks(args.data / "repo-search-languages"):
-        jobs.append(("pinned" if task.pinned else "older", args.trees, task))
-    values: Values = {}
-    for split, folder, task in jobs:
-        if args.packages and task.package not in args.packages:
-            continue
-        scores = _scores(task, folder / task.package / task.root, args)
-        values[task.package] = {"split": split, "language": task.language, "scores": scores}
-        print(f"{task.package:20} {np.mean(scores):.3f}", flush=True)
-    against = json.loads(args.against.read_text(encoding="utf8")) if args.against else None
-    print()
-    for name, count, mean, gain in rows(values, against and against["repositories"]):
-        print(f"{name:55} {count:4}  {interval(mean)}  {difference(gain)}")
-    write_result(NAME, {"model": str(args.model), "budget_s": args.budget, "repositories": values})
-
-
-def _scores(task: RepoTask, root: Path, args: argparse.Namespace) -> list[float]:
-    scores = []
-    with CodeIndex.open(root, model=args.model) as index:
-        for query in task.queries:
-            hits = index.search(query.text, SearchOptions(limit=10, budget_s=args.budget))
-            locations = [Location(path=hit.path, start_line=hit.start_line, end_line=hit.end_line) for hit in hits]
-            scores.append(round(ndcg_at_10(locations, query.targets), 4))
-    return scores
-
-
 Row = tuple[str, int, Interval, Interval | None]
+
+
+def tasks(data: Path, sources: Path, trees: Path | None) -> Iterator[tuple[str, Path, RepoTask]]:
+    """Split, folder to search and task of each repository; Python alone without ``trees``."""
+    for task in load_tasks(data / "repo-search"):
+        yield "python", sources / task.package / task.root, task
+    for task in load_tasks(data / "repo-search-languages") if trees else ():
+        yield "pinned" if task.pinned else "older", trees / task.package / task.root, task
+
+
+def of_system(values: Values, system: str = DEEPEST) -> Values:
+    """The scores of one system; earlier results hold no other."""
+    return {
+        name: {**value, "scores": value["scores"][system] if isinstance(value["scores"], dict) else value["scores"]}
+        for name, value in values.items()
+        if not isinstance(value["scores"], dict) or system in value["scores"]
+    }
 
 
 def rows(values: Values, against: Values | None = None) -> list[Row]:
@@ -75,6 +58,18 @@ def rows(values: Values, against: Values | None = None) -> list[Row]:
     return [_row(name, members, values, against) for name, members in found if members]
 
 
+def part_rows(values: Values) -> Iterator[tuple[str, str, int, Interval, Interval | None]]:
+    """By system and split: queries, mean, and the paired difference of the search as users run it to that system."""
+    systems = dict.fromkeys(system for value in values.values() for system in value["scores"])
+    for system in systems:
+        scores, whole = of_system(values, system), of_system(values)
+        for split, title in SPLITS.items():
+            members = sorted(name for name, value in scores.items() if value["split"] == split)
+            if members:
+                _, count, mean, _ = _row(title, members, scores, None)
+                yield system, title, count, mean, _row(title, members, whole, scores)[3]
+
+
 def _row(name: str, members: list[str], values: Values, against: Values | None) -> Row:
     scores = [np.array(values[member]["scores"]) for member in members]
     gain = None
@@ -82,6 +77,18 @@ def _row(name: str, members: list[str], values: Values, against: Values | None) 
         before = [np.array(against[member]["scores"]) for member in members]
         gain = two_stage_interval([own - other for own, other in zip(scores, before, strict=True)])
     return name, sum(map(len, scores)), two_stage_interval(scores), gain
+
+
+def category_means(values: Values, split: str) -> dict[str, float]:
+    """Mean of each kind of query in a split, by repository first."""
+    means: dict[str, list[float]] = {}
+    for value in values.values():
+        if value["split"] != split:
+            continue
+        scores, kinds = np.array(value["scores"]), np.array(value["categories"])
+        for kind in sorted(set(kinds.tolist())):
+            means.setdefault(kind, []).append(float(scores[kinds == kind].mean()))
+    return {kind: float(np.mean(found)) for kind, found in sorted(means.items())}
 
 
 def interval(mean: Interval) -> str:

@@ -49,40 +49,72 @@ def markdown(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def searches(label: str = "") -> splits.Values:
+    """The newest scores of repository search, by repository and system."""
+    found: splits.Values = latest(f"{label}repo-search")["repositories"]
+    return found
+
+
+def split_means(system: str) -> list[str]:
+    """Mean of a system in each development split; "" where it was not run."""
+    means = {title: mean for name, title, _, mean, _ in splits.part_rows(searches()) if name == system}
+    return [f"{means[title].mean:.3f}" if title in means else "" for title in splits.SPLITS.values()]
+
+
 def readme() -> str:
-    quality, speed = latest("repo-search")["rows"], latest("encoder")["speed"]
+    speed = latest("encoder")["speed"]
     deepest = speed["int8 exit 6"]["processor_ms_per_chunk"]
-    rows = [["plain BM25, 50-line chunks", "", "", f"{quality['BM25, 50-line chunks']['all']:.3f}", ""]]
-    rows.append(["words, signals", "", "", f"{quality['words, signals']['all']:.3f}", ""])
-    names = {0: "words, exit 0, signals", 6: "fused, signals: all deep"}
-    parameters = {row.exit_layer: f"{row.parameters / 1e6:.1f} M" for row in info(ModelSettings.read(SMALL)).exits}
-    for layer, size in parameters.items():
-        fused = quality[names.get(layer, f"fused, signals: all at exit {layer}")]["all"]
-        alone = quality["deepest exit alone" if layer == 6 else f"exit {layer} alone"]["all"]
+    rows = [[name, "", "", *split_means(name), ""] for name in ("BM25, 50-line chunks", "words, signals")]
+    for row in info(ModelSettings.read(SMALL)).exits:
+        layer = row.exit_layer
+        fused = split_means(splits.DEEPEST if layer == 6 else f"fused, exit {layer}")
         share = speed[f"int8 exit {layer}"]["processor_ms_per_chunk"] / deepest
-        rows.append([f"exit {layer}", size, f"{share:.1%}", f"**{fused:.3f}**", f"{alone:.3f}"])
-    cold = quality["cascade, cold tree"]["all"]
-    rows.append(["cascade on a tree never seen, exit 6", parameters[6], "", f"**{cold:.3f}**", ""])
-    return markdown(["", "parameters", "time a chunk", "NDCG@10", "its vectors alone"], rows)
+        alone = split_means(f"exit {layer} alone")[0]
+        rows.append([f"exit {layer}", f"{row.parameters / 1e6:.1f} M", f"{share:.1%}", *fused, alone])
+    head = ["", "parameters", "time a chunk", "Python", "nine other languages", "seven more"]
+    return markdown([*head, "its vectors alone, Python"], rows)
 
 
 def repo_search() -> str:
-    rows = []
-    for name, row in latest("repo-search")["rows"].items():
-        low = min(row["without"].values())
-        values = [row["all"], row["architecture"], row["semantic"], row["symbol"], low]
-        rows.append([name, *(f"{value:.3f}" for value in values), f"{row['p50_ms']:.1f}"])
-    return markdown(["", "all", "architecture", "semantic", "symbol", "all, best package left out", "p50 ms"], rows)
+    cells: dict[str, dict[str, str]] = {}
+    for system, title, _, mean, _ in splits.part_rows(searches()):
+        cells.setdefault(system, {})[title] = splits.interval(mean)
+    rows = [[system, *(of.get(title, "") for title in splits.SPLITS.values())] for system, of in cells.items()]
+    return markdown(["", "nine Python packages", "nine pinned, other languages", "seven older"], rows)
+
+
+def kinds() -> str:
+    """The search as users run it, by kind of query."""
+    values = splits.of_system(searches())
+    by_split = [splits.category_means(values, split) for split in splits.SPLITS]
+    rows = [[kind, *(f"{means[kind]:.3f}" for means in by_split)] for kind in by_split[0]]
+    return markdown(["", "nine Python packages", "nine pinned, other languages", "seven older"], rows)
 
 
 def both_splits() -> str:
-    """The cascade by language and repository, against that before names and paths were ranked in every language."""
-    now, before = latest(splits.NAME), latest(f"before-{splits.NAME}")
+    """The search by language and repository, against that before names and paths were ranked in every language."""
+    before = latest("before-repo-search")
     rows = [
         [name, str(count), splits.interval(mean), splits.difference(gain)]
-        for name, count, mean, gain in splits.rows(now["repositories"], before["repositories"])
+        for name, count, mean, gain in splits.rows(
+            splits.of_system(searches()), splits.of_system(before["repositories"])
+        )
     ]
     return markdown(["", "queries", "NDCG@10", f"against {before['commit'][:7]}"], rows)
+
+
+def left_out() -> str:
+    """Each language with the weights that the others would have chosen."""
+    result = latest("leave-one-language-out")
+    rows = []
+    for language, row in result["languages"].items():
+        chosen = ", ".join(f"{name} {value:g}" for name, value in row["chosen"].items()) or "as shipped"
+        gain = str(Interval(**row["difference"]))
+        rows.append(
+            [f"{language} ({len(row['scores'])})", f"{row['shipped']:.3f}", f"{row['left_out']:.3f}", gain, chosen]
+        )
+    rows.append(["all repositories", "", "", str(Interval(**result["difference"])), ""])
+    return markdown(["", "shipped", "chosen without it", "difference", "what the others choose"], rows)
 
 
 def issue_localisation() -> str:
@@ -99,27 +131,16 @@ def issue_localisation() -> str:
 
 
 def untrained() -> str:
-    """Repository search before and after training, the same ranking and the same reading of the chunks."""
-    before, after = latest("untrained-repo-search")["rows"], latest("repo-search")["rows"]
-    left_out = ("BM25, 50-line chunks", "words alone", "words, signals", "fused, no signals")
-    names = [name for name in after if name not in left_out]
-    rows = [
-        [
-            name,
-            f"{before[name]['all']:.3f}",
-            f"{after[name]['all']:.3f}",
-            f"{after[name]['all'] - before[name]['all']:+.3f}",
-        ]
-        for name in names
-    ]
+    """Repository search in Python before and after training, the same ranking and the same reading of the chunks."""
+    before, after = searches("untrained-"), searches()
+    systems = [name for name in next(iter(before.values()))["scores"] if "exit" in name]
+    rows = []
+    for system in systems:
+        old, new = splits.of_system(before, system), splits.of_system(after, system)
+        _, _, mean, gain = splits.rows(new, old)[0]
+        shipped = f"{mean.mean:.3f}"
+        rows.append([system, f"{splits.rows(old)[0][2].mean:.3f}", shipped, splits.difference(gain)])
     return markdown(["", "untrained", "shipped", "difference"], rows)
-
-
-def packages() -> str:
-    chosen = latest("repo-search")["rows"]
-    systems = ["BM25, 50-line chunks", "words, exit 0, signals", "fused, signals: all deep", "cascade, cold tree"]
-    names = chosen[systems[0]]["packages"]
-    return markdown(["package", *systems], [[n, *(f"{chosen[s]['packages'][n]:.3f}" for s in systems)] for n in names])
 
 
 def search_speed() -> str:
@@ -244,10 +265,11 @@ def switches() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "readme": readme,
     "repo-search": repo_search,
+    "repo-search-kinds": kinds,
     "repo-search-splits": both_splits,
+    "leave-one-language-out": left_out,
     "issue-localisation": issue_localisation,
     "repo-search-untrained": untrained,
-    "packages": packages,
     "search-speed": search_speed,
     "encoder": encoder,
     "rounding": rounding,
