@@ -26,7 +26,7 @@ from mose import Encoder
 from mose.data.mine.harvest import Mined
 from mose.data.mine.manifest import held_out_name
 from mose.data.mine.package import read_part
-from mose.data.mine.select import Evaluation, distinct
+from mose.data.mine.select import Evaluation, drop_copies
 from mose.data.near_copies import shingles
 from mose.data.pairs import read_objects
 from mose.evaluate.systems.bm25 import Bm25Index
@@ -102,7 +102,7 @@ def select(rows, codes, evaluation, dropped):
         by_kind[row["kind"]].append((row, mined))
     for kind, pairs in by_kind.items():
         reasons = Counter()
-        staying = {id(mined) for mined in distinct([mined for _, mined in pairs], NEAR, reasons)}
+        staying = {id(mined) for mined in drop_copies([mined for _, mined in pairs], NEAR, reasons)}
         dropped.update({(kind, reason): count for reason, count in reasons.items()})
         result += [row for row, mined in pairs if id(mined) in staying]
     return result

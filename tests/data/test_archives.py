@@ -55,7 +55,7 @@ def make_zip(path, members):
 @pytest.mark.parametrize("make", [tar, make_zip])
 def test_odd_names_are_left_out(make, tmp_path):
     archive = make(tmp_path / "archive", [("package/in.js", b"x;"), *((name, b"out") for name in ODD)])
-    archives.unpack(archive, tmp_path / "files")
+    archives.unpack(archive, tmp_path / "files", remedy="Try again.")
     assert files_below(tmp_path) == ["archive", "files/package/in.js"]
 
 
@@ -69,7 +69,7 @@ def test_only_regular_files_are_unpacked_and_never_through_a_link(kind, tmp_path
         member = tarfile.TarInfo("package/file.js")
         member.size, member.mode = 2, 0o6777
         archive.addfile(member, io.BytesIO(b"x;"))
-    archives.unpack(tmp_path / "a.tgz", tmp_path / "files")
+    archives.unpack(tmp_path / "a.tgz", tmp_path / "files", remedy="Try again.")
     assert (tmp_path / "precious").read_text() == "mine"
     written = tmp_path / "files" / "package" / "file.js"
     assert stat.S_ISREG(written.lstat().st_mode)
@@ -78,7 +78,11 @@ def test_only_regular_files_are_unpacked_and_never_through_a_link(kind, tmp_path
 
 @pytest.mark.parametrize("make", [tar, make_zip])
 def test_name_of_a_file_and_a_folder_is_only_one_of_them(make, tmp_path):
-    archives.unpack(make(tmp_path / "x", [("a", b"1"), ("a/b", b"2"), ("c/d", b"3"), ("c", b"4")]), tmp_path / "files")
+    archives.unpack(
+        make(tmp_path / "x", [("a", b"1"), ("a/b", b"2"), ("c/d", b"3"), ("c", b"4")]),
+        tmp_path / "files",
+        remedy="Try again.",
+    )
     assert files_below(tmp_path / "files") == ["a", "c/d"]
 
 
@@ -88,11 +92,11 @@ def test_archive_of_too_many_or_too_large_files_is_refused(make, tmp_path, monke
     monkeypatch.setattr(archives, "MAX_BYTES", 1_000_000)
     many = make(tmp_path / "many", [(f"{number}.js", b"") for number in range(21)])
     with pytest.raises(SourceError, match=r"files in the archive many: got 21, allowed: at most 20"):
-        archives.unpack(many, tmp_path / "files")
+        archives.unpack(many, tmp_path / "files", remedy="Try again.")
     large = make(tmp_path / "large", [(f"{number}.js", bytes(200_000)) for number in range(6)])
     assert large.stat().st_size < 10_000
     with pytest.raises(SourceError, match="bytes in the archive large"):
-        archives.unpack(large, tmp_path / "more")
+        archives.unpack(large, tmp_path / "more", remedy="Try again.")
 
 
 def test_bomb_in_a_header_is_refused_before_it_is_in_memory(tmp_path):
@@ -103,7 +107,7 @@ def test_bomb_in_a_header_is_refused_before_it_is_in_memory(tmp_path):
     with gzip.open(tmp_path / "a.tgz", "wb") as file:
         file.write(header.tobuf() + bytes(10_000))
     with pytest.raises(SourceError, match="bytes in one header"):
-        archives.unpack(tmp_path / "a.tgz", tmp_path / "files")
+        archives.unpack(tmp_path / "a.tgz", tmp_path / "files", remedy="Try again.")
 
 
 def test_damaged_archives_are_errors(tmp_path):
@@ -126,12 +130,12 @@ def test_damaged_archives_are_errors(tmp_path):
         path = tmp_path / f"{number}.tgz"
         path.write_bytes(content)
         with pytest.raises(SourceError, match="is damaged"):
-            archives.unpack(path, tmp_path / "files")
+            archives.unpack(path, tmp_path / "files", remedy="Try again.")
     for start in range(0, len(wheel), 7):
         path = tmp_path / "flipped.whl"
         path.write_bytes(wheel[:start] + bytes([wheel[start] ^ 0xFF]) + wheel[start + 1 :])
         try:
-            archives.unpack(path, tmp_path / "files")
+            archives.unpack(path, tmp_path / "files", remedy="Try again.")
         except SourceError as error:
             assert error.remedy
 

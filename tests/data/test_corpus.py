@@ -12,8 +12,9 @@ import pytest
 from mose.config import CorpusConfig
 from mose.data.corpus import Corpus, Repository, read_corpus
 from mose.data.masking import UNMASKED, Masking
+from mose.data.mine import archives
 from mose.data.repository_pairs import RepositoryPairs, cut_text
-from mose.errors import DataError
+from mose.errors import DataError, SourceError
 
 
 def write(root: Path, files: dict[str, str]) -> None:
@@ -53,7 +54,7 @@ def test_each_folder_and_each_archive_is_a_repository(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "many" / "c-1.0.tar.gz", "w:gz") as archive:
         archive.add(tmp_path / "c", "c")
     corpus = read_corpus(CorpusConfig(folder=str(tmp_path), sources=("many",)), seed=0)
-    assert [(one.name, one.texts) for one in corpus.repositories] == [
+    assert [(repository.name, repository.texts) for repository in corpus.repositories] == [
         ("a", ("x = 1\n", "y = 1\n")),
         ("c-1.0", ("package z\n", "package w\n")),
     ]
@@ -104,6 +105,23 @@ def test_a_source_that_is_no_repository_is_refused(source: str, got: str, tmp_pa
     write(tmp_path, {"a/x.py": "x = 1\n"})
     with pytest.raises(DataError, match=rf"data\.sources: got .*{got}', allowed: a folder of repositories"):
         read_corpus(CorpusConfig(folder=str(tmp_path), sources=(source,)), seed=0)
+
+
+@pytest.mark.parametrize("too_large", [True, False])
+def test_an_archive_that_cannot_be_unpacked_can_be_replaced_or_excluded(
+    too_large: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, {**{f"many/{r}/{f}.py": f"{r} = '{f}'\n" for r in "ab" for f in "xy"}, "many/c.tar.gz": "no tar"})
+    if too_large:
+        with tarfile.open(tmp_path / "many" / "c.tar.gz", "w:gz") as archive:
+            archive.add(tmp_path / "many" / "a", "c")
+        monkeypatch.setattr(archives, "MAX_FILES", 1)
+    settings = {"folder": str(tmp_path), "sources": ("many",)}
+    with pytest.raises(SourceError, match=r"archive c\.tar\.gz") as refused:
+        read_corpus(CorpusConfig(**settings), seed=0)
+    assert refused.value.remedy == f"Replace {tmp_path / 'many' / 'c.tar.gz'}, or add 'c' to data.exclude."
+    corpus = read_corpus(CorpusConfig(**settings, exclude=("c",)), seed=0)
+    assert [repository.name for repository in corpus.repositories] == ["a", "b"]
 
 
 def test_two_repositories_of_one_name_are_refused(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from mose.data.mine import fetch as fetching
 from mose.data.mine.build import mine
 from mose.data.mine.harvest import Mined
 from mose.data.mine.manifest import HELD_OUT, MineConfig, Package, held_out_name, read_manifest
-from mose.data.mine.select import distinct, within_caps
+from mose.data.mine.select import apply_caps, drop_copies
 from mose.data.near_copies import NearCopies, shingles
 from mose.data.pairs import read_rows
 from mose.errors import ConfigError, SourceError
@@ -290,7 +290,7 @@ def test_near_copies_and_boilerplate_are_counted():
         row(5, kind="name", query="f", code=first.code),
     ]
     dropped = Counter()
-    kept = distinct(rows, 0.7, dropped)
+    kept = drop_copies(rows, 0.7, dropped)
     assert [one.symbol for one in kept] == ["f1", "f5"]
     assert dropped == {"near copy": 1, "duplicate": 1, "boilerplate": 4}
 
@@ -299,7 +299,7 @@ def test_caps_hold_and_what_they_cost_is_counted():
     rows = [row(number, path=f"{number % 2}.py") for number in range(40)]
     rows += [row(number, kind="name") for number in range(40, 80)]
     dropped = Counter()
-    kept = within_caps(rows, "pypi:a", config(package(), per_file=15, per_package=20, name_share=0.2), dropped)
+    kept = apply_caps(rows, "pypi:a", config(package(), per_file=15, per_package=20, name_share=0.2), dropped)
     kinds = Counter(one.kind for one in kept)
     assert kinds == {"doc": 16, "name": 4}
     assert dropped == {"over the cap of a file": 10, "over the cap of a package": 14, "over the share of names": 36}
@@ -339,7 +339,7 @@ def test_archives_cannot_write_outside_their_folder(tmp_path):
         link = tarfile.TarInfo("package/link.js")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         archive.addfile(link)
-    archives.unpack(tmp_path / "download" / "a.tgz", tmp_path / "files")
+    archives.unpack(tmp_path / "download" / "a.tgz", tmp_path / "files", remedy="Try again.")
     assert not (tmp_path / "outside.js").exists()
     assert not (tmp_path / "files" / "package" / "link.js").exists()
     assert (tmp_path / "files" / "package" / "inside.js").read_text() == "x;"

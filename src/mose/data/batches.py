@@ -14,6 +14,7 @@ import numpy as np
 
 from mose.data.neighbours import neighbour_order
 from mose.data.pairs import Pair
+from mose.data.passes import changed_data
 from mose.data.sources import Source
 from mose.errors import DataError
 
@@ -37,15 +38,15 @@ class PairBatch:
 class PairBatches:
     """Endless batches; the whole batch is the same on every process of a run.
 
-    Each source is walked in a fresh random order per pass, in groups of similar units where vectors are given. A unit
-    that clashes with the current batch waits for the next batch of its source, so that none is lost.
+    Each source is read in a new random order per pass, in groups of similar units if vectors are given. A unit that
+    shares a key with the current batch is held for the next batch of its source, so that none is lost.
 
     Args:
         sources: Sources of the pairs.
         pairs: Pairs per batch.
-        seed: Decides all random choices.
+        seed: Fixes all random choices.
         mixed: Draw the source of each pair, not of each batch.
-        vectors: Vectors [units, width] of each source by name: its units then come in groups of similar ones.
+        vectors: Vectors [units, width] of sources by name; their units come in groups of similar ones.
         neighbours: Units in such a group.
     """
 
@@ -108,7 +109,7 @@ class PairBatches:
         return [min(count - 1, int(np.searchsorted(self._shares.cumsum(), position, side="right")))] * self._pairs
 
     def _draw(self, number: int, rng: np.random.Generator, keys: set[int], held: list[int]) -> Pair | None:
-        """A pair of the source that clashes with none of the batch; None if there is none."""
+        """A pair of the source that shares no key with the batch; None if there is none."""
         source = self._sources[number]
         for _ in range(len(source) + _PATIENCE):
             unit = self._waiting[number].pop(0) if self._waiting[number] else self._next_unit(number)
@@ -162,7 +163,7 @@ class PairBatches:
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from a stored position.
+        """Continue from a stored position.
 
         Raises:
             DataError: The sources are not those of the stored position.
@@ -171,10 +172,7 @@ class PairBatches:
         now = {source.name: len(source) for source in self._sources}
         then = {name: source["units"] for name, source in stored.items()}
         if now != then:
-            raise DataError(
-                "the data has changed since the checkpoint", got=now, allowed=str(then),
-                remedy="Put the old files back, or start a new run from the checkpoint's model folder.",
-            )  # fmt: skip
+            raise changed_data("data", now, str(then))
         self._step = state["step"]
         for number, source in enumerate(self._sources):
             position = stored[source.name]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mose.config import CloneFiles, ClonesDataConfig
 from mose.data.pairs import read_lines, read_objects, text_of
-from mose.data.passes import Passes
+from mose.data.passes import Passes, changed_data
 from mose.data.rename import hide_defined_name, rename_frequent
 from mose.errors import DataError
 
@@ -109,7 +109,7 @@ def _pair_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _id_of(value: dict[str, Any], key: str, path: Path, line: int) -> str:
-    """An id, which some files write as a number."""
+    """An id; some files write it as a number."""
     if isinstance(value.get(key), int) and not isinstance(value[key], bool):
         return str(value[key])
     if key not in value:
@@ -133,13 +133,13 @@ class CloneBatch:
 
 
 class CloneBatches:
-    """Endless batches: the pairs in a fresh random order per pass, varied as the config says.
+    """Endless batches: the pairs in a new random order per pass, renamed and swapped as the config says.
 
     Args:
         pairs: All pairs.
         data: Probabilities of swapping and renaming.
         size: Pairs per batch.
-        seed: Decides all random choices.
+        seed: Fixes all random choices.
     """
 
     def __init__(self, pairs: ClonePairs, data: ClonesDataConfig, *, size: int, seed: int) -> None:
@@ -161,7 +161,7 @@ class CloneBatches:
         sides = []
         for row in rows:
             codes = [pairs.codes[pairs.first_P[row]], pairs.codes[pairs.second_P[row]]]
-            sides.append([self._varied(code, rng) for code in (codes[::-1] if rng.random() < data.swap else codes)])
+            sides.append([self._vary(code, rng) for code in (codes[::-1] if rng.random() < data.swap else codes)])
         batch = CloneBatch(
             step=self._step,
             firsts=tuple(first for first, _ in sides),
@@ -171,7 +171,7 @@ class CloneBatches:
         self._step += 1
         return batch
 
-    def _varied(self, code: str, rng: np.random.Generator) -> str:
+    def _vary(self, code: str, rng: np.random.Generator) -> str:
         if rng.random() < self._data.hide_name:
             code = hide_defined_name(code, rng)
         if rng.random() < self._data.rename:
@@ -183,15 +183,11 @@ class CloneBatches:
         return {"step": self._step, "pairs": len(self._pairs)}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from a stored position.
+        """Continue from a stored position.
 
         Raises:
             DataError: The pairs are not those of the stored position.
         """
         if state["pairs"] != len(self._pairs):
-            raise DataError(
-                "the data has changed since the checkpoint", got=f"{len(self._pairs)} pairs",
-                allowed=f"{state['pairs']} pairs",
-                remedy="Put the old files back, or start a new run from the checkpoint's model folder.",
-            )  # fmt: skip
+            raise changed_data("data", f"{len(self._pairs)} pairs", f"{state['pairs']} pairs")
         self._step = state["step"]

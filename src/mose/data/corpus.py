@@ -1,7 +1,7 @@
 """Repositories to pre-train on: folders and archives in, source files of each repository out.
 
-In: ``data.sources``, each a folder of repositories or an archive. Out: ``Corpus``, whole repositories in order of their
-names, with counts of everything left out by reason. Files are text in memory: for corpora of up to a few gigabytes.
+In: ``data.sources``, each a folder of repositories or an archive. Out: ``Corpus``, whole repositories sorted by name,
+with counts of everything left out by reason. All text is held in memory: for corpora of up to a few gigabytes.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class Repository:
 
     name: str
     texts: tuple[str, ...]
-    """At least two, none a copy of another in the corpus."""
+    """At least two; none is a copy of another in the corpus."""
     languages: tuple[str, ...]
-    """Of each text."""
+    """Language of each text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ class Corpus:
         """Repositories to train on and held-out ones, chosen by seed; no repository is in both.
 
         Args:
-            share: Of the repositories that is held out, at least two.
+            share: Share of the repositories to hold out, at least two.
             seed: Fixes the choice.
 
         Raises:
@@ -91,7 +91,7 @@ def read_corpus(config: CorpusConfig, *, seed: int) -> Corpus:
     """The repositories of all sources.
 
     Raises:
-        DataError: A source is missing, is neither a folder nor an archive, or holds a repository that another has, too.
+        DataError: A source is missing, is neither a folder nor an archive, or repeats a repository of another.
         SourceError: An archive is damaged.
     """
     dropped: Counter[str] = Counter()
@@ -120,7 +120,7 @@ def _find_repositories(config: CorpusConfig, dropped: Counter[str]) -> dict[str,
         name = _name_of(path)
         if name in found:
             raise DataError(f"{path}: another source has a repository of this name", got=name,
-                            remedy=f"Rename it, or leave out {found[name]}.")  # fmt: skip
+                            remedy=f"Rename it, or remove {found[name]}.")  # fmt: skip
         found[name] = path
     return found
 
@@ -138,7 +138,7 @@ def _paths(config: CorpusConfig, dropped: Counter[str]) -> Iterator[Path]:
                     dropped[LOOSE] += 1
         else:
             allowed = f"a folder of repositories, or {', '.join(_ARCHIVES)}"
-            remedy = "Name an existing one; data.folder is put in front."
+            remedy = "Name an existing one; paths are relative to data.folder."
             raise DataError("data.sources", got=str(path), allowed=allowed, remedy=remedy)
 
 
@@ -159,7 +159,7 @@ def _read_repository(
 ) -> Repository:
     if not path.is_dir():
         with tempfile.TemporaryDirectory(prefix="mose-corpus-") as folder:
-            unpack(path, Path(folder))
+            unpack(path, Path(folder), remedy=f"Replace {path}, or add {name!r} to data.exclude.")
             return _read_repository(name, Path(folder), config, seen, dropped, seed)
     kept: list[tuple[str, str]] = []
     for language, text in _read_files(path, config, dropped):
@@ -171,7 +171,7 @@ def _read_repository(
         kept.append((language, text))
     if config.max_files and len(kept) > config.max_files:
         dropped[SURPLUS] += len(kept) - config.max_files
-        # Seeded by the name, so that one more repository changes no other.
+        # Seeded by the name, so that adding a repository does not change the others.
         own = int.from_bytes(sha256(name.encode("utf8", "surrogatepass")).digest()[:8], "little")
         rows = np.sort(np.random.default_rng([seed, 12, own]).permutation(len(kept))[: config.max_files])
         kept = [kept[row] for row in rows]

@@ -1,7 +1,7 @@
 """Comments for code whose documentation has become the query.
 
-Other code still has its documentation, and a model that never sees any embeds it badly: some of the query's words
-are put back into some codes.
+Other code still has its documentation, and a model that never sees any embeds it badly, so some of the query's words
+are returned to some codes.
 """
 
 from __future__ import annotations

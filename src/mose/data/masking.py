@@ -18,10 +18,10 @@ class Masking:
 
     Args:
         rate: Chance that a token is to be predicted.
-        style: bert: of those 80 % become the mask token, 10 % any token, 10 % stay (BERT: Devlin et al., 2019,
+        style: bert: of those, 80 % become the mask token, 10 % a random token, 10 % are kept (Devlin et al., 2019,
             section 3.1). full: all become the mask token.
         mask_id: Id of the mask token.
-        vocab_size: Random tokens are drawn from all of it, as the precursor does.
+        vocab_size: Random tokens are drawn from all of it, as in the precursor.
     """
 
     rate: float

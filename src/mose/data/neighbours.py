@@ -1,7 +1,7 @@
 """An order that puts similar rows next to each other, so that a batch holds hard negatives at no cost.
 
-Random rows are easily distinguished after a few thousand pairs. Here a source is walked in small groups of rows with
-similar vectors, in random order of groups.
+Random rows are easily distinguished after a few thousand pairs. Here a source is read in small groups of rows with
+similar vectors; the order of groups is random.
 Shapes: U rows, D width of the vectors.
 """
 
@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 _POOL = 4096
-"""Rows among which neighbours are looked for: few enough for all their products at once."""
+"""Rows among which neighbours are searched: few enough for the matrix of their products."""
 
 
 def neighbour_order(vectors_UD: NDArray[np.floating[Any]], *, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """A permutation of the rows in groups of ``size`` similar rows; another for each state of ``rng``.
+    """A permutation of the rows in groups of ``size`` similar rows, different for each state of ``rng``.
 
-    Rows are dealt into pools at random. In a pool, a random row takes the rows most similar to it among those left,
-    and so on: the last groups of a pool are leftovers, no harder than random rows.
+    Rows are split into pools at random. In a pool, a random row is grouped with the most similar rows among those
+    left, and so on; the last groups of a pool are no more similar than random rows.
 
     Args:
         vectors_UD: One unit vector for each row.

@@ -28,17 +28,17 @@ class Row:
     """One row of a pair file."""
 
     text: str
-    """Description of the code; empty where the file is code to code only."""
+    """Description of the code; empty if the file is code to code only."""
     code: str
     language: str
     group: str
-    """Problem that several codes solve; empty where there is none."""
+    """Problem that several codes solve; empty if there is none."""
     name: str = ""
     """Name that the code defines (field ``func``); empty without it."""
     path: str = ""
     """File that holds the code: field ``path``, or the one in a GitHub ``url``; empty without both."""
     negatives: tuple[str, ...] = ()
-    """Codes that look like an answer and are not one (field ``negatives``, in the row's language)."""
+    """Codes that look like an answer but are not (field ``negatives``, in the row's language)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +53,11 @@ class Pair:
     keys: frozenset[int]
     """Hashes of group, query and code; pairs that share one are never negatives of each other."""
     negatives: tuple[str, ...] = ()
-    """Hard negatives: further codes that the query must not find, in ``language``."""
+    """Hard negatives: codes in ``language`` that the query must not find."""
 
 
 def key_of(text: str) -> int:
-    """Stable 63-bit hash of a text, up to the amount of white space.
+    """Stable 63-bit hash of a text; the amount of white space does not matter.
 
     Example:
         >>> key_of("a  b") == key_of("a b")
@@ -96,7 +96,7 @@ def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in read_lines(path):
         try:
             value = parse_json(line)
-            if "\\u" in line:  # half of a surrogate pair is JSON, and no tokenizer reads it
+            if "\\u" in line:  # half of a surrogate pair is valid JSON, but no tokenizer accepts it
                 json.dumps(value, ensure_ascii=False).encode()
         except json.JSONDecodeError as error:
             raise DataError(f"{path}, line {number} is not JSON: {error.msg}") from error
@@ -118,7 +118,7 @@ def text_of(value: dict[str, Any], key: str, path: Path, number: int) -> str:
     """A text field that must be there and must not be empty.
 
     Raises:
-        DataError: It is missing, not a text, or empty.
+        DataError: The field is missing, not a text, or empty.
     """
     if key not in value or value[key] is None:
         raise DataError(
@@ -154,7 +154,7 @@ def read_rows(
         languages: Keep these only; empty keeps all.
         kinds: Keep rows with one of these in the field ``kind``; empty keeps all.
         dropped: Counts of rows left out, by reason, are added here.
-        objects: What ``read_objects`` gave for the file, if it has been read before.
+        objects: Result of ``read_objects`` for the file, if it has been read before.
 
     Raises:
         DataError: A field is missing or empty; the message names file and line.

@@ -1,9 +1,11 @@
-"""An endless walk over rows: all of them in a new random order for each pass."""
+"""Endless passes over rows: all of them in a new random order for each pass."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mose.errors import DataError
 
 
 class Passes:
@@ -11,7 +13,7 @@ class Passes:
 
     Args:
         num_rows: Rows of a pass.
-        seed: Decides the order of each pass.
+        seed: Fixes the order of each pass.
 
     Example:
         >>> passes = Passes(3, seed=0)
@@ -29,3 +31,9 @@ class Passes:
         if self._order[0] != number:
             self._order = (number, np.random.default_rng([self._seed, 2, number]).permutation(self._num_rows))
         return int(self._order[1][within])
+
+
+def changed_data(what: str, got: object, stored: str) -> DataError:
+    """The error for a stored position in data that has changed since."""
+    remedy = "Restore the old files, or start a new run from the checkpoint's model folder."
+    return DataError(f"the {what} has changed since the checkpoint", got=got, allowed=stored, remedy=remedy)

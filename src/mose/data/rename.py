@@ -1,9 +1,9 @@
-"""Renaming in code: frequent identifiers, and the name that a code defines.
+"""Renaming in code: frequent identifiers, and the name of the definition.
 
 The paper replaces frequent words of the code with probability 0.3, so that the encoder cannot rely on
-names alone. It does not say which words are frequent and what replaces them; here: the most frequent
-variables of the snippet, each replaced everywhere by one new name. The rule works on text, not syntax, and so for
-every language and for fragments.
+names alone. It does not say which words are frequent and what replaces them; here they are the most frequent
+variables of the snippet, each replaced everywhere by one new name. The rule works on text, not syntax, so it covers
+every language and fragments.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 def defined_name(code: str) -> str:
-    r"""Name of the first function that the code defines, "" if none is seen.
+    r"""Name of the first function that the code defines, "" if none is found.
 
     Example:
         >>> defined_name("def add(a, b):\n    return a + b")
@@ -79,7 +79,7 @@ def hide_defined_name(code: str, rng: Generator, name: str = "") -> str:
     Args:
         code: Source text.
         rng: Chooses the neutral name.
-        name: The defined name if it is known; otherwise it is searched for.
+        name: The defined name, if known; otherwise it is searched for.
     """
     name = name if name and name in code else defined_name(code)
     neutral = _NEUTRAL[int(rng.integers(len(_NEUTRAL)))]

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from mose.data.corpus import Corpus
-from mose.data.passes import Passes
+from mose.data.passes import Passes, changed_data
 from mose.errors import DataError
 
 PairKind = Literal["icc", "nsp", "none"]
@@ -24,9 +24,9 @@ class SnippetBatch:
     firsts: tuple[str, ...]
     seconds: tuple[str, ...]
     same: tuple[bool, ...]
-    """True for snippets of one repository (nsp: consecutive ones)."""
+    """True for two snippets of one repository (nsp: consecutive ones)."""
     repositories: tuple[tuple[str, str], ...]
-    """Where the two snippets of each pair come from."""
+    """The repositories of each pair's snippets."""
     source: str = "corpus"
     """Named in the log."""
 
@@ -55,19 +55,19 @@ def cut_text(text: str, chars: int) -> list[str]:
 
 
 class RepositoryPairs:
-    """Endless batches: every snippet of the corpus in a fresh random order per pass, each with a partner.
+    """Endless batches: every snippet of the corpus in a new random order per pass, each with a partner.
 
-    With the chance ``same_share`` the partner is of another file of the same repository (nsp: the next snippet of the
-    file), else of another repository; all snippets that qualify are as likely. Both kinds of partner are drawn by the
-    size of their repository, so that one side alone says nothing about the label.
+    With probability ``same_share`` the partner comes from another file of the same repository (nsp: it is the next
+    snippet of the file), else from another repository; all snippets that qualify are equally likely. Both kinds of
+    partner are drawn in proportion to the size of their repository, so that one side does not predict the label.
 
     Args:
         corpus: At least two repositories of two files.
-        kind: What a pair from one repository is.
+        kind: Objective of the pairs.
         size: Pairs per batch.
         same_share: Share of pairs from one repository.
         snippet_chars: Length of a snippet.
-        seed: Fixes everything.
+        seed: Fixes all random choices.
 
     Raises:
         DataError: nsp, and no file has two snippets.
@@ -97,7 +97,7 @@ class RepositoryPairs:
 
     @property
     def num_snippets(self) -> int:
-        """Snippets in all."""
+        """Number of all snippets."""
         return len(self._snippets)
 
     def __iter__(self) -> RepositoryPairs:
@@ -125,17 +125,13 @@ class RepositoryPairs:
         return {"step": self._step, "snippets": self.num_snippets}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from a stored position.
+        """Continue from a stored position.
 
         Raises:
             DataError: The corpus is not that of the stored position.
         """
         if state["snippets"] != self.num_snippets:
-            raise DataError(
-                "the corpus has changed since the checkpoint", got=f"{self.num_snippets} snippets",
-                allowed=f"{state['snippets']} snippets",
-                remedy="Put the old files back, or start a new run from the checkpoint's model folder.",
-            )  # fmt: skip
+            raise changed_data("corpus", f"{self.num_snippets} snippets", f"{state['snippets']} snippets")
         self._step = state["step"]
 
     def _partner(self, first: int, same: bool, rng: np.random.Generator) -> int:
@@ -163,6 +159,6 @@ def _span(starts: Sequence[int], row: int, end: int) -> tuple[int, int]:
 
 
 def _draw(within: tuple[int, int], without: tuple[int, int], rng: np.random.Generator) -> int:
-    """A row of one range that is not in another range inside it, all as likely."""
+    """A row of one range that is not in a second range inside it, all equally likely."""
     row = int(rng.integers(within[0], within[1] - (without[1] - without[0])))
     return row if row < without[0] else row + without[1] - without[0]

@@ -1,4 +1,4 @@
-"""Sources: pair files turned into pairs, one at a time, by a random generator.
+"""Sources: pairs drawn at random from pair files.
 
 In: ``SourceConfig`` (file, task, languages). Out: ``Source`` with ``len`` units; ``pair(unit, rng)`` is one.
 A unit is a row (text to code) or a group of codes for one problem (code to code).
@@ -62,7 +62,7 @@ class Source:
             return Pair(
                 query=row.text,
                 query_language="",
-                code=self._varied(row, rng, description=row.text),
+                code=self._vary(row, rng, description=row.text),
                 language=row.language,
                 keys=_keys(row.group, row.text, row.code),
                 negatives=self._negatives(row, rng),
@@ -73,9 +73,9 @@ class Source:
         ]
         second = others[int(rng.integers(len(others)))]
         return Pair(
-            query=self._varied(first, rng),
+            query=self._vary(first, rng),
             query_language=first.language,
-            code=self._varied(second, rng),
+            code=self._vary(second, rng),
             language=second.language,
             keys=_keys(first.group, first.code, second.code),
         )
@@ -86,8 +86,8 @@ class Source:
         chosen = rng.permutation(len(row.negatives))[: self.hard_negatives]
         return tuple(row.negatives[int(number)] for number in chosen)
 
-    def _varied(self, row: Row, rng: Generator, *, description: str = "") -> str:
-        # All numbers are drawn in any case, so that one setting does not change the choices of another.
+    def _vary(self, row: Row, rng: Generator, *, description: str = "") -> str:
+        # All numbers are always drawn, so that one setting does not change the choices of another.
         rename, hide, skip, describe, frame = rng.random(5)
         code = skip_imports(row.code) if skip < self.skip_imports else row.code
         if rename < self.rename:
@@ -115,12 +115,12 @@ def open_source(config: SourceConfig, data: DataConfig, *, seed: int = 0, object
     Args:
         config: The source.
         data: Folder of its file, and defaults.
-        seed: Chooses rows where there are more than ``max_rows``.
+        seed: Chooses rows if there are more than ``max_rows``.
         objects: Lines of the file, if they have been read before.
 
     Raises:
-        DataError: The file is missing or a row is faulty; nothing is left; or code to code across languages
-            is asked of a file without such groups.
+        DataError: The file is missing, a row is faulty, no row is left, or a file of one language is used for code to
+            code across languages.
     """
     path = Path(data.folder) / config.file
     dropped: Counter[str] = Counter()
@@ -165,7 +165,7 @@ def _groups(rows: list[Row], cross_language: bool, path: Path, dropped: Counter[
     languages = {row.language for row in rows}
     if cross_language and len(languages) < 2:
         raise DataError(
-            f"{path} holds one language only, and code to code across languages is asked",
+            f"{path} holds one language only, but code to code across languages is configured",
             got=sorted(languages),
             allowed="two languages or more",
             remedy="Add a language, or set data.cross_language = false.",
@@ -183,7 +183,7 @@ def open_sources(data: DataConfig, *, batch_pairs: int, mixed: bool, seed: int =
     """All sources, checked against the batch before anything is trained.
 
     Raises:
-        DataError: As ``open_source``; or a batch does not fit into the data.
+        DataError: As ``open_source``, or a batch is larger than the data.
     """
     folder = Path(data.folder)
     wanted = [config for config in data.sources if not (data.skip_missing and not (folder / config.file).exists())]

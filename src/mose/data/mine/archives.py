@@ -1,7 +1,7 @@
 """Unpack archives of packages, which are untrusted.
 
 Only regular files are unpacked, only inside the folder, and only up to a number and a size; links, devices and names
-that another program could take for an option or a control sequence are left out.
+that another program could read as an option or a control sequence are left out.
 """
 
 from __future__ import annotations
@@ -38,36 +38,42 @@ _DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, str
            ValueError, NotImplementedError, RuntimeError)  # fmt: skip
 
 _Member = tuple[str, int, Callable[[], IO[bytes] | None]]
-"""Name, size, and how to open it; None for what is not a regular file."""
+"""Name, size, and a function that opens it, or returns None unless it is a regular file."""
 
 
-def unpack(archive: Path, folder: Path) -> None:
+def unpack(archive: Path, folder: Path, *, remedy: str) -> None:
     """Unpack a zip or tar archive into a folder.
 
+    Args:
+        archive: The file.
+        folder: Gets the files.
+        remedy: What to do about an archive that cannot be unpacked.
+
     Raises:
-        SourceError: The archive is damaged, or holds too much.
+        SourceError: The archive is damaged or too large.
     """
     try:
         members = _zip_members(archive) if zipfile.is_zipfile(archive) else _tar_members(archive)
         num_bytes = 0
         for num_files, (name, size, open_member) in enumerate(members, 1):
             num_bytes += size
-            _require(archive, "files", num_files, MAX_FILES)
-            _require(archive, "bytes", num_bytes, MAX_BYTES)
+            _require("files", num_files, MAX_FILES)
+            _require("bytes", num_bytes, MAX_BYTES)
             parts = safe_parts(name)
             source = open_member() if parts and size >= 0 else None
             if source is not None:
                 with source:
                     _write(source, folder.joinpath(*parts))
-    except SourceError:
-        raise
+    except _TooLargeError as error:
+        what, got, most = error.args
+        what = f"{what} in the archive {archive.name}"
+        raise SourceError(what, got=got, allowed=f"at most {most:,}", remedy=remedy) from error
     except _DAMAGE as error:
-        remedy = "Correct the pin in the manifest, or pass --skip-missing."
         raise SourceError(f"the archive {archive.name} is damaged ({error})", remedy=remedy) from error
 
 
 def safe_parts(name: str) -> tuple[str, ...]:
-    """The parts of a member's name; empty if no file should have it.
+    """The parts of a member's name; empty if it is not safe.
 
     Example:
         >>> safe_parts("package/lib/index.js"), safe_parts("../x"), safe_parts("a/-rf"), safe_parts("/etc/passwd")
@@ -95,10 +101,13 @@ def _write(source: IO[bytes], target: Path) -> None:
         return  # a name that is a file and a folder: the first one is kept
 
 
-def _require(archive: Path, what: str, got: int, most: int) -> None:
+class _TooLargeError(Exception):
+    """More of something than an archive may hold: its name, how many, and the limit."""
+
+
+def _require(what: str, got: int, most: int) -> None:
     if got > most:
-        what = f"{what} in the archive {archive.name}"
-        raise SourceError(what, got=got, allowed=f"at most {most:,}", remedy="Leave the package out.")
+        raise _TooLargeError(what, got, most)
 
 
 def _zip_members(archive: Path) -> Iterator[_Member]:
@@ -112,7 +121,7 @@ def _tar_members(archive: Path) -> Iterator[_Member]:
         magic = file.read(6)
     openers = [opener for start, opener in _OPENERS.items() if magic.startswith(start)]
     with openers[0](archive) if openers else archive.open("rb") as plain:
-        bounded: Any = _Bounded(plain, archive)
+        bounded: Any = _Bounded(plain)
         with tarfile.open(fileobj=bounded, mode="r:") as opened:
             for member in opened:
                 yield member.name, member.size, partial(_open_in_tar, opened, member)
@@ -129,16 +138,15 @@ def _open_in_tar(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]
 class _Bounded:
     """A file that limits the bytes read in all and at once."""
 
-    def __init__(self, file: IO[bytes], archive: Path) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self._archive = archive
         self.tell = file.tell
 
     def read(self, size: int) -> bytes:
-        _require(self._archive, "bytes in one header", size, _HEADER_BYTES)
-        _require(self._archive, "bytes", self._file.tell() + size, MAX_BYTES + MAX_FILES * tarfile.BLOCKSIZE)
+        _require("bytes in one header", size, _HEADER_BYTES)
+        _require("bytes", self._file.tell() + size, MAX_BYTES + MAX_FILES * tarfile.BLOCKSIZE)
         return self._file.read(max(size, 0))
 
     def seek(self, position: int) -> int:
-        _require(self._archive, "bytes", position, MAX_BYTES + MAX_FILES * tarfile.BLOCKSIZE)
+        _require("bytes", position, MAX_BYTES + MAX_FILES * tarfile.BLOCKSIZE)
         return self._file.seek(position)

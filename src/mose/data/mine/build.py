@@ -1,4 +1,4 @@
-"""The whole run: fetch, mine package by package, select over all of them, write.
+"""The whole run: fetch, mine each package, select over all of them, write.
 
 In: a manifest. Out: ``train.jsonl.xz``, ``valid.jsonl.xz``, and ``manifest.json``, which comes last: a folder without
 it is incomplete. The part of each package is kept in ``parts/``, so that a killed run continues where it stopped.
@@ -17,7 +17,7 @@ from mose.data.mine.fetch import fetch, fetched_hashes
 from mose.data.mine.harvest import Mined, draw
 from mose.data.mine.manifest import MineConfig, Package
 from mose.data.mine.package import Part, count_rows, mine_package, part_path, read_part, write_part
-from mose.data.mine.select import Evaluation, distinct, within_language_share
+from mose.data.mine.select import Evaluation, drop_copies, limit_language_share
 from mose.data.pairs import write_objects
 from mose.errors import DataError, SourceError
 from mose.progress import Progress, ProgressCallback, no_progress
@@ -43,7 +43,7 @@ def mine(
         config: The manifest.
         out: Folder to write; its parts are reused.
         sources: Folder of unpacked packages.
-        exclude_near: Evaluation files; rows that copy one of theirs are left out.
+        exclude_near: Evaluation files; rows that are near copies of theirs are left out.
         skip_missing: Leave out packages that cannot be fetched, and say so in the manifest.
         workers: Number of parsing processes.
         progress: Called with the progress so far.
@@ -54,7 +54,7 @@ def mine(
     Raises:
         SourceError: A package cannot be fetched or read.
         DataError: An evaluation file is faulty, or no row is left.
-        OutputError: ``out`` holds something else.
+        OutputError: ``out`` holds something other than mined pairs.
     """
     require_writable_folder(out, marks=("parts",))
     (out / "parts").mkdir(parents=True, exist_ok=True)
@@ -136,11 +136,11 @@ def _select(
             dropped[reason] += 1
         else:
             allowed.append((package, row))
-    kept = {id(row) for row in distinct([row for _, row in allowed], config.near, dropped)}
+    kept = {id(row) for row in drop_copies([row for _, row in allowed], config.near, dropped)}
     result: Labelled = []
     for split in SPLITS:
         rows = [item for item in allowed if id(item[1]) in kept and item[0].split == split]
-        balanced = within_language_share(rows, lambda item: item[1].language, config.language_share)
+        balanced = limit_language_share(rows, lambda item: item[1].language, config.language_share)
         dropped["over the share of a language"] += len(rows) - len(balanced)
         result += balanced
     return result

@@ -31,7 +31,7 @@ _ORDINARY_NAMES = word_set(
 
 
 def extract(parsed: ParsedFile, *, code_chars: int) -> Harvest:
-    """All pairs of one file; what makes none is counted.
+    """All pairs of one file; definitions and comments without one are counted.
 
     Args:
         parsed: The file.
@@ -95,7 +95,7 @@ class _File:
                 self.harvest.bodies.setdefault(("cpp", definition.symbol), []).append(row)
 
     def _code(self, position: int, hidden: Set[int] = frozenset()) -> list[str]:
-        """Lines of a definition except hidden ones; of a large class its own lines and its members' signatures."""
+        """Lines of a definition without the hidden ones; of a large class its own lines and its members' signatures."""
         definition = self.found[position]
         numbers = range(definition.first_line, definition.last_line + 1)
         whole = [self.parsed.lines[number - 1] for number in numbers if number not in hidden]
@@ -255,7 +255,7 @@ class _File:
 
 
 def _without_own_name(query: str, name: str) -> str:
-    """Go begins every description with the name it describes; half of them lose it.
+    """Remove the name that begins every Go description from half of them.
 
     Example:
         >>> [_without_own_name(f"{name} returns the cost.", name) for name in ("Foo", "Bar", "Baz", "Quux")]

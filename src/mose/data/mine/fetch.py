@@ -35,7 +35,7 @@ def fetch(package: Package, sources: Path) -> tuple[Path, ...]:
         sources: Folder of unpacked packages.
 
     Raises:
-        SourceError: The registry does not have it, its client failed, or its archives are not those of the manifest.
+        SourceError: The registry does not have the package, its client failed, or an archive's hash is another.
     """
     if package.registry == "site-packages":
         return _installed(package)
@@ -51,7 +51,8 @@ def fetch(package: Package, sources: Path) -> tuple[Path, ...]:
             hashes = {path.name: hash_of(path) for path in archives}
             _check_hashes(package, hashes)
             for path in archives:
-                unpack(_tar_of_deb(package, path) if path.suffix == ".deb" else path, work / "files")
+                plain = _tar_of_deb(package, path) if path.suffix == ".deb" else path
+                unpack(plain, work / "files", remedy="Correct the pin in the manifest, or pass --skip-missing.")
             with new_file(_hashes_path(target)) as file:
                 file.write(json.dumps(hashes, indent=1).encode())
             os.replace(work / "files", target)
@@ -82,7 +83,7 @@ def _check_hashes(package: Package, hashes: dict[str, str]) -> None:
             f"sha256 of {package.label} {package.version}",
             got=found,
             allowed=", ".join(package.sha256),
-            remedy="Delete what was unpacked and fetch it again, or correct the manifest.",
+            remedy="Delete the unpacked folder and fetch it again, or correct the manifest.",
         )
 
 
@@ -135,7 +136,7 @@ def _debian_source(package: Package, download: Path) -> None:
 
 @contextmanager
 def _source_lists(package: Package) -> Iterator[tuple[str, ...]]:
-    """Options of apt-get for the sources of the archives in use, whether or not the system lists them."""
+    """Options of apt-get that add the sources of the archives in use, even if the system does not list them."""
     with tempfile.TemporaryDirectory(prefix="mose-apt-") as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -170,14 +171,14 @@ def _run(package: Package, *command: str, cwd: Path, output: IO[bytes] | None = 
     """Run a registry's client, and return its output unless it goes to a file.
 
     Raises:
-        SourceError: It is not installed, or failed; the message has its last lines.
+        SourceError: The client is not installed, or failed; the message has the last lines of its output.
     """
     program = find_program(command[0])
     if program is None:
         raise SourceError(f"{command[0]} is needed for {package.label} and is not installed", remedy="Install it.")
     done = subprocess.run(
         [program, *command[1:]],
-        cwd=cwd,  # npm reads settings from the working directory: this one has none
+        cwd=cwd,  # npm reads settings from the working directory; this one has none
         stdout=output or subprocess.PIPE,
         stderr=subprocess.PIPE,
         stdin=subprocess.DEVNULL,

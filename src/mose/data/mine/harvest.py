@@ -1,4 +1,4 @@
-"""Mined pairs with their counts, and random choices that do not depend on other files."""
+"""Mined pairs with their counts, and random numbers that depend on their input alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hashlib import blake2b
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mined:
-    """One pair as it was found in a file."""
+    """One pair found in a file."""
 
     kind: str  # "doc", "comment", "name" or "file"
     query: str

@@ -19,7 +19,7 @@ LICENSES = word_set(
     Python-2.0 Ruby Unicode-3.0 Unlicense X11 Zlib blessing curl
     """
 ) | {"Apache-2.0 WITH LLVM-exception"}
-"""Permissive licences (SPDX) that a package may have; "A OR B" and "A AND B" are taken apart."""
+"""Permissive licences (SPDX) that a package may have; "A OR B" and "A AND B" are split."""
 
 HELD_OUT = word_set(
     """
@@ -35,7 +35,7 @@ HELD_OUT = word_set(
 
 _PART = re.compile(r"[-_./@+]+")
 _VERSION = re.compile(r"\d+$")
-# Excludes what a registry's client would take for an option, an address or a file.
+# Excludes what a registry's client would read as an option, a URL or a file.
 _NAME = re.compile(r"(?:@[A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.+-]*")
 _PINNED = re.compile(r"[0-9][\w.+~:-]*")
 
@@ -57,7 +57,7 @@ class Package:
     split: Literal["train", "valid"] = "train"
     """File that its pairs go to."""
     sha256: tuple[str, ...] = ()
-    """Of each archive that it is unpacked from; not checked if empty. A run writes them into its manifest."""
+    """Hash of each archive that it is unpacked from; not checked if empty. A run writes them into its manifest."""
     folders: tuple[str, ...] = ()
     """Only these folders of the unpacked package; empty takes all."""
 
@@ -86,12 +86,12 @@ class Package:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MineConfig:
-    """Everything that decides which rows come out."""
+    """Everything that determines the rows."""
 
     packages: tuple[Package, ...]
     """Each package once."""
     seed: int = 0
-    """Decides which rows are kept where there are too many."""
+    """Fixes which rows are kept if there are too many."""
     per_file: int = 60
     """Maximum number of rows of one file."""
     per_package: int = 6_000
@@ -103,7 +103,7 @@ class MineConfig:
     code_chars: int = 1_600
     """Code is cut here, at a line end."""
     near: float = 0.7
-    """Jaccard similarity of five-word shingles from which two codes are near copies."""
+    """Two codes are near copies from this Jaccard similarity of five-word shingles on."""
 
     def __post_init__(self) -> None:
         if not 0 < len(self.packages) <= MAX_PACKAGES:
@@ -126,7 +126,7 @@ def read_manifest(path: Path) -> MineConfig:
     """The manifest of a TOML file.
 
     Raises:
-        ConfigError: It is missing, not TOML, or names something that is not allowed.
+        ConfigError: The file is missing, not TOML, or names something that is not allowed.
     """
     return read_toml(path, MineConfig)
 

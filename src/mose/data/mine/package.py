@@ -16,7 +16,7 @@ from mose import languages
 from mose.data.mine.extract import extract
 from mose.data.mine.harvest import Harvest, Mined
 from mose.data.mine.manifest import MineConfig, Package, held_out_name
-from mose.data.mine.select import distinct, within_caps
+from mose.data.mine.select import apply_caps, drop_copies
 from mose.files import Skipped, read_source, walk
 from mose.parallel import run_each
 from mose.storage import new_file
@@ -24,7 +24,7 @@ from mose.syntax.documentation import parse_file
 from mose.workers import Failure
 
 _VERSION = 1
-"""Raised after every change that gives other rows of the same files."""
+"""Raised after every change that yields other rows from the same files."""
 _COPYLEFT = re.compile(
     r"GNU\s+(?:\w+\s+)?General\s+Public|GNU\s+(?:LGPL|GPL|AGPL)|Mozilla\s+Public\s+License|Eclipse\s+Public\s+License"
     r"|Common\s+Development\s+and\s+Distribution|\b(?:GPL|LGPL|AGPL|MPL|EPL|CDDL)-?[v ]?\d"
@@ -48,7 +48,7 @@ def mine_package(package: Package, config: MineConfig, folders: tuple[Path, ...]
     Args:
         package: Where the files come from.
         config: Caps and sizes.
-        folders: Unpacked files, as ``fetch`` gives them.
+        folders: Unpacked files, as ``fetch`` returns them.
         workers: Number of parsing processes.
 
     Raises:
@@ -65,8 +65,8 @@ def mine_package(package: Package, config: MineConfig, folders: tuple[Path, ...]
         num_files += 1
         harvest.add(found)
     harvest.link_declarations()
-    rows = distinct(harvest.rows, config.near, harvest.dropped)
-    rows = within_caps(rows, package.label, config, harvest.dropped)
+    rows = drop_copies(harvest.rows, config.near, harvest.dropped)
+    rows = apply_caps(rows, package.label, config, harvest.dropped)
     dropped = {reason: count for reason, count in sorted(harvest.dropped.items()) if count}
     return Part(rows=rows, dropped=dropped, num_files=num_files)
 

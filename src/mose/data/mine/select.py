@@ -22,7 +22,7 @@ class Evaluation:
     """Rows of evaluation files, whose copies must not be trained on.
 
     Args:
-        files: JSON lines with ``code`` and ``query``, one of them or both.
+        files: JSON lines with ``code``, ``query`` or both.
         threshold: As in ``NearCopies``.
 
     Raises:
@@ -49,8 +49,8 @@ class Evaluation:
         return ""
 
 
-def distinct(rows: list[Mined], near: float, dropped: Counter[str]) -> list[Mined]:
-    """Rows without boilerplate, duplicates and near copies; of near copies of one kind the first stays.
+def drop_copies(rows: list[Mined], near: float, dropped: Counter[str]) -> list[Mined]:
+    """Rows without boilerplate, duplicates and near copies; the first of several near copies of one kind is kept.
 
     Args:
         rows: In order of preference.
@@ -82,8 +82,8 @@ def distinct(rows: list[Mined], near: float, dropped: Counter[str]) -> list[Mine
     return kept
 
 
-def within_caps(rows: list[Mined], label: str, config: MineConfig, dropped: Counter[str]) -> list[Mined]:
-    """Rows of one package within the caps per file, per package and of names, in the same order."""
+def apply_caps(rows: list[Mined], label: str, config: MineConfig, dropped: Counter[str]) -> list[Mined]:
+    """Rows of one package within the caps on files, packages and names, in the same order."""
 
     def luck(row: Mined) -> float:
         return draw(config.seed, label, row.kind, row.path, row.symbol, row.query)
@@ -109,7 +109,7 @@ def within_caps(rows: list[Mined], label: str, config: MineConfig, dropped: Coun
     return [row for row in rows if id(row) in kept]
 
 
-def within_language_share(rows: list[T], language: Callable[[T], str], share: float) -> list[T]:
+def limit_language_share(rows: list[T], language: Callable[[T], str], share: float) -> list[T]:
     """Rows in order, without the last ones of a language that exceeds its share of the result.
 
     Args:
@@ -118,7 +118,7 @@ def within_language_share(rows: list[T], language: Callable[[T], str], share: fl
         share: Largest part of the result that one language may have.
 
     Example:
-        >>> within_language_share(["py", "py", "py", "go", "c"], lambda row: row, 0.5)
+        >>> limit_language_share(["py", "py", "py", "go", "c"], lambda row: row, 0.5)
         ['py', 'py', 'go', 'c']
     """
     counts = Counter(language(row) for row in rows)

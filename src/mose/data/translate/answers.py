@@ -1,4 +1,4 @@
-"""Turn a model's answers into pairs: each is checked; what fails is stored with the reason.
+"""Turn a model's answers into pairs: each is checked, and those that fail are stored with the reason.
 
 In: ``rows.jsonl.xz`` and answers in OpenAI's batch format. Out: ``accepted.jsonl.xz``, pairs ready for training,
 ``rejected.jsonl.xz``, and counts.
@@ -48,12 +48,16 @@ def read_answers(out: Path, files: Sequence[Path], *, least_common: int = MIN_CO
                 num_foreign += 1
             elif id_ not in answers:
                 answers[id_] = _content(value, path, number)
-    plain = plain_words(_said(rows, answers), least_common=least_common)
+    plain = plain_words(_texts_by_package(rows, answers), least_common=least_common)
     accepted: list[dict[str, Any]] = []
     rejected: list[dict[str, Any]] = []
     for id_, (answer, finish, model) in answers.items():
         row = rows[id_]
-        checked = _translated(row, answer, finish) if row["task"] == "translate" else _asked(row, answer, plain)
+        checked = (
+            _check_translation(row, answer, finish)
+            if row["task"] == "translate"
+            else _check_questions(row, answer, plain)
+        )
         for pair, reason in checked:
             pair["writer"] = model
             (rejected if reason else accepted).append(pair | ({"reason": reason} if reason else {}))
@@ -68,8 +72,10 @@ def read_answers(out: Path, files: Sequence[Path], *, least_common: int = MIN_CO
     }
 
 
-def _said(rows: dict[str, dict[str, Any]], answers: dict[str, tuple[str, str, str]]) -> Iterator[tuple[str, str]]:
-    """Package, and a text about it: documentation of the rows, and questions of the answers."""
+def _texts_by_package(
+    rows: dict[str, dict[str, Any]], answers: dict[str, tuple[str, str, str]]
+) -> Iterator[tuple[str, str]]:
+    """Package and a text about it: documentation of rows, and questions of answers."""
     for id_, row in rows.items():
         if row["kind"] != "name":
             yield row["source"], row["query"]
@@ -117,7 +123,7 @@ def _pair(row: dict[str, Any], kind: str, query: str, code: str, language: str) 
     return {"query": query, "code": code, "language": language, "kind": kind, **kept}
 
 
-def _asked(row: dict[str, Any], answer: str, common: frozenset[str]) -> list[tuple[dict[str, Any], str]]:
+def _check_questions(row: dict[str, Any], answer: str, common: frozenset[str]) -> list[tuple[dict[str, Any], str]]:
     prompt = PROMPTS[row["task"]]
     lines = labelled_lines(answer, prompt.labels)
     name = str(row["group"]).rpartition(":")[2].rpartition(".")[2]
@@ -144,7 +150,7 @@ def _asked(row: dict[str, Any], answer: str, common: frozenset[str]) -> list[tup
     return result
 
 
-def _translated(row: dict[str, Any], answer: str, finish: str) -> list[tuple[dict[str, Any], str]]:
+def _check_translation(row: dict[str, Any], answer: str, finish: str) -> list[tuple[dict[str, Any], str]]:
     code = fenced(answer)
     reason = "cut off" if finish == "length" else ""
     reason = reason or translation_fault(code, code=row["code"], target=row["target"])

@@ -1,7 +1,7 @@
 """From pair files to requests in OpenAI's batch format.
 
 In: mined pairs. Out: ``requests.jsonl.xz``, one request a line, and ``rows.jsonl.xz``, the rows that they are about,
-by the same id. Every kind and language is spread evenly over the file.
+with the same ids. Every kind and language is spread evenly over the file.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _MIN_LINES = 4
 _NOT_BY_ITSELF = ("self.", "this.", "super", "@", "#ifdef", "#if ", "$this")
 
 _NEAR = {"c": ("c", "cpp"), "cpp": ("c", "cpp"), "typescript": ("javascript",)}
-"""Languages in which the same text is often a translation, too; without an entry: the language itself."""
+"""Languages in which the same text is often a translation too; a language without an entry has only itself."""
 
 Row = dict[str, Any]
 
@@ -113,7 +113,7 @@ def questions(rows: Iterable[Row]) -> list[tuple[Prompt, str, Row]]:
                 functions[key] = row
     asked = []
     for row in functions.values():
-        # Half of the functions are shown with their documentation, which helps the model and tempts it to repeat it.
+        # Half of the functions are shown with their documentation, which helps the model but which it may repeat.
         about = row["query"] if row["kind"] == "doc" and draw(row["group"], "about") < 0.5 else ""
         asked.append((FUNCTION, shown_code(row["path"], row["language"], row["code"], about), row | {"about": about}))
     outlines = []
@@ -121,7 +121,7 @@ def questions(rows: Iterable[Row]) -> list[tuple[Prompt, str, Row]]:
         outline = row["code"][:_OUTLINE_CHARS].rsplit("\n", 1)[0]
         turn = shown_code(row["path"], row["language"], outline, row["query"])
         outlines.append((FILE, turn, row | {"about": row["query"]}))
-    return merged([in_turns(asked), in_turns(outlines)], [4, 1])
+    return merge_by_share([alternate_languages(asked), alternate_languages(outlines)], [4, 1])
 
 
 def translations(rows: Iterable[Row]) -> list[tuple[Prompt, str, Row]]:
@@ -137,15 +137,15 @@ def translations(rows: Iterable[Row]) -> list[tuple[Prompt, str, Row]]:
         others = [target for target in TARGETS if target not in _NEAR.get(language, (language,))]
         target = others[int(draw(row["group"], "target") * len(others))]
         asked.append((TRANSLATE, translation_order(language, target, code), row | {"target": target}))
-    return in_turns(asked)
+    return alternate_languages(asked)
 
 
 def _is_between(code: str, limits: tuple[int, int]) -> bool:
     return limits[0] <= len(code) <= limits[1] and code.count("\n") + 1 >= _MIN_LINES
 
 
-def in_turns(asked: list[tuple[Prompt, str, Row]]) -> list[tuple[Prompt, str, Row]]:
-    """One of each language in turn, until all are used up; in random order within a language."""
+def alternate_languages(asked: list[tuple[Prompt, str, Row]]) -> list[tuple[Prompt, str, Row]]:
+    """Requests of each language in turn, until all are used; in random order within a language."""
     by_language: dict[str, list[tuple[Prompt, str, Row]]] = defaultdict(list)
     for item in sorted(asked, key=lambda item: draw(item[1])):
         by_language[item[2]["language"]].append(item)
@@ -155,8 +155,8 @@ def in_turns(asked: list[tuple[Prompt, str, Row]]) -> list[tuple[Prompt, str, Ro
     return [item for _, _, item in sorted(keys, key=lambda key: key[:2])]
 
 
-def merged(lists: list[list[tuple[Prompt, str, Row]]], shares: list[int]) -> list[tuple[Prompt, str, Row]]:
-    """The lists as one list, in which each is spread by its share."""
+def merge_by_share(lists: list[list[tuple[Prompt, str, Row]]], shares: list[int]) -> list[tuple[Prompt, str, Row]]:
+    """Merge lists so that each is spread evenly, by its share."""
     keys = [
         ((position + 0.5) / share, number, item)
         for number, (items, share) in enumerate(zip(lists, shares, strict=True))

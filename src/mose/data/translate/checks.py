@@ -38,7 +38,7 @@ _REFUSAL = re.compile(
     r"\bas an ai\b|\bi(?:'m| am) (?:sorry|unable)\b|\bi (?:cannot|can't)\b|\bcannot be translated\b", re.IGNORECASE
 )
 _CODE_IN_PROSE = re.compile(r"`|\(\)|::|->|==|[{};]|\w\.\w+\(|\b[a-z]+[A-Z]\w*|\b\w+_\w+|(?<!\S)/\w+/\w+|</?\w+>")
-# "the error code" and "the configuration file" are things that code works with; "the code" is the code itself.
+# "the error code" and "the configuration file" are data of the code; "the code" is the code itself.
 _POINTS_AT_CODE = re.compile(
     r"\b(?:the|this|that) (?:(?:\w+ )?(?:function|method|class|module|script|snippet|interface|struct)|code)\b"
     r"|\bthis (?:\w+ )?file\b|\bthe header file\b",
@@ -69,7 +69,7 @@ _EMPTY = STOP_WORDS | word_set(
 def plain_words(
     said: Iterable[tuple[str, str]], *, least_common: int = MIN_COMMON, least_packages: int = MIN_PACKAGES
 ) -> frozenset[str]:
-    """Words that a question may share with the code: everyday English, or used of several packages.
+    """Words that a question may share with the code: everyday English, or used for several packages.
 
     Args:
         said: Packages, each with a text about it.
@@ -134,8 +134,8 @@ def question_fault(
     words = _words(question)
     if _says_name(words, name, common):
         return "says the name"
-    told = {part for identifier in identifiers(code) for part in (identifier.lower(), *parts(identifier))}
-    if any(word in told and word not in common for word in words):
+    used = {part for identifier in identifiers(code) for part in (identifier.lower(), *parts(identifier))}
+    if any(word in used and word not in common for word in words):
         return "says a rare identifier"
     if about and _overlap(question, about) > _SAME:
         return "repeats the documentation"
@@ -145,7 +145,7 @@ def question_fault(
 
 
 def _wording_fault(question: str, *, of_file: bool) -> str:
-    """Why a question cannot be used, whatever it is about; empty if it can."""
+    """Why a question cannot be used for any code; empty if it can."""
     if _REFUSAL.search(question):
         return "refusal"
     if _CODE_IN_PROSE.search(question):
@@ -225,7 +225,7 @@ def syntax_fault(code: str, language: str) -> str:
         return "no grammar of its language"
     candidates = [(code, "")]
     if language in ("java", "csharp") and not re.match(r"\s*(?:import|package|using)\b", code):
-        candidates.append((f"class Holder {{\n{code}\n}}", "Holder"))  # a method alone is not a program
+        candidates.append((f"class Holder {{\n{code}\n}}", "Holder"))  # a method alone does not parse
     for text, holder in candidates:
         if _parses(text, language):
             found = definitions(text, language) or []

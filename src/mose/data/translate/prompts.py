@@ -1,7 +1,7 @@
-"""Versioned prompts for a model that writes questions about code, and translations of it.
+"""Versioned prompts for a model that writes questions about code and translates it.
 
-A prompt is a system message, examples as turns of the conversation, and one turn for the row. What is the same for
-every row comes first, so that a server can cache it.
+A prompt is a system message, examples as turns of the conversation, and one turn for the row. The part shared by all
+rows comes first, so that a server can cache it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Messages = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """What is the same for every row of a task."""
+    """The part of a prompt that all rows of a task share."""
 
     task: str
     """Questions about a function ("function") or a file ("file"), or a translation ("translate")."""
@@ -52,11 +52,11 @@ class Prompt:
     head: Messages
     """System message and examples."""
     labels: tuple[str, ...] = ()
-    """Labels of the lines of an answer; empty where the answer is code."""
+    """Labels of the lines of an answer; empty if the answer is code."""
     max_tokens: int
     """Maximum length of an answer."""
     temperature: float
-    """Of sampling."""
+    """Temperature of sampling."""
 
     @property
     def name(self) -> str:
@@ -70,8 +70,8 @@ def shown_code(path: str, language: str, code: str, about: str = "") -> str:
     """The turn that shows a row.
 
     Args:
-        path: Of the file.
-        language: Of the code.
+        path: Path of the file.
+        language: Language of the code.
         code: A function, or the outline of a file.
         about: What its documentation says; left out if empty.
 
