@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mose.errors import OutputError
 from mose.serve.settings import jsonc
 from mose.serve.settings.clients import CLIENTS, launch
-from mose.serve.settings.install import installing, uninstalling
+from mose.serve.settings.install import plan_install, plan_uninstall
 
 JSON_CLIENTS = [name for name in CLIENTS if name != "codex"]
 SETTINGS = {
@@ -55,7 +55,7 @@ def test_the_entry_is_written_and_undone(client, name):
     before = file.read_bytes() if file.exists() else None
     old = jsonc.parse(before.decode()) if before else {}
     section, entry = CLIENTS[client].path
-    installing(CLIENTS[client], launch()).make()
+    plan_install(CLIENTS[client], launch()).make()
     new = jsonc.parse(file.read_text(encoding="utf8"))
     assert new[section].pop(entry) == CLIENTS[client].entry(launch())
     if not new[section]:
@@ -63,11 +63,11 @@ def test_the_entry_is_written_and_undone(client, name):
     assert new == old
     for remark in ("// My settings", "// dark, at night\n", "/* servers */", "// of mine\n", "// at night\n"):
         assert (remark.encode() in (before or b"")) == (remark.encode() in file.read_bytes())
-    assert installing(CLIENTS[client], launch()).is_none
-    uninstalling(CLIENTS[client]).make()
+    assert plan_install(CLIENTS[client], launch()).is_none
+    plan_uninstall(CLIENTS[client]).make()
     after = file.read_bytes() if file.exists() else None
     assert after == before or (name in ("empty", "braces") and after is None)
-    assert uninstalling(CLIENTS[client]).is_none
+    assert plan_uninstall(CLIENTS[client]).is_none
 
 
 TOML = [
@@ -80,16 +80,16 @@ TOML = [
 def test_the_table_of_codex_is_written_and_undone(text, monkeypatch):
     monkeypatch.setenv("MOSE_HOME", "/some/ho\"me'\\x")
     file = write("codex", text)
-    installing(CLIENTS["codex"], launch()).make()
+    plan_install(CLIENTS["codex"], launch()).make()
     new = tomllib.loads(file.read_text())
     assert new["mcp_servers"].pop("mose") == CLIENTS["codex"].entry(launch())
     old = tomllib.loads(text or "")
     assert {key: value for key, value in new.items() if value} == old
     moved = file.read_text().replace("[mcp_servers.mose]", "[mcp_servers.mose]\nstartup_timeout_sec = 9")
     file.write_text(moved + "\n[later]\na = 1\n")
-    installing(CLIENTS["codex"], launch()).make()
+    plan_install(CLIENTS["codex"], launch()).make()
     assert "startup" not in file.read_text()
-    uninstalling(CLIENTS["codex"]).make()
+    plan_uninstall(CLIENTS["codex"]).make()
     assert tomllib.loads(file.read_text()) == {**old, "later": {"a": 1}}
     for line in (text or "").splitlines():
         assert line in file.read_text().splitlines()
@@ -98,8 +98,8 @@ def test_the_table_of_codex_is_written_and_undone(text, monkeypatch):
 def test_uninstalling_codex_gives_the_very_bytes_back():
     for text in TOML[1:]:
         file = write("codex", text)
-        installing(CLIENTS["codex"], launch()).make()
-        uninstalling(CLIENTS["codex"]).make()
+        plan_install(CLIENTS["codex"], launch()).make()
+        plan_uninstall(CLIENTS["codex"]).make()
         assert file.read_text() == text
 
 
@@ -111,7 +111,7 @@ def test_settings_that_are_not_understood_are_left_alone(client, text):
     file = write(client, text)
     before = file.read_bytes()
     with pytest.raises(OutputError, match=r"cannot be (changed|read)"):
-        installing(CLIENTS[client], launch())
+        plan_install(CLIENTS[client], launch())
     assert file.read_bytes() == before
 
 
@@ -123,10 +123,10 @@ def test_mode_and_link_stay_and_a_change_in_between_is_not_lost(user):
     file = CLIENTS["cursor"].file()
     file.parent.mkdir()
     file.symlink_to(real)
-    installing(CLIENTS["cursor"], launch()).make()
+    plan_install(CLIENTS["cursor"], launch()).make()
     assert file.is_symlink() and "mose" in real.read_text()
     assert stat.S_IMODE(real.stat().st_mode) == 0o640
-    change = uninstalling(CLIENTS["cursor"])
+    change = plan_uninstall(CLIENTS["cursor"])
     real.write_text('{"token": "new"}')
     with pytest.raises(OutputError, match="has just been changed"):
         change.make()

@@ -102,7 +102,7 @@ def test_roots_that_change_two_trees_and_one_that_vanishes(sample_tree, tmp_path
         assert paths_of(await search("retry with backoff")) == ["retry.py"]
         await change("/")
         wide = await search("retry with backoff")
-        assert wide.is_error and "too wide" in text_of(wide) and "mose mcp PATH" in text_of(wide)
+        assert wide.is_error and "too large" in text_of(wide) and "mose mcp PATH" in text_of(wide)
 
     talk(work, roots=roots, mode=mode)
 
@@ -116,7 +116,7 @@ def test_without_roots_the_working_directory_is_the_tree_and_a_named_tree_replac
 
     assert "src/dates.py" in paths_of(talk(search, cwd=sample_tree))
     wide = talk(search, cwd="/")
-    assert wide.is_error and "too wide" in text_of(wide)
+    assert wide.is_error and "too large" in text_of(wide)
     named = talk(search, tmp_path / "named", roots=Roots(sample_tree))
     assert set(paths_of(named)) <= {"only.py"}
 

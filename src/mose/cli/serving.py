@@ -62,13 +62,13 @@ def _install(arguments: Arguments) -> int:
 
     from mose.search.store.location import source_root
     from mose.serve.settings.clients import CLIENTS, launch
-    from mose.serve.settings.install import installing
+    from mose.serve.settings.install import plan_install
 
     how = launch()
     more = () if arguments.exit is None else ("--exit", str(arguments.exit))
     roots = tuple(str(source_root(path)) for path in arguments.trees)
     client = CLIENTS[arguments.install]
-    change = installing(client, replace(how, arguments=(*how.arguments, *more, *roots)))
+    change = plan_install(client, replace(how, arguments=(*how.arguments, *more, *roots)))
     if change.is_none:
         show(f"{client.title} has it already: {change.file}")
         return 0
@@ -80,10 +80,10 @@ def _install(arguments: Arguments) -> int:
 
 def _uninstall(arguments: Arguments) -> int:
     from mose.serve.settings.clients import CLIENTS
-    from mose.serve.settings.install import uninstalling
+    from mose.serve.settings.install import plan_uninstall
 
     client = CLIENTS[arguments.uninstall]
-    change = uninstalling(client)
+    change = plan_uninstall(client)
     if change.is_none:
         show(f"{client.title} does not have it: {change.file}")
         return 0

@@ -1,6 +1,6 @@
-"""Answers for agents: the same as compact text and as structured content, each within a number of tokens.
+"""Answers for agents: compact text and structured content that say the same, each within a number of tokens.
 
-In the text, lines that begin with a space are code of the tree, and no others are: code cannot pass for a line of ours.
+In the text, exactly the lines that begin with a space are code of the tree, so that code cannot pass for another line.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mose.serve.asking import Depth
 from mose.serve.token_cost import BYTES_A_TOKEN, Cost, beginning, cost
 
 EXCERPT_TOKENS = 90
-"""Kept free for each hit to come while a whole definition is put on a page, up to half of the room."""
+"""Reserved for each following hit when a whole definition is added to a page, up to half of the room."""
 _EXCERPT_LINES = 5
 _LINE_TOKENS = 40
 _ROOM_FOR_END = 40
@@ -24,7 +24,7 @@ _ROOM_FOR_END = 40
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a tool gives back."""
+    """The result of a tool."""
 
     text: str
     structured: dict[str, object]
@@ -33,18 +33,18 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """A hit to be put on a page."""
+    """A hit to be added to a page."""
 
     hit: Hit
     tree: str
     """The short name of its tree, "" if there is one tree."""
     whole: Callable[[], Lines | None]
-    """Reads all of the definition that the hit is a part of."""
+    """Reads the whole definition that the hit is part of."""
 
 
 @dataclass(slots=True)
 class _Page:
-    """Text and structured content while they are put together."""
+    """Text and structured content of an answer in the making."""
 
     lines: list[str]
     structured: dict[str, object]
@@ -59,9 +59,9 @@ class _Page:
     def add(self, text: str, value: dict[str, object], keep_free: int) -> bool:
         """Add a hit to the page if it fits."""
         if len(text) > self.most * BYTES_A_TOKEN:
-            return False  # whatever its tokens are
+            return False  # however few tokens it has
         text_cost = self.text_cost + cost(text + "\n")
-        json_cost = self.json_cost + cost(_dumped(value) + ", ")
+        json_cost = self.json_cost + cost(_to_json(value) + ", ")
         if max(text_cost.tokens, json_cost.tokens) + keep_free > self.most:
             return False
         self.lines.append(text)
@@ -81,17 +81,17 @@ def hits_answer(
     has_more: bool,
     cursor: Callable[[int], str],
 ) -> Answer:
-    """A page of hits, best first: whole definitions where the room allows, excerpts else.
+    """A page of hits, best first: whole definitions if there is room, else excerpts.
 
     Args:
-        items: The hits from where the page begins.
+        items: The hits, from the beginning of the page.
         roots: Short name of each tree -> its folder.
-        depths: How deep each tree has been read.
-        notes: What to know about the answer.
-        query: What was asked; excerpts show the lines that fit it.
-        max_tokens: At most this many, text and structured content each.
+        depths: How much of each tree has been read at the exit.
+        notes: Remarks about the answer.
+        query: The query; excerpts show the lines that match it.
+        max_tokens: Limit on text and on structured content.
         has_more: Whether there are hits after ``items``.
-        cursor: Names the page that begins after so many of the items.
+        cursor: Returns the name of the page after that many of the items.
     """
     page = _begin(roots, depths, notes, max_tokens)
     num_done = num_left_out = 0
@@ -113,11 +113,11 @@ def hits_answer(
         page.lines.append(f"more: cursor={page.structured['cursor']}")
     if not page.hits:
         page.lines.append("left out: longer than max_tokens" if num_left_out else "nothing found")
-    return _finished(page)
+    return _finish(page)
 
 
 def lines_answer(found: Lines, *, root: str, offset: int, max_tokens: int, cursor: Callable[[int], str]) -> Answer:
-    """Lines of a file, from so many characters on; what does not fit is on the next page."""
+    """Lines of a file, from a number of characters on; what does not fit is on the next page."""
     rest = found.text[offset:]
     first = found.first_line + found.text.count("\n", 0, offset)
     page = _begin({"": root}, (), (), max_tokens)
@@ -139,7 +139,7 @@ def lines_answer(found: Lines, *, root: str, offset: int, max_tokens: int, curso
     if done < len(found.text):
         page.structured["cursor"] = cursor(done)
         page.lines.append(f"more: cursor={page.structured['cursor']}")
-    return _finished(page)
+    return _finish(page)
 
 
 def error_answer(error: str, max_tokens: int) -> Answer:
@@ -149,7 +149,7 @@ def error_answer(error: str, max_tokens: int) -> Answer:
 
 
 def _begin(roots: dict[str, str], depths: Iterable[Depth], notes: Iterable[str], most: int) -> _Page:
-    """A page that says where and how deep was searched; long notes and roots do not take its place."""
+    """A page that begins with the trees and how much of them was read; long notes and roots are cut."""
     read = "; ".join(dict.fromkeys(_depth(depth) for depth in depths))
     shown = {name: beginning(escape(root), most // (3 * len(roots))) for name, root in roots.items()}
     lines = [f"tree {name}: {root}" if name else f"root: {root}" for name, root in shown.items()]
@@ -163,11 +163,11 @@ def _begin(roots: dict[str, str], depths: Iterable[Depth], notes: Iterable[str],
         structured["note"] = kept
     page = _Page(lines, structured, most)
     page.text_cost = cost("\n".join(lines) + "\n") + Cost(_ROOM_FOR_END, _ROOM_FOR_END * 2)
-    page.json_cost = cost(_dumped({**structured, "hits": []})) + Cost(_ROOM_FOR_END, _ROOM_FOR_END * 2)
+    page.json_cost = cost(_to_json({**structured, "hits": []})) + Cost(_ROOM_FOR_END, _ROOM_FOR_END * 2)
     return page
 
 
-def _finished(page: _Page) -> Answer:
+def _finish(page: _Page) -> Answer:
     structured = {**page.structured, "hits": page.hits}
     return Answer("\n".join(page.lines), structured)
 
@@ -179,7 +179,7 @@ def _depth(depth: Depth) -> str:
 
 
 def _forms(item: Item, query: str) -> Iterator[tuple[str, dict[str, object]]]:
-    """A hit in the forms it may have on a page, the longest first."""
+    """The forms of a hit on a page, the longest first."""
     hit = item.hit
     whole = item.whole()
     if whole is not None and (whole.first_line, whole.last_line) != (hit.start_line, hit.end_line):
@@ -220,5 +220,5 @@ def _head(path: str, first: int, last: int, kind: str, symbol: str) -> str:
     return escape(" ".join(word for word in (f"{path}:{first}-{last}", kind, symbol) if word))
 
 
-def _dumped(value: object) -> str:
+def _to_json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)

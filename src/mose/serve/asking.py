@@ -1,4 +1,4 @@
-"""What every door asks of the trees: search, code like that at a line, lines of a file."""
+"""Requests to trees that HTTP and MCP share: search, code like that at a line, lines of a file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Depth:
     """How much of a tree has been read at the exit of a search."""
 
     exit: int | None
-    """None if words alone were compared."""
+    """None if only words were compared."""
     num_read: int
     num_chunks: int
 
@@ -40,11 +40,11 @@ def search(
     """The best chunks of the trees for a query, in one ranking.
 
     Args:
-        trees: Where the trees come from.
-        asked: Those to search. One that is gone is left out with a note, unless all are.
+        trees: All open trees.
+        asked: The trees to search. One that is gone is left out with a note, unless all are.
         query: What to look for.
         options: How to search; the budget is for all trees together.
-        cancelled: Set when nobody waits for the answer any more.
+        cancelled: Set when the answer is no longer wanted.
 
     Raises:
         StoppedError: The call was cancelled.
@@ -66,12 +66,12 @@ def similar(
     """Code like that at a line of a file, in the same tree.
 
     Args:
-        trees: Where the tree comes from.
+        trees: All open trees.
         tree: The tree of the file.
         path: The file, relative to its tree.
         line: Counted from 1.
         options: How to search.
-        cancelled: Set when nobody waits for the answer any more.
+        cancelled: Set when the answer is no longer wanted.
 
     Raises:
         StoppedError: The call was cancelled.
@@ -101,7 +101,7 @@ def tree_named(asked: Sequence[Tree], names: dict[Tree, str], name: str) -> Tree
     """The tree that a request names, by its short name or its folder.
 
     Raises:
-        ConfigError: It is none of the trees that may be asked.
+        ConfigError: There is no such tree.
     """
     for tree in asked:
         if name in (names[tree], str(tree.root)):
@@ -110,7 +110,7 @@ def tree_named(asked: Sequence[Tree], names: dict[Tree, str], name: str) -> Tree
 
 
 def short_names(asked: Sequence[Tree]) -> dict[Tree, str]:
-    """A name for each tree: its folder's, with a number where several have one name."""
+    """A name for each tree: its folder's, with a number if several have the same."""
     names: dict[Tree, str] = {}
     for tree in asked:
         plain = name = tree.root.name or "root"
@@ -133,7 +133,7 @@ def _ask_all(
             try:
                 ready = tree.ready(cancelled)
                 hits = ask(ready)
-            except (SourceError, ConfigError) as error:  # gone; or a filter that fits no file of this tree
+            except (SourceError, ConfigError) as error:  # the tree is gone, or a filter matches none of its files
                 refused = refused or error
                 if len(asked) > 1:
                     notes.append(f"{tree.root.name}: {error.what}.")

@@ -1,4 +1,4 @@
-"""``/v1/embeddings`` in OpenAI's shape: an exit is a part of the model's name, a width is ``dimensions``."""
+"""``/v1/embeddings`` in OpenAI's format: the exit is part of the model's name, the width is ``dimensions``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mose.serve.trees import stop_if
 
 MOST_TEXTS = 512
 MOST_CHARS = 100_000
-"""Of one text; the encoder reads its beginning."""
+"""Characters of one text; the encoder reads its beginning."""
 KINDS = {
     "input": TEXTS,
     "model": TEXT,
@@ -35,9 +35,9 @@ def embed(encoder: Encoder, body: bytes, cancelled: threading.Event) -> dict[str
     """The answer to a request for embeddings.
 
     Raises:
-        ConfigError: The request is not understood, or asks for too much.
+        ConfigError: The request is invalid or too large.
         ModelError: The model has no such exit or width.
-        StoppedError: Nobody waits for the answer any more.
+        StoppedError: The request was cancelled.
     """
     fields = read_fields(body, KINDS, ("input", "model"))
     texts = [fields["input"]] if isinstance(fields["input"], str) else fields["input"]

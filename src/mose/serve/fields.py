@@ -33,7 +33,7 @@ def number(low: float, high: float) -> Kind:
 
 
 def one_of(*values: str) -> Kind:
-    """One of some words."""
+    """One of several words."""
     return Kind(", ".join(values), lambda value: isinstance(value, str) and value in values)
 
 
@@ -46,7 +46,7 @@ TEXTS = Kind(
 
 
 def read_fields(body: bytes, kinds: Mapping[str, Kind], required: tuple[str, ...]) -> dict[str, Any]:
-    """The fields of a body; those that are null count as not given.
+    """The fields of a body; null fields count as missing.
 
     Raises:
         ConfigError: The body is not a JSON object, or a field is missing, unknown or holds something else.

@@ -1,7 +1,7 @@
-"""Who may ask over HTTP, and how much: checks around the application, before anything of a request is read.
+"""Who may send HTTP requests, and how large and many: checks before the body of a request is read.
 
 A page of the internet that is open in the user's browser can send requests to this machine. It cannot read answers (no
-CORS headers are sent), cannot send JSON without asking first, and cannot pass off its own name for ours (DNS
+CORS headers are sent), cannot send JSON without asking first, and cannot use its own name for this machine (DNS
 rebinding): the ``Host`` and ``Origin`` of a request must be this machine.
 """
 
@@ -21,17 +21,17 @@ from mose.serve.responses import error_response
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MOST_BODY_BYTES = 4_000_000
 MOST_REQUESTS = 256
-"""Requests that are answered or wait at the same time."""
+"""Requests that are answered or waiting at the same time."""
 OPEN_PATHS = ("/", "/healthz")
-"""What may be asked for without a key: it says nothing about any tree."""
+"""Paths that need no key: they reveal nothing about any tree."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """Who may ask."""
+    """Who may send requests."""
 
     host: str
-    """The address that is listened on."""
+    """The address that the server listens on."""
     api_key: str | None = None
 
     @property
@@ -41,7 +41,7 @@ class Access:
 
 
 class Guard:
-    """Refuses requests of strangers, and what is too large or too much."""
+    """Refuses requests from other origins or without the key, and requests that are too large or too many."""
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app = app
@@ -95,7 +95,7 @@ class Guard:
 
 
 class TooLargeError(Exception):
-    """The body is longer than it may be, and longer than it said."""
+    """The body is longer than allowed, and than its header says."""
 
 
 def _limited(receive: Receive) -> Receive:
@@ -113,7 +113,7 @@ def _limited(receive: Receive) -> Receive:
 
 
 def too_large() -> Response:
-    """The refusal of a long body."""
+    """The response to a body that is too large."""
     return error_response(413, "the body of the request is too large", allowed=f"up to {MOST_BODY_BYTES:,} bytes")
 
 

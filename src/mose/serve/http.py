@@ -37,11 +37,11 @@ from mose.serve.trees import StoppedError, Tree, Trees
 
 T = TypeVar("T")
 MAX_AGE_S = 2.0
-"""An answer may be from a tree as it was this long ago: looking for changes takes longer than a search."""
+"""How old the state of the tree behind an answer may be: looking for changes takes longer than a search."""
 MOST_CALLS = 8
-"""Requests that are worked on at the same time; others wait."""
+"""Requests that are answered at the same time; others wait."""
 STOP_S = 15.0
-"""Requests that are being answered get this long when the server stops."""
+"""Time for requests that are being answered when the server stops."""
 _OPTIONS = {
     "trees": TEXTS,
     "limit": integer(1, 200),
@@ -59,10 +59,10 @@ _SIMILAR |= {name: kind for name, kind in _OPTIONS.items() if name not in ("tree
 
 
 class Api:
-    """What is answered over HTTP.
+    """The requests that are answered over HTTP.
 
     Args:
-        trees: Where the trees come from.
+        trees: All open trees.
         served: The trees to answer about.
     """
 
@@ -96,7 +96,7 @@ class Api:
         return await self._answer(work, request)
 
     async def _answer(self, work: Callable[[threading.Event], object], request: Request) -> Response:
-        """What the work gives, done in a thread; it is stopped if the client goes away."""
+        """Do the work in a thread and return its result; stop it if the client disconnects."""
         self._limiter = self._limiter or anyio.CapacityLimiter(MOST_CALLS)
         cancelled = threading.Event()
         response = error_response(499, "the client is gone")
@@ -198,7 +198,7 @@ async def _not_found(request: Request, error: Exception) -> Response:
 
 
 class _Server(uvicorn.Server):
-    """Stops gracefully at the first signal and at once at the second; its process ends well either way."""
+    """Stops gracefully at the first signal and at once at the second; the process ends cleanly either way."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -207,15 +207,15 @@ class _Server(uvicorn.Server):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that is listened on.
+    """A listening socket.
 
     Raises:
-        ConfigError: The address is taken, or not one of this machine.
+        ConfigError: The address is in use, or not one of this machine.
     """
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listening = socket.create_server((host, port), family=family, backlog=1_024)
-        # Else an answer waits 40 ms for the client's word that it has its head; connections inherit it.
+        # Without it, the body of a response waits 40 ms for the client to acknowledge the head; connections inherit it.
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return listening
     except (OSError, OverflowError, UnicodeError) as error:
@@ -230,9 +230,9 @@ def serve(folders: Sequence[Path], listening: socket.socket, access: Access, *, 
 
     Args:
         folders: The trees to answer about.
-        listening: Where to listen, from `listen`.
-        access: Who may ask.
-        exit: Exit of the requests that choose none; the deepest if None.
+        listening: The socket, from `listen`.
+        access: Who may send requests.
+        exit: Exit of requests that do not choose one; the deepest if None.
     """
     trees = Trees(exit=exit, max_age_s=MAX_AGE_S)
     served = [trees.get(folder) for folder in dict.fromkeys(folders)]
@@ -250,7 +250,7 @@ def serve(folders: Sequence[Path], listening: socket.socket, access: Access, *, 
     threading.Thread(target=_warm, args=(served,), daemon=True).start()
     _Server(config).run(sockets=[listening])
     trees.close()
-    os._exit(0)  # Python would wait for threads that read a tree; what they have committed stays
+    os._exit(0)  # Python would wait for threads that read a tree; what they have committed is kept
 
 
 def _warm(served: Sequence[Tree]) -> None:
@@ -258,5 +258,5 @@ def _warm(served: Sequence[Tree]) -> None:
     for tree in served:
         try:
             tree.ready(threading.Event())
-        except MoseError:  # the first request meets the error itself
+        except MoseError:  # the first request raises the error itself
             continue

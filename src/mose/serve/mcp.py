@@ -1,7 +1,7 @@
-"""The MCP server on standard input and output: the protocol's side of `mose.serve.tools`.
+"""The MCP server on standard input and output: the protocol around `mose.serve.tools`.
 
-Clients of both eras of the protocol are served: those that shake hands once are asked for their roots by a request,
-those that send everything with each request by an answer.
+Both versions of the protocol are supported: clients that open a session are asked for their roots by a request, those
+that send everything with each call by a response.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class McpServer:
     async def run(self) -> None:
         """Serve until the client closes the connection."""
         self._limiter = anyio.CapacityLimiter(MOST_CALLS)
-        threading.Thread(target=self._load, daemon=True).start()  # while the client says hello
+        threading.Thread(target=self._load, daemon=True).start()  # while the client initializes
         async with stdio_server() as (reader, writer):
             await self.server.run(reader, writer, self.server.create_initialization_options())
 
@@ -90,7 +90,7 @@ class McpServer:
                 from mose.serve.trees import Trees
 
                 self._trees = Trees(exit=self._exit)
-        with suppress(MoseError):  # each call meets the error itself
+        with suppress(MoseError):  # each call raises the error itself
             self._trees.load()
         return self._trees
 
@@ -126,7 +126,7 @@ class McpServer:
         try:
             return _result(await run_sync(work, abandon_on_cancel=True, limiter=self._limiter))
         finally:
-            cancelled.set()  # if it has not ended, nobody waits for it any more
+            cancelled.set()  # if the work has not ended, its result is no longer wanted
 
     def _answer(
         self, folders: Sequence[Path], name: str, arguments: dict[str, Any], cancelled: threading.Event
@@ -139,10 +139,10 @@ class McpServer:
     async def _folders_for(
         self, context: ServerRequestContext[Any], params: types.CallToolRequestParams
     ) -> list[Path] | None:
-        """The trees of a call; None if the client has to be asked for its roots first, by the answer to this call.
+        """The trees of a call; None if its answer has to ask the client for its roots first.
 
         Raises:
-            SourceError: A root is too wide to be read.
+            SourceError: A root is too large to be read.
         """
         if self._folders:
             return self._folders
@@ -160,7 +160,7 @@ class McpServer:
         return folders_of(str(root.uri) for root in roots.roots) or [require_tree(Path.cwd())]
 
     async def _ask_for_roots(self, context: ServerRequestContext[Any]) -> list[Path]:
-        """The client's roots; none if it does not say."""
+        """The client's roots; none if it does not answer."""
         try:
             answer = await context.session.send_request(
                 types.ListRootsRequest(), types.ListRootsResult, request_read_timeout_seconds=ROOTS_TIMEOUT_S
@@ -187,7 +187,7 @@ def serve(folders: Sequence[Path], *, exit: int | None = None) -> NoReturn:
     handle_signals(_end)
     anyio.run(server.run)
     server.close()
-    os._exit(0)  # Python would wait for threads: for one that waits for a line of standard input, for ever
+    os._exit(0)  # Python would wait for its threads, and the one that reads standard input may never end
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:

@@ -1,4 +1,4 @@
-"""The page for people: one file without foreign parts, and a policy that lets nothing else run in it."""
+"""The page for people: one file without external parts, and a policy that lets nothing else run in it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 
 async def page_response(_: Request) -> Response:
-    """The page."""
+    """The response with the page and its policy."""
     content, policy = _page()
     headers = {
         "Content-Security-Policy": policy,
@@ -37,6 +37,6 @@ def _page() -> tuple[bytes, str]:
 
 
 def _hash_of(text: str, tag: str) -> str:
-    """What the policy calls the one script or style of the page."""
+    """The policy's name of the only script or style of the page."""
     (content,) = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
     return "sha256-" + base64.b64encode(hashlib.sha256(content.encode("utf-8")).digest()).decode("ascii")

@@ -1,4 +1,4 @@
-"""Answers over HTTP: JSON in which nothing controls a terminal, and errors in four parts."""
+"""Responses over HTTP: JSON without control characters, and errors in four parts."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from mose.errors import CodeIndexError, ConfigError, ModelError, MoseError, Sour
 from mose.escaping import escape_json
 
 _STATUS = ((ConfigError, 400), (ModelError, 400), (SourceError, 404), (CodeIndexError, 503))
-"""What goes wrong -> status; another error of ours is 500."""
+"""Kind of error -> status; other errors of mose are 500."""
 _MOST_SHOWN = 200
 
 
 def json_response(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """A value as JSON; characters that do not show are escaped and parse to the same text."""
+    """A value as JSON; invisible characters are escaped and parse to the same text."""
     text = escape_json(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
     return Response(text.encode("utf-8"), status, headers, media_type="application/json")
 
@@ -31,12 +31,12 @@ def error_response(
     remedy: str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """An error that is told apart before anything of ours ran."""
+    """The response to a request that is refused before it is worked on."""
     return failure(MoseError(what, got=got, allowed=allowed, remedy=remedy), status=status, headers=headers)
 
 
 def failure(error: MoseError, *, status: int | None = None, headers: Mapping[str, str] | None = None) -> Response:
-    """An error in four parts, in the shape that clients of OpenAI's API read, too."""
+    """An error in four parts, in the shape of OpenAI's API."""
     if status is None:
         status = next((number for kind, number in _STATUS if isinstance(error, kind)), 500)
     got: Any = error.got

@@ -1,4 +1,4 @@
-"""Which folders an agent's client means: its roots as it writes them, or the folder that the server stands in."""
+"""The folders of an agent's client: its roots, or the working directory of the server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def folders_of(uris: Iterable[str]) -> list[Path]:
     """The folders of ``file:`` URIs, each once, in their order; others are left out.
 
     Raises:
-        SourceError: One is the user's home or the root of the file system.
+        SourceError: A folder is the user's home or the root of the file system.
     """
     found: dict[Path, None] = {}
     for uri in uris:
@@ -31,12 +31,12 @@ def require_tree(folder: Path) -> Path:
     """The folder without links.
 
     Raises:
-        SourceError: It is the user's home or the root of the file system: too much to be read unasked.
+        SourceError: The folder is the user's home or the root of the file system: too large to be read unasked.
     """
     resolved = folder.resolve()
     if resolved in (Path(resolved.anchor), Path.home().resolve()):
         raise SourceError(
-            f"{resolved} is too wide to be read for an agent",
+            f"{resolved} is too large to be read for an agent",
             allowed="a folder with source code",
             remedy="Open a project in the agent, or name its folder in the agent's settings: mose mcp PATH.",
         )

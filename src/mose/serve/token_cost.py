@@ -1,4 +1,4 @@
-"""How many tokens an answer costs its reader, whichever tokenizer that is."""
+"""How many tokens an answer costs its reader, whichever tokenizer the reader uses."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from mose.runtime.manifest import TOKENIZER_NAME
 from mose.runtime.model import model_folder
 
 BYTES_A_TOKEN = 4
-"""What tokenizers of large models make of code, about."""
+"""Approximate bytes of code in a token of large models."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a text costs. Costs of texts add up where a line end or a punctuation mark stands between them."""
+    """Cost of a text. Costs of texts add up if a line end or punctuation mark separates them."""
 
     words: int = 0
     """Tokens of the shipped tokenizer."""
@@ -33,7 +33,7 @@ class Cost:
 
 
 def cost(text: str) -> Cost:
-    """What a text costs.
+    """The cost of a text.
 
     Example:
         >>> cost("def parse_date(text):").tokens
@@ -44,7 +44,7 @@ def cost(text: str) -> Cost:
 
 
 def beginning(text: str, most: int) -> str:
-    """The longest beginning of a text that costs at most so many tokens; whole lines, if one line fits."""
+    """The longest beginning of a text that costs at most ``most`` tokens; whole lines, if one line fits."""
     if cost(text).tokens <= most:
         return text
     low, high = 0, min(len(text), most * BYTES_A_TOKEN)

@@ -1,4 +1,4 @@
-"""The tools that agents are told about. Imports nothing of the search, so that a server can name them at once."""
+"""The descriptions of the tools for agents. Imports nothing of the search, so that a server can list them at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ FEWEST_TOKENS, MOST_TOKENS = 200, 20_000
 DEFAULT_HITS = 8
 MOST_HITS = 50
 LAST_HIT = 200
-"""No page begins after this many hits."""
+"""The last hit that a page may begin after."""
 _INTEGER = {"type": "integer"}
 _TEXT = {"type": "string"}
 _TEXTS = {"type": "array", "items": _TEXT}
@@ -28,7 +28,7 @@ _FILE = {"path": {**_TEXT, "description": "relative to the root, as in hits"}, "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolSpec:
-    """What a client is told about a tool."""
+    """The description of a tool for clients."""
 
     name: str
     title: str

@@ -1,4 +1,4 @@
-"""What the tools for agents do (`mose.serve.tool_descriptions`). Nothing here knows the protocol."""
+"""The work of the tools for agents (`mose.serve.tool_descriptions`), independent of the protocol."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from mose.serve.tool_descriptions import (
 from mose.serve.trees import Tree, Trees
 
 BUDGET_S = 2.0
-"""Seconds to read candidates closely, for a first answer as for later ones."""
+"""Seconds to read candidates closely, in every search."""
 
 
 def call(
     trees: Trees, asked: Sequence[Tree], name: str, given: Mapping[str, Any], cancelled: threading.Event
 ) -> Answer:
-    """What a tool answers; an error is an answer, too.
+    """Run a tool; an error becomes an answer.
 
     Args:
-        trees: Where the trees come from.
-        asked: The trees that the client may ask.
+        trees: All open trees.
+        asked: The trees that the client may search.
         name: One of `TOOLS`.
         given: Its arguments.
-        cancelled: Set when nobody waits for the answer any more.
+        cancelled: Set when the answer is no longer wanted.
 
     Raises:
         StoppedError: The call was cancelled.
@@ -119,7 +119,7 @@ class _Call:
         def read() -> Lines | None:
             try:
                 return tree.lines_now(path, line)
-            except MoseError:  # it has changed just now
+            except MoseError:  # it has just changed
                 return None
 
         return read
@@ -147,7 +147,7 @@ class _Call:
         return min(int(position), most)
 
     def _digest(self) -> str:
-        """What a cursor belongs to: the arguments that choose the hits."""
+        """Hash of the arguments that a cursor belongs to: those that choose the hits."""
         chosen = sorted(
             (key, value) for key, value in self.given.items() if key not in ("cursor", "max_tokens", "limit")
         )
@@ -156,7 +156,7 @@ class _Call:
 
 
 def _relative(path: str, tree: Tree) -> str:
-    """A path as the index has it: relative to the tree, also if it was given from the root of the file system."""
+    """A path as the index has it, relative to the tree; absolute paths are accepted."""
     path = path.replace("\\", "/").removeprefix(tree.root.as_posix() + "/")
     return path.removeprefix("./")
 
@@ -167,7 +167,7 @@ _NUMBERS = {
     "line": integer(1, 2**31 - 1),
     "end_line": integer(1, 2**31 - 1),
 }
-_LIST = Kind("a list of texts", TEXTS.holds)  # one text alone is understood
+_LIST = Kind("a list of texts", TEXTS.holds)  # a single text is accepted too
 
 
 def _check(spec: ToolSpec, given: Mapping[str, Any]) -> None:

@@ -1,9 +1,9 @@
-"""Which names a chunk defines, and what stands around them."""
+"""Which names a chunk defines, and what encloses them."""
 
 import pytest
 
 from mose.search.chunking.chunks import cut_text
-from mose.search.chunking.names import MEMBER, NAMESPACE, REOPENED, TOP, bare_names, read_names, written
+from mose.search.chunking.names import MEMBER, NAMESPACE, REOPENED, TOP, bare_names, format_names, read_names
 
 
 def cut(text, language, config=None):
@@ -35,6 +35,6 @@ def test_a_namespace_is_no_owner_and_a_block_that_adds_to_a_type_does_not_declar
 def test_each_name_knows_its_line_within_the_chunk():
     (chunk,) = cut("# a comment\n\nLIMIT = 3\n\n\ndef pay():\n    return LIMIT\n", "python")
     assert [(name.name, chunk.first_line + name.line) for name in chunk.names] == [("LIMIT", 3), ("pay", 6)]
-    assert read_names(written(chunk.names)) == chunk.names
-    assert bare_names(written(chunk.names)) == ["LIMIT", "pay"]
+    assert read_names(format_names(chunk.names)) == chunk.names
+    assert bare_names(format_names(chunk.names)) == ["LIMIT", "pay"]
     assert (read_names(""), bare_names("")) == ((), [])

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mose.search.chunking.names import MEMBER, TOP, DefinedName, written
+from mose.search.chunking.names import MEMBER, TOP, DefinedName, format_names
 from mose.search.query import read_query
 from mose.search.ranking.matching import related
 from mose.search.ranking.path_factors import path_factor
@@ -19,7 +19,7 @@ def names_of(symbol, defines):
     for name in filter(None, defines.split("\n")):
         owner = symbol.removesuffix(f".{name}") if symbol.endswith(f".{name}") else ""
         names.append(DefinedName(name, owner, MEMBER if owner else TOP, 0))
-    return written(names)
+    return format_names(names)
 
 
 def table_of(*chunks, generated=()):

@@ -28,7 +28,7 @@ class Chunk:
 
     @property
     def defines(self) -> tuple[str, ...]:
-        """The distinct names alone, unqualified."""
+        """The distinct names, unqualified."""
         return tuple(dict.fromkeys(name.name for name in self.names))
 
 

@@ -1,9 +1,8 @@
 """Cut source into chunks that follow its definitions.
 
-A definition that fits is one chunk. A longer one is opened: its members become chunks and what is left
-between them stays with it; long stretches are split where the indentation is lowest, best at blank lines.
-Neighbours that are tiny are merged. Chunks are whole lines; only a line longer than a chunk may be is
-broken.
+A definition that fits is one chunk. A longer one is opened: its members become chunks, and the lines between them
+stay with it. Long runs of lines are split where the indentation is lowest, preferably at blank lines. Small
+neighbours are merged. Chunks are whole lines; only a line longer than the largest chunk is broken.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ from mose.syntax import Definition, ParsingError, find_definitions
 from mose.syntax.definitions import CONTAINERS
 
 MODULE = "module"
-"""Kind of code outside every definition."""
+"""Kind of code outside definitions."""
 TEXT = "text"
-"""Kind of text without a structure that we know of."""
+"""Kind of text without a known structure."""
 _OPENED = CONTAINERS | {SECTION}
 _SMALL = frozenset({"constant", "type", "property", "macro"})
 
@@ -35,9 +34,9 @@ class ChunkerConfig:
     """Sizes in characters, line ends included."""
 
     version: int = 3
-    """Raised whenever the same text would be cut or read differently; an index remembers it."""
+    """Raised when the same text would be cut or read differently; stored in the index."""
     target_chars: int = 1_000
-    """Parts of long definitions come out at about this size; merged neighbours stay below it."""
+    """Approximate size of the parts of long definitions; merged neighbours stay below it."""
     whole_chars: int = 1_200
     """A definition up to this size stays whole."""
     max_chars: int = 1_600
@@ -55,7 +54,7 @@ class ChunkerConfig:
 
 
 class Cut(NamedTuple):
-    """Chunks of one file, and why they follow no definitions although their language has a grammar ("" if they do)."""
+    """Chunks of one file, and why they are cut by lines although their language has a grammar ("" if they are not)."""
 
     chunks: list[Chunk]
     trouble: str
@@ -80,7 +79,7 @@ def cut_text(text: str, language: str, config: ChunkerConfig | None = None) -> C
 
 
 def cut_by_lines(text: str, language: str, config: ChunkerConfig | None, trouble: str) -> Cut:
-    """Chunks of about equal size without a look at what the lines say."""
+    """Chunks of about equal size, whatever the lines say."""
     return Cut(_Cutter(_lines(text), language, [], config).chunks(TEXT), trouble)
 
 
@@ -93,14 +92,14 @@ def _lines(text: str) -> list[str]:
 
 @dataclass(slots=True)
 class _Piece:
-    """Lines that stay together. ``owner`` is the definition they show, None outside all of them."""
+    """Lines that stay together. ``owner`` is the definition they show, None outside definitions."""
 
     first: int
     last: int
     owner: int | None
     scope: int | None  # the definition around it; only pieces of one scope are merged
-    is_gap: bool  # what lies between the members of its scope
-    primary_size: int  # size of the part that gave the owner
+    is_gap: bool  # whether it lies between the members of its scope
+    primary_size: int  # size of the part that the owner comes from
 
 
 class _Cutter:
@@ -120,29 +119,29 @@ class _Cutter:
     def chunks(self, fallback: str) -> list[Chunk]:
         if not self.lines:
             return []
-        merged = self._merged(self._merged(self._pieces(), self._joins), self._takes_rest)
-        return [chunk for piece in merged for chunk in self._finished(piece, fallback)]
+        merged = self._merge(self._merge(self._pieces(), self._joins), self._takes_rest)
+        return [chunk for piece in merged for chunk in self._make_chunks(piece, fallback)]
 
     def _size(self, first: int, last: int) -> int:
         return self.offsets[last] - self.offsets[first - 1]
 
     def _pieces(self) -> list[_Piece]:
-        """All lines in order; definitions are opened as far as their size demands."""
+        """All lines in order; definitions are opened until their pieces fit."""
         pieces: list[_Piece] = []
-        todo = self._opened(1, len(self.lines), None)
+        todo = self._open(1, len(self.lines), None)
         todo.reverse()
         while todo:
             piece = todo.pop()
             if not piece.is_gap and self._size(piece.first, piece.last) > self.config.whole_chars:
-                inside = self._opened(piece.first, piece.last, piece.owner)
+                inside = self._open(piece.first, piece.last, piece.owner)
                 if len(inside) > 1:
                     todo.extend(reversed(inside))
                     continue
             pieces.append(piece)
         return pieces
 
-    def _opened(self, first: int, last: int, owner: int | None) -> list[_Piece]:
-        """Members of a definition worth a piece of their own, and the gaps between them."""
+    def _open(self, first: int, last: int, owner: int | None) -> list[_Piece]:
+        """Members of a definition that become pieces, and the gaps between them."""
         opened = owner is None or self.found[owner].kind in _OPENED
         inside: list[_Piece] = []
         at = first
@@ -173,8 +172,8 @@ class _Cutter:
     def _piece(self, first: int, last: int, owner: int | None, scope: int | None, *, is_gap: bool) -> _Piece:
         return _Piece(first, last, owner, scope, is_gap, self._size(first, last))
 
-    def _merged(self, pieces: list[_Piece], joins: Callable[[_Piece, _Piece], bool]) -> list[_Piece]:
-        """Neighbours joined where ``joins`` says so, greedily from the top."""
+    def _merge(self, pieces: list[_Piece], joins: Callable[[_Piece, _Piece], bool]) -> list[_Piece]:
+        """Merge neighbours for which ``joins`` is true, greedily from the top."""
         merged: list[_Piece] = []
         for piece in pieces:
             if merged and joins(merged[-1], piece):
@@ -189,7 +188,7 @@ class _Cutter:
         return merged
 
     def _shows_more(self, piece: _Piece, last: _Piece) -> bool:
-        """True if the owner of the second of two joined pieces names the whole better."""
+        """True if the owner of the second of two merged pieces describes both better."""
         if piece.owner is None or last.owner is None:
             return piece.owner is not None
         holds_head = last.first <= self.found[last.owner].line <= last.last
@@ -198,7 +197,7 @@ class _Cutter:
         return piece.primary_size > last.primary_size
 
     def _takes_rest(self, before: _Piece, piece: _Piece) -> bool:
-        """True for a tiny rest of the code around definitions that found no neighbour of its own scope."""
+        """True for a small rest of the code around definitions without a neighbour in its own scope."""
         if self._size(before.first, piece.last) > self.config.whole_chars:
             return False
         return self._is_rest_around(before, piece) or self._is_rest_around(piece, before)
@@ -212,7 +211,7 @@ class _Cutter:
         return scope == rest.scope
 
     def _joins(self, before: _Piece, piece: _Piece) -> bool:
-        """True for tiny neighbours of one scope, for code around definitions, and for closing brackets."""
+        """True for small neighbours of one scope, for code around definitions, and for closing brackets."""
         piece_size = self._size(piece.first, piece.last)
         if piece_size < self.config.min_chars and not any(
             any(map(str.isalnum, line)) for line in self.lines[piece.first - 1 : piece.last]
@@ -223,7 +222,7 @@ class _Cutter:
         smaller = min(self._size(before.first, before.last), piece_size)
         return smaller < self.config.min_chars or (before.is_gap and piece.is_gap)
 
-    def _finished(self, piece: _Piece, fallback: str) -> list[Chunk]:
+    def _make_chunks(self, piece: _Piece, fallback: str) -> list[Chunk]:
         """Chunks of one piece, split if it is too long."""
         config = self.config
         if self._size(piece.first, piece.last) <= config.whole_chars:

@@ -1,6 +1,6 @@
 """Reading and cutting files for the index, in worker processes.
 
-No file is lost to what a parser does: one that kills its worker is cut by lines, and left out only if that fails too.
+A file whose parser kills its worker is cut by lines, and left out only if that fails too.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from mose.syntax import parser_of
 from mose.workers import NO_PROCESS, Failure
 
 ONE_WORKER_BYTES = 1_500_000
-"""Less than this is cut sooner than a second worker starts."""
+"""Fewer bytes are cut in less time than a second worker takes to start."""
 MAX_WORKERS = 4
-"""More would only wait for this process, which stores and embeds what they cut."""
+"""More workers would wait for this process, which stores and embeds the chunks."""
 _TASK_BYTES = 16_000
-"""What a small file costs beside its content, as if it were content."""
+"""Cost of a file besides its content, in bytes of content."""
 
 
 def cut_files(
@@ -34,14 +34,14 @@ def cut_files(
     *,
     num_workers: int | None = None,
 ) -> Iterator[CutFile]:
-    """Files read and cut, in the order given.
+    """Read and cut files, in the order given.
 
     Args:
         root: The source tree.
         tasks: The files.
         limits: Which content is left out.
         config: How to cut.
-        num_workers: Processes; None for `worker_count`, 0 for this process, which a file may then bring down.
+        num_workers: Processes; None for `worker_count`, 0 for this process, which a file may then kill.
     """
     if num_workers is None:
         num_workers = worker_count(tasks)
@@ -56,7 +56,7 @@ def cut_files(
 
 
 def worker_count(tasks: Sequence[CutTask]) -> int:
-    """Processes that are worth their start."""
+    """Number of processes that are worth starting."""
     total_bytes = sum(task.file.size_bytes for task in tasks)
     return min(os.cpu_count() or 1, MAX_WORKERS) if total_bytes > ONE_WORKER_BYTES else min(len(tasks), 1)
 
@@ -66,7 +66,7 @@ def _weight(task: CutTask) -> int:
 
 
 def _cut_by_lines(task: CutTask, failure: Failure, shared: tuple[Path, WalkLimits, ChunkerConfig]) -> CutFile:
-    """What can be had of a file that could not be cut along its definitions."""
+    """Cut a file by lines that could not be cut along its definitions."""
     from logging import getLogger
 
     getLogger(__name__).info("%s %s: %s", task.file.path, failure.reason, failure.detail)

@@ -1,4 +1,4 @@
-"""The words under which the lexical index keeps a chunk: split, and whole where the whole says more."""
+"""The words under which the lexical index keeps a chunk: split identifiers, and whole ones of several parts."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from functools import lru_cache
 
 from mose.words import bigrams, identifiers, parts
 
-_CACHED_IDENTIFIERS = 50_000  # in every worker process: most occurrences, little memory
+_CACHED_IDENTIFIERS = 50_000  # in every worker process: covers most occurrences in little memory
 
 
 @lru_cache(maxsize=_CACHED_IDENTIFIERS)
 def _both(identifier: str) -> tuple[str, str]:
-    found = parts.__wrapped__(identifier)  # kept here, so not there as well
+    found = parts.__wrapped__(identifier)  # cached here, so not there too
     whole = [identifier.lower()] if len(found) > 1 else []
     return " ".join(found), " ".join([*whole, *bigrams(identifier)])
 
 
 def both_words(text: str) -> tuple[str, str]:
-    """Words as `mose.words.split_words` gives them, and the identifiers of more than one part, in lower case.
+    """Words as `mose.words.split_words` returns them, and identifiers of more than one part, in lower case.
 
     Pairs of letters of scripts without spaces are among the latter, so that words inside a sentence are found.
 
@@ -52,6 +52,6 @@ def path_words(path: str) -> str:
 
 
 def fingerprint() -> str:
-    """Changes when words are split differently: an index must be read with the words it was written in."""
+    """A text that changes when words are split differently: an index must be read as it was written."""
     probe = "parseHTTPResponse_v2 snake_case x1y2 ÄÖü 12.5e3 __init__ don't kebab-case 名前_x 根据用户编号"
     return hashlib.blake2b("\n".join(both_words(probe)).encode(), digest_size=4).hexdigest()

@@ -1,7 +1,7 @@
 """The names that a chunk defines: what encloses each of them, and on which line it is defined.
 
 A type or function inside a namespace, a module or a package is at the top level; inside a type it is a member.
-What opens a type again (``impl`` in Rust, ``extension`` in Swift, ``instance`` in Haskell) does not declare it.
+A block that adds to a type (``impl`` in Rust, ``extension`` in Swift, ``instance`` in Haskell) does not declare it.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ class DefinedName(NamedTuple):
     """One name that is defined in a chunk."""
 
     name: str
-    qualifier: str  # what encloses it, joined by dots, namespaces included; "" if nothing does
+    qualifier: str  # the definitions that enclose it, joined by dots, namespaces included; "" if none
     level: str  # TOP, MEMBER of a type, NAMESPACE, or REOPENED: a block that adds to a type declared elsewhere
-    line: int  # where it is defined, counted from the chunk's first line
+    line: int  # line of the definition, counted from the chunk's first line
 
     @property
     def symbol(self) -> str:
@@ -32,11 +32,11 @@ class DefinedName(NamedTuple):
 
 
 def defined_names(definitions: Sequence[Definition], chosen: Iterable[int], first_line: int) -> list[DefinedName]:
-    """Names of some of a file's definitions, each once a line.
+    """Names of some of a file's definitions, each once per line.
 
     Args:
         definitions: All of the file.
-        chosen: Positions of those in the chunk.
+        chosen: Positions of the definitions in the chunk.
         first_line: The chunk's first line.
     """
     names = (_defined(definitions, position, first_line) for position in chosen)
@@ -60,11 +60,11 @@ def _defined(definitions: Sequence[Definition], position: int, first_line: int) 
     return DefinedName(item.name, qualifier, level, item.line - first_line)
 
 
-def written(names: Iterable[DefinedName]) -> str:
-    """As an index keeps them: one a line, fields separated by tabs.
+def format_names(names: Iterable[DefinedName]) -> str:
+    """Names as an index keeps them: one per line, fields separated by tabs.
 
     Example:
-        >>> read_names(written([DefinedName("get", "Client", MEMBER, 3)]))
+        >>> read_names(format_names([DefinedName("get", "Client", MEMBER, 3)]))
         (DefinedName(name='get', qualifier='Client', level='member', line=3),)
     """
     return "\n".join(f"{name}\t{qualifier}\t{level}\t{line}" for name, qualifier, level, line in names)
@@ -72,16 +72,16 @@ def written(names: Iterable[DefinedName]) -> str:
 
 @lru_cache(maxsize=100_000)
 def read_names(text: str) -> tuple[DefinedName, ...]:
-    """Names as `written` wrote them; what is not of that form is left out."""
+    """Names that `format_names` wrote; other lines are ignored."""
     fields = (line.split("\t") for line in text.split("\n"))
     return tuple(DefinedName(f[0], f[1], f[2], int(f[3])) for f in fields if len(f) == 4 and f[3].isdecimal())
 
 
 def bare_names(text: str) -> list[str]:
-    """The distinct names alone, unqualified.
+    """The distinct names, unqualified.
 
     Example:
-        >>> bare_names(written([DefinedName("get", "Client", MEMBER, 3)]))
+        >>> bare_names(format_names([DefinedName("get", "Client", MEMBER, 3)]))
         ['get']
     """
     return list(dict.fromkeys(line.partition("\t")[0] for line in text.split("\n"))) if text else []

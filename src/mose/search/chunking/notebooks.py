@@ -15,8 +15,8 @@ _ALIASES = {"r": "r", "c++": "cpp", "c#": "csharp", "ipython": "python", "python
 def cut_notebook(text: str, config: ChunkerConfig, trouble: str = "") -> Cut | None:
     """Chunks of every cell, None if the text is not a notebook.
 
-    Lines are those of the file; the number of the cell is in the context, and in the symbol where nothing is
-    defined.
+    Line numbers are those of the file; the number of the cell is in the context, and is the symbol of a chunk without
+    one.
 
     Args:
         text: The notebook.
@@ -36,11 +36,11 @@ def cut_notebook(text: str, config: ChunkerConfig, trouble: str = "") -> Cut | N
         language = {"code": code, "markdown": "markdown"}.get(cell.kind, TEXT)
         cut = cut_by_lines(content, language, config, trouble) if trouble else cut_text(content, language, config)
         first_trouble = first_trouble or cut.trouble
-        chunks.extend(_placed(chunk, cell) for chunk in cut.chunks)
+        chunks.extend(_move_to_file(chunk, cell) for chunk in cut.chunks)
     return Cut(chunks, first_trouble)
 
 
-def _placed(chunk: Chunk, cell: Cell) -> Chunk:
+def _move_to_file(chunk: Chunk, cell: Cell) -> Chunk:
     """A chunk of a cell's text as one of the file."""
     name = f"cell {cell.number}"
     return replace(

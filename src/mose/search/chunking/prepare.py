@@ -1,4 +1,4 @@
-"""One file read, judged, cut into chunks and split into words: all that a worker process does.
+"""Reading a file, cutting it into chunks and splitting its words: the work of a worker process.
 
 Imports neither numpy nor the encoder, so that workers start quickly and stay small.
 """
@@ -19,14 +19,14 @@ from mose.languages import label_of
 from mose.search.chunking.chunk import Chunk, embedding_frame, embedding_key
 from mose.search.chunking.chunks import ChunkerConfig, Cut, cut_by_lines, cut_text
 from mose.search.chunking.index_words import both_words, symbol_words
-from mose.search.chunking.names import written
+from mose.search.chunking.names import format_names
 from mose.search.chunking.notebooks import cut_notebook
 from mose.syntax import parser_of
 
 DOUBTFUL_NS = 50_000_000
-"""A file system with fine time stamps may stamp two changes within this time alike."""
+"""A file system with fine time stamps may give two changes within this time the same stamp."""
 DOUBTFUL_COARSE_NS = 2_000_000_000
-"""And one that stamps whole milliseconds or seconds, two within this time."""
+"""The same for a file system whose stamps are whole milliseconds or seconds."""
 _COARSE_NS = 1_000_000
 
 
@@ -57,30 +57,30 @@ class CutFile(NamedTuple):
     modified_ns: int
     changed_ns: int
     inode: int
-    doubtful: bool  # to be read again next time: changed shortly before reading, or what went wrong may pass
+    doubtful: bool  # to be read again next time: changed shortly before it was read, or its fault may pass
     language: str
-    cut_by: str  # as `mose.syntax.parser_of` says of the language
-    trouble: str  # why it is cut by lines although there is a grammar; empty if it is not
-    generated: bool  # a mark at its head says that a tool wrote it
-    skipped: str  # why its content is left out, or why what is known of it is not read again; empty if neither
-    same: bool  # what the index has stays
+    cut_by: str  # the parser of the language, from `mose.syntax.parser_of`
+    trouble: str  # why it is cut by lines although it has a grammar; empty if it is not
+    generated: bool  # whether a comment at its head says that a tool wrote it
+    skipped: str  # why its content is left out, or why it was not read again; empty if neither
+    same: bool  # whether the index keeps what it has of the file
     chunks: list[CutChunk]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CutTask:
-    """One file to read, and what the index knows of it, so that equal content is not cut again."""
+    """One file to read, and what the index has of it, so that unchanged content is not cut again."""
 
     file: SourceFile
     known_hash: bytes | None = None
     known_language: str = ""
     known_skip: str = ""
     trouble: str = ""  # why it must be cut by lines
-    tried_before: bool = False  # the last run had trouble with it that might have passed
+    tried_before: bool = False  # whether the last run had a fault with it that may have passed
 
 
 def cut_file(task: CutTask, root: Path, limits: WalkLimits, config: ChunkerConfig) -> CutFile:
-    """One file read, judged and cut, ready to be stored."""
+    """Read and cut one file, ready to be stored."""
     file = task.file
     started_ns = time.time_ns()
     text = read_source(root, file, limits)
@@ -125,9 +125,9 @@ def _cut(text: str, language: str, config: ChunkerConfig, task: CutTask) -> Cut:
 
 
 def is_doubtful(file: SourceFile, read_ns: int) -> bool:
-    """Whether a file may change after it was read and look as before: the rule that git calls racy.
+    """Whether a file may have changed after it was read and keep its time stamp: what git calls racy.
 
-    What counts is when the file system last stamped a change, which no program can set back.
+    This depends on the time of the last change as the file system records it, which no program can set back.
     """
     moment = file.changed_ns if os.name == "posix" else file.modified_ns  # elsewhere: when the file was made
     return moment > read_ns - (DOUBTFUL_NS if moment % _COARSE_NS else DOUBTFUL_COARSE_NS)
@@ -143,7 +143,7 @@ def _prepare(chunk: Chunk, path: str) -> CutChunk:
         symbol=chunk.symbol,
         signature=chunk.signature,
         context=chunk.context,
-        defines=written(chunk.names),
+        defines=format_names(chunk.names),
         text=chunk.text,
         key=embedding_key(chunk.language, f"{above}{chunk.text}{below}"),
         frame_words=both_words(above + below)[0],

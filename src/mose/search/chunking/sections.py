@@ -7,7 +7,7 @@ import re
 from mose.syntax import Definition
 
 SECTION = "section"
-"""Kind of a stretch of prose under one heading."""
+"""Kind of the prose under one heading."""
 
 _MARKDOWN = re.compile(r" {0,3}(#{1,6})\s(.*)")
 _FENCE = re.compile(r" {0,3}(```+|~~~+)")
@@ -31,7 +31,7 @@ def sections(lines: list[str], language: str) -> list[Definition]:
     headings = _headings(lines, language)
     last_lines = [len(lines)] * len(headings)
     parents: list[int | None] = []
-    enclosing: list[int] = []  # headings whose section is not over yet
+    enclosing: list[int] = []  # headings whose section has not ended
     for position, (line, level, _) in enumerate(headings):
         while enclosing and headings[enclosing[-1]][1] >= level:
             last_lines[enclosing.pop()] = line - 1
@@ -88,13 +88,13 @@ def _markdown(lines: list[str]) -> list[tuple[int, int, str]]:
 
 
 def _without_closing(title: str) -> str:
-    """A title without the signs that may close it: "B ##" is "B", but "C#" stays."""
+    """A title without closing signs: "B ##" becomes "B", but "C#" stays."""
     bare = title.rstrip("#")
     return bare.rstrip() if not bare or bare[-1].isspace() else title
 
 
 def _underlined(lines: list[str]) -> list[tuple[int, int, str]]:
-    """Titles with a row of signs below; levels in the order in which the signs first appear."""
+    """Titles underlined with a row of signs; levels in the order in which the signs first appear."""
     found = []
     levels: dict[str, int] = {}
     for number in range(2, len(lines) + 1):

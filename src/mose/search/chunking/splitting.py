@@ -1,4 +1,4 @@
-"""Split long stretches of lines, and lines that are longer than a chunk."""
+"""Split long runs of lines, and lines that are longer than a chunk."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def split_lines(
         offsets: ``offsets[n]`` is the number of characters in the first n lines, line ends included.
         first: First line, 1-based.
         last: Last line, inclusive.
-        target: Wished size in characters.
+        target: Desired size in characters.
         most: Largest size in characters.
 
     Example:
@@ -40,10 +40,10 @@ def split_lines(
 
 
 def _best_end(lines: list[str], offsets: list[int], first: int, last: int, ideal: float, most: int) -> int:
-    """Line after which to break: near the ideal size, little indented, at a blank line if there is one."""
+    """The line to break after: near the ideal size, little indented, at a blank line if there is one."""
     start = offsets[first - 1]
     best_cost, best = float("inf"), 0
-    largest = first  # the last line that may still belong to the range
+    largest = first  # the last line that still fits into the range
     for end in range(first, last):
         size = offsets[end] - start
         if size > most and end > first:
@@ -51,7 +51,7 @@ def _best_end(lines: list[str], offsets: list[int], first: int, last: int, ideal
         largest = end
         if size > ideal * 1.6 and best:
             break
-        if size >= ideal * 0.5 and lines[end].strip():  # blank lines stay with what is above them
+        if size >= ideal * 0.5 and lines[end].strip():  # blank lines stay with the lines above them
             cost = abs(size - ideal) / ideal + _cost_of_break(lines[end - 1], lines[end])
             if cost < best_cost:
                 best_cost, best = cost, end
@@ -59,7 +59,7 @@ def _best_end(lines: list[str], offsets: list[int], first: int, last: int, ideal
 
 
 def _cost_of_break(before: str, after: str) -> float:
-    """How much a break between two lines separates."""
+    """Cost of a break between two lines."""
     stripped = after.strip()
     cost = 0.15 * min((len(after) - len(after.lstrip())) / 4, _MAX_LEVELS)
     if before.strip():
@@ -72,7 +72,7 @@ def _cost_of_break(before: str, after: str) -> float:
 
 
 def break_line(line: str, most: int) -> list[str]:
-    """Parts of at most ``most`` characters, broken after a space or a separator where one is near.
+    """Parts of at most ``most`` characters, broken after a space or separator if one is near.
 
     Example:
         >>> break_line("alpha beta gamma", 7)

@@ -140,7 +140,7 @@ def tree_and_part(path: Path | str) -> tuple[Path, str]:
         the folder itself, or that of the file.
 
     Raises:
-        SourceError: There is no such path, or it is a file in the home or root folder, which is too wide to index.
+        SourceError: There is no such path, or it is a file in the home or root folder, which is too large to index.
     """
     file = _file_at(path)
     folder = source_root(path if file is None else file.parent)

@@ -1,1 +1,1 @@
-"""Telling agents and editors of the server, in their own settings."""
+"""Registering the server in the settings of agents and editors."""

@@ -1,4 +1,4 @@
-"""The agents that can be told of the server: where each keeps its settings, and what is written there."""
+"""The agents and editors that the server can be registered with: their settings files and entries."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ class AgentClient:
     name: str
     title: str
     file: Callable[[], Path]
-    """Its settings for all projects of the user."""
+    """Its settings file for all projects of the user."""
     path: tuple[str, ...]
-    """Names on the way to the entry of the server."""
+    """Names on the path to the entry of the server."""
     entry: Callable[[Launch], dict[str, object]]
     note: str = ""
     """What to do afterwards."""
 
 
 def launch() -> Launch:
-    """How this very installation is started, wherever the client stands."""
+    """How to start this installation, whatever the client's working directory."""
     program = Path(sys.executable).with_name("mose.exe" if os.name == "nt" else "mose")
     found = program.is_file()
     command = str(program) if found else sys.executable
@@ -62,7 +62,7 @@ def _of_opencode(how: Launch) -> dict[str, object]:
 
 
 def _folder(variable: str, *default: str) -> Path:
-    """A folder that a variable names, else one in the user's home."""
+    """The folder that a variable names, else one in the user's home."""
     named = os.environ.get(variable)
     return Path(named) if named else Path.home().joinpath(*default)
 
@@ -99,7 +99,7 @@ CLIENTS = {
     for client in (
         AgentClient(
             name="claude", title="Claude Code", file=_claude, path=("mcpServers", "mose"), entry=_typed,
-            note="Close running sessions first: they write this file, too.",
+            note="Close running sessions first: they write this file too.",
         ),
         AgentClient(
             name="codex", title="Codex", file=lambda: _folder("CODEX_HOME", ".codex") / "config.toml",

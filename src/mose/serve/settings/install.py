@@ -1,4 +1,4 @@
-"""Telling an agent of the server, and undoing that: one entry of its settings, every other byte stays."""
+"""Registering the server with an agent, and undoing that: changes one entry of its settings and no other byte."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ _LARGEST_BYTES = 64_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A change of one file that is not made yet."""
+    """A change of one file, not yet made."""
 
     file: Path
     before: str | None
     """None if there is no file."""
     after: str | None
-    """None to remove the file, which holds nothing else."""
+    """None if the file is to be removed because it holds nothing else."""
 
     @property
     def is_none(self) -> bool:
-        """Whether the file is as it should be already."""
+        """Whether the file is already as it should be."""
         return self.before == self.after
 
     def make(self) -> None:
         """Write or remove the file, in one step.
 
         Raises:
-            OutputError: It cannot be written, or is not as it was read any more.
+            OutputError: The file cannot be written, or has changed since it was read.
         """
         if _read(self.file) != self.before:
             raise OutputError(f"{self.file} has just been changed by another program", remedy="Try again.")
-        target = Path(os.path.realpath(self.file))  # of a link, what it points to
+        target = Path(os.path.realpath(self.file))  # the target, if it is a link
         try:
             if self.after is None:
                 target.unlink(missing_ok=True)
@@ -58,20 +58,20 @@ class Change:
             ) from error
 
 
-def installing(client: AgentClient, how: Launch) -> Change:
-    """The change that tells a client of the server.
+def plan_install(client: AgentClient, how: Launch) -> Change:
+    """The change that registers the server with a client.
 
     Raises:
-        OutputError: Its settings cannot be read or changed.
+        OutputError: The client's settings cannot be read or changed.
     """
     return _change(client, client.entry(how))
 
 
-def uninstalling(client: AgentClient) -> Change:
-    """The change that undoes it.
+def plan_uninstall(client: AgentClient) -> Change:
+    """The change that undoes `plan_install`.
 
     Raises:
-        OutputError: Its settings cannot be read or changed.
+        OutputError: The client's settings cannot be read or changed.
     """
     return _change(client, None)
 
@@ -133,7 +133,7 @@ def _entry_of(settings: Any, path: tuple[str, ...]) -> Any:
 
 
 def _without_empty(settings: dict[str, Any], name: str) -> dict[str, Any]:
-    """The settings without a section that is empty, which says the same."""
+    """The settings without an empty section, which means the same."""
     return settings if settings.get(name) else {key: value for key, value in settings.items() if key != name}
 
 
@@ -177,4 +177,4 @@ def _read(file: Path) -> str | None:
         return None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise OutputError(f"{file} cannot be read: {reason}", remedy="Put it right, and try again.") from error
+        raise OutputError(f"{file} cannot be read: {reason}", remedy="Correct it, and try again.") from error

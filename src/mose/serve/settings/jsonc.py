@@ -1,4 +1,4 @@
-"""JSON with comments, as editors keep their settings: one member is set or removed, every other byte stays."""
+"""JSON with comments, as in the settings of editors: one member is set or removed, and no other byte changes."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class _Object:
 
 
 def parse(text: str) -> Any:
-    """The value of JSON with comments and commas behind the last member.
+    """The value of JSON with comments and trailing commas.
 
     Raises:
-        ValueError: It is something else.
+        ValueError: The text is not of that form.
     """
     pieces, position, last = [], 0, ""
     while position < len(text):
@@ -62,10 +62,10 @@ def parse(text: str) -> Any:
 
 
 def set_member(text: str, path: Sequence[str], value: object) -> str:
-    """The text with a value at a path of names; objects on the way are made.
+    """The text with a value at a path of names; missing objects on the path are added.
 
     Raises:
-        ValueError: The text is not an object, or something on the way is none.
+        ValueError: The text, or a value on the path, is not an object.
     """
     if _GAP.fullmatch(text):
         text = "{}\n"
@@ -89,7 +89,7 @@ def set_member(text: str, path: Sequence[str], value: object) -> str:
 
 
 def remove_member(text: str, path: Sequence[str]) -> str:
-    """The text without the value at a path, and without objects on the way that this leaves empty.
+    """The text without the value at a path, and without objects on the path that become empty.
 
     Raises:
         ValueError: The text is not an object.
@@ -119,7 +119,7 @@ def remove_member(text: str, path: Sequence[str]) -> str:
 
 
 def _end_of_line(text: str, member: _Member) -> tuple[int, int | None, int]:
-    """Where a member ends, where its comma is, and where a remark behind it on the same line ends."""
+    """Positions of a member's end, of its comma, and of the end of a comment after it on the same line."""
     end = member.value_end
     position = _gap_end(text, end)
     comma = position if text[position : position + 1] == "," else None
@@ -128,7 +128,7 @@ def _end_of_line(text: str, member: _Member) -> tuple[int, int | None, int]:
 
 
 def _rest_of(text: str, around: _Object) -> int:
-    """Where an empty object goes on: behind the space in it, unless a comment stands there."""
+    """Where the text after an empty object's brace continues: after the space, unless there is a comment."""
     return around.end if not _has_comment(text, around) else around.start + 1
 
 
@@ -142,7 +142,7 @@ def _has_comment(text: str, around: _Object) -> bool:
 
 
 def _innermost(text: str, path: Sequence[str]) -> tuple[_Object, list[str]]:
-    """The deepest object on a path, and the names that are not there; none if the whole path is."""
+    """The deepest object on a path, and the names that are missing; none if the whole path exists."""
     start, rest = _gap_end(text, 0), list(path)
     while True:
         if start >= len(text) or text[start] != "{":
@@ -208,7 +208,7 @@ def _gap_end(text: str, position: int) -> int:
 
 
 def _unit(text: str) -> str:
-    """The indentation of one level, as the text has it."""
+    """The indentation of one level in the text."""
     found = re.search(r"\{[^\S\n]*(?://[^\n]*)?\n([ \t]+)", text)
     return found[1] if found else "  "
 
