@@ -62,7 +62,7 @@ ALLOWED = {
         "database", "errors", "progress", "json_reading", "parallel", "workers", "processes", "git", "storage", "metrics", "config",
         "words", "languages", "files", "syntax", "tokenizer", "runtime", "export", "search", "data.pairs", "model",
     },
-    "integrations": {"errors", "runtime", "search", "tokenizer"},
+    "integrations": {"errors", "model", "runtime", "search", "tokenizer", "words"},
     "serve": {"errors", "escaping", "progress", "storage", "runtime", "search"},
 }  # fmt: skip
 """What a room imports of the lower ones; a room without a line imports nothing."""

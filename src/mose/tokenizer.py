@@ -226,10 +226,7 @@ class CodeTokenizer:
         return [encoding.ids for encoding in encodings]
 
     def _encode(self, texts: Sequence[str], before: str, after: str, limit: int) -> list[list[int]]:
-        # Literal text that touches {text} is tokenised with it, as a model trained on "query: ..." expects.
-        end = before.rfind("}") + 1
-        lead = before[end:]
-        first, last = self.literal_ids(before[:end]), self.literal_ids(after)
+        first, lead, last = self._parts(before, after)
         room = limit - len(first) - len(last)
         if room < 1:
             template_tokens = len(first) + len(last)
@@ -238,6 +235,17 @@ class CodeTokenizer:
             [lead + self._spaced(text) for text in texts], add_special_tokens=False
         )
         return [first + encoding.ids[:room] + last for encoding in encodings]
+
+    def template_parts(self, kind: Kind, language: str = DEFAULT_LANGUAGE) -> tuple[list[int], str, list[int]]:
+        """What the template of a kind puts around a text: token ids before it, text tokenised with it, ids after it."""
+        template = self.settings.query_template if kind == "query" else self.settings.code_template
+        before, after = template.replace("{language}", language.lower()).split("{text}")
+        return self._parts(before, after)
+
+    def _parts(self, before: str, after: str) -> tuple[list[int], str, list[int]]:
+        # Literal text that touches {text} is tokenised with it, as a model trained on "query: ..." expects.
+        end = before.rfind("}") + 1
+        return self.literal_ids(before[:end]), before[end:], self.literal_ids(after)
 
     def literal_ids(self, template: str) -> list[int]:
         """Token ids of literal text and the markers {cls} and {sep}."""

@@ -23,7 +23,9 @@ STOP_WORDS = frozenset(_STOP_WORDS.split())
 
 _IDENTIFIER = re.compile(r"[^\W\d]\w*|\d+")
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\dA-Za-z_]+|\d+")
-_JOINT = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|_")
+IDENTIFIER_JOINT = r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|_"
+"""Regular expression of what separates the words of an identifier: a change of case, or an underscore."""
+_JOINT = re.compile(IDENTIFIER_JOINT)
 
 
 def identifiers(text: str) -> list[str]:

@@ -50,6 +50,7 @@ def test_folder_holds_config_weights_tokenizer_card_and_licences(model_folder: P
         "README.md",
         "config.json",
         "model.safetensors",
+        "modules.json",
         "tokenizer.json",
     ]
     assert sorted(model_folder.parent.iterdir()) == [model_folder]  # no temporary sibling is left

@@ -86,9 +86,16 @@ def check_tensors(found: Mapping[str, Shape], settings: ModelSettings, *, where:
 
 
 def write_config(folder: Path, settings: ModelSettings) -> None:
-    """Write ``config.json``."""
+    """Write ``config.json``, and what tells sentence-transformers how to read the folder."""
     values = {"model_type": "mose", "architectures": ["MoseModel"], **settings.to_json()}
     (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    write_modules(folder)
+
+
+def write_modules(folder: Path) -> None:
+    """Write ``modules.json``, the list of classes by which sentence-transformers reads a folder."""
+    module = {"idx": 0, "name": "0", "path": "", "type": "mose.integrations.sentence_transformers.MultiExitEncoder"}
+    (folder / "modules.json").write_text(json.dumps([module], indent=2) + "\n", encoding="utf-8")
 
 
 def copy_companions(source: Path, target: Path) -> None:

@@ -27,6 +27,13 @@ class MoseConfig(PretrainedConfig):  # type: ignore[misc, no-untyped-call, unuse
     """
 
     model_type = "mose"
+    attribute_map = {  # noqa: RUF012  # transformers declares it so
+        "num_hidden_layers": "num_layers",
+        "num_attention_heads": "num_heads",
+        "num_key_value_heads": "num_kv_heads",
+        "max_position_embeddings": "max_positions",
+    }
+    """Names by which other libraries look for our keys."""
 
     def __init__(self, **values: Any) -> None:
         # transformers asks for a default object when it compares configurations.
