@@ -9,7 +9,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from itertools import islice
+from functools import partial
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +18,26 @@ import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from torch import multiprocessing
+from torch.autograd.profiler import profile
 from torch.nn import functional
 
 import mose as package
 from mose import cli
 from mose.config import PretrainConfig, from_values, write_toml
 from mose.data.corpus import read_corpus
-from mose.data.repository_pairs import RepositoryPairs
+from mose.data.repository_pairs import RepositoryPairs, SnippetBatch
 from mose.errors import ConfigError, DataError, ModelError
 from mose.model.checkpoint import load_model
-from mose.model.heads import pool
+from mose.model.heads import pool, pool_segments
 from mose.model.pretraining.heads import HEADS_FILE, PretrainingHeads, read_heads
 from mose.model.pretraining.new import new_model
 from mose.tokenizer import CodeTokenizer
-from mose.train import pretrain
 from mose.train.checkpoints import complete_checkpoints
 from mose.train.distributed import World
 from mose.train.pretrain import run as pretrain_run
 from mose.train.pretrain.inputs import MaskedPairs, PairMaker
 from mose.train.pretrain.learner import PretrainLearner
+from mose.train.pretrain.losses import token_loss
 
 from .test_distributed import enter, free_port
 
@@ -43,6 +45,12 @@ SOURCES = Path(package.__file__).parent
 SPECIAL = ["<|endoftext|>", "<cls>", "<sep>", "<mask>"]
 Make = Callable[..., PretrainConfig]
 CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Threads of torch wait for each other far longer than they work on models of this size."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")
@@ -87,10 +95,9 @@ def make(start: Path, tmp_path: Path) -> Make:
 def learner_of(config: PretrainConfig, world: World = World()) -> tuple[PretrainLearner, PairMaker, RepositoryPairs]:  # noqa: B008
     folder = Path(config.start.folder)
     model = load_model(folder)
-    maker = PairMaker(
-        CodeTokenizer.load(folder), model.settings, config.objective, budget=config.batch.mini_batch_tokens, seed=5
-    )
+    maker = PairMaker(CodeTokenizer.load(folder), model.settings, config.objective, config.batch, seed=5)
     heads = PretrainingHeads(model.settings, seed=1)
+    torch.manual_seed(0)
     with torch.no_grad():  # every weight takes part, biases too
         for parameter in (*model.parameters(), *heads.parameters()):
             parameter.add_(torch.randn_like(parameter) * 0.1)
@@ -112,20 +119,27 @@ def assert_same_weights(first: Path, second: Path) -> None:
         assert (first / name).read_bytes() == (second / name).read_bytes(), name
 
 
+def pairs_of(part: MaskedPairs) -> list[tuple[list[int], list[int]]]:
+    """Token ids and labels of each pair, from padded rows or a packed one."""
+    ids, labels = part.token_ids_BT[part.keep_BT], part.labels_BT[part.keep_BT]
+    assert (part.labels_BT[~part.keep_BT] == -100).all()
+    both = zip(ids.split(part.lengths), labels.split(part.lengths), strict=True)
+    return [(ids.tolist(), labels.tolist()) for ids, labels in both]
+
+
 # --- what is read --------------------------------------------------------------------------------------------
 
 
-def test_a_pair_is_read_as_the_paper_joins_it(make: Make, start: Path) -> None:
-    _, maker, batches = learner_of(make())
+@pytest.mark.parametrize("pack", [True, False])
+def test_a_pair_is_read_as_the_paper_joins_it(make: Make, start: Path, pack: bool) -> None:
+    _, maker, batches = learner_of(make(batch__pack=pack))
     tokenizer = CodeTokenizer.load(start)
     for part in maker.mini_batches(next(batches), range(8)):
-        for ids_T, keep_T, labels_T in zip(part.token_ids_BT, part.keep_BT, part.labels_BT, strict=True):
-            real, labels = ids_T[keep_T].tolist(), labels_T[keep_T].tolist()
+        for real, labels in pairs_of(part):
             seps = [n for n, token_id in enumerate(real) if token_id == tokenizer.sep_id and labels[n] == -100]
             assert (seps[0], len(seps)) == (0, 2)
             assert real[-1] == tokenizer.cls_id
             assert len(real) <= 64
-            assert (labels_T[~keep_T] == -100).all()
             assert all(labels[n] == -100 for n in (*seps, -1))
             assert set(labels) - {-100}
 
@@ -146,16 +160,8 @@ def test_the_masks_of_a_pair_do_not_depend_on_the_pairs_beside_it(make: Make) ->
     _, maker, batches = learner_of(make(objective__max_tokens=32))
     batch = next(batches)
 
-    def row(parts: list[MaskedPairs]) -> list[list[int]]:
-        rows = [
-            (ids[keep].tolist(), labels[keep].tolist())
-            for p in parts
-            for ids, keep, labels in zip(p.token_ids_BT, p.keep_BT, p.labels_BT, strict=True)
-        ]
-        return sorted(rows)  # type: ignore[return-value,arg-type]
-
-    alone = [found for number in range(8) for found in row(maker.mini_batches(batch, [number]))]
-    assert sorted(alone) == row(maker.mini_batches(batch, range(8)))
+    alone = [pair for number in range(8) for part in maker.mini_batches(batch, [number]) for pair in pairs_of(part)]
+    assert sorted(alone) == sorted(pair for part in maker.mini_batches(batch, range(8)) for pair in pairs_of(part))
 
 
 @pytest.mark.parametrize("label", [0, 1])
@@ -165,7 +171,7 @@ def test_the_label_of_one_repository_is_that_of_the_config(make: Make, label: in
     for number in range(8):
         (part,) = maker.mini_batches(batch, [number])
         first, second = batch.repositories[number]
-        assert part.same_B.tolist() == [label if first == second else 1 - label]
+        assert part.same_N.tolist() == [label if first == second else 1 - label]
 
 
 # --- the loss ------------------------------------------------------------------------------------------------
@@ -186,73 +192,155 @@ def plain_loss(learner: PretrainLearner, inputs: MaskedPairs, pair_weight: float
             logits = heads.decoder.weight @ state + heads.decoder.bias
             tokens.append(-torch.log_softmax(logits, 0)[inputs.labels_BT[b, t]])
         pairs = []
-        for b, label in enumerate(inputs.same_B.tolist()):
+        for b, label in enumerate(inputs.same_N.tolist()):
             last = hidden[b, int(inputs.keep_BT[b].nonzero().max())]  # the final CLS
             pairs.append(-torch.log_softmax(heads.pair.weight @ torch.cat([last, told]) + heads.pair.bias, 0)[label])
         total = total + exit_layer / 4 * (torch.stack(tokens).mean() + pair_weight * torch.stack(pairs).mean())
     return total
 
 
+def gradients_of(learner: PretrainLearner, batch: SnippetBatch) -> tuple[dict[str, float], dict[str, torch.Tensor]]:
+    """Terms and gradients of one step."""
+    learner.objective.zero_grad()
+    terms = learner.backward(batch)
+    found = {name: parameter.grad for name, parameter in learner.named_trained()}
+    assert all(gradient is not None for gradient in found.values())
+    return terms, {name: gradient.clone() for name, gradient in found.items() if gradient is not None}
+
+
+def assert_same_step(
+    learner: PretrainLearner, other: PretrainLearner, batch: SnippetBatch, *, rtol: float = 1e-9
+) -> None:
+    """Two learners with the same weights have the same loss and the same gradients in float64."""
+    for one in (learner, other):
+        one.objective.double()
+    (terms, gradients), (other_terms, other_gradients) = gradients_of(learner, batch), gradients_of(other, batch)
+    assert terms == pytest.approx(other_terms, rel=rtol)
+    assert gradients.keys() == other_gradients.keys()
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, other_gradients[name], rtol=rtol, atol=rtol / 100, msg=name)
+
+
 @pytest.mark.parametrize("pair_weight", [1.0, 0.25])
 def test_the_loss_and_its_gradients_equal_the_formula(make: Make, pair_weight: float) -> None:
-    config = make(start__dropout=0.0, objective__pair_weight=pair_weight)
+    config = make(
+        start__dropout=0.0, objective__pair_weight=pair_weight, batch__mini_batch_tokens=10_000, batch__pack=False
+    )
     learner, maker, batches = learner_of(config)
+    learner.objective.double()
     batch = next(batches)
-    parts = maker.mini_batches(batch, range(8))
-    assert len(parts) > 1, "several mini-batches, of which none counts more than its tokens"
-    found = learner.backward(batch)
-    ours = {name: parameter.grad.clone() for name, parameter in learner.named_trained() if parameter.grad is not None}
-    for _, parameter in learner.named_trained():
-        parameter.grad = None
-    whole = PairMaker(
-        CodeTokenizer.load(config.start.folder), learner.model.settings, config.objective, budget=10_000, seed=5
-    ).mini_batches(batch, range(8))
-    assert len(whole) == 1
-    expected = plain_loss(learner, whole[0], pair_weight)
+    terms, ours = gradients_of(learner, batch)
+    (whole,) = maker.mini_batches(batch, range(8))
+    learner.objective.zero_grad()
+    expected = plain_loss(learner, whole, pair_weight)
     expected.backward()  # type: ignore[no-untyped-call]
-    assert found["total"] == pytest.approx(float(expected.detach()), rel=1e-5)
-    assert learner.check(batch)["total"] == pytest.approx(found["total"], rel=1e-5)
+    assert terms["total"] == pytest.approx(float(expected.detach()), rel=1e-9)
+    assert learner.check(batch)["total"] == pytest.approx(terms["total"], rel=1e-9)
     for name, parameter in learner.named_trained():
         assert parameter.grad is not None
-        torch.testing.assert_close(ours[name], parameter.grad, rtol=1e-3, atol=1e-5, msg=name)
+        torch.testing.assert_close(ours[name], parameter.grad, rtol=1e-9, atol=1e-12, msg=name)
 
 
-def test_shares_of_two_processes_average_to_the_whole(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = make(start__dropout=0.0)
-    learner, maker, batches = learner_of(config)
+def test_mini_batches_change_nothing(make: Make) -> None:
+    """A batch in parts of 128 tokens has the loss and gradients of the whole: no part counts more than its tokens."""
+    changes = {"start__dropout": 0.0, "batch__pairs": 16}
+    learner, maker, batches = learner_of(make(**changes, batch__mini_batch_tokens=128))
     batch = next(batches)
-    counts = [sum(part.num_masked for part in maker.mini_batches(batch, range(rank, 8, 2))) for rank in (0, 1)]
-    assert counts[0] != counts[1]
-    monkeypatch.setattr(pretrain.learner, "mean_of_all", lambda values, world: {"masked": sum(counts) / world.size})
-    whole = learner.check(batch)  # one process: the patched mean is that of all
-    halves = []
-    for rank in (0, 1):
-        learner._world = World(rank=rank, size=2)
-        halves.append(learner.check(batch))
-    for name, value in whole.items():
-        assert (halves[0][name] + halves[1][name]) / 2 == pytest.approx(value, rel=1e-5), name
+    counts = [part.num_masked for part in maker.mini_batches(batch, range(16))]
+    assert len(set(counts)) > 2
+    assert_same_step(learner, learner_of(make(**changes, batch__mini_batch_tokens=10_000))[0], batch)
+
+
+@pytest.mark.parametrize("changes", [{}, {"block": "bert", "num_kv_heads": 4, "pooling": "mean"}])
+def test_packed_pairs_equal_padded_ones(make: Make, tmp_path: Path, start: Path, changes: dict[str, object]) -> None:
+    new_model("tiny", tmp_path / "model", start, changes=changes)
+    settings = {
+        "start__folder": str(tmp_path / "model"), "start__dropout": 0.0, "objective__max_tokens": 120,
+        "batch__mini_batch_tokens": 10_000,
+    }  # fmt: skip
+    padded, maker, batches = learner_of(make(**settings, batch__pack=False))
+    packed, packing_maker, _ = learner_of(make(**settings))
+    batch = next(batches)
+    (part,), (packed_part,) = (each.mini_batches(batch, range(8)) for each in (maker, packing_maker))
+    assert not part.keep_BT.all()
+    assert packed_part.token_ids_BT.shape == (1, int(part.keep_BT.sum()))
+    assert_same_step(padded, packed, batch)
+
+
+def test_a_pair_does_not_see_the_pairs_packed_beside_it(make: Make) -> None:
+    learner, maker, batches = learner_of(make(batch__mini_batch_tokens=10_000))
+    (part,) = maker.mini_batches(next(batches), range(8))
+    changed = part.token_ids_BT.clone()
+    changed[:, : part.lengths[0]] = 7
+    states = [learner.model(ids, part.keep_BT, segments=part.segments) for ids in (part.token_ids_BT, changed)]
+    for exit_layer, before in states[0].items():
+        assert torch.equal(before[:, part.lengths[0] :], states[1][exit_layer][:, part.lengths[0] :]), exit_layer
+        assert not torch.equal(before[:, : part.lengths[0]], states[1][exit_layer][:, : part.lengths[0]])
+
+
+def test_logits_in_chunks_have_the_loss_and_gradients_of_the_whole_and_an_eighth_of_its_memory() -> None:
+    """Of five exits with 600 tokens to predict each, in chunks of 100."""
+    torch.manual_seed(0)
+    decoder, labels = torch.nn.Linear(16, 5000).double(), torch.randint(0, 5000, (600,))
+    states = [torch.randn(600, 16, dtype=torch.float64, requires_grad=True) for _ in range(5)]
+
+    def whole(
+        predict: Callable[[torch.Tensor], torch.Tensor], hidden: torch.Tensor, labels: torch.Tensor
+    ) -> torch.Tensor:
+        logits = predict(hidden)
+        right = (logits.argmax(dim=-1) == labels).sum()
+        return torch.stack([functional.cross_entropy(logits, labels, reduction="sum"), right])
+
+    def run(loss: Callable[..., torch.Tensor]) -> tuple[list[torch.Tensor], float]:
+        """Losses and gradients, and the most memory that was in use at once."""
+        decoder.zero_grad()
+        for state in states:
+            state.grad = None
+        with profile(profile_memory=True) as profiler:
+            found = torch.stack([(n + 1) * loss(decoder, state, labels) for n, state in enumerate(states)])
+            found[:, 0].sum().backward()
+        peak = max(
+            accumulate(event.nbytes() for event in profiler.kineto_results.events() if event.name() == "[memory]")
+        )
+        assert decoder.weight.grad is not None and decoder.bias.grad is not None
+        gradients = [
+            decoder.weight.grad,
+            decoder.bias.grad,
+            *(state.grad for state in states if state.grad is not None),
+        ]
+        return [found.detach(), *(gradient.clone() for gradient in gradients)], peak
+
+    (expected, most), (found, peak) = run(whole), run(partial(token_loss, chunk=100))
+    assert len(expected) == 8
+    for one, other in zip(expected, found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+    assert peak < most / 8
 
 
 def test_without_an_objective_for_pairs_only_tokens_are_learned(make: Make) -> None:
     learner, _, batches = learner_of(make(objective__pairs="none"))
     terms = learner.backward(next(batches))
-    assert set(terms) == {"tokens_01", "tokens_02", "tokens_04", "total"}
+    assert {name for name in terms if "right" not in name} == {"tokens_01", "tokens_02", "tokens_04", "total"}
+    assert not any(name.startswith("pairs") for name in terms)
     assert not any(name.startswith("pretraining_heads.pair") for name, _ in learner.named_trained())
 
 
 def test_an_exit_without_weight_is_not_computed(make: Make) -> None:
     learner, _, batches = learner_of(make(loss__exit_weights=[1.0, 0.5, 0.0]))
     terms = learner.backward(next(batches))
-    assert set(terms) == {"tokens_01", "pairs_01", "tokens_02", "pairs_02", "total"}
+    assert {name[-2:] for name in terms} == {"01", "02", "al"}, "exits 1 and 2, and the total"
     assert all(parameter.grad is not None for _, parameter in learner.named_trained())
     assert not any(name.startswith(("layers.2", "layers.3", "final_norm")) for name, _ in learner.named_trained())
 
 
-def test_heads_read_the_final_token(make: Make) -> None:
-    learner, maker, batches = learner_of(make())
+@pytest.mark.parametrize("pack", [True, False])
+def test_heads_read_the_final_token(make: Make, start: Path, pack: bool) -> None:
+    _, maker, batches = learner_of(make(batch__pack=pack))
     (part, *_) = maker.mini_batches(next(batches), range(8))
-    hidden = learner.hidden(part)[4]
-    assert torch.equal(pool(hidden, part.keep_BT, "cls"), hidden[:, -1]), "padding is on the left"
+    cls = CodeTokenizer.load(start).cls_id
+    ids = part.token_ids_BT[..., None]
+    read = pool(ids, part.keep_BT, "cls") if part.segments is None else pool_segments(ids, part.segments, "cls")
+    assert read.flatten().tolist() == [cls] * len(part.lengths)
 
 
 # --- the run -------------------------------------------------------------------------------------------------

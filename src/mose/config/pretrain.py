@@ -85,7 +85,10 @@ class PretrainBatchConfig:
     pairs: int
     """Pairs a step, over all processes."""
     mini_batch_tokens: int = 8192
-    """Padded tokens run through the encoder at once."""
+    """Tokens run through the encoder at once, padding included."""
+    pack: bool = True
+    """Put the pairs of a mini-batch one behind the other in one row without padding, where none sees another. Such
+    attention has no dropout: the kernel for it has none. False: a padded row for each pair."""
 
     def __post_init__(self) -> None:
         require(self.pairs >= 1, "batch.pairs", self.pairs, "1 or more")

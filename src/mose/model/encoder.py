@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from mose.errors import ConfigError, ModelError
 from mose.model.batch import TextBatch
 from mose.model.heads import build_heads, join, normalize, pool
-from mose.model.layers import Block, Embeddings, Rotary, positions_of, rotary_tables
+from mose.model.layers import Block, Embeddings, Mask, Rotary, Segments, positions_of, rotary_tables
 from mose.model.settings import ModelSettings
 from mose.model.token_table import TokenTable
 from mose.model.transformers_config import MoseConfig
@@ -34,12 +34,12 @@ class Stage:
     hidden_BTD: Tensor  # noqa: N815
     keep_BT: Tensor  # noqa: N815
     """False for padding."""
-    mask: Tensor | None
-    """True where attention may look; None for everywhere."""
+    mask: Mask
     rotary: Rotary | None
 
     def rows(self, rows_R: Tensor) -> Stage:
-        """The sequences with these row numbers."""
+        """The sequences with these row numbers; not of a packed row."""
+        assert not isinstance(self.mask, Segments)
         return replace(
             self,
             hidden_BTD=self.hidden_BTD[rows_R],
@@ -89,6 +89,7 @@ class MoseModel(PreTrainedModel):  # type: ignore[misc, no-untyped-call, unused-
         *,
         last_exit: int | None = None,
         exits: Sequence[int] | None = None,
+        segments: Segments | None = None,
     ) -> dict[int, Tensor]:
         """Hidden states by exit layer; blocks above the deepest exit asked for are not run.
 
@@ -97,6 +98,7 @@ class MoseModel(PreTrainedModel):  # type: ignore[misc, no-untyped-call, unused-
             keep_BT: True for real tokens, False for padding. Padding may be on either side.
             last_exit: Deepest exit wanted; all exits if None.
             exits: The exits wanted; all up to ``last_exit`` if None. Exit 0 has no hidden states: left out.
+            segments: The sequences that one row without padding is packed with; None for a sequence in each row.
 
         Returns:
             Exit layer -> hidden_BTD, shallowest first.
@@ -108,14 +110,14 @@ class MoseModel(PreTrainedModel):  # type: ignore[misc, no-untyped-call, unused-
         wanted = [exit_layer for exit_layer in self.settings.wanted_exits(exits, last_exit) if exit_layer > 0]
         if not wanted or self.embeddings is None:
             return {}
-        stage = self.begin(token_ids_BT, keep_BT)
+        stage = self.begin(token_ids_BT, keep_BT, segments)
         hidden_by_exit: dict[int, Tensor] = {}
         for exit_layer in wanted:
             stage = self.climb(stage, exit_layer)
             hidden_by_exit[exit_layer] = self.leave(stage)
         return hidden_by_exit
 
-    def begin(self, token_ids_BT: Tensor, keep_BT: Tensor) -> Stage:
+    def begin(self, token_ids_BT: Tensor, keep_BT: Tensor, segments: Segments | None = None) -> Stage:
         """The token and position vectors of a batch, before the first block.
 
         Raises:
@@ -125,11 +127,12 @@ class MoseModel(PreTrainedModel):  # type: ignore[misc, no-untyped-call, unused-
         settings = self.settings
         if self.embeddings is None:
             raise ModelError("The model has no blocks: exit 0 alone.")
-        if settings.block == "bert" and token_ids_BT.shape[1] > settings.max_positions:
-            raise ConfigError("tokens in a sequence", got=token_ids_BT.shape[1],
+        longest = token_ids_BT.shape[1] if segments is None else max(segments.lengths)
+        if settings.block == "bert" and longest > settings.max_positions:
+            raise ConfigError("tokens in a sequence", got=longest,
                               allowed=f"at most max_positions {settings.max_positions}")  # fmt: skip
         keep_BT = keep_BT.bool()
-        positions_BT = positions_of(keep_BT)
+        positions_BT = positions_of(keep_BT) if segments is None else segments.positions()
         hidden_BTD = self.embeddings(token_ids_BT, positions_BT)
         # On an accelerator the check would wait for the device, and a mask without holes costs little.
         is_full = keep_BT.device.type == "cpu" and bool(keep_BT.all())
@@ -142,7 +145,7 @@ class MoseModel(PreTrainedModel):  # type: ignore[misc, no-untyped-call, unused-
             depth=0,
             hidden_BTD=hidden_BTD,
             keep_BT=keep_BT,
-            mask=None if is_full else keep_BT[:, None, None, :],
+            mask=segments or (None if is_full else keep_BT[:, None, None, :]),
             rotary=rotary,
         )
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mose.model.layers import Segments
 from mose.model.settings import ModelSettings
 
 _SMALLEST_NORM = 1e-12
@@ -41,7 +42,8 @@ def pool(hidden_BTD: Tensor, keep_BT: Tensor, rule: Literal["cls", "mean", "mask
         rule: cls: last real token. mean: over real tokens. mask_sum: position ``number of real tokens - 1``.
     """
     if rule == "mean":
-        share_BT1 = (keep_BT / keep_BT.sum(dim=1, keepdim=True).clamp(min=1))[..., None].to(hidden_BTD.dtype)
+        exact = torch.promote_types(hidden_BTD.dtype, torch.float32)
+        share_BT1 = (keep_BT.to(exact) / keep_BT.sum(dim=1, keepdim=True).clamp(min=1))[..., None].to(hidden_BTD.dtype)
         mean_BD: Tensor = (hidden_BTD * share_BT1).sum(dim=1)
         return mean_BD
     if rule == "mask_sum":
@@ -51,6 +53,13 @@ def pool(hidden_BTD: Tensor, keep_BT: Tensor, rule: Literal["cls", "mean", "mask
         position_B = torch.where(keep_BT, numbers_T, -1).amax(dim=1)
     rows_B = torch.arange(len(hidden_BTD), device=hidden_BTD.device)
     return hidden_BTD[rows_B, position_B.clamp(min=0)]
+
+
+def pool_segments(hidden_1TD: Tensor, segments: Segments, rule: Literal["cls", "mean", "mask_sum"]) -> Tensor:
+    """One vector for each sequence of a packed row [N,D], as `pool` gives it for a row without padding."""
+    if rule == "mean":
+        return torch.stack([part_TD.mean(dim=0) for part_TD in torch.split(hidden_1TD[0], list(segments.lengths))])
+    return hidden_1TD[0, segments.bounds_N1[1:].long() - 1]
 
 
 def normalize(vectors_BW: Tensor, rule: Literal["unit", "unit_ball"] = "unit") -> Tensor:

@@ -120,6 +120,17 @@ def any_of_all(flags: Sequence[bool], world: World) -> list[bool]:
     return [count > 0 for count in _sum(flags)]
 
 
+def largest_of_all(count: int, world: World) -> int:
+    """The largest count of any process, on every process."""
+    if world.size == 1:
+        return count
+    largest = torch.tensor(count)
+    if distributed.get_backend() == "nccl":
+        largest = largest.cuda()
+    distributed.all_reduce(largest, distributed.ReduceOp.MAX)
+    return int(largest)
+
+
 def _sum(values: Sequence[float]) -> list[float]:
     total = torch.tensor(values, dtype=torch.float64)
     if distributed.get_backend() == "nccl":

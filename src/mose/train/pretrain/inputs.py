@@ -1,28 +1,31 @@
-"""Pairs of snippets as the encoder reads them: tokenised, cut, masked, padded."""
+"""Pairs of snippets as the encoder reads them: tokenised, cut, masked, packed or padded."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mose.config import ObjectiveConfig
+from mose.config import ObjectiveConfig, PretrainBatchConfig
 from mose.data.masking import UNMASKED, Masking
+from mose.data.packing import pack, spread
 from mose.data.repository_pairs import SnippetBatch
 from mose.errors import ConfigError
 from mose.model.batch import length_groups
 from mose.model.clones.pair_batch import encode_pairs, native_template, split_template
+from mose.model.layers import Segments
 from mose.model.settings import ModelSettings
 from mose.tokenizer import CodeTokenizer, pad_batch
+from mose.train.distributed import World, largest_of_all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MaskedPairs:
-    """One mini-batch. B pairs, T tokens of the longest."""
+    """One mini-batch. N pairs, in B rows of T tokens: a row for each, or all packed into one."""
 
     token_ids_BT: Tensor  # noqa: N815
     """int64, as the model reads them."""
@@ -30,19 +33,25 @@ class MaskedPairs:
     """False for padding."""
     labels_BT: Tensor  # noqa: N815
     """The true ids of the tokens to predict, -100 elsewhere."""
-    same_B: Tensor  # noqa: N815
+    same_N: Tensor  # noqa: N815
     """Labels of the pairs, 0 or 1."""
+    lengths: tuple[int, ...]
+    """Tokens of each pair."""
+    segments: Segments | None
+    """The pairs of a packed row; None for padded rows."""
+    num_masked: int
+    """Tokens to predict."""
 
     def to(self, device: torch.device) -> MaskedPairs:
         """The same on another device."""
-        parts = (self.token_ids_BT, self.keep_BT, self.labels_BT, self.same_B)
-        token_ids_BT, keep_BT, labels_BT, same_B = (part.to(device, non_blocking=True) for part in parts)
-        return MaskedPairs(token_ids_BT=token_ids_BT, keep_BT=keep_BT, labels_BT=labels_BT, same_B=same_B)
-
-    @property
-    def num_masked(self) -> int:
-        """Tokens to predict."""
-        return int((self.labels_BT != UNMASKED).sum())
+        return replace(
+            self,
+            token_ids_BT=self.token_ids_BT.to(device, non_blocking=True),
+            keep_BT=self.keep_BT.to(device, non_blocking=True),
+            labels_BT=self.labels_BT.to(device, non_blocking=True),
+            same_N=self.same_N.to(device, non_blocking=True),
+            segments=None if self.segments is None else self.segments.to(device),
+        )
 
 
 class PairMaker:
@@ -52,7 +61,7 @@ class PairMaker:
         tokenizer: The model's.
         settings: The model's.
         objective: Template, length, masking and labels of pairs.
-        budget: Padded tokens of a mini-batch.
+        batch: Tokens of a mini-batch, packed or padded.
         seed: Fixes the masks.
 
     Raises:
@@ -60,7 +69,13 @@ class PairMaker:
     """
 
     def __init__(
-        self, tokenizer: CodeTokenizer, settings: ModelSettings, objective: ObjectiveConfig, *, budget: int, seed: int
+        self,
+        tokenizer: CodeTokenizer,
+        settings: ModelSettings,
+        objective: ObjectiveConfig,
+        batch: PretrainBatchConfig,
+        *,
+        seed: int,
     ) -> None:
         if tokenizer.mask_id is None:
             raise ConfigError("mask_token of the model to start from", got="null", allowed="a token of its tokenizer",
@@ -71,7 +86,7 @@ class PairMaker:
         if objective.max_tokens > settings.max_positions:
             allowed = f"at most the model's {settings.max_positions} positions"
             raise ConfigError("objective.max_tokens", got=objective.max_tokens, allowed=allowed)
-        self._tokenizer, self._budget, self._seed = tokenizer, budget, seed
+        self._tokenizer, self._batch, self._seed = tokenizer, batch, seed
         self._template = objective.template or native_template(settings.block)
         split_template(self._template)
         self._objective = objective
@@ -80,8 +95,11 @@ class PairMaker:
             mask_id=tokenizer.mask_id, vocab_size=tokenizer.vocab_size,
         )  # fmt: skip
 
-    def mini_batches(self, batch: SnippetBatch, rows: Sequence[int]) -> list[MaskedPairs]:
-        """Mini-batches of pairs of similar length; a pair's masks depend only on the step and its row."""
+    def mini_batches(self, batch: SnippetBatch, rows: Sequence[int], world: World = World()) -> list[MaskedPairs]:  # noqa: B008
+        """Mini-batches of some pairs of a batch; a pair's masks depend only on the step and its row.
+
+        All processes get the same number of mini-batches, because they communicate in each.
+        """
         pairs = encode_pairs(
             self._tokenizer,
             [batch.firsts[row] for row in rows],
@@ -97,16 +115,26 @@ class PairMaker:
         ]
         label = self._objective.same_label
         labels = [label if batch.same[row] else 1 - label for row in rows]
-        groups = length_groups([len(pair) for pair in pairs], budget=self._budget)
-        return [self._pad([hidden[n] for n in group], [labels[n] for n in group]) for group in groups]
+        group = pack if self._batch.pack else length_groups
+        groups = group([len(pair) for pair in pairs], budget=self._batch.mini_batch_tokens)
+        groups = spread(groups, largest_of_all(len(groups), world))
+        return [self._join([hidden[n] for n in group], [labels[n] for n in group]) for group in groups]
 
-    def _pad(self, hidden: list[tuple[NDArray[np.int64], NDArray[np.int64]]], labels: list[int]) -> MaskedPairs:
-        side = self._tokenizer.padding_side
-        token_ids, keep = pad_batch([read.tolist() for read, _ in hidden], pad_id=self._tokenizer.pad_id, side=side)
-        targets, _ = pad_batch([target.tolist() for _, target in hidden], pad_id=UNMASKED, side=side)
+    def _join(self, hidden: list[tuple[NDArray[np.int64], NDArray[np.int64]]], labels: list[int]) -> MaskedPairs:
+        lengths = tuple(len(read) for read, _ in hidden)
+        if self._batch.pack:
+            token_ids, targets = (np.concatenate(parts)[None] for parts in zip(*hidden, strict=True))
+            keep = np.ones(token_ids.shape, dtype=np.bool_)
+        else:
+            side = self._tokenizer.padding_side
+            token_ids, keep = pad_batch([read.tolist() for read, _ in hidden], pad_id=self._tokenizer.pad_id, side=side)
+            targets, _ = pad_batch([target.tolist() for _, target in hidden], pad_id=UNMASKED, side=side)
         return MaskedPairs(
             token_ids_BT=torch.from_numpy(token_ids),
             keep_BT=torch.from_numpy(keep),
             labels_BT=torch.from_numpy(targets),
-            same_B=torch.tensor(labels),
+            same_N=torch.tensor(labels),
+            lengths=lengths,
+            segments=Segments.of(lengths) if self._batch.pack else None,
+            num_masked=int((targets != UNMASKED).sum()),
         )

@@ -36,14 +36,14 @@ def _run(config: PretrainConfig, device: torch.device, world: World, say: Say | 
     start = Path(config.start.folder)
     model = start_model(config.start) if folder.checkpoint is None else folder.checkpoint.model
     tokenizer = CodeTokenizer.load(start)
-    make = partial(PairMaker, tokenizer, model.settings, config.objective, budget=config.batch.mini_batch_tokens)
+    make = partial(PairMaker, tokenizer, model.settings, config.objective, config.batch)
     heads = read_heads(start, model.settings, seed=seed)
     trained, held_out = read_corpus(config.data, seed=seed).split(config.data.valid_share, seed=seed)
     batches = _pairs(config, trained, seed=seed)
     for part in (model, heads):
         torch.nn.Module.to(part, device)
     learner = PretrainLearner(model, heads, make(seed=seed), config, world=world, device=device)
-    validate = _validator(learner, config, held_out, make(seed=seed + 2), device, folder.log)
+    validate = _validator(learner, config, held_out, make(seed=seed + 2), folder.log)
     folder.begin()
     if folder.checkpoint is None:
         counts = {"train": {**trained.counts(), "snippets": batches.num_snippets}, "held out": held_out.counts()}
@@ -82,14 +82,13 @@ def _validator(
     config: PretrainConfig,
     held_out: Corpus,
     maker: PairMaker,
-    device: torch.device,
     log: Log,
 ) -> Validate:
     batch = next(_pairs(config, held_out, seed=config.run.seed + 2, size=config.validation.pairs))
 
     def validate() -> Mapping[str, float]:
         """Minus the loss of each exit. Every process measures all pairs, so that all agree."""
-        found = measure(learner, maker, batch, device)
+        found = measure(learner, maker, batch)
         by_exit = {f"exit_{exit_layer:02d}": values for exit_layer, values in found.items()}
         log.write(event="held out", **{name: round_values(values) for name, values in by_exit.items()})
         weight = config.objective.pair_weight

@@ -1,0 +1,60 @@
+"""The objective of pre-training as one module: a mini-batch in, summed losses of every exit out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+from torch import Tensor, nn
+
+from mose.data.masking import UNMASKED
+from mose.model.encoder import MoseModel
+from mose.model.heads import pool, pool_segments
+from mose.model.pretraining.heads import PretrainingHeads
+from mose.train.device import autocast
+from mose.train.pretrain.inputs import MaskedPairs
+from mose.train.pretrain.losses import pair_loss, token_loss
+
+
+class PretrainingObjective(nn.Module):
+    """Encoder and heads under one forward pass, as `DistributedDataParallel` and `fully_shard` need it.
+
+    Args:
+        encoder: The ladder of exits.
+        heads: Shared by all exits.
+        exits: Those to compute; no block above the deepest is run.
+        pairs: False leaves out the objective for pairs.
+        precision: ``run.precision``.
+    """
+
+    def __init__(
+        self, encoder: MoseModel, heads: PretrainingHeads, *, exits: tuple[int, ...], pairs: bool, precision: str
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.heads = heads
+        self._exits, self._pairs, self._precision = exits, pairs, precision
+
+    def forward(self, inputs: MaskedPairs) -> dict[tuple[str, int], Tensor]:
+        """("tokens" or "pairs", exit) -> summed loss, and how many are right [2]."""
+        masked_BT = inputs.labels_BT != UNMASKED
+        labels_M = inputs.labels_BT[masked_BT]
+        device = inputs.labels_BT.device
+        found: dict[tuple[str, int], Tensor] = {}
+        with autocast(self._precision, device):
+            hidden: Mapping[int, Tensor] = self.encoder(
+                inputs.token_ids_BT, inputs.keep_BT, exits=self._exits, segments=inputs.segments
+            )
+            for exit_layer, hidden_BTD in hidden.items():
+                predict = partial(self.heads.predict_tokens, exit_layer)
+                found["tokens", exit_layer] = token_loss(predict, hidden_BTD[masked_BT], labels_M)
+                if self._pairs:
+                    logits_N2 = self.heads.predict_pairs(exit_layer, self._pool(hidden_BTD, inputs))
+                    found["pairs", exit_layer] = pair_loss(logits_N2, inputs.same_N)
+        return found
+
+    def _pool(self, hidden_BTD: Tensor, inputs: MaskedPairs) -> Tensor:
+        rule = self.encoder.settings.pooling
+        if inputs.segments is not None:
+            return pool_segments(hidden_BTD, inputs.segments, rule)
+        return pool(hidden_BTD, inputs.keep_BT, rule)
