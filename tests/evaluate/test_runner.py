@@ -2,6 +2,7 @@
 
 import json
 import lzma
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,11 +12,14 @@ import pytest
 from mose.cli import main
 from mose.errors import ConfigError, DataError, ModelError
 from mose.evaluate import headline
+from mose.evaluate.report.tables import summary_table
+from mose.evaluate.result import OWN_PART, SHARED
 from mose.evaluate.result_file import read_result, write_result
 from mose.evaluate.run import Request, evaluate, load_model
 from mose.evaluate.scores import run_matrix, run_system, shortened
 from mose.evaluate.systems.protocol import Card, Embedder
 from mose.evaluate.tasks.values import RetrievalTask, Texts
+from mose.runtime.model import model_folder
 
 VECTORS = {  # exit -> text -> vector
     1: {"q1": [1, 0, 0], "q2": [0, 1, 0], "c1": [1, 1, 0], "c2": [0, 1, 0], "c3": [1, 0, 1]},
@@ -215,7 +219,9 @@ def test_evaluation_of_the_shipped_model_beside_bm25(data, tmp_path):
     assert {(cost.system, cost.exit) for cost in result.costs} == {("small", 0), ("small", 6), ("bm25", None)}
     assert all(cost.latency_ms > 0 and cost.index_bytes > 0 for cost in result.costs)
     assert len(result.matrix) == 2 * 4
-    assert {(row.first_exit, row.second) for row in result.differences} == {(0, "small"), (6, "bm25")}
+    assert {(row.first_exit, row.second) for row in result.differences} == {
+        (0, "small"), (6, "bm25"), (6, OWN_PART),
+    }  # fmt: skip
 
 
 def test_result_survives_its_file(data, tmp_path):
@@ -231,6 +237,42 @@ def test_result_survives_its_file(data, tmp_path):
         assert (before.per_query is None) == (after.per_query is None)
         if before.per_query is not None:
             np.testing.assert_array_equal(before.per_query, after.per_query)
+
+
+def test_the_own_part_of_an_exit_is_what_its_blocks_say_and_differences_are_paired(data, tmp_path):
+    result = evaluate(request(data, tmp_path, exits=(0, 2)), progress=silent, say=silent)
+    assert {(score.exit, score.width) for score in result.own_parts} == {(2, 256)}  # exit 0 has no share in itself
+    (gain,) = (row for row in result.differences if row.second == OWN_PART and row.over == SHARED)
+    own = np.mean([score.metrics["mrr"] for score in result.own_parts])
+    assert gain.mean == pytest.approx(np.mean(list(result.means("small", 2, 512).values())) - own, abs=1e-6)
+
+
+def test_own_columns_are_those_that_exit_0_cannot_reach():
+    ladder = load_model("small")
+    vectors = ladder.embed([ROWS[0][1]], kind="code", languages=["python"], exits=(0, 6))
+    table, whole = vectors[0][0], vectors[6][0]
+    rest = np.delete(whole, ladder.own_columns(6))
+    np.testing.assert_allclose(rest / np.linalg.norm(rest), table, atol=1e-5)
+    assert ladder.own_columns(0) is None
+
+
+def test_an_exported_model_is_a_peer_with_all_its_exits(data, tmp_path):
+    folder = tmp_path / "other"
+    shutil.copytree(model_folder("small"), folder)
+    result = evaluate(request(data, tmp_path, exits=(0, 6), peers=(str(folder),)), progress=silent, say=silent)
+    assert [system.card.name for system in result.systems] == ["small", "other"]
+    table = summary_table(result)
+    rows = {row[0]: row[table.head.index("against our deepest exit")] for row in table.rows}
+    assert set(rows) == {"exit 0", "exit 6", *(f"other, exit {layer}" for layer in (0, 2, 3, 4, 6))}
+    assert rows["other, exit 6"] == "+0.000 [+0.000, +0.000]" and rows["other, exit 0"] == rows["exit 0"]
+
+
+def test_a_validation_run_says_so_in_its_options_and_report(data, tmp_path):
+    result = evaluate(
+        request(data, tmp_path, exits=(0,), tasks=("csn-ruby",), split="valid"), progress=silent, say=silent
+    )
+    assert [task.name for task in result.tasks] == ["valid-csn-ruby"]
+    assert "no result to publish" in summary_table(result).note
 
 
 def test_a_peer_that_cannot_run_is_skipped_with_a_word(data, tmp_path):

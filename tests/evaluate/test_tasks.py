@@ -133,6 +133,31 @@ def test_names_follow_the_folders_that_are_there(data):
     assert "valid-cosqa" in task_names(data, "valid")
 
 
+def test_the_validation_split_is_all_its_tasks_or_those_named_with_or_without_prefix(data):
+    for name in ("csn", "mbxp", "rosetta"):
+        (data / name).rename(data / f"no-{name}")
+    assert [task.name for task in load_tasks(data, split="valid")] == ["valid-cosqa"]
+    for name in ("cosqa", "valid-cosqa"):
+        (task,) = load_tasks(data, [name], "valid")
+        assert (task.name, task.queries.ids) == ("valid-cosqa", ("q/2",))
+
+
+def test_a_task_without_a_validation_split_is_refused_by_what_has_one(data):
+    for name in ("mbxp-anon-python", "conala"):
+        (data / "conala").mkdir(exist_ok=True)
+        with pytest.raises(ConfigError, match=f"validation split: got '{name}'.*allowed.*cosqa"):
+            load_tasks(data, [name], "valid")
+    with pytest.raises(ConfigError, match="Did you mean valid-cosqa"):
+        load_tasks(data, ["coqsa"], "valid")
+
+
+def test_published_formats_have_no_validation_split(tmp_path):
+    write(tmp_path / "test.jsonl", [{"idx": 1, "docstring_tokens": ["read"], "function_tokens": ["f"]}])
+    assert [task.name for task in load_tasks(tmp_path)] == ["advtest"]
+    with pytest.raises(DataError, match="holds no validation split"):
+        load_tasks(tmp_path, split="valid")
+
+
 @pytest.mark.parametrize(
     ("file", "rows", "message"),
     [

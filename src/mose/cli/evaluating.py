@@ -17,6 +17,7 @@ from mose.storage import require_writable_folder
 
 if TYPE_CHECKING:
     from mose.evaluate.result import Result
+    from mose.evaluate.tasks import Split
 
 DATA_VARIABLE = "MOSE_DATA"
 
@@ -32,6 +33,10 @@ def add_eval(command: Parser) -> None:
     add("--data", type=Path, metavar="DATA", help=f"folder with task data (default: the variable {DATA_VARIABLE})")
     add("--out", type=Path, default=Path("report"), metavar="FOLDER", help="folder to write (default: report)")
     add("--tasks", type=names, default=(), metavar="NAME,...", help="tasks to run (default: all)")
+    add(
+        "--split", choices=("test", "valid"), default="test",
+        help="valid: run on the validation splits, to tune on; not every task has one (default: test)",
+    )  # fmt: skip
     add("--exits", type=numbers, metavar="K,...", help="exits to score (default: all)")
     add(
         "--widths", type=numbers, default=(256, 128, 64), metavar="W,...",
@@ -39,7 +44,8 @@ def add_eval(command: Parser) -> None:
     )  # fmt: skip
     add(
         "--peers", type=names, default=("bm25", "minilm", "static", "e5"), metavar="NAME,...",
-        help="bm25, minilm, e5, static, a sentence-transformers folder, or none (default: bm25,minilm,static,e5)",
+        help="bm25, minilm, minilm-128, e5, static, a folder of an exported or sentence-transformers model, or none "
+        "(default: bm25,minilm,static,e5)",
     )  # fmt: skip
     add("--static", type=Path, metavar="FOLDER", help="model2vec folder of the peer static")
     add("--all-tasks", action="store_true", help="run slow peers on every task, too")
@@ -62,7 +68,7 @@ def evaluate(arguments: Arguments) -> int:
     if arguments.compare:
         return _compare(*arguments.compare, as_json=arguments.json)
     if arguments.list:
-        return _list(_data(arguments))
+        return _list(_data(arguments), arguments.split)
     need_packages("eval", "matplotlib", extra="eval")
     from mose.evaluate.result_file import read_result, write_result
 
@@ -78,6 +84,7 @@ def evaluate(arguments: Arguments) -> int:
         model=arguments.model,
         data=_data(arguments),
         tasks=arguments.tasks,
+        split=arguments.split,
         exits=arguments.exits,
         widths=arguments.widths,
         peers=arguments.peers,
@@ -123,10 +130,10 @@ def _compare(first: Path, second: Path, *, as_json: bool) -> int:
     return 0
 
 
-def _list(data: Path) -> int:
+def _list(data: Path, split: Split) -> int:
     from mose.evaluate.tasks import task_names
 
-    for name in task_names(data):
+    for name in task_names(data, split):
         show(name)
     return 0
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mose.evaluate.headline import Floats, weighted
-from mose.evaluate.result import HEADLINE, SHARED, Difference, Result
+from mose.evaluate.result import HEADLINE, OWN_PART, SHARED, Difference, Result
 from mose.metrics.significance import Integers, Interval, bootstrap_interval, pairwise_p_values
 
 _Entrant = tuple[str, int | None]
@@ -18,7 +18,7 @@ ROUNDS = 2000
 
 
 def of_result(result: Result) -> list[Difference]:
-    """Every exit against the deepest, with the permutation test; the deepest exit against each peer."""
+    """Every exit against the deepest, with its p-value, and against its own part; the deepest against each peer."""
     model, clusters = result.model, result.clusters()
     name = model.card.name
     own = {exit_layer: values for exit_layer in model.widths if (values := result.values(name, exit_layer))}
@@ -29,10 +29,15 @@ def of_result(result: Result) -> list[Difference]:
     pairs: list[tuple[_Entrant, _Entrant]] = [
         ((name, exit_layer), (name, deepest)) for exit_layer in own if exit_layer != deepest
     ]
-    pairs += [((name, deepest), (system.card.name, system.deepest)) for system in result.systems if not system.is_model]
+    for system in result.systems:
+        if not system.is_model:
+            pairs += [((name, deepest), (system.card.name, exit_layer)) for exit_layer in system.widths or (None,)]
+    parts = own_part_values(result)
+    pairs += [((name, exit_layer), (OWN_PART, exit_layer)) for exit_layer in parts]
     found = []
     for first, second in pairs:
-        for over, interval in intervals(result.values(*first), result.values(*second), clusters):
+        other = parts[second[1]] if second[0] == OWN_PART else result.values(*second)
+        for over, interval in intervals(result.values(*first), other, clusters):
             found.append(
                 Difference(
                     over=over,
@@ -46,6 +51,15 @@ def of_result(result: Result) -> list[Difference]:
                     p_value=p_values[first[1]] if second == (name, deepest) and over == over_all else None,
                 )
             )
+    return found
+
+
+def own_part_values(result: Result) -> dict[int | None, dict[str, Floats]]:
+    """Exit -> task -> metric of each query, without the share of exit 0."""
+    found: dict[int | None, dict[str, Floats]] = {}
+    for score in result.own_parts:
+        if score.per_query is not None:
+            found.setdefault(score.exit, {})[score.task] = score.per_query
     return found
 
 

@@ -13,6 +13,8 @@ from mose.evaluate.systems.protocol import Card
 
 HEADLINE = "headline"
 SHARED = "shared tasks"
+OWN_PART = "own part"
+"""Second of a difference between an exit and the same exit without its share of exit 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +143,8 @@ class Result:
     costs: Sequence[Cost]
     differences: Sequence[Difference] = ()
     skipped: Sequence[Skipped] = ()
+    own_parts: Sequence[Score] = ()
+    """The model's exits that hold a share of exit 0, without it; the width is that of the rest."""
 
     @property
     def model(self) -> System:

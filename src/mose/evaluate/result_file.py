@@ -30,7 +30,7 @@ def write_result(result: Result, folder: Path) -> Path:
         DataError: The folder cannot be written.
     """
     values = asdict(result)
-    for score in values["scores"]:
+    for score in (*values["scores"], *values["own_parts"]):
         score["per_query"] = _pack(score["per_query"], "<f4")
     for task in values["tasks"]:
         task["clusters"] = _pack(task["clusters"], "<i4")
@@ -59,6 +59,7 @@ def read_result(path: Path) -> Result:
     if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
         raise DataError(f"{path} is not a result file of this version", remedy=_REMEDY)
     try:
+        values.setdefault("own_parts", [])  # results from before they were measured
         return Result(**{**values, **{name: tuple(map(read, values[name])) for name, read in _READERS.items()}})
     except (KeyError, TypeError, ValueError, AttributeError, zlib.error) as error:
         raise DataError(f"{path} is damaged ({error!r})", remedy=_REMEDY) from error
@@ -71,6 +72,10 @@ def _system(value: Mapping[str, Any]) -> System:
     return System(**{**value, "card": card, "widths": widths})
 
 
+def _score(value: Mapping[str, Any]) -> Score:
+    return Score(**{**value, "per_query": _unpack(value["per_query"], "<f4")})
+
+
 def _cost(value: Mapping[str, Any]) -> Cost:
     spread = value["texts_per_s_spread"]
     return Cost(**{**value, "texts_per_s_spread": None if spread is None else tuple(spread)})
@@ -79,7 +84,8 @@ def _cost(value: Mapping[str, Any]) -> Cost:
 _READERS = {
     "tasks": lambda value: TaskInfo(**{**value, "clusters": _unpack(value.get("clusters"), "<i4")}),
     "systems": _system,
-    "scores": lambda value: Score(**{**value, "per_query": _unpack(value["per_query"], "<f4")}),
+    "scores": _score,
+    "own_parts": _score,
     "costs": _cost,
     "matrix": lambda value: Cell(**value),
     "differences": lambda value: Difference(**value),

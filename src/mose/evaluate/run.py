@@ -14,11 +14,11 @@ from mose import git
 from mose.errors import ConfigError, MissingExtraError, ModelError
 from mose.evaluate import cost, differences
 from mose.evaluate.result import Cost, Result, Skipped, System
-from mose.evaluate.scores import run_matrix, run_system, shortened, task_infos
+from mose.evaluate.scores import run_matrix, run_own_parts, run_system, shortened, task_infos
 from mose.evaluate.systems import Peer, check_peers, load_peer
 from mose.evaluate.systems.ladder import CheckpointLadder, RuntimeLadder
 from mose.evaluate.systems.protocol import Embedder, Scorer
-from mose.evaluate.tasks import RetrievalTask, load_tasks
+from mose.evaluate.tasks import RetrievalTask, Split, load_tasks
 from mose.progress import ProgressCallback
 from mose.runtime.encoder import Encoder
 from mose.runtime.manifest import MANIFEST_NAME
@@ -36,7 +36,9 @@ class Request:
     """A shipped model, a runtime folder or a checkpoint folder."""
     data: Path
     tasks: tuple[str, ...] = ()
-    """Names; all if empty."""
+    """Names; all of the split if empty."""
+    split: Split = "test"
+    """``valid`` for whoever tunes on the result."""
     exits: tuple[int, ...] | None = None
     widths: tuple[int, ...] = (256, 128, 64)
     """Widths besides the full one."""
@@ -67,7 +69,7 @@ def evaluate(request: Request, *, progress: ProgressCallback, say: Callable[[str
     check_peers(request.peers)
     model = load_model(request.model, threads=request.threads)
     exits = _exits(model, request.exits)
-    tasks = load_tasks(request.data, request.tasks)
+    tasks = load_tasks(request.data, request.tasks, request.split)
     if request.limit:
         tasks = [shortened(task, request.limit) for task in tasks]
     cache = request.cache or home() / "eval"
@@ -80,6 +82,7 @@ def evaluate(request: Request, *, progress: ProgressCallback, say: Callable[[str
         own = [task for task in tasks if peer.tasks is None or task.name in peer.tasks]
         scores.extend(run_system(peer.system, own, cache, progress))
     matrix = tuple(run_matrix(model, tasks, cache, progress, exits=exits)) if len(exits) > 1 else ()
+    own_parts = tuple(run_own_parts(model, tasks, cache, progress, exits=exits))
     costs = _costs(model, tasks, request, exits=exits)
     for peer in peers:
         costs.extend(_costs(peer.system, tasks, request))
@@ -89,6 +92,7 @@ def evaluate(request: Request, *, progress: ProgressCallback, say: Callable[[str
         seconds=round(time.perf_counter() - start, 1),
         environment=cost.environment(request.threads),
         options={
+            "split": request.split,
             "limit": request.limit,
             "exits": list(exits),
             "widths": list(request.widths),
@@ -99,6 +103,7 @@ def evaluate(request: Request, *, progress: ProgressCallback, say: Callable[[str
         systems=(_system(model, is_model=True), *(_system(peer.system) for peer in peers)),
         scores=tuple(scores),
         matrix=matrix,
+        own_parts=own_parts,
         costs=tuple(costs),
         skipped=tuple(skipped),
     )

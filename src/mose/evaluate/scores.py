@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mose.evaluate.cache import EmbeddingCache
 from mose.evaluate.embedding import embed_tasks, side_vectors
 from mose.evaluate.result import Cell, Score, TaskInfo
+from mose.evaluate.systems.ladder import CheckpointLadder, RuntimeLadder
 from mose.evaluate.systems.protocol import Embedder, Scorer
 from mose.evaluate.tasks.values import RetrievalTask, Texts
 from mose.metrics import ranking
@@ -85,6 +86,30 @@ def run_matrix(
                     value = float(per_query(task, scores_QC)[task.metric].mean())
                     yield Cell(task=task.name, query_exit=query_exit, corpus_exit=corpus_exit, width=width, value=value)
             progress(Progress(stage=f"{system.card.name}: exit x exit", done=number, total=len(tasks)))
+
+
+def run_own_parts(
+    system: RuntimeLadder | CheckpointLadder,
+    tasks: Sequence[RetrievalTask],
+    cache_folder: Path,
+    progress: ProgressCallback,
+    *,
+    exits: Sequence[int],
+) -> Iterator[Score]:
+    """Scores of the exits that hold a share of exit 0, without it: what their blocks and head do alone.
+
+    Embeddings come from the cache that ``run_system`` filled.
+    """
+    columns = {exit_layer: own for exit_layer in exits if (own := system.own_columns(exit_layer)) is not None}
+    if not columns:
+        return
+    with EmbeddingCache(cache_folder, system.identity, system.widths) as cache:
+        for number, task in enumerate(tasks, start=1):
+            queries, corpus = (side_vectors(system, side, cache) for side in (task.queries, task.corpus))
+            for exit_layer, own in columns.items():
+                scores_QC = similarity(queries[exit_layer][:, own], corpus[exit_layer][:, own], len(own))
+                yield _score(task, scores_QC, system=system.card.name, exit_layer=exit_layer, width=len(own), keep=True)
+            progress(Progress(stage=f"{system.card.name}: own parts", done=number, total=len(tasks)))
 
 
 def similarity(queries_QW: NDArray[np.float32], corpus_CW: NDArray[np.float32], width: int) -> NDArray[np.float32]:

