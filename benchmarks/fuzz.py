@@ -136,7 +136,7 @@ def names(rng: random.Random, work: Path) -> None:
 
 def ignores(rng: random.Random, work: Path) -> None:
     """Ignore rules against paths; with git installed, names at the top of the tree are decided as by git."""
-    from mose.files.ignore import IgnoreRules
+    from mose.files.ignore_file import IgnoreRules
 
     letters = [
         "*", "**", "/", "?", "[", "]", "!", "^", "-", "\\", "a", "b", ".", "***", "[[:alpha:]]", " ", "\r", "é", "#",

@@ -1,4 +1,4 @@
-"""What is said below the hits of a search: what they rest on, and how to have more looked at."""
+"""Notes below the hits of a search: what they are based on, and how to search more."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ if TYPE_CHECKING:
     from mose.search.index import CodeIndex
 
 
-def say_notes(index: CodeIndex, hits: Hits, query: str, *, uses_words: bool) -> None:
-    """Say what the hits of a search rest on.
+def say_notes(index: CodeIndex, hits: Hits, query: str, *, num_shown: int, uses_words: bool) -> None:
+    """Print what the hits of a search in one tree are based on.
 
     Args:
-        index: Where they come from.
-        hits: What was found.
-        query: What was asked.
+        index: The index of the tree.
+        hits: The hits in it.
+        query: The query.
+        num_shown: How many of the hits are in the list that the user sees.
         uses_words: Whether the words of the query count.
     """
     if not hits:
         _say_nothing_found(index, hits)
     if uses_words:
         _say_if_no_word_occurs(hits)
-    _say_what_it_rests_on(index, hits)
+    _say_what_it_rests_on(index, hits, num_shown)
     _say_what_is_too_large(index, query)
 
 
@@ -44,10 +45,10 @@ def _say_if_no_word_occurs(hits: Hits) -> None:
         say(f"No word of the query occurs here: {meant}.")
 
 
-def _say_what_it_rests_on(index: CodeIndex, hits: Hits) -> None:
-    """How much was looked at, and what the user can do to have more looked at."""
+def _say_what_it_rests_on(index: CodeIndex, hits: Hits, num_shown: int) -> None:
+    """How much was searched, and what the user can do to search more."""
     stats, report = hits.stats, index.last_refresh
-    notes = [f"{counted(len(hits), 'hit')} in {counted(stats.num_chunks, 'chunk')}, {stats.seconds:.1f} s"]
+    notes = [f"{counted(num_shown, 'hit')} in {counted(stats.num_chunks, 'chunk')}, {stats.seconds:.1f} s"]
     if stats.exit and stats.num_read < stats.num_chunks:
         notes.append(f"{stats.num_deep:,} read closely, {stats.num_encoded:,} of them just now")
         notes.append("`mose index` reads all beforehand, for speed")

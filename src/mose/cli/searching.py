@@ -113,7 +113,7 @@ class _Asked(NamedTuple):
 
 
 def search(arguments: Arguments) -> int:
-    """``mose search``: hits on stdout, what they rest on on stderr."""
+    """``mose search``: hits on stdout, notes on stderr."""
     query = _query_of(arguments)
     paths = [arguments.path, *arguments.more_paths]
     with ExitStack() as stack:
@@ -138,7 +138,8 @@ def search(arguments: Arguments) -> int:
             if len(paths) > 1:
                 say(f"{answer.typed or '.'}:")
             uses_words = arguments.like is None and arguments.mode != "dense"
-            say_notes(answer.tree, answer.found, query, uses_words=uses_words)
+            num_shown = sum(owner is answer for owner, _ in hits)
+            say_notes(answer.tree, answer.found, query, num_shown=num_shown, uses_words=uses_words)
             if arguments.deepen:
                 _deepen_in_background(answer.tree, arguments)
     return 0 if hits else 1

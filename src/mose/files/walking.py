@@ -15,8 +15,8 @@ from mose import languages
 from mose.errors import SourceError
 from mose.files import records
 from mose.files.disk import identity_of, link_reason, list_folder
+from mose.files.ignore_scope import UNDECIDED, Decision, Scope, scope_above
 from mose.files.records import Skipped, SourceFile, WalkLimits, is_odd, printable
-from mose.files.rules import UNDECIDED, Decision, Scope, scope_above
 from mose.files.skipped_folders import folder_reason, marked_reason
 
 _HIDDEN_FILES_SKIPPED = re.compile(

@@ -9,9 +9,9 @@ from pathlib import Path
 from mose import languages
 from mose.files import records
 from mose.files.disk import inside, list_folder
+from mose.files.ignore_scope import Decision, Scope, scope_above
 from mose.files.reading import read_source
 from mose.files.records import Skipped, SourceFile, WalkLimits, is_odd, printable
-from mose.files.rules import Decision, Scope, scope_above
 from mose.files.walking import judge_file, judge_folder, reason_of_error
 
 MISSING = "there is no such file"

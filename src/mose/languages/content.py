@@ -55,6 +55,7 @@ _BY_CONTENT: dict[
         ("lisp", r"^[ \t]*(?:;|\((?:defun|defmacro|defpackage|in-package|defvar|defclass|defparameter)\b)"),
         ("opencl", r"\b(?:__kernel|__global|__local|get_global_id)\b|\bkernel[ \t]+void\b|" + _C_LINE),
     ),
+    "scm": (("tree-sitter-query", r"^[^;\n]*[)\]\"_][ \t]+@[a-z_]|^;+[ \t]*inherits[ \t]*:"),),
     "v": (
         ("coq", r"^[ \t]*(?:Require|From|Theorem|Lemma|Definition|Inductive|Fixpoint|Proof)\b|^[ \t]*\(\*"),
         ("v", r"^(?:pub[ \t]+)?fn[ \t]|^module[ \t]+\w+[ \t]*$"),

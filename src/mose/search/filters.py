@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mose.errors import ConfigError
-from mose.files.ignore import IgnoreRules
+from mose.files.ignore_file import IgnoreRules
 from mose.languages import labels_named
 from mose.search.store.location import is_part
 from mose.search.store.records import ChunkTable

@@ -33,7 +33,7 @@ _SMALL = frozenset({"constant", "type", "property", "macro"})
 class ChunkerConfig:
     """Sizes in characters, line ends included."""
 
-    version: int = 3
+    version: int = 4
     """Raised when the same text would be cut or read differently; stored in the index."""
     target_chars: int = 1_000
     """Approximate size of the parts of long definitions; merged neighbours stay below it."""

@@ -1,4 +1,4 @@
-"""The ignore rules that apply in a folder of a tree, and their decision on an entry."""
+"""The ignore files that apply in a folder of a tree, and their decision on an entry."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from mose.files.disk import read_regular
-from mose.files.ignore import IgnoreRules, Rule
+from mose.files.ignore_file import IgnoreRules, Rule
 from mose.files.repository import Repository, repository_at, user_excludes
 from mose.files.tracked import TrackedFiles, tracked_files
 

@@ -1,7 +1,7 @@
-"""Match ignore rules in git's syntax, entry by entry.
+"""One ignore file in git's syntax: its lines, and whether they match an entry.
 
 ``walk`` asks for every directory and file on its way down and never enters an ignored directory, so a rule
-is matched against the entry itself and never against what is below it, exactly as in git.
+is matched against the entry itself and never against the entries below it, exactly as in git.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mose.files.ignore import MAX_PATTERN_BYTES, IgnoreRules
+from mose.files.ignore_file import MAX_PATTERN_BYTES, IgnoreRules
 
 PIECES = [
     r"a",
