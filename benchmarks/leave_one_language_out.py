@@ -32,19 +32,17 @@ from mose.search.ranking import signals
 
 NAME = "leave-one-language-out"
 GRID: dict[str, tuple[float, ...]] = {
-    "dense": (0.4, 0.5, 0.7, 0.8),
-    "dense_symbol": (0.0, 0.15, 0.5),
-    "dense_shallow": (0.3, 0.4, 0.6),
-    "definition": (0.75, 1.0, 2.25),
-    "mention": (0.0, 0.2, 0.8),
-    "path": (0.4, 0.6, 1.0, 1.2),
-    "symbol": (0.0, 0.1, 0.4),
-    "file": (0.0, 0.15, 0.45, 0.6),
+    "dense": (0.4, 0.8),
+    "dense_symbol": (0.0, 0.6),
+    "definition": (0.75, 3.0),
+    "mention": (0.2, 0.8),
+    "path": (0.4, 1.2),
+    "symbol": (0.1, 0.4),
+    "file": (0.15, 0.6),
     "precision": (0.0, 0.5, 1.0),
-    "older": (0.5, 1.0),
 }
 """Values tried beside the shipped one."""
-_CONSTANTS = {"precision": "PRECISION", "older": "OLDER_FACTOR"}
+_CONSTANTS = {"precision": "PRECISION"}
 """Those that are constants of the signals and not weights."""
 Setting = dict[str, float]
 Tree = tuple[CodeIndex, RepoTask]

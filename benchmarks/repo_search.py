@@ -5,8 +5,8 @@
 DATA holds repo-search/*.json and repo-search-languages/*.json; SOURCES holds one folder per Python package with its
 unpacked wheel (as `pip download --no-deps NAME==VERSION` and `unzip` leave it); TREES one folder per repository of the
 other split (as `git archive REVISION ROOT` leaves it). Every system asks the same index; a query's short list is read as
-a first search reads it. ``--alone`` adds, on the Python packages, what words and each exit are worth alone: every chunk
-is read at every exit for that. RESULT is an earlier result to be compared with, in pairs.
+a first search reads it. ``--parts`` adds, on the Python packages, the exits between, and what words and each exit are
+worth alone: every chunk is read at every exit for that. RESULT is an earlier result to be compared with, in pairs.
 
 The last line is JSON; the same goes to benchmarks/results/repo-search-<commit>.json, with the value of every query.
 ``--misses FILE`` writes the queries below 0.9, with what was found instead.
@@ -19,7 +19,6 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,26 +65,24 @@ def ours(index: CodeIndex, options: SearchOptions, weights: RankWeights | None =
 
 
 def fused(index: CodeIndex, budget_s: float) -> dict[str, Answer]:
-    """Words with signals, then with the short list read at each exit; the deepest last."""
-    answers = {"words, signals": ours(index, WORDS)}
-    for exit_layer in index.encoder.exits:
-        options = SearchOptions(exit=exit_layer, budget_s=budget_s)
-        name = DEEPEST if exit_layer == index.encoder.exits[-1] else f"fused, exit {exit_layer}"
-        answers[name] = ours(index, options)
-    return answers
-
-
-def alone(index: CodeIndex, budget_s: float) -> dict[str, Answer]:
-    """The parts without signals, every chunk read at every exit."""
-    answers = {
-        "words alone": ours(index, WORDS, PLAIN),
-        "fused, no signals": ours(index, SearchOptions(budget_s=budget_s), PLAIN),
+    """Words with signals, with exit 0 beside them, and with the short list read at the deepest exit."""
+    return {
+        "words, signals": ours(index, WORDS),
+        "fused, exit 0": ours(index, SearchOptions(exit=0)),
+        DEEPEST: ours(index, SearchOptions(budget_s=budget_s)),
     }
-    for exit_layer in index.encoder.exits:
-        if exit_layer:
-            index.deepen(exit=exit_layer)
-        vectors = replace(SearchOptions(mode="dense"), exit=exit_layer)
-        answers[f"exit {exit_layer} alone"] = ours(index, vectors, PLAIN)
+
+
+def parts(index: CodeIndex) -> dict[str, Answer]:
+    """Each exit between, then words and vectors without signals; every chunk is read at every exit."""
+    exits = index.encoder.exits
+    for exit_layer in exits[1:]:
+        index.deepen(exit=exit_layer)
+    answers = {f"fused, exit {exit_layer}": ours(index, SearchOptions(exit=exit_layer)) for exit_layer in exits[1:-1]}
+    answers["words alone"] = ours(index, WORDS, PLAIN)
+    answers["fused, no signals"] = ours(index, SearchOptions(), PLAIN)
+    for exit_layer in exits:
+        answers[f"exit {exit_layer} alone"] = ours(index, SearchOptions(mode="dense", exit=exit_layer), PLAIN)
     return answers
 
 
@@ -128,8 +125,8 @@ def evaluate(args: argparse.Namespace) -> None:
         with CodeIndex.open(root, model=args.model) as index:
             answers = {"BM25, 50-line chunks": plain_bm25(root), **fused(index, args.budget)}
             scores = judge(task, answers, misses)
-            if args.alone and split == "python":
-                scores |= judge(task, alone(index, args.budget), misses)
+            if args.parts and split == "python":
+                scores |= judge(task, parts(index), misses)
         categories = [query.category for query in task.queries]
         values[task.package] = {"split": split, "language": task.language, "categories": categories, "scores": scores}
         print(f"{task.package:20}", *(f"{sum(row) / len(row):.3f}" for row in scores.values()), flush=True)
@@ -163,7 +160,7 @@ def main() -> None:
     parser.add_argument("--label", default="", help='begins the name of the result file, such as "untrained"')
     parser.add_argument("--packages", nargs="*")
     parser.add_argument("--budget", type=float, default=60.0, help="seconds for a short list (60: no limit)")
-    parser.add_argument("--alone", action="store_true", help="words and exits alone on the Python packages, too")
+    parser.add_argument("--parts", action="store_true", help="every exit, and words and exits alone, in Python")
     parser.add_argument("--misses", type=Path, help="write the queries below 0.9 here")
     parser.add_argument("--home", type=Path, help="keep the indexes here, for repeated runs")
     args = parser.parse_args()
