@@ -73,7 +73,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Build:
     made: dict[str, Path] = {}
 
     def build(block: str = "bert", **changes: object) -> Path:
-        changes = {**EXITS, **(BERT if block == "bert" else {}), **changes}
+        changes = {**EXITS, **(BERT if block == "bert" else {"block": block}), **changes}
         key = repr(sorted(changes.items(), key=str))
         if key not in made:
             made[key] = write_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny", preset("tiny", **changes))

@@ -26,6 +26,10 @@ VARIANTS = [
     ("starcoder2", {"pooling": "mean", "final_norm": "every", "head": "none", "num_kv_heads": 4}),
     ("starcoder2", {"activation": "gelu", "num_kv_heads": 1, "head_activation": "gelu", "use_bias": False}),
     ("bert", {"head": "linear", "head_width": 24, "table_share": 0.3}),
+    ("llama", {"activation": "silu", "use_bias": False}),
+    ("llama", {"activation": "gelu_tanh", "causal": True, "pooling": "mean", "num_kv_heads": 1}),
+    ("starcoder2", {"causal": True, "activation": "silu"}),
+    ("bert", {"causal": True, "activation": "silu"}),
 ]
 
 

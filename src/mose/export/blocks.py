@@ -1,4 +1,4 @@
-"""The encoder as ONNX operators: embeddings, the two kinds of block, pooling and head.
+"""The encoder as ONNX operators: embeddings, the kinds of block, pooling and head.
 
 Shapes: B batch, T tokens, D width, H query heads, G key/value heads, C width of one head.
 
@@ -49,7 +49,7 @@ class EncoderWriter:
 
     def embeddings(self) -> str:
         """Token (and learned position) embeddings of the input: hidden_BTD."""
-        if self._settings.block == "starcoder2":
+        if self._settings.pre_norm:
             return self._token_rows()
         name = "embeddings.positions.weight"
         positions_TD = self._first_positions(name, lambda: self._tensors.floats(name))
@@ -62,9 +62,9 @@ class EncoderWriter:
 
     def block(self, hidden_BTD: str, layer: int) -> str:
         """Hidden states after block ``layer``, counted from 0."""
-        if self._settings.block == "bert":
-            return self._bert_block(hidden_BTD, f"layers.{layer}")
-        return self._starcoder2_block(hidden_BTD, f"layers.{layer}")
+        if self._settings.pre_norm:
+            return self._pre_norm_block(hidden_BTD, f"layers.{layer}")
+        return self._bert_block(hidden_BTD, f"layers.{layer}")
 
     def embedding(self, hidden_BTD: str, exit_layer: int) -> str:
         """The vectors [B, width] that leave at one exit."""
@@ -88,7 +88,7 @@ class EncoderWriter:
         inner = self._mlp(hidden_BTD, prefix)
         return self._norm(self._graph.add("Add", inner, hidden_BTD), f"{prefix}.mlp_norm")
 
-    def _starcoder2_block(self, hidden_BTD: str, prefix: str) -> str:
+    def _pre_norm_block(self, hidden_BTD: str, prefix: str) -> str:
         settings = self._settings
         query, key, value = self._heads(self._norm(hidden_BTD, f"{prefix}.attention_norm"), prefix)
         query = self._rotate(query, settings.num_heads)
@@ -110,11 +110,30 @@ class EncoderWriter:
 
     def _attention(self, query: str, key: str, value: str) -> str:
         heads = self._settings.num_heads
-        return self._graph.add("MultiHeadAttention", query, key, value, domain=MICROSOFT, num_heads=heads)
+        causal = int(self._settings.causal)
+        return self._graph.add(
+            "MultiHeadAttention", query, key, value, domain=MICROSOFT, num_heads=heads, unidirectional=causal
+        )
 
     def _mlp(self, hidden_BTD: str, prefix: str) -> str:
-        inner = self._matrices.times_gelu(hidden_BTD, f"{prefix}.mlp.up", tanh=self._settings.activation == "gelu_tanh")
-        return self._matrices.times(inner, f"{prefix}.mlp.down", after_gelu=True)
+        settings, matrices = self._settings, self._matrices
+        if settings.block != "llama" and settings.activation != "silu":
+            inner = matrices.times_gelu(hidden_BTD, f"{prefix}.mlp.up", tanh=settings.activation == "gelu_tanh")
+            return matrices.times(inner, f"{prefix}.mlp.down", after_gelu=True)
+        if settings.block == "llama":
+            joint = matrices.times(hidden_BTD, f"{prefix}.mlp.gate", f"{prefix}.mlp.up", by_token=True)
+            halves = self._graph.integers(settings.intermediate_size, settings.intermediate_size)
+            gate, up = self._graph.add_many("Split", joint, halves, outputs=2, axis=2)
+            inner = self._graph.add("Mul", self._activation(gate), up)
+        else:
+            inner = self._activation(matrices.times(hidden_BTD, f"{prefix}.mlp.up", by_token=True))
+        return matrices.times(inner, f"{prefix}.mlp.down", by_token=True)
+
+    def _activation(self, value: str) -> str:
+        if self._settings.activation == "silu":
+            return self._graph.add("Mul", value, self._graph.add("Sigmoid", value))
+        operator = "FastGelu" if self._settings.activation == "gelu_tanh" else "Gelu"
+        return self._graph.add(operator, value, domain=MICROSOFT)
 
     def _rotate(self, heads: str, count: int) -> str:
         """Rotary positions, half-rotation layout, on [B, T, count * C]."""
@@ -146,8 +165,11 @@ class EncoderWriter:
         return graph.add("Reshape", wide, graph.integers(0, 0, settings.hidden_size))
 
     def _norm(self, hidden_BTD: str, name: str) -> str:
-        parts = (self._weight(f"{name}.{part}") for part in ("weight", "bias"))
         epsilon = self._settings.norm_eps
+        if self._settings.block == "llama":  # an RMS norm, by the name under which ONNX Runtime has it
+            scale = self._weight(f"{name}.weight")
+            return self._graph.add("SimplifiedLayerNormalization", hidden_BTD, scale, axis=-1, epsilon=epsilon)
+        parts = (self._weight(f"{name}.{part}") for part in ("weight", "bias"))
         return self._graph.add("LayerNormalization", hidden_BTD, *parts, axis=-1, epsilon=epsilon)
 
     def _token_rows(self) -> str:

@@ -59,19 +59,20 @@ class MatrixWriter:
         self.inputs: dict[tuple[str, ...], str] = {}
         """Concatenated matrices -> the value that they are multiplied with."""
 
-    def times(self, value: str, *names: str, after_gelu: bool = False) -> str:
+    def times(self, value: str, *names: str, after_gelu: bool = False, by_token: bool = False) -> str:
         """``value`` [..., in] times the concatenated matrices, plus their biases.
 
         Args:
             value: Input.
             names: Matrices, without ".weight".
             after_gelu: ``value`` is the output of a GELU, so that nearly all of its range is positive.
+            by_token: In int8, each token has its own scale.
         """
         bias = self._bias(names)
         self.inputs[names] = value
         if self._is_float(names):
             return self._graph.add("Add", self._float_product(value, names), bias)
-        if after_gelu or names[0].startswith("heads."):
+        if after_gelu or by_token or names[0].startswith("heads."):
             return self._graph.add("Add", self._token_product(value, names, after_gelu=after_gelu), bias)
         return self._graph.add("DynamicQuantizeMatMul", value, *self._int8(names), "", bias, domain=MICROSOFT)
 

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import math
-import struct
 from pathlib import Path
 
 from mose.model.folder import (
     WEIGHTS_FILE,
-    StoredTensor,
     check_tensors,
     copy_companions,
+    copy_tensors,
     read_header,
     write_config,
 )
 from mose.model.settings import ModelSettings
 from mose.model.shapes import tensor_shapes
 from mose.storage import new_folder
-
-_ALIGNMENT = 8
-_PIECE_BYTES = 16_000_000
 
 
 def cut(model: str | Path, exit_layer: int, out: str | Path) -> None:
@@ -47,28 +41,5 @@ def cut(model: str | Path, exit_layer: int, out: str | Path) -> None:
     with new_folder(out) as folder:
         write_config(folder, shorter)
         kept = {name: tensors[name] for name in tensor_shapes(shorter)}
-        _copy_tensors(weights, kept, folder / WEIGHTS_FILE)
+        copy_tensors(kept, folder / WEIGHTS_FILE)
         copy_companions(model, folder)
-
-
-def _copy_tensors(source: Path, tensors: dict[str, StoredTensor], target: Path) -> None:
-    """Copy tensors byte for byte, whatever their dtype."""
-    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
-    position = 0
-    # Wide types first, as the safetensors library writes them, keeps every tensor aligned.
-    width_of = {name: tensor.num_bytes / max(1, math.prod(tensor.shape)) for name, tensor in tensors.items()}
-    order = sorted(tensors, key=lambda name: (-width_of[name], name))
-    for name in order:
-        tensor = tensors[name]
-        offsets = [position, position + tensor.num_bytes]
-        header[name] = {"dtype": tensor.dtype, "shape": list(tensor.shape), "data_offsets": offsets}
-        position += tensor.num_bytes
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % _ALIGNMENT)
-    with source.open("rb") as read, target.open("wb") as write:
-        write.write(struct.pack("<Q", len(text)) + text)
-        for name in order:
-            read.seek(tensors[name].begin)
-            left = tensors[name].num_bytes
-            while left > 0:
-                left -= write.write(read.read(min(left, _PIECE_BYTES)))

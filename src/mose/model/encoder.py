@@ -1,9 +1,10 @@
 """The multi-exit encoder.
 
 Shapes: B batch, T tokens, D width of the encoder, W width of the embedding, N word tokens of a batch.
-Unlike StarCoder 2 and BERT: attention looks both ways, hidden states leave at several depths, and no block
-above the deepest exit asked for is run. Below the last exit a StarCoder 2 model returns its raw residual
-stream; the final norm acts on the last block alone, as in the released code (``final_norm`` switches).
+Unlike StarCoder 2, Llama and BERT: hidden states leave at several depths, and no block above the deepest exit
+asked for is run; unlike the first two, attention looks both ways unless the config says ``causal``. Below the last
+exit a model with pre-norm blocks returns its raw residual stream; the final norm acts on the last block alone, as in
+the released code (``final_norm`` switches).
 """
 
 from __future__ import annotations
@@ -19,7 +20,17 @@ from transformers import PreTrainedModel
 from mose.errors import ConfigError, ModelError
 from mose.model.batch import TextBatch
 from mose.model.heads import build_heads, join, normalize, pool
-from mose.model.layers import Block, Embeddings, Mask, Rotary, Segments, positions_of, rotary_tables
+from mose.model.layers import (
+    Block,
+    Embeddings,
+    Mask,
+    Rotary,
+    Segments,
+    attention_mask,
+    build_norm,
+    positions_of,
+    rotary_tables,
+)
 from mose.model.settings import ModelSettings
 from mose.model.token_table import TokenTable
 from mose.model.transformers_config import MoseConfig
@@ -73,8 +84,8 @@ class MoseModel(PreTrainedModel):  # type: ignore[misc, no-untyped-call, unused-
         self.embeddings = Embeddings(settings) if settings.num_layers > 0 else None
         self.layers = nn.ModuleList(Block(settings) for _ in range(settings.num_layers))
         self.final_norm = None
-        if settings.block == "starcoder2" and settings.num_layers > 0:
-            self.final_norm = nn.LayerNorm(settings.hidden_size, eps=settings.norm_eps)
+        if settings.pre_norm and settings.num_layers > 0:
+            self.final_norm = build_norm(settings)
             # A cut model keeps the tensors but does not use them, so that they get no gradient.
             self.final_norm.requires_grad_(any(map(settings.norm_at, settings.exits)))
         self.heads = build_heads(settings)
@@ -128,7 +139,7 @@ class MoseModel(PreTrainedModel):  # type: ignore[misc, no-untyped-call, unused-
         if self.embeddings is None:
             raise ModelError("The model has no blocks: exit 0 alone.")
         longest = token_ids_BT.shape[1] if segments is None else max(segments.lengths)
-        if settings.block == "bert" and longest > settings.max_positions:
+        if not settings.pre_norm and longest > settings.max_positions:
             raise ConfigError("tokens in a sequence", got=longest,
                               allowed=f"at most max_positions {settings.max_positions}")  # fmt: skip
         keep_BT = keep_BT.bool()
@@ -137,7 +148,7 @@ class MoseModel(PreTrainedModel):  # type: ignore[misc, no-untyped-call, unused-
         # On an accelerator the check would wait for the device, and a mask without holes costs little.
         is_full = keep_BT.device.type == "cpu" and bool(keep_BT.all())
         rotary = None
-        if settings.block == "starcoder2":
+        if settings.pre_norm:
             rotary = rotary_tables(
                 positions_BT, head_size=settings.head_size, theta=settings.rope_theta, dtype=hidden_BTD.dtype
             )
@@ -145,7 +156,7 @@ class MoseModel(PreTrainedModel):  # type: ignore[misc, no-untyped-call, unused-
             depth=0,
             hidden_BTD=hidden_BTD,
             keep_BT=keep_BT,
-            mask=segments or (None if is_full else keep_BT[:, None, None, :]),
+            mask=segments or (None if is_full else attention_mask(keep_BT, causal=settings.causal)),
             rotary=rotary,
         )
 
@@ -236,6 +247,8 @@ class MoseModel(PreTrainedModel):  # type: ignore[misc, no-untyped-call, unused-
             nn.init.normal_(module.weight, std=self.config.init_std)
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.RMSNorm):
+            nn.init.ones_(module.weight)
         elif isinstance(module, nn.LayerNorm):
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)

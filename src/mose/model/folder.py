@@ -6,10 +6,11 @@ import json
 import math
 import os
 import shutil
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from mose.errors import ModelError
 from mose.json_reading import JSON_BYTES, parse_json
@@ -23,12 +24,15 @@ _BYTES = {
 }
 """Bytes of one number, by the safetensors name of its type."""
 _MAX_DIMENSIONS = 8
+_ALIGNMENT = 8
+_PIECE_BYTES = 16_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredTensor:
     """Location of one tensor in a safetensors file."""
 
+    file: Path
     dtype: str
     """As safetensors spells it: F32, BF16, ..."""
     shape: Shape
@@ -53,20 +57,20 @@ def read_header(file: Path) -> dict[str, StoredTensor]:
                 raise ValueError(f"a header of {length:,} bytes")
             header = parse_json(stream.read(length))
         header.pop("__metadata__", None)
-        return {name: _stored_tensor(name, entry, 8 + length, size) for name, entry in header.items()}
+        return {name: _stored_tensor(file, name, entry, 8 + length, size) for name, entry in header.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         what = f"{file} is damaged or not safetensors ({error})"
         raise ModelError(what, remedy="Copy or convert the model again.") from error
 
 
-def _stored_tensor(name: str, entry: Mapping[str, Any], start: int, size: int) -> StoredTensor:
+def _stored_tensor(file: Path, name: str, entry: Mapping[str, Any], start: int, size: int) -> StoredTensor:
     dtype, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
     if not all(type(number) is int and number >= 0 for number in (*shape, begin, end)):
         raise ValueError(f"{name} has numbers that are not counts")
     num_bytes = _BYTES[dtype] * math.prod(shape)
     if len(shape) > _MAX_DIMENSIONS or end - begin != num_bytes or start + end > size:
         raise ValueError(f"{name} has a shape or offsets that the file cannot hold")
-    return StoredTensor(dtype=dtype, shape=shape, begin=start + begin, num_bytes=num_bytes)
+    return StoredTensor(file=file, dtype=dtype, shape=shape, begin=start + begin, num_bytes=num_bytes)
 
 
 def check_tensors(found: Mapping[str, Shape], settings: ModelSettings, *, where: str) -> None:
@@ -83,6 +87,45 @@ def check_tensors(found: Mapping[str, Shape], settings: ModelSettings, *, where:
         if tuple(found[name]) != shape:
             got = tuple(found[name])
             raise ModelError(f"{where}: shape of {name}", got=got, allowed=str(shape), remedy=advice)
+
+
+def copy_tensors(tensors: Mapping[str, StoredTensor], target: Path) -> None:
+    """Write stored tensors under new names, byte for byte, in pieces, so that memory does not grow with the model.
+
+    Args:
+        tensors: Name in the new file -> where the tensor lies.
+        target: The new file.
+
+    Raises:
+        ModelError: A source ends early, as if it was changed in the meantime.
+    """
+    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    position = 0
+    # Wide types first, as the safetensors library writes them, keeps every tensor aligned.
+    width_of = {name: tensor.num_bytes / max(1, math.prod(tensor.shape)) for name, tensor in tensors.items()}
+    order = sorted(tensors, key=lambda name: (-width_of[name], name))
+    for name in order:
+        tensor = tensors[name]
+        offsets = [position, position + tensor.num_bytes]
+        header[name] = {"dtype": tensor.dtype, "shape": list(tensor.shape), "data_offsets": offsets}
+        position += tensor.num_bytes
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % _ALIGNMENT)
+    with target.open("wb") as write:
+        write.write(struct.pack("<Q", len(text)) + text)
+        for name in order:
+            _copy_bytes(tensors[name], write)
+
+
+def _copy_bytes(tensor: StoredTensor, write: BinaryIO) -> None:
+    with tensor.file.open("rb") as read:
+        read.seek(tensor.begin)
+        left = tensor.num_bytes
+        while left > 0:
+            piece = read.read(min(left, _PIECE_BYTES))
+            if not piece:
+                raise ModelError(f"{tensor.file} ends early", remedy="Copy the model again.")
+            left -= write.write(piece)
 
 
 def write_config(folder: Path, settings: ModelSettings) -> None:

@@ -1,12 +1,13 @@
-"""The blocks of StarCoder 2 and BERT, both with bidirectional attention.
+"""The blocks of StarCoder 2, BERT and Llama; attention is bidirectional or causal.
 
 Shapes: B batch, T tokens, D width, H query heads, G key/value heads, C width of one head.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -47,11 +48,25 @@ class Segments:
 
 
 Mask = Tensor | Segments | None
-"""Where attention may look: True in a tensor that broadcasts to [B,H,T,T], inside each segment, or everywhere."""
+"""Where attention may look: True in a tensor that broadcasts to [B,H,T,T], inside each segment, or everywhere. A causal
+model looks at no later token in any case."""
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu_tanh": partial(functional.gelu, approximate="tanh"),
+    "gelu": functional.gelu,
+    "silu": functional.silu,
+}
+
+
+def build_norm(settings: ModelSettings) -> nn.Module:
+    """A norm over the width of the encoder."""
+    kind = nn.RMSNorm if settings.block == "llama" else nn.LayerNorm
+    return kind(settings.hidden_size, eps=settings.norm_eps)
 
 
 class Attention(nn.Module):
-    """Attention of every real token to every real token; a key/value head serves several query heads."""
+    """Attention of real tokens to real tokens, all or those before; a key/value head serves several query heads."""
 
     def __init__(self, settings: ModelSettings) -> None:
         super().__init__()
@@ -59,6 +74,7 @@ class Attention(nn.Module):
         self.num_heads, self.num_kv_heads = settings.num_heads, settings.num_kv_heads
         self.head_size = head_size
         self.dropout = settings.attention_dropout
+        self.causal = settings.causal
         self.query = nn.Linear(width, settings.num_heads * head_size, bias=settings.use_bias)
         self.key = nn.Linear(width, settings.num_kv_heads * head_size, bias=settings.use_bias)
         self.value = nn.Linear(width, settings.num_kv_heads * head_size, bias=settings.use_bias)
@@ -72,7 +88,7 @@ class Attention(nn.Module):
         if rotary is not None:
             query_BHTC, key_BGTC = rotate(query_BHTC, *rotary), rotate(key_BGTC, *rotary)
         if isinstance(mask, Segments):
-            mixed_BHTC = attend_within(query_BHTC, key_BGTC, value_BGTC, mask)
+            mixed_BHTC = attend_within(query_BHTC, key_BGTC, value_BGTC, mask, causal=self.causal)
         else:
             shared_by = self.num_heads // self.num_kv_heads
             mixed_BHTC = functional.scaled_dot_product_attention(
@@ -80,6 +96,7 @@ class Attention(nn.Module):
                 key_BGTC.repeat_interleave(shared_by, dim=1) if shared_by > 1 else key_BGTC,
                 value_BGTC.repeat_interleave(shared_by, dim=1) if shared_by > 1 else value_BGTC,
                 attn_mask=mask,
+                is_causal=self.causal and mask is None,
                 dropout_p=self.dropout if self.training else 0.0,
             )
         output: Tensor = self.output(mixed_BHTC.transpose(1, 2).flatten(2))
@@ -91,30 +108,36 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    """Linear, activation, Linear; no gate."""
+    """Linear, activation, Linear; with a gate, the activation is the gate's."""
 
     def __init__(self, settings: ModelSettings) -> None:
         super().__init__()
-        self.up = nn.Linear(settings.hidden_size, settings.intermediate_size, bias=settings.use_bias)
-        self.down = nn.Linear(settings.intermediate_size, settings.hidden_size, bias=settings.use_bias)
-        self.approximate = "tanh" if settings.activation == "gelu_tanh" else "none"
+        width, inner = settings.hidden_size, settings.intermediate_size
+        self.gate = nn.Linear(width, inner, bias=settings.use_bias) if settings.block == "llama" else None
+        self.up = nn.Linear(width, inner, bias=settings.use_bias)
+        self.down = nn.Linear(inner, width, bias=settings.use_bias)
+        self.activation = ACTIVATIONS[settings.activation]
 
     def forward(self, hidden_BTD: Tensor) -> Tensor:
         """Transformed tokens [B,T,D]."""
-        output: Tensor = self.down(functional.gelu(self.up(hidden_BTD), approximate=self.approximate))
+        if self.gate is None:
+            inner_BTX = self.activation(self.up(hidden_BTD))
+        else:
+            inner_BTX = self.activation(self.gate(hidden_BTD)) * self.up(hidden_BTD)
+        output: Tensor = self.down(inner_BTX)
         return output
 
 
 class Block(nn.Module):
-    """One layer: attention and MLP, each with a residual; normed before (starcoder2) or after (bert)."""
+    """One layer: attention and MLP, each with a residual; normed before, or after (bert)."""
 
     def __init__(self, settings: ModelSettings) -> None:
         super().__init__()
-        self.norm_first = settings.block == "starcoder2"
+        self.norm_first = settings.pre_norm
         self.dropout = settings.residual_dropout
-        self.attention_norm = nn.LayerNorm(settings.hidden_size, eps=settings.norm_eps)
+        self.attention_norm = build_norm(settings)
         self.attention = Attention(settings)
-        self.mlp_norm = nn.LayerNorm(settings.hidden_size, eps=settings.norm_eps)
+        self.mlp_norm = build_norm(settings)
         self.mlp = MLP(settings)
 
     def forward(self, hidden_BTD: Tensor, mask: Mask = None, rotary: Rotary | None = None) -> Tensor:
@@ -138,9 +161,9 @@ class Embeddings(nn.Module):
         super().__init__()
         self.dropout = settings.embedding_dropout
         self.tokens = nn.Embedding(settings.vocab_size, settings.hidden_size)
-        learned = settings.block == "bert"
+        learned = not settings.pre_norm
         self.positions = nn.Embedding(settings.max_positions, settings.hidden_size) if learned else None
-        self.norm = nn.LayerNorm(settings.hidden_size, eps=settings.norm_eps) if learned else None
+        self.norm = build_norm(settings) if learned else None
 
     def forward(self, token_ids_BT: Tensor, positions_BT: Tensor) -> Tensor:
         """Input of the first block [B,T,D]."""
@@ -151,7 +174,9 @@ class Embeddings(nn.Module):
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator, unused-ignore]
-def attend_within(query_1HTC: Tensor, key_1GTC: Tensor, value_1GTC: Tensor, segments: Segments) -> Tensor:
+def attend_within(
+    query_1HTC: Tensor, key_1GTC: Tensor, value_1GTC: Tensor, segments: Segments, *, causal: bool = False
+) -> Tensor:
     """Attention of every token to the tokens of its own segment [1,H,T,C]; without dropout, as the kernel has none.
 
     One kernel in half precision on a GPU. Elsewhere one product for each sequence, which costs less than one product
@@ -164,15 +189,27 @@ def attend_within(query_1HTC: Tensor, key_1GTC: Tensor, value_1GTC: Tensor, segm
         query_THC, key_TGC, value_TGC = (
             heads[0].transpose(0, 1).to(half) for heads in (query_1HTC, key_1GTC, value_1GTC)
         )
-        mixed_THC = varlen_attn(query_THC, key_TGC, value_TGC, bounds_N1, bounds_N1, longest, longest, enable_gqa=True)
+        window = (-1, 0) if causal else (-1, -1)
+        mixed_THC = varlen_attn(
+            query_THC, key_TGC, value_TGC, bounds_N1, bounds_N1, longest, longest, window_size=window, enable_gqa=True
+        )
         assert isinstance(mixed_THC, Tensor)
         return mixed_THC.transpose(0, 1)[None]
     parts = (torch.split(heads, list(segments.lengths), dim=2) for heads in (query_1HTC, key_1GTC, value_1GTC))
     mixed = [
-        functional.scaled_dot_product_attention(query, key, value, enable_gqa=True)
+        functional.scaled_dot_product_attention(query, key, value, is_causal=causal, enable_gqa=True)
         for query, key, value in zip(*parts, strict=True)
     ]
     return torch.cat(mixed, dim=2)
+
+
+def attention_mask(keep_BT: Tensor, *, causal: bool) -> Tensor:
+    """True where attention may look: real tokens, [B,1,1,T], or for a causal model those before, [B,1,T,T]."""
+    keys_B11T = keep_BT[:, None, None, :]
+    if not causal:
+        return keys_B11T
+    num_tokens = keep_BT.shape[1]
+    return keys_B11T & torch.ones(num_tokens, num_tokens, dtype=torch.bool, device=keep_BT.device).tril()
 
 
 def positions_of(keep_BT: Tensor) -> Tensor:

@@ -18,8 +18,8 @@ from mose.storage import recover
 from mose.tokenizer import TokenizerSettings
 
 _CHOICES = {
-    "block": ("starcoder2", "bert"),
-    "activation": ("gelu_tanh", "gelu"),
+    "block": ("starcoder2", "bert", "llama"),
+    "activation": ("gelu_tanh", "gelu", "silu"),
     "pooling": ("cls", "mean", "mask_sum"),
     "norm_rule": ("unit", "unit_ball"),
     "final_norm": ("last", "every", "none"),
@@ -38,12 +38,15 @@ _LARGEST = {"num_layers": 1_000, "hidden_size": 1 << 17, "num_heads": 1 << 12, "
 class ModelSettings:
     """The keys of a model folder's ``config.json``."""
 
-    block: Literal["starcoder2", "bert"] = "starcoder2"
-    """starcoder2: pre-norm, rotary positions. bert: post-norm, learned positions. Both have bidirectional attention."""
+    block: Literal["starcoder2", "bert", "llama"] = "starcoder2"
+    """starcoder2: pre-norm, rotary positions. bert: post-norm, learned positions. llama: as starcoder2, with RMS norms
+    and a gated MLP."""
+    causal: bool = False
+    """True if a token attends to itself and those before it alone, as in a decoder; else attention is bidirectional."""
     vocab_size: int
     hidden_size: int
     intermediate_size: int
-    """Inner width of the (ungated) MLP."""
+    """Inner width of the MLP."""
     num_layers: int
     """Number of blocks; 0 for the token table alone."""
     num_heads: int
@@ -53,8 +56,8 @@ class ModelSettings:
     """Longest sequence the model was made for; a hard limit with learned positions."""
     norm_eps: float = 1e-5
     rope_theta: float = 10_000.0
-    """Base of the rotary positions (starcoder2 alone)."""
-    activation: Literal["gelu_tanh", "gelu"] = "gelu_tanh"
+    """Base of the rotary positions (not in bert)."""
+    activation: Literal["gelu_tanh", "gelu", "silu"] = "gelu_tanh"
     use_bias: bool = True
     """Biases in the attention and MLP matrices."""
     attention_dropout: float = 0.1
@@ -72,7 +75,7 @@ class ModelSettings:
     norm_rule: Literal["unit", "unit_ball"] = "unit"
     """unit: length 1. unit_ball: divide only what is longer than 1 (the precursor's rule; guess for MoSE)."""
     final_norm: Literal["last", "every", "none"] = "last"
-    """Where the final norm acts (starcoder2 alone): last block only, as released; every exit; nowhere, as in
+    """Where the final norm acts (not in bert): last block only, as released; every exit; nowhere, as in
     a model cut below its last block."""
     head: Literal["none", "linear", "mlp"] = "none"
     """Projection of the pooled vector, one for each exit above 0. mlp: Linear, activation, Linear."""
@@ -109,6 +112,8 @@ class ModelSettings:
             value, least = getattr(self, name), int(name in _POSITIVE)
             holds = type(value) is int and least <= value <= _LARGEST.get(name, 1 << 24)
             _require(name, value, holds, f"{least} to {_LARGEST.get(name, 1 << 24)}")
+        for name in ("causal", "use_bias", "split_identifiers"):
+            _require(name, getattr(self, name), type(getattr(self, name)) is bool, "true, false")
         for name in ("norm_eps", "rope_theta", "init_std", "table_share"):
             value = getattr(self, name)
             _require(name, value, type(value) in (int, float) and 0 <= value < 1e12, "a number, 0 or more")
@@ -122,7 +127,7 @@ class ModelSettings:
         heads, kv_heads = self.num_heads, self.num_kv_heads
         _require("num_heads", heads, self.hidden_size % heads == 0, f"a divisor of hidden_size {self.hidden_size}")
         _require("num_kv_heads", kv_heads, heads % kv_heads == 0, f"a divisor of num_heads {heads}")
-        if self.block == "starcoder2":
+        if self.pre_norm:
             _require("head size", self.head_size, self.head_size % 2 == 0, "an even number, for rotary positions")
         _require("max_tokens", self.max_tokens, self.max_tokens <= self.max_positions,
                  f"at most max_positions {self.max_positions}")  # fmt: skip
@@ -153,6 +158,11 @@ class ModelSettings:
         return self.hidden_size // self.num_heads
 
     @property
+    def pre_norm(self) -> bool:
+        """True if blocks norm their input, with rotary positions and a final norm; False for BERT's."""
+        return self.block != "bert"
+
+    @property
     def weight_of(self) -> dict[int, float]:
         """Share of each exit in the training loss: ``alpha_i = i / L`` (the paper) unless configured."""
         weights = self.exit_weights or [exit_layer / max(1, self.num_layers) for exit_layer in self.exits]
@@ -176,7 +186,7 @@ class ModelSettings:
 
     def norm_at(self, exit_layer: int) -> bool:
         """True if the final norm acts on the hidden states that leave at an exit."""
-        if self.block == "bert" or self.final_norm == "none" or exit_layer == 0:
+        if not self.pre_norm or self.final_norm == "none" or exit_layer == 0:
             return False
         return self.final_norm == "every" or exit_layer == self.num_layers
 

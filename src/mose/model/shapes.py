@@ -22,13 +22,13 @@ def tensor_shapes(settings: ModelSettings) -> dict[str, Shape]:
     if settings.num_layers == 0:
         return shapes
     shapes["embeddings.tokens.weight"] = (settings.vocab_size, settings.hidden_size)
-    if settings.block == "bert":
+    if not settings.pre_norm:
         shapes["embeddings.positions.weight"] = (settings.max_positions, settings.hidden_size)
-        shapes |= _norm("embeddings.norm", settings.hidden_size)
+        shapes |= _norm("embeddings.norm", settings)
     for layer in range(settings.num_layers):
         shapes |= {f"layers.{layer}.{name}": shape for name, shape in block_shapes(settings).items()}
-    if settings.block == "starcoder2":
-        shapes |= _norm("final_norm", settings.hidden_size)
+    if settings.pre_norm:
+        shapes |= _norm("final_norm", settings)
     for exit_layer in settings.exits:
         if exit_layer > 0:
             shapes |= {f"heads.{exit_layer}.{name}": shape for name, shape in head_shapes(settings).items()}
@@ -39,19 +39,20 @@ def block_shapes(settings: ModelSettings) -> dict[str, Shape]:
     """Name -> shape inside one block."""
     width, inner, biased = settings.hidden_size, settings.intermediate_size, settings.use_bias
     query, key = settings.num_heads * settings.head_size, settings.num_kv_heads * settings.head_size
-    shapes = _norm("attention_norm", width)
+    shapes = _norm("attention_norm", settings)
     for name, rows, columns in (
         ("attention.query", query, width),
         ("attention.key", key, width),
         ("attention.value", key, width),
         ("attention.output", width, query),
+        *([("mlp.gate", inner, width)] if settings.block == "llama" else []),
         ("mlp.up", inner, width),
         ("mlp.down", width, inner),
     ):
         shapes[f"{name}.weight"] = (rows, columns)
         if biased:
             shapes[f"{name}.bias"] = (rows,)
-    return shapes | _norm("mlp_norm", width)
+    return shapes | _norm("mlp_norm", settings)
 
 
 def head_shapes(settings: ModelSettings) -> dict[str, Shape]:
@@ -64,5 +65,6 @@ def head_shapes(settings: ModelSettings) -> dict[str, Shape]:
     return {"0.weight": (width, width), "0.bias": (width,), "2.weight": (out, width), "2.bias": (out,)}
 
 
-def _norm(name: str, width: int) -> dict[str, Shape]:
-    return {f"{name}.weight": (width,), f"{name}.bias": (width,)}
+def _norm(name: str, settings: ModelSettings) -> dict[str, Shape]:
+    kinds = ("weight",) if settings.block == "llama" else ("weight", "bias")
+    return {f"{name}.{kind}": (settings.hidden_size,) for kind in kinds}
