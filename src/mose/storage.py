@@ -42,10 +42,6 @@ def home() -> Path:
 def create_file(path: Path, mode: int = 0o600) -> BinaryIO:
     """A new empty file; whatever had that name is removed, a link is not followed.
 
-    Args:
-        path: The file.
-        mode: Its permissions, before the umask.
-
     Raises:
         OSError: It cannot be created.
     """
@@ -56,10 +52,6 @@ def create_file(path: Path, mode: int = 0o600) -> BinaryIO:
 @contextlib.contextmanager
 def new_file(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
     """A file that gets its name, or replaces the file of that name, once the block has ended well.
-
-    Args:
-        path: The file.
-        mode: Its permissions, before the umask.
 
     Raises:
         OSError: It cannot be written; what was there still is.

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mose.config import ClonesConfig, ClonesLossConfig, LossConfig, from_values
+from mose.config import ClonesConfig, ExitsLossConfig, LossConfig, from_values
 from mose.errors import ConfigError
 from mose.model.checkpoint import load_model
 from mose.model.clones.classifier import PairClassifier, PairSettings
@@ -55,7 +55,7 @@ def test_every_training_reads_the_weights_of_the_model(make: Make, ladder: Path)
     assert learner.weights == {1: 0.2, 2: 0.3, 4: 0.4}
 
 
-@pytest.mark.parametrize("config", [LossConfig, ClonesLossConfig])
+@pytest.mark.parametrize("config", [LossConfig, ExitsLossConfig])
 @pytest.mark.parametrize("weights", [(-1.0, 1.0), (0.0, 0.0), (), (float("nan"), 1.0)])
 def test_weights_that_train_an_exit_to_be_worse_are_refused(config: type, weights: tuple[float, ...]) -> None:
     with pytest.raises(ConfigError, match=r"loss\.exit_weights"):

@@ -15,7 +15,6 @@ from mose.errors import DataError
 if TYPE_CHECKING:
     from mose.evaluate.repository.comparison import Check
     from mose.evaluate.repository.tree_report import TreeReport
-    from mose.evaluate.repository.values import GoldenQuery
 
 
 def add_eval_repo(command: Parser) -> None:
@@ -108,7 +107,10 @@ def _list_queries(arguments: Arguments) -> int:
     with ProgressBar(quiet=arguments.quiet) as progress:
         _, golden = golden_set(arguments.path, num_queries=arguments.queries, seed=arguments.seed, progress=progress)
     if arguments.json:
-        show_json(_query_as_dict(query) for query in golden.queries)
+        show_json(
+            {"kind": query.kind, "query": query.text, "targets": list(map(str, query.targets))}
+            for query in golden.queries
+        )
     else:
         for query in golden.queries:
             show(f"{query.kind:8} {query.text}")
@@ -116,10 +118,6 @@ def _list_queries(arguments: Arguments) -> int:
     for kind, report in golden.reports.items():
         say(f"{kind}: {explain(report)}")
     return 0
-
-
-def _query_as_dict(query: GoldenQuery) -> dict[str, object]:
-    return {"kind": query.kind, "query": query.text, "targets": list(map(str, query.targets))}
 
 
 def _print_report(report: TreeReport) -> None:

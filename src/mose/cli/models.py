@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace as Arguments
 from pathlib import Path
 
-from mose.cli.options import add_json, define, numbers
+from mose.cli.options import add_changes, add_json, define, numbers
 from mose.cli.output import need_packages
 from mose.cli.parser import Parser
 from mose.cli.terminal import counted, say, show, show_json
@@ -68,14 +68,7 @@ def add_new(command: Parser) -> None:
         help="folder whose tokenizer.json the model reads with",
     )
     command.add_argument("--seed", type=int, default=0, metavar="N", help="fixes the weights (default: 0)")
-    command.add_argument(
-        "--set",
-        dest="changes",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="override a setting of the model; may be repeated",
-    )
+    add_changes(command, "model")
 
 
 def new(arguments: Arguments) -> int:

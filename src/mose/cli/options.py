@@ -69,6 +69,18 @@ def add_json(command: Parser, help: str = "print one JSON object a line") -> Non
     command.add_argument("--json", action="store_true", help=help)
 
 
+def add_changes(command: Parser, of: str) -> None:
+    """Add ``--set``."""
+    command.add_argument(
+        "--set",
+        dest="changes",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help=f"override a setting of the {of}; may be repeated",
+    )
+
+
 def seconds(text: str) -> float:
     """A time such as ``3s``, ``500ms`` or ``2m``."""
     for unit, size in (("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0), ("", 1.0)):

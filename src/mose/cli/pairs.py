@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace as Arguments
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,12 @@ def add_pairs(command: Parser) -> None:
             _add_negatives,
             "find hard negatives: code near a query that does not answer it (needs mose[train])",
         ),
-        ("ask", _add_ask, f"let a language model ask about the code of pairs: {_STEPS}"),
-        ("translate", _add_translate, f"let a language model translate the code of pairs: {_STEPS}"),
+        ("ask", partial(_add_requests, run=ask), f"let a language model ask about the code of pairs: {_STEPS}"),
+        (
+            "translate",
+            partial(_add_requests, run=translate),
+            f"let a language model translate the code of pairs: {_STEPS}",
+        ),
     ):
         add(actions.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}."))
 
@@ -94,15 +99,8 @@ def _add_negatives(command: Parser) -> None:
     _add_output(command)
 
 
-def _add_ask(command: Parser) -> None:
-    _add_requests(command, ask, "ask")
-
-
-def _add_translate(command: Parser) -> None:
-    _add_requests(command, translate, "translate")
-
-
-def _add_requests(command: Parser, run: Callable[[Arguments], int], name: str) -> None:
+def _add_requests(command: Parser, run: Callable[[Arguments], int]) -> None:
+    name = run.__name__
     define(
         command,
         run,

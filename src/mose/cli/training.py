@@ -6,7 +6,7 @@ from argparse import Namespace as Arguments
 from collections.abc import Callable
 from pathlib import Path
 
-from mose.cli.options import define
+from mose.cli.options import add_changes, define
 from mose.cli.output import need_packages
 from mose.cli.parser import Parser
 from mose.cli.terminal import say, show
@@ -16,7 +16,7 @@ def add_pretrain(command: Parser) -> None:
     """Add the arguments of ``mose pretrain``."""
     define(command, pretrain, example="mose pretrain configs/pretrain-tiny.toml --set data.folder=PACKAGES")
     command.add_argument("config", type=Path, metavar="FILE", help="TOML file with all settings")
-    _add_changes(command)
+    add_changes(command, "file")
 
 
 def pretrain(arguments: Arguments) -> int:
@@ -30,17 +30,6 @@ def pretrain(arguments: Arguments) -> int:
     return 0
 
 
-def _add_changes(command: Parser) -> None:
-    command.add_argument(
-        "--set",
-        dest="changes",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="override a setting of the file; may be repeated",
-    )
-
-
 def add_finetune(command: Parser) -> None:
     """Add the arguments of ``mose finetune``."""
     define(command, finetune, example="mose finetune retrieval --config configs/small.toml --set data.folder=DATA")
@@ -48,7 +37,7 @@ def add_finetune(command: Parser) -> None:
         "task", choices=("retrieval", "clones"), help="retrieval: text to code, code to code; clones: same task or not"
     )
     command.add_argument("--config", type=Path, required=True, metavar="FILE", help="TOML file with all settings")
-    _add_changes(command)
+    add_changes(command, "file")
 
 
 def finetune(arguments: Arguments) -> int:

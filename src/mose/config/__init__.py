@@ -6,7 +6,6 @@ from mose.config.clones import (
     ClonesBatchConfig,
     ClonesConfig,
     ClonesDataConfig,
-    ClonesLossConfig,
     ClonesValidationConfig,
 )
 from mose.config.pretrain import (
@@ -14,7 +13,6 @@ from mose.config.pretrain import (
     ObjectiveConfig,
     PretrainBatchConfig,
     PretrainConfig,
-    PretrainLossConfig,
     PretrainStart,
     PretrainValidationConfig,
 )
@@ -28,7 +26,7 @@ from mose.config.retrieval import (
     ValidationConfig,
     ValidationTask,
 )
-from mose.config.run import OptimizerConfig, RunConfig, StartConfig
+from mose.config.run import ExitsLossConfig, OptimizerConfig, RunConfig, StartConfig
 from mose.config.toml import from_values, parse_overrides, read_stored, read_toml, write_toml
 
 __all__ = [
@@ -38,10 +36,10 @@ __all__ = [
     "ClonesBatchConfig",
     "ClonesConfig",
     "ClonesDataConfig",
-    "ClonesLossConfig",
     "ClonesValidationConfig",
     "CorpusConfig",
     "DataConfig",
+    "ExitsLossConfig",
     "FinetuneConfig",
     "HeadsConfig",
     "LossConfig",
@@ -49,7 +47,6 @@ __all__ = [
     "OptimizerConfig",
     "PretrainBatchConfig",
     "PretrainConfig",
-    "PretrainLossConfig",
     "PretrainStart",
     "PretrainValidationConfig",
     "RunConfig",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from mose.config.run import OptimizerConfig, RunConfig, StartConfig, require_exit_weights
+from mose.config.run import ExitsLossConfig, OptimizerConfig, RunConfig, StartConfig
 from mose.errors import require
 
 
@@ -82,18 +82,6 @@ class ClonesBatchConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClonesLossConfig:
-    """Cross-entropy at every exit above 0."""
-
-    exit_weights: tuple[float, ...] | None = None
-    """Weight of each exit above 0, shallowest first. None takes the model's: depth / layers, as in the paper's other
-    losses. That its clone detection weighs the exits in this way is a guess: it only reports results at all of them."""
-
-    def __post_init__(self) -> None:
-        require_exit_weights(self.exit_weights)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ClonesValidationConfig:
     """What is measured while training: the best F1 of every exit on the validation pairs."""
 
@@ -124,7 +112,7 @@ class ClonesConfig:
     batch: ClonesBatchConfig
     run: RunConfig
     classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
-    loss: ClonesLossConfig = field(default_factory=ClonesLossConfig)
+    loss: ExitsLossConfig = field(default_factory=ExitsLossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     validation: ClonesValidationConfig = field(default_factory=ClonesValidationConfig)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mose.config.run import OptimizerConfig, RunConfig, StartConfig, require_exit_weights
+from mose.config.run import ExitsLossConfig, OptimizerConfig, RunConfig, StartConfig
 from mose.errors import require
 
 
@@ -95,17 +95,6 @@ class PretrainBatchConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PretrainLossConfig:
-    """The sum over exits."""
-
-    exit_weights: tuple[float, ...] | None = None
-    """Weight of each exit above 0, shallowest first; None takes the model's (depth / layers, the paper)."""
-
-    def __post_init__(self) -> None:
-        require_exit_weights(self.exit_weights)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PretrainValidationConfig:
     """What is measured on held-out repositories: both losses and accuracies of every exit."""
 
@@ -128,7 +117,7 @@ class PretrainConfig:
     batch: PretrainBatchConfig
     run: RunConfig
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
-    loss: PretrainLossConfig = field(default_factory=PretrainLossConfig)
+    loss: ExitsLossConfig = field(default_factory=ExitsLossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     validation: PretrainValidationConfig = field(default_factory=PretrainValidationConfig)
 

@@ -110,6 +110,18 @@ class RunConfig:
             require(getattr(self, key) >= 0, f"run.{key}", getattr(self, key), "0 or more")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExitsLossConfig:
+    """A loss at every exit above 0, and their weighted sum: pre-training and clone detection."""
+
+    exit_weights: tuple[float, ...] | None = None
+    """Weight of each exit above 0, shallowest first. None takes the model's: depth / layers, as in the paper's losses.
+    That its clone detection weighs the exits in this way is a guess: it only reports results at all of them."""
+
+    def __post_init__(self) -> None:
+        require_exit_weights(self.exit_weights)
+
+
 def require_exit_weights(weights: tuple[float, ...] | None) -> None:
     """Raise `ConfigError` unless ``loss.exit_weights`` is None, or has no negative number and one above 0."""
     fits = weights is None or (all(weight >= 0 for weight in weights) and any(weight > 0 for weight in weights))

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mose.evaluate.cache import EmbeddingCache
+from mose.evaluate.cache import EmbeddingCache, Vectors
 from mose.evaluate.embedding import embed_tasks, side_vectors
 from mose.evaluate.result import Cell, Score, TaskInfo
 from mose.evaluate.systems.ladder import CheckpointLadder, RuntimeLadder
@@ -46,22 +46,20 @@ def run_system(
     if isinstance(system, Scorer):
         for number, task in enumerate(tasks, start=1):
             index = system.index(task.corpus)
-            queries = zip(task.queries.texts, task.queries.languages, strict=True)
-            scores_QC = np.stack([index.scores(text, language) for text, language in queries])
+            asked = zip(task.queries.texts, task.queries.languages, strict=True)
+            scores_QC = np.stack([index.scores(text, language) for text, language in asked])
             yield _score(task, scores_QC, system=name, exit_layer=None, width=None, keep=True)
             progress(Progress(stage=f"{name}: score", done=number, total=len(tasks)))
         return
     with EmbeddingCache(cache_folder, system.identity, system.widths) as cache:
         embed_tasks(system, tasks, cache, progress)
-        for number, task in enumerate(tasks, start=1):
-            asked, corpus = (side_vectors(system, side, cache) for side in (task.queries, task.corpus))
+        for task, queries, corpus in _sides(system, tasks, cache, progress, "score"):
             for exit_layer in system.widths if exits is None else exits:
                 full = system.widths[exit_layer]
                 for width in (full, *sorted({width for width in widths if width < full}, reverse=True)):
-                    scores_QC = similarity(asked[exit_layer], corpus[exit_layer], width)
+                    scores_QC = similarity(queries[exit_layer], corpus[exit_layer], width)
                     keep = width == full
                     yield _score(task, scores_QC, system=name, exit_layer=exit_layer, width=width, keep=keep)
-            progress(Progress(stage=f"{name}: score", done=number, total=len(tasks)))
 
 
 def run_matrix(
@@ -78,14 +76,12 @@ def run_matrix(
     """
     width = min(system.widths[exit_layer] for exit_layer in exits)
     with EmbeddingCache(cache_folder, system.identity, system.widths) as cache:
-        for number, task in enumerate(tasks, start=1):
-            queries, corpus = (side_vectors(system, side, cache) for side in (task.queries, task.corpus))
+        for task, queries, corpus in _sides(system, tasks, cache, progress, "exit x exit"):
             for query_exit in exits:
                 for corpus_exit in exits:
                     scores_QC = similarity(queries[query_exit], corpus[corpus_exit], width)
                     value = float(per_query(task, scores_QC)[task.metric].mean())
                     yield Cell(task=task.name, query_exit=query_exit, corpus_exit=corpus_exit, width=width, value=value)
-            progress(Progress(stage=f"{system.card.name}: exit x exit", done=number, total=len(tasks)))
 
 
 def run_own_parts(
@@ -104,12 +100,19 @@ def run_own_parts(
     if not columns:
         return
     with EmbeddingCache(cache_folder, system.identity, system.widths) as cache:
-        for number, task in enumerate(tasks, start=1):
-            queries, corpus = (side_vectors(system, side, cache) for side in (task.queries, task.corpus))
+        for task, queries, corpus in _sides(system, tasks, cache, progress, "own parts"):
             for exit_layer, own in columns.items():
                 scores_QC = similarity(queries[exit_layer][:, own], corpus[exit_layer][:, own], len(own))
                 yield _score(task, scores_QC, system=system.card.name, exit_layer=exit_layer, width=len(own), keep=True)
-            progress(Progress(stage=f"{system.card.name}: own parts", done=number, total=len(tasks)))
+
+
+def _sides(
+    system: Embedder, tasks: Sequence[RetrievalTask], cache: EmbeddingCache, progress: ProgressCallback, stage: str
+) -> Iterator[tuple[RetrievalTask, Vectors, Vectors]]:
+    """Each task with the vectors of its queries and of its corpus, from the filled cache."""
+    for number, task in enumerate(tasks, start=1):
+        yield task, side_vectors(system, task.queries, cache), side_vectors(system, task.corpus, cache)
+        progress(Progress(stage=f"{system.card.name}: {stage}", done=number, total=len(tasks)))
 
 
 def similarity(queries_QW: NDArray[np.float32], corpus_CW: NDArray[np.float32], width: int) -> NDArray[np.float32]:

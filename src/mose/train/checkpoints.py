@@ -43,13 +43,6 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, companions: Path, k
 
     The state is the same on every process, so the first writes it and the others wait. Sharded state belongs here
     too: each process would write its part into the new folder before ``training.json``.
-
-    Args:
-        folder: The run's ``checkpoints`` folder.
-        checkpoint: What to write.
-        companions: Folder with the tokenizer, card and licences.
-        keep: Checkpoints left afterwards.
-        world: This process's rank.
     """
     target = folder / f"step_{checkpoint.run.step:06d}"
     if world.is_first:

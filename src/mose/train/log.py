@@ -44,15 +44,7 @@ class Log:
         device: torch.device,
         precision: str,
     ) -> None:
-        """Write the first line, and a warning if the precision is slow on this processor.
-
-        Args:
-            model: What is trained.
-            sources: Counts of each source of data.
-            world: How many processes.
-            device: Where they compute.
-            precision: ``run.precision``.
-        """
+        """Write the first line, and a warning if the precision is slow on this processor."""
         self.write(
             event="start",
             sources=sources,

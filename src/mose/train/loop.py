@@ -145,11 +145,7 @@ class _Interrupt:
 
 
 def fit(training: Training, state: RunState) -> None:
-    """Train from ``state.step`` to ``run.steps``, or until ``run.minutes`` are over.
-
-    Args:
-        training: The parts of the run.
-        state: Changed in place.
+    """Train from ``state.step`` to ``run.steps``, or until ``run.minutes`` are over; ``state`` is changed in place.
 
     Raises:
         TrainingError: A loss or gradient is not finite; the last checkpoint is good.

@@ -30,10 +30,6 @@ _UNSAFE = re.compile(r"[^\w.+-]+")
 def fetch(package: Package, sources: Path) -> tuple[Path, ...]:
     """Folders with the files of a package, which is fetched if it is missing.
 
-    Args:
-        package: What to fetch.
-        sources: Folder of unpacked packages.
-
     Raises:
         SourceError: The registry does not have the package, its client failed, or an archive's hash is another.
     """

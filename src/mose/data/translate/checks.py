@@ -188,13 +188,7 @@ def fenced(answer: str) -> str:
 
 
 def translation_fault(translated: str, *, code: str, target: str) -> str:
-    """Why a translation cannot be used; empty if it can.
-
-    Args:
-        translated: The code that the model wrote.
-        code: The original.
-        target: Language of the translation.
-    """
+    """Why a translation cannot be used; empty if it can."""
     if not translated.strip():
         return "no fenced code"
     if _REFUSAL.search(translated):

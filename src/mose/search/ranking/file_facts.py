@@ -27,12 +27,7 @@ _known: WeakKeyDictionary[ChunkTable, dict[int, FileFacts]] = WeakKeyDictionary(
 
 
 def facts_of(table: ChunkTable, files: Sequence[int]) -> list[FileFacts]:
-    """What is known of some files.
-
-    Args:
-        table: All chunks of the index.
-        files: Rows of ``table.paths``.
-    """
+    """What is known of some files."""
     known = _known.setdefault(table, {})
     return [known.get(row) or known.setdefault(row, _read(table, row)) for row in files]
 

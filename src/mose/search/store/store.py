@@ -13,7 +13,6 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from mose.errors import CodeIndexError, IndexReplacedError, UnwritableIndexError
@@ -123,10 +122,6 @@ class Store(Reader):
     def writing(self, *, wait: bool = True, progress: ProgressCallback = no_progress) -> Iterator[bool]:
         """The right to write this index; everything that writes takes it, and may take it again inside.
 
-        Args:
-            wait: See `mose.search.store.lock.writer_lock`.
-            progress: See there, too.
-
         Yields:
             False if another process keeps it and ``wait`` is False.
 
@@ -156,9 +151,7 @@ class Store(Reader):
     def __enter__(self) -> Store:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def chunk_table(self) -> ChunkTable:

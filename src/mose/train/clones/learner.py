@@ -6,10 +6,10 @@ it trains a classifier for each with the weights of its other losses is a guess.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from mose.config import ClonesConfig
@@ -21,11 +21,11 @@ from mose.tokenizer import CodeTokenizer
 from mose.train.device import attention_for_training, autocast
 from mose.train.distributed import World, seed_step
 from mose.train.exit_weights import exit_weights
-from mose.train.own_part import OwnPart
+from mose.train.own_part import OwnPartLearner
 from mose.train.start import freeze_embeddings_of_exits, freeze_parts
 
 
-class CloneLearner:
+class CloneLearner(OwnPartLearner):
     """A ladder with its classifiers, and the gradients of one step.
 
     Args:
@@ -47,9 +47,8 @@ class CloneLearner:
         world: World,
         device: torch.device,
     ) -> None:
+        super().__init__(classifier.model, "classifiers.", classifier.classifiers)
         self.classifier = classifier
-        self.model = classifier.model
-        self._own = OwnPart("classifiers.", classifier.classifiers)
         self.weights = exit_weights(self.model.settings, classifier.exits, config.loss.exit_weights)
         self._tokenizer = tokenizer
         self._pairs = pairs
@@ -58,10 +57,6 @@ class CloneLearner:
         self._device = device
         freeze_parts(self.model, config.start)
         freeze_embeddings_of_exits(self.model)
-
-    def named_trained(self) -> list[tuple[str, nn.Parameter]]:
-        """Name and parameter of whatever is trained, in a fixed order."""
-        return self._own.named_trained(self.model)
 
     def backward(self, batch: CloneBatch) -> dict[str, float]:
         """Add the gradients of this process's share of one batch; return the terms of the loss."""
@@ -91,17 +86,6 @@ class CloneLearner:
         with autocast(self._config.run.precision, self._device):
             found: dict[int, Tensor] = self.classifier(inputs.to(self._device))
         return found
-
-    def after_step(self) -> None:
-        """Do nothing: no parameter has a range."""
-
-    def tensors(self) -> dict[str, Tensor]:
-        """What a checkpoint must hold beside the model and the optimizer."""
-        return self._own.tensors()
-
-    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Restore what ``tensors`` returned."""
-        self._own.load(tensors)
 
     def _mini_batches(self, batch: CloneBatch) -> Iterator[tuple[PairInputs, Tensor, float]]:
         """This process's pairs by length, with labels and their share of them."""

@@ -107,13 +107,7 @@ def calibrate(margins: Margins, labels_N: NDArray[np.bool_]) -> dict[int, Calibr
 def curve(
     margins: Margins, labels_N: NDArray[np.bool_], calibration: Mapping[int, Calibration]
 ) -> tuple[tuple[Point, ...], dict[int, float]]:
-    """F1 against layers run when pairs exit early, and the F1 of each exit alone.
-
-    Args:
-        margins: Of validation or test pairs.
-        labels_N: True for clones.
-        calibration: Found on validation pairs.
-    """
+    """F1 against layers run when pairs exit early, and the F1 of each exit alone; calibrated on validation pairs."""
     exits = sorted(margins)
     probability_EN = np.stack(
         [probability(margins[exit_layer], calibration[exit_layer].temperature) for exit_layer in exits]

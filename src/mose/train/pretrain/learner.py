@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mose.config import PretrainConfig
 from mose.data.repository_pairs import SnippetBatch
@@ -16,13 +16,13 @@ from mose.model.pretraining.heads import PretrainingHeads
 from mose.train.device import attention_for_training
 from mose.train.distributed import World, mean_of_all, seed_step
 from mose.train.exit_weights import exit_weights
-from mose.train.own_part import OwnPart
+from mose.train.own_part import OwnPartLearner
 from mose.train.pretrain.inputs import MaskedPairs, PairMaker
 from mose.train.pretrain.objective import PretrainingObjective
 from mose.train.start import freeze_embeddings_of_exits, freeze_parts
 
 
-class PretrainLearner:
+class PretrainLearner(OwnPartLearner):
     """An encoder with the pre-training heads, and the gradients of one step.
 
     Args:
@@ -44,9 +44,8 @@ class PretrainLearner:
         world: World,
         device: torch.device,
     ) -> None:
-        self.model = model
+        super().__init__(model, "pretraining_heads.", heads)
         self.heads = heads
-        self._own = OwnPart("pretraining_heads.", heads)
         weights = exit_weights(model.settings, heads.exits, config.loss.exit_weights)
         self.weights = {exit_layer: weight for exit_layer, weight in weights.items() if weight > 0}
         """Weight of every exit that is trained; blocks above the deepest of them are not run."""
@@ -69,10 +68,6 @@ class PretrainLearner:
             pairs=config.objective.pairs != "none",
             precision=config.run.precision,
         )
-
-    def named_trained(self) -> list[tuple[str, nn.Parameter]]:
-        """Name and parameter of whatever is trained, in a fixed order."""
-        return self._own.named_trained(self.model)
 
     def backward(self, batch: SnippetBatch) -> dict[str, float]:
         """Add the gradients of this process's share of one batch; return the terms of the loss."""
@@ -102,17 +97,6 @@ class PretrainLearner:
             for terms in self._terms(parts, num_pairs):
                 sums.update({name: float(term) for name, term in terms.items()})
         return dict(sums)
-
-    def after_step(self) -> None:
-        """Do nothing: no parameter has a range."""
-
-    def tensors(self) -> dict[str, Tensor]:
-        """What a checkpoint must hold beside the model and the optimizer."""
-        return self._own.tensors()
-
-    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Restore what ``tensors`` returned."""
-        self._own.load(tensors)
 
     def _terms(self, parts: Sequence[MaskedPairs], num_pairs: int) -> Iterator[dict[str, Tensor]]:
         """Each mini-batch's part of the terms, which sum to those of all.

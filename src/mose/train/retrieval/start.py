@@ -44,10 +44,6 @@ def start_ladder(config: FinetuneConfig) -> MoseModel:
 def code_vectors(folder: str, sources: Sequence[Source]) -> dict[str, NDArray[np.float32]]:
     """Exit-0 vectors of the first code of every unit, by source.
 
-    Args:
-        folder: The start model.
-        sources: Their codes are read.
-
     Raises:
         ConfigError: The start model has no exit 0.
     """
