@@ -109,7 +109,7 @@ def content(home: Path, tree: Path) -> dict[tuple[object, ...], list[bytes]]:
     with Store.open(index_folder(tree)) as store:
         table = store.chunk_table()
         chunks = {chunk.id: chunk for chunk in store.chunks(table.ids.tolist())}
-        found, _ = store.lexical("task OR value", 10_000)
+        found, _ = store.lexical("task OR value")
         assert sorted(found.tolist()) == sorted(chunks), "words and chunks differ"
         vectors: dict[int, list[bytes]] = {number: [] for number in chunks}
         for exit_layer in (0, EXIT):

@@ -86,7 +86,7 @@ def _check_what_is_there(folder: Path) -> None:
         assert len(store.chunks(table.ids.tolist())) == len(table)
         counted = store.rows("SELECT count(*) FROM chunks WHERE file_id NOT IN (SELECT id FROM files)")
         assert counted == [(0,)]
-        found, _ = store.lexical("task OR value", 10_000)
+        found, _ = store.lexical("task OR value")
         assert sorted(found.tolist()) == table.ids.tolist()
         for exit_layer in widths_of(store):
             ids, rows, matrix = vector_matrix(store, exit_layer)

@@ -8,16 +8,35 @@ import stat
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
 
+import numpy as np
 import pytest
 from index_doubles import write_file
 
-from mose import CodeIndex, SearchOptions
+from mose import CodeIndex, Encoder, SearchOptions
 from mose.errors import CodeIndexError, MoseError
-from mose.search.store.location import index_folder
+from mose.search import loaded
+from mose.search.deepen import deepen
+from mose.search.opening import Opening
+from mose.search.store.location import index_folder, source_root
 
 QUERIES = ["read a date", "reuse an open connection", "throw away the oldest entry", "check a password", "signIn"]
 AS_ANOTHER_USER = 12345
+
+
+class CountingEncoder(Encoder):
+    """The encoder that ships, which notes every code that it reads at a deep exit."""
+
+    codes: ClassVar[list[str]] = []
+
+    def at(self, exit=None, width=None):
+        return type(self)(self._model, exit=exit if exit is not None else self.exit, width=width or self._asked_width)
+
+    def encode(self, texts, *, kind="code", **options):
+        if kind == "code" and self.exit:
+            self.codes.extend(texts)
+        return super().encode(texts, kind=kind, **options)
 
 
 def _state(folder):
@@ -48,6 +67,55 @@ def test_an_answer_without_an_update_writes_nothing_at_all(sample_tree, home):
             index.deepen()
         assert _state(home) == before
     assert _state(home) == before
+
+
+def test_what_was_read_for_an_answer_without_an_update_is_not_read_again(sample_tree):
+    CodeIndex.open(sample_tree).close()
+    encoder = CountingEncoder.load()
+    opening = Opening(root=source_root(sample_tree), encoder=encoder, update=False)
+    with CodeIndex(opening, opening.open()) as index:
+        first = index.search("read a date", SearchOptions(budget_s=60))
+        num_encoded = len(encoder.codes)
+        assert num_encoded == first.stats.num_encoded == first.stats.num_read > 0
+        again = index.search("read a date", SearchOptions(budget_s=60))
+        assert list(again) == list(first)
+        assert (again.stats.num_encoded, again.stats.num_read) == (0, first.stats.num_read)
+        narrow = index.search("read a date", SearchOptions(width=64, budget_s=60))
+        assert narrow.stats.num_encoded == 0
+        assert len(encoder.codes) == num_encoded
+    with CodeIndex.open(sample_tree) as index:
+        assert list(index.search("read a date", SearchOptions(budget_s=60))) == list(first)
+        assert list(index.search("read a date", SearchOptions(width=64, budget_s=60))) == list(narrow)
+
+
+def test_what_was_read_without_an_update_is_kept_when_another_stores_vectors_and_dropped_when_the_tree_changes(
+    sample_tree,
+):
+    CodeIndex.open(sample_tree).close()
+    with CodeIndex.open(sample_tree, update=False) as index:
+        num_read = index.search("read a date", SearchOptions(budget_s=60)).stats.num_read
+        with CodeIndex.open(sample_tree) as other:
+            some = other.store.chunk_ids()[:2]
+            deepen(other.store, other.encoder, 6, ids=some)
+        stats = index.search("read a date", SearchOptions(budget_s=60)).stats
+        assert (stats.num_encoded, stats.num_read) == (0, num_read)
+        write_file(sample_tree / "clock.py", "def read_the_clock():\n    return 1\n")
+        CodeIndex.open(sample_tree).close()
+        stats = index.search("read a date", SearchOptions(budget_s=60)).stats
+        assert stats.num_read == stats.num_short == num_read + 1
+
+
+def test_vectors_in_memory_have_a_bound(store, monkeypatch):
+    monkeypatch.setattr(loaded, "MAX_UNSTORED", 3)
+    table = store.chunk_table()
+    vectors = loaded.ExitVectors(store, table, 6)
+    vector = np.ones(12, dtype=np.float32)
+    vectors.keep({0: vector, 1: vector})
+    vectors.keep({2: vector, 3: vector, 1: vector})
+    assert list(vectors.unstored) == [1, 2, 3]
+    cosines = vectors.cosines_at(np.eye(12, dtype=np.float32)[0], np.array([0, 3]))
+    assert np.isnan(cosines[0])
+    assert cosines[1] == pytest.approx(12**-0.5)
 
 
 def test_an_answer_without_an_update_sees_what_another_has_written_meanwhile(sample_tree):

@@ -150,7 +150,7 @@ def test_interrupt_of_a_refresh_keeps_what_was_done_and_says_so(tmp_path, monkey
         assert not status.complete
         assert status.num_files == 30
         assert status.num_pending_files == 30
-        assert len(store.lexical("function", 100)[0]) == 30
+        assert len(store.lexical("function")[0]) == 30
         refresh(store, tree, WordEncoder())
         assert store.status().complete
         assert content(store) == fresh_content(tree, tmp_path)

@@ -55,6 +55,7 @@ def answer(
     exit_layer = request.encoder.exit if request.deep is not None else None
     shallow = view.vectors(0) if request.shallow is not None else None
     deep = view.vectors(exit_layer) if exit_layer else None
+    num_known = deep.num_known + len(deep.unstored) if deep is not None else 0
     by_vectors_alone = options.mode == "dense" and deep is not None and deep.num_known == len(table)
     candidates = gather(view, request, evidence, shallow, deep if by_vectors_alone else None, config)
     signals = _signals(request, evidence, table, candidates.rows) if weights.signals else None
@@ -79,7 +80,7 @@ def answer(
         num_deep=int(np.isfinite(candidates.deep[short]).sum()),
         num_encoded=num_encoded,
         num_short=len(short),
-        num_read=(deep.num_known if deep is not None else 0) + num_encoded,
+        num_read=num_known + num_encoded,
         exit=exit_layer,
         seconds=time.perf_counter() - started,
         has_words=bool(candidates.lexical.any()),
@@ -148,6 +149,8 @@ def _read_short_list(
         if fresh:
             vectors = np.stack([report.vectors[ids[position]] for position in fresh])
             cosines[missing[fresh]] = cosines_of(vectors, request.deep)
+            if view.store.read_only:
+                view.vectors(encoder.exit).keep(dict(zip(rows[fresh].tolist(), vectors, strict=True)))
     return _without_gaps(_with_deep(candidates, short, cosines), short), num_encoded
 
 

@@ -86,7 +86,7 @@ def test_full_disk_under_the_vectors_leaves_words_to_search_and_is_made_up_for(s
         patch.setattr(exit_vectors.os, "write", _no_space)
         with pytest.raises(CodeIndexError, match="No space left"):
             refresh(store, tree, WordEncoder())
-    assert len(store.lexical("brand", 5)[0]) == 1
+    assert len(store.lexical("brand")[0]) == 1
     assert not store.complete
     refresh(store, tree, WordEncoder())
     assert content(store) == fresh_content(tree, tmp_path)

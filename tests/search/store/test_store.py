@@ -79,9 +79,9 @@ def test_texts_leave_out_what_is_gone(store):
 
 
 def _found(store, match, **weights):
-    ids, scores = store.lexical(match, 50, **weights)
-    assert (np.diff(scores) <= 0).all()
-    return [store.chunks([int(chunk_id)])[0].path for chunk_id in ids]
+    ids, scores = store.lexical(match, **weights)
+    assert (np.diff(ids) > 0).all()
+    return [store.chunks([int(chunk_id)])[0].path for chunk_id in ids[np.argsort(-scores)]]
 
 
 def test_words_find_parts_and_whole_identifiers_and_inflections(store):
@@ -100,7 +100,7 @@ def test_column_weights_change_the_order(store):
 
 def test_expression_that_fts_cannot_read_is_a_clear_error(store):
     with pytest.raises(CodeIndexError, match="query of words"):
-        store.lexical('"unclosed', 5)
+        store.lexical('"unclosed')
 
 
 def test_document_frequencies_count_chunks_with_inflected_forms(store):
@@ -153,7 +153,7 @@ def test_searching_while_indexing_never_fails_and_never_names_what_is_not_there(
             while not done.is_set():
                 with reader.snapshot():
                     table = reader.chunk_table()
-                    ids, _ = reader.lexical("function OR value", 20)
+                    ids, _ = reader.lexical("function OR value")
                     vector_ids, rows, matrix = vector_matrix(reader, 0)
                     if (table.rows_of(ids) < 0).any() or (table.rows_of(vector_ids) < 0).any():
                         problems.append("an id without a chunk")

@@ -103,17 +103,14 @@ def gather(
         deep: Vectors of the exit asked for, to score every chunk by them; None to score none.
         config: How many of each.
     """
-    store, table, uses_words = view.store, view.table, request.options.mode != "dense"
+    store, uses_words = view.store, request.options.mode != "dense"
     found: list[Rows] = []
     queries = (request.query,) if request.readings is None else request.readings.queries
     max_postings = config.max_postings if len(queries) == 1 else config.max_postings // 4  # a long one has many words
-    terms_of = [_affordable(store, query.terms, max_postings) if uses_words else () for query in queries]
-    lexical = np.zeros((len(queries), len(table)), dtype=np.float32)
-    for terms, scores in zip(terms_of, lexical, strict=True):
-        if terms:
-            rows, scores_of_rows = _by_words(view, request, config, terms)
-            scores[rows] = scores_of_rows
-            found.append(rows[: config.num_lexical // len(queries)])
+    terms_of = [_affordable(view, query.terms, max_postings) if uses_words else () for query in queries]
+    lexical = [view.words.sums(store, terms, config.column_weights) for terms in terms_of]
+    for scores in lexical:
+        found.append(_best_by_words(scores, config.num_lexical // len(queries), request.allowed))
     found.append(_pointed_at(evidence, request, config))
     if uses_words and not any(terms_of) and request.query.is_name and not _begins_a_word(store, request.query):
         shallow = deep = None  # a name that nothing is called: the nearest vectors are no answer
@@ -128,35 +125,19 @@ def gather(
     rows = np.array(sorted({row for rows in found for row in rows.tolist()}), dtype=np.int64)
     if request.allowed is not None:
         rows = rows[request.allowed[rows]]
-    for terms, scores in zip(terms_of, lexical, strict=True):
-        if terms:
-            silent = rows[scores[rows] == 0]
-            scores[silent] = _scores_of(view, silent, config, terms)
+    words = [scores[rows].astype(np.float32) for scores in lexical]
     unknown = np.full(len(rows), np.nan, dtype=np.float32)
     return Candidates(
         rows=rows,
-        lexical=lexical[0, rows] if len(queries) == 1 else np.mean([to_one(own[rows]) for own in lexical], axis=0),
+        lexical=words[0] if len(words) == 1 else np.mean([to_one(own) for own in words], axis=0),
         shallow=unknown if shallow_cosines is None else shallow_cosines[rows],
         deep=unknown if deep_cosines is None else deep_cosines[rows],
     )
 
 
-def _by_words(view: View, request: Request, config: CascadeConfig, terms: tuple[str, ...]) -> tuple[Rows, Floats]:
-    limit = config.num_lexical if request.allowed is None else config.max_postings
-    ids, scores = view.store.lexical(any_of(terms), limit, config.column_weights)
-    rows = view.table.rows_of(ids)
-    keep = rows >= 0
-    if request.allowed is not None:
-        keep &= request.allowed[rows]
-    return rows[keep], scores[keep]
-
-
-def _scores_of(view: View, rows: Rows, config: CascadeConfig, terms: tuple[str, ...]) -> Floats:
-    """BM25 of chunks that became candidates for another reason; 0 where no word occurs."""
-    out = np.zeros(len(rows), dtype=np.float32)
-    ids, scores = view.store.lexical_of(any_of(terms), view.table.ids[rows], config.column_weights)
-    out[np.searchsorted(view.table.ids[rows], ids)] = scores
-    return out
+def _best_by_words(scores: NDArray[np.float64], count: int, allowed: NDArray[np.bool_] | None) -> Rows:
+    rows = np.flatnonzero(scores if allowed is None else scores * allowed)
+    return rows[np.argsort(-scores[rows], kind="stable")[:count]]
 
 
 def _pointed_at(evidence: Evidence, request: Request, config: CascadeConfig) -> Rows:
@@ -167,19 +148,9 @@ def _pointed_at(evidence: Evidence, request: Request, config: CascadeConfig) -> 
     return np.array(found, dtype=np.int64)
 
 
-def any_of(terms: tuple[str, ...] | list[str]) -> str:
-    """The FTS5 expression for chunks that hold any of the words.
-
-    Example:
-        >>> any_of(["open", "proxy"])
-        '"open" OR "proxy"'
-    """
-    return " OR ".join('"' + term.replace('"', '""') + '"' for term in terms)
-
-
-def _affordable(store: Store, terms: tuple[str, ...], max_postings: int) -> tuple[str, ...]:
+def _affordable(view: View, terms: tuple[str, ...], max_postings: int) -> tuple[str, ...]:
     """The rarest words whose occurrences together stay below a bound; at least one that occurs."""
-    counts = store.document_frequencies(terms)
+    counts = view.words.counts(view.store, terms)
     chosen: list[str] = []
     total = 0
     for term in sorted((term for term in terms if counts[term] > 0), key=lambda term: counts[term]):

@@ -21,7 +21,7 @@ class Matcher:
     """
 
     def __init__(self, words: tuple[str, ...], vocabulary: Iterable[str]) -> None:
-        self.words = words
+        self.num_words = len(words)
         alike: dict[str, list[tuple[int, str]]] = {}  # related words begin alike, and few others do
         for bit, word in enumerate(words):
             alike.setdefault(word[:3], []).append((1 << bit, word))
@@ -35,6 +35,8 @@ class Matcher:
 
     def bits(self, found: frozenset[str]) -> int:
         """Bit i is set if query word i is related to any of the words found."""
+        if self.known.isdisjoint(found):  # as most are
+            return 0
         bits = 0
         for word in found & self.known:
             bits |= self.masks[word]
@@ -46,7 +48,7 @@ class Matcher:
 
     def share(self, bits: int) -> float:
         """Share of the query's words whose bit is set."""
-        return bits.bit_count() / len(self.words)
+        return bits.bit_count() / self.num_words if bits else 0.0
 
 
 def related(word: str, other: str) -> bool:

@@ -92,55 +92,35 @@ class Reader:
         return (found[0][0], found[0][1]) if found else ("", 0)
 
     def lexical(
-        self, match: str, limit: int, column_weights: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Best chunks by BM25 for an FTS5 expression.
+        self, match: str, column_weights: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """BM25 of every chunk that fits an FTS5 expression.
 
         Args:
             match: FTS5 query syntax; columns are ``body``, ``symbol`` and ``path``.
-            limit: At most this many.
             column_weights: Of body, symbol and path.
 
         Returns:
-            Chunk ids [K] and scores [K], higher is better, best first.
+            Chunk ids [K], rising, and scores [K], higher is better.
 
         Raises:
             CodeIndexError: ``match`` is not valid FTS5 syntax, or the index cannot be read.
         """
         body, symbol, path = (float(weight) for weight in column_weights)
-        sql = "SELECT rowid, rank FROM words WHERE words MATCH ? AND rank MATCH ? ORDER BY rank LIMIT ?"
+        sql = f"SELECT rowid, bm25(words, {body}, {symbol}, {path}) FROM words WHERE words MATCH ? ORDER BY rowid"
         with clear_errors(self.path):
             try:
-                found = self.connection.execute(sql, (match, f"bm25({body}, {symbol}, {path})", limit)).fetchall()
+                found = self.connection.execute(sql, (match,)).fetchall()
             except sqlite3.OperationalError as error:
                 if not any(word in str(error) for word in ("syntax error", "unterminated", "no such column")):
                     raise
                 raise CodeIndexError(f"{match!r} is not a query of words ({error})") from error
         with stored_values(self.path):
             ids = np.array([row[0] for row in found], dtype=np.int64)
-            scores = -np.array([row[1] for row in found], dtype=np.float32)
+            scores = -np.array([row[1] for row in found], dtype=np.float64)
         if not np.isfinite(scores).all():
             raise damaged(self.path, "its word index holds impossible scores")
         return ids, scores
-
-    def lexical_of(
-        self, match: str, ids: NDArray[np.int64], column_weights: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """BM25 of some chunks for an FTS5 expression; those that do not match are left out.
-
-        Args:
-            match: As for `lexical`.
-            ids: The chunks.
-            column_weights: Of body, symbol and path.
-        """
-        body, symbol, path = (float(weight) for weight in column_weights)
-        found = self.rows(
-            f"SELECT rowid, bm25(words, {body}, {symbol}, {path}) FROM words "
-            "WHERE words MATCH ? AND +rowid IN (SELECT value FROM json_each(?))",
-            (match, json.dumps(ids.tolist())),
-        )
-        with stored_values(self.path):
-            return np.array([row[0] for row in found], np.int64), -np.array([row[1] for row in found], np.float32)
 
     def document_frequencies(self, terms: Iterable[str]) -> dict[str, int]:
         """How many chunks hold each word, inflected forms counted together as the index does.
