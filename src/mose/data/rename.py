@@ -43,6 +43,10 @@ _IMPORT = re.compile(
     r"|package\s+[\w.]+\s*;?|<\?php|require(?:_once)?\b.*|use\s+[\w\\]+\s*;)[ \t]*\n",
     re.MULTILINE,
 )
+_COMMENT_LINE = re.compile(r"^[ \t]*(?:///?|#[ !#]|--[ ]|/?\*).*$", re.MULTILINE)
+_TOKEN = re.compile(
+    r"(?P<name>[A-Za-z_$][\w$]*)|(?P<value>\d[\w.]*|\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'|`[^`]*`)|(?P<sign>[^\w\s])"
+)
 _NEUTRAL = ("solution", "solve", "f", "func", "method", "run", "process", "fn")
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -138,6 +142,30 @@ def rename_frequent(code: str, rng: Generator, *, most: int = 4) -> str:
         taken.add(new)
         names[name] = new
     return substitute(code, names)
+
+
+def renamed_form(code: str) -> str:
+    r"""The code's tokens with every name as the number of its first use, so that renamed copies have one form.
+
+    Lines of comment, white space, numbers and strings do not matter. Keywords count as names: they are not renamed, so
+    their numbers agree as well.
+
+    Example:
+        >>> renamed_form("def add(left, right): return left + right")
+        '0 1 ( 2 , 3 ) : 4 2 + 3'
+        >>> renamed_form("def plus(a, b):  return a + b") == renamed_form("def add(x, y):\n    return x + y")
+        True
+    """
+    numbers: dict[str, str] = {}
+    tokens = []
+    for found in _TOKEN.finditer(_COMMENT_LINE.sub("", code)):
+        token = found.group()
+        if found.lastgroup == "name":
+            token = numbers.setdefault(token, str(len(numbers)))
+        elif found.lastgroup == "value":
+            token = "_"
+        tokens.append(token)
+    return " ".join(tokens)
 
 
 def _new_name(rng: Generator, number: int) -> str:

@@ -1,0 +1,262 @@
+"""Near copies in tables, contamination, stages and data cards."""
+
+import json
+import random
+
+import numpy as np
+import pytest
+from datasketch import MinHash, MinHashLSH
+from datasketch.lsh import _false_negative_probability, _false_positive_probability
+
+from mose.cli import main
+from mose.data.curate.near_pairs import (
+    Bands,
+    GramTable,
+    choose_bands,
+    grams,
+    group_pairs,
+    jaccard,
+    near_pairs,
+)
+from mose.data.curate.stage import DROPPED, STAGE
+from mose.data.pairs import read_objects, write_objects
+from mose.data.rename import renamed_form
+from mose.errors import ConfigError
+from mose.languages.tables import word_set
+
+WORDS = sorted(word_set("read write open close file socket buffer token parse node value count index total path name"))
+
+
+def make_codes(count, *, seed=0):
+    """Codes of which about half are edited copies of another, more or less alike."""
+    rng = random.Random(seed)
+    codes = []
+    for number in range(count):
+        if codes and rng.random() < 0.5:
+            words = rng.choice(codes).split(" ")
+            for _ in range(rng.randrange(len(words) // 3)):
+                words[rng.randrange(len(words))] = rng.choice(WORDS)
+        else:
+            words = [f"{rng.choice(WORDS)}{rng.randrange(50)}" for _ in range(rng.randrange(10, 60))] + [str(number)]
+        codes.append(" ".join(words))
+    return codes
+
+
+def true_pairs(codes, threshold):
+    sets = [{code[at : at + 5] for at in range(max(1, len(code) - 4))} for code in codes]
+    return {
+        (first, second)
+        for second in range(len(sets)) for first in range(second)
+        if len(sets[first] & sets[second]) >= threshold * len(sets[first] | sets[second])
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.7, 0.9])
+def test_near_pairs_are_those_of_brute_force(threshold):
+    codes = make_codes(500)
+    true = true_pairs(codes, threshold)
+    found = {tuple(pair) for pair in near_pairs(GramTable(codes), threshold).tolist()}
+    assert found <= true
+    assert len(true) > 50
+    assert len(found) >= 0.95 * len(true)
+
+
+def test_as_many_are_found_as_by_datasketch():
+    codes = make_codes(300, seed=1)
+    bands = choose_bands(0.7)
+    index = MinHashLSH(num_perm=256, params=(bands.count, bands.rows))
+    theirs = set()
+    for number, code in enumerate(codes):
+        sketch = MinHash(num_perm=256)
+        sketch.update_batch([code[at : at + 5].encode() for at in range(max(1, len(code) - 4))])
+        theirs |= {(other, number) for other in index.query(sketch)}
+        index.insert(number, sketch)
+    theirs &= true_pairs(codes, 0.7)
+    ours = {tuple(pair) for pair in near_pairs(GramTable(codes), 0.7).tolist()}
+    assert len(theirs) > 30
+    assert len(ours ^ theirs) <= 0.05 * len(theirs)
+
+
+@pytest.mark.parametrize("bands", [Bands(count=36, rows=7), Bands(count=16, rows=16)])
+def test_error_masses_are_those_of_datasketch(bands):
+    in_vain, missed = bands.error_mass(0.7)
+    assert in_vain == pytest.approx(_false_positive_probability(0.7, bands.count, bands.rows), abs=2e-3)
+    assert missed == pytest.approx(_false_negative_probability(0.7, bands.count, bands.rows), abs=2e-3)
+
+
+def test_the_longest_bands_that_find_enough_are_chosen():
+    bands = choose_bands(0.7)
+    assert bands.chance(0.7) >= 0.95 > Bands(count=256 // (bands.rows + 1), rows=bands.rows + 1).chance(0.7)
+    with pytest.raises(ConfigError, match="above 0, at most 1"):
+        choose_bands(0)
+
+
+def test_grams_fold_white_space_and_tell_characters_apart():
+    assert np.array_equal(grams("a  =\n b + c"), grams(" a = b + c "))
+    assert not np.array_equal(grams("a = b"), grams("a = d"))
+    assert jaccard(grams("Größe 名前"), grams("Größe 名前")) == 1
+    assert len(grams("")) == 1
+
+
+def test_many_copies_of_one_text_are_one_group():
+    codes = [f"def common(): return sum(range(1000)) + len('the same in all') # {number}" for number in range(200)]
+    groups = group_pairs(near_pairs(GramTable(codes), 0.7), 200)
+    assert set(groups.tolist()) == {0}
+
+
+def test_pairs_with_a_reference_alone():
+    codes = make_codes(200, seed=2)
+    found = {tuple(pair) for pair in near_pairs(GramTable(codes), 0.7, reference=80).tolist()}
+    every = {tuple(pair) for pair in near_pairs(GramTable(codes), 0.7).tolist()}
+    assert found == {(first, second) for first, second in every if first < 80 <= second}
+    assert found
+
+
+def test_names_and_comments_do_not_change_the_renamed_form():
+    first = 'def area(width, height):\n    # in metres\n    return width * height * 2 + len("ab")'
+    second = "def size(a, b):\n    return a * b * 17 + len('x')"
+    assert renamed_form(first) == renamed_form(second)
+    assert renamed_form(first) != renamed_form(second.replace("a * b", "a * a"))
+
+
+EVALUATION = [
+    {
+        "query": "merge overlapping intervals of a list",
+        "language": "python",
+        "code": "def merge(intervals):\n    intervals.sort(key=lambda item: item[0])\n    merged = []\n"
+        "    for interval in intervals:\n        if not merged or merged[-1][1] < interval[0]:\n"
+        "            merged.append(interval)\n        else:\n"
+        "            merged[-1][1] = max(merged[-1][1], interval[1])\n    return merged",
+    }
+]  # fmt: skip
+CODE = EVALUATION[0]["code"]
+
+
+def renamed(code):
+    for old, new in (("intervals", "spans"), ("interval", "span"), ("merged", "out"), ("merge", "join"), ("item", "x")):
+        code = code.replace(old, new)
+    return code
+
+
+PLANTED = {
+    "code of an evaluation row": {"code": CODE.replace("    ", "\t"), "query": "something else"},
+    "query of an evaluation row": {"code": "pass", "query": "Merge overlapping  intervals of a list."},
+    "renamed copy of an evaluation row": {"code": renamed(CODE), "query": "join spans"},
+    "near copy of an evaluation row": {"code": CODE.replace("sort(", "sort(reverse=False, "), "query": "near"},
+    "an evaluation row inside": {
+        "code": "\n".join(f"{word}_{n} = {n}" for n in range(3) for word in WORDS) + "\n" + CODE,
+        "query": "inside",
+    },
+    "source of a held-out repository": {"code": "x = 1", "query": "held", "source": "pypi:flask"},
+}
+
+
+@pytest.fixture
+def folders(tmp_path):
+    (tmp_path / "DATA" / "sets").mkdir(parents=True)
+    write_objects(tmp_path / "DATA" / "sets" / "test.jsonl.xz", EVALUATION)
+    write_objects(tmp_path / "DATA" / "sets" / "train.jsonl.xz", [{"code": "y = 2", "query": "y is two at the end"}])
+    (tmp_path / "DATA" / "tree.json").write_text(json.dumps({"queries": [{"query": "where are the routes matched"}]}))
+    own = [
+        {"code": f"def own_{n}(value):\n    return [value * {n}, '{word * 4}']", "query": f"own {word}"}
+        for n, word in enumerate(WORDS)
+    ]
+    rows = [{"language": "python", "kind": "doc", "license": "MIT", "source": "pypi:own", **row}
+            for row in (*own, *PLANTED.values(), {"code": "y = 2", "query": "y"},
+                        {"code": "z", "query": "Where are the routes matched?"})]  # fmt: skip
+    (tmp_path / "pairs").mkdir()
+    write_objects(tmp_path / "pairs" / "train.jsonl.xz", rows)
+    return tmp_path
+
+
+def test_check_finds_every_planted_copy_and_nothing_else(folders, capsys):
+    assert main(["pairs", "check", f"{folders}/pairs", "--against", f"{folders}/DATA", "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    expected = {name: 1 for name in PLANTED} | {"query of an evaluation row": 2}
+    assert report["reasons"] == expected
+    assert report["rows"] == 24
+    assert [file["file"].removeprefix(f"{folders}/") for file in report["against"]] == [
+        "DATA/sets/test.jsonl.xz", "DATA/tree.json",
+    ]  # fmt: skip
+    last = report["copies"][-1]
+    assert last == {
+        "row": "train.jsonl.xz:24",
+        "reason": "query of an evaluation row",
+        "copy_of": "DATA/tree.json:1",
+    }
+
+
+def test_what_dedup_leaves_passes_the_check(folders, capsys):
+    final = folders / "final"
+    assert main(["pairs", "dedup", f"{folders}/pairs", "--against", f"{folders}/DATA", "--out", str(final)]) == 0
+    assert capsys.readouterr().out.startswith(f"{final}: 17 of 24 rows\n  2 query of an evaluation row\n")
+    assert main(["pairs", "check", str(final), "--against", f"{folders}/DATA"]) == 0
+    assert capsys.readouterr().out == "17 rows against 2 of 2 files\n  no copy found\n"
+    dropped = [row for _, row in read_objects(final / DROPPED)]
+    assert len(dropped) == 7
+    assert all(row["reason"] for row in dropped)
+
+
+def test_dedup_keeps_the_first_of_near_copies_of_one_kind(tmp_path, capsys):
+    row = {"language": "python", "code": CODE, "query": "merge", "kind": "doc"}
+    rows = [row, row, row | {"query": "other words"}, row | {"code": CODE + "\n"}, row | {"kind": "comment"},
+            row | {"code": "def other():\n    return 'nothing alike'", "query": "other"}]  # fmt: skip
+    write_objects(tmp_path / "pairs.jsonl.xz", rows)
+    assert main(["pairs", "dedup", f"{tmp_path}/pairs.jsonl.xz", "--out", f"{tmp_path}/out", "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["dropped"] == {"equal to another row": 2, "near copy of another row": 1}
+    assert [row for _, row in read_objects(tmp_path / "out" / "pairs.jsonl.xz")] == [rows[0], *rows[4:]]
+    assert summary == json.loads((tmp_path / "out" / STAGE).read_text())
+    written = (tmp_path / "out" / "pairs.jsonl.xz").read_bytes()
+    assert main(["pairs", "dedup", f"{tmp_path}/pairs.jsonl.xz", "--out", f"{tmp_path}/out"]) == 0
+    assert (tmp_path / "out" / "pairs.jsonl.xz").read_bytes() == written
+
+
+def test_an_interrupted_stage_leaves_nothing(folders, monkeypatch):
+    from mose.data.curate import dedup
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(dedup, "group_pairs", stop)
+    with pytest.raises(KeyboardInterrupt):
+        dedup.drop_near_copies([folders / "pairs"], folders / "out")
+    assert not (folders / "out").exists()
+
+
+def test_the_card_counts_and_tells_every_stage(folders, capsys):
+    final = folders / "final"
+    assert main(["pairs", "dedup", f"{folders}/pairs", "--out", str(final), "--quiet"]) == 0
+    capsys.readouterr()
+    assert main(["pairs", "card", str(final)]) == 0
+    card = capsys.readouterr().out
+    assert card.startswith(f"# Data card: {final}\n\n23 pairs of text and code, in 2 sources.\n")
+    assert "| python | 23 |" in card
+    assert "| MIT | 23 |" in card
+    assert "## Dropped by `mose pairs dedup`" in card
+    assert "| near copy of another row | 1 |" in card
+    assert "| train.jsonl.xz | `" in card
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["dedup", "nowhere.jsonl", "--out", "out"], "no pair file nowhere.jsonl"),
+        (["dedup", "empty", "--out", "out"], "files or folders of JSON lines"),
+        (["dedup", "pairs.jsonl", "--out", "out", "--jaccard", "2"], "above 0, at most 1"),
+        (["dedup", "bad.jsonl", "--out", "out"], "bad.jsonl, line 2 has no field 'code'"),
+        (["check", "pairs.jsonl", "--against", "empty"], "a file or a folder of JSON lines"),
+        (["dedup", "pairs.jsonl", "twin/pairs.jsonl", "--out", "out"], "two files are called pairs.jsonl.xz"),
+        (["dedup", "pairs.jsonl", "--out", "."], "is not a folder that mose wrote"),
+    ],
+)
+def test_bad_input_is_told(tmp_path, monkeypatch, capsys, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    line = json.dumps({"code": "x = 1", "query": "x", "language": "python"}) + "\n"
+    for folder in ("empty", "twin"):
+        (tmp_path / folder).mkdir()
+    for name in ("pairs.jsonl", "twin/pairs.jsonl"):
+        (tmp_path / name).write_text(line)
+    (tmp_path / "bad.jsonl").write_text(line + "{}\n")
+    assert main(["pairs", *arguments]) == 2
+    assert said in capsys.readouterr().err
