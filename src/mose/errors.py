@@ -72,7 +72,7 @@ class DamagedIndexError(CodeIndexError):
 
 
 class IndexReplacedError(CodeIndexError):
-    """An index that another process has removed or made anew while it was open here."""
+    """An index that another process has removed or rebuilt while it was open here."""
 
 
 class UnwritableIndexError(CodeIndexError):

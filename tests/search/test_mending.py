@@ -104,7 +104,7 @@ def test_note_says_that_a_damaged_index_was_made_anew_and_one_opened_to_read_is_
     assert "--rebuild" in err
     code, out, err = mose("search", "parse an ISO date", tree, "--limit", 1)
     assert (code, "src/dates.py" in out) == (0, True)
-    assert err.count("made anew") == 1
+    assert err.count("rebuilt") == 1
     assert not damaged.exists()
     code, out, err = mose("search", "parse an ISO date", tree)
-    assert (code, "made anew" in err) == (0, False)
+    assert (code, "rebuilt" in err) == (0, False)

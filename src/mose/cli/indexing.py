@@ -29,7 +29,7 @@ def add_index(command: Parser) -> None:
     add_exit(command)
     command.add_argument("--budget", type=seconds, metavar="TIME", help="stop after this long (default: no limit)")
     add_max_file_size(command)
-    command.add_argument("--rebuild", action="store_true", help="start the index anew")
+    command.add_argument("--rebuild", action="store_true", help="build the index again from nothing")
     command.add_argument("--existing", action="store_true", help="update an existing index; make none")
     command.add_argument("--where", action="store_true", help="print where the index is kept; index nothing")
     add_quiet(command)

@@ -114,8 +114,8 @@ def _task(root: Path, file: SourceFile, old: KnownFile) -> CutTask | None:
     """What to do with a file that the index knows; None for nothing."""
     if old.skipped == OVERSIZED:  # the limit may be another now, and the walk found that the file keeps to it
         return CutTask(file=file)
-    is_labelled_anew = file.language != old.language and not may_be(file.path, file.language, old.language)
-    if is_labelled_anew or old.cut_by != parser_of(old.language):
+    is_relabelled = file.language != old.language and not may_be(file.path, file.language, old.language)
+    if is_relabelled or old.cut_by != parser_of(old.language):
         return CutTask(file=file)
     if old.doubtful and (old.trouble or old.skipped in FAILURES):
         return CutTask(file=file, tried_before=True)

@@ -1,4 +1,4 @@
-"""Connections to the index of one tree, kept current: other processes may make the index anew or remove it."""
+"""Connections to the index of one tree, kept current: other processes may rebuild or remove the index."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from mose.errors import CodeIndexError, DamagedIndexError, IndexReplacedError, UnwritableIndexError
 from mose.progress import ProgressCallback
-from mose.search.opening import ATTEMPTS, Opened, Opening, made_anew
+from mose.search.opening import ATTEMPTS, Opened, Opening, rebuilt_note
 from mose.search.refresh import RefreshReport
 from mose.search.store.store import Store
 
@@ -44,7 +44,7 @@ class Connections:
     def read(self, ask: Callable[[Store], T]) -> T:
         """What ``ask`` returns for the current index; it is called again if the index was exchanged meanwhile.
 
-        An index that turns out to be damaged is made anew. Once vectors cannot be stored, no more are.
+        An index that turns out to be damaged is rebuilt. Once vectors cannot be stored, no more are.
         """
         for _ in range(ATTEMPTS):
             with self._lend() as store:
@@ -56,7 +56,7 @@ class Connections:
                     with self._lock:
                         self.opened = replace(self.opened, unwritable=error)
                 except DamagedIndexError as error:
-                    self._make_anew(store, error)
+                    self._rebuild(store, error)
                 except CodeIndexError:
                     if store.is_current():
                         raise
@@ -77,7 +77,7 @@ class Connections:
                 with closing(Store.open(current.folder, create=False)) as store:
                     return work(store)
             except DamagedIndexError as error:
-                self._make_anew(current, error)
+                self._rebuild(current, error)
             except CodeIndexError:
                 if current.is_current():
                     raise
@@ -144,12 +144,12 @@ class Connections:
 
     def _never_current(self) -> IndexReplacedError:
         return IndexReplacedError(
-            f"the index of {self._opening.root} is removed or made anew all the time by another process",
+            f"the index of {self._opening.root} is removed or rebuilt all the time by another process",
             remedy="Search again when that process has ended.",
         )
 
-    def _make_anew(self, damaged: Store, error: DamagedIndexError) -> None:
-        """Make a damaged index anew, once: damage that comes back has a cause that stays."""
+    def _rebuild(self, damaged: Store, error: DamagedIndexError) -> None:
+        """Rebuild a damaged index, once: damage that comes back has a cause that remains."""
         with self._lock:
             if damaged.folder != self.opened.store.folder:
                 return  # another thread was faster
@@ -158,4 +158,4 @@ class Connections:
             self._was_mended = True
             self._opening.discard(damaged.folder)
             opened = self._opening.open()
-            self._keep(replace(opened, notes=(made_anew(error), *opened.notes)))
+            self._keep(replace(opened, notes=(rebuilt_note(error), *opened.notes)))

@@ -36,8 +36,8 @@ class CodeIndex:
 
     Several threads may use it at once, and none waits while another one searches or reads code with the model. On an
     index that does not change, each gets the answers that it would get alone; while another thread or process stores
-    changes of the tree, an answer may miss what is just being replaced. If another process makes the index anew or
-    removes it, the next call goes on with the new one.
+    changes of the tree, an answer may miss what is just being replaced. If another process rebuilds or removes the
+    index, the next call continues with the new one.
 
     Attributes:
         root: The source tree.
@@ -76,7 +76,7 @@ class CodeIndex:
     ) -> CodeIndex:
         """The index of a source tree, made or brought up to date first.
 
-        An index that another version of mose made with its shipped model is made anew. One that cannot be written, as
+        An index that another version of mose made with its shipped model is rebuilt. One that cannot be written, as
         on a full disk, answers as it is, and ``unwritable`` says why.
 
         Args:
@@ -87,7 +87,7 @@ class CodeIndex:
             inside: True to keep the index in the tree's ``.mose`` folder.
             update: False to answer from the index as it is, to write nothing, and to fail if there is none.
             create: False to fail if there is no index.
-            rebuild: True to make the index anew, where it lies.
+            rebuild: True to rebuild the index, where it is.
             progress: Called with the progress so far.
             max_file_bytes: Read files up to this size, from now on; as the index was last told if None.
 

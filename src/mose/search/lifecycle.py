@@ -50,7 +50,7 @@ def check_model(store: Store, encoder: Encoder) -> None:
 
 
 def is_outdated(store: Store, encoder: Encoder) -> bool:
-    """Whether an index is to be made anew: another version of mose made it, with its own chunker and model.
+    """Whether an index is to be rebuilt: another version of mose made it, with its own chunker and model.
 
     An index of a model that was asked for by name is kept: its owner may want it again.
     """

@@ -1,4 +1,4 @@
-"""Opening the index of a tree to search it, and opening it again when another process has made it anew."""
+"""Opening the index of a tree to search it, and opening it again when another process has rebuilt it."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ class Opening:
     create: bool = True
     """False to fail if there is no index."""
     rebuild: bool = False
-    """Make the index anew, where it lies."""
+    """Rebuild the index, where it is."""
     model_name: str = ""
     """How the model was asked for; empty for the shipped one."""
     max_file_bytes: int | None = None
     """The largest file to read, from now on; None for what the index was last told."""
 
     def open(self, progress: ProgressCallback = no_progress) -> Opened:
-        """The index, brought up to date if that is asked for and possible; made anew if it was damaged.
+        """The index, brought up to date if that is asked for and possible; rebuilt if it was damaged.
 
         Raises:
             CodeIndexError: There is none, or it is damaged, foreign, of another model, or cannot be written and has
@@ -67,7 +67,7 @@ class Opening:
         return replace(opened, notes=(*opened.notes, note))
 
     def again(self) -> Opening:
-        """How to open it later on: what was to be made anew has been."""
+        """How to open it later on: without rebuilding it again."""
         return replace(self, rebuild=False)
 
     def _open(self, progress: ProgressCallback) -> Opened:
@@ -88,7 +88,7 @@ class Opening:
             except DamagedIndexError as error:
                 if mended:
                     raise
-                mended = (made_anew(error),)
+                mended = (rebuilt_note(error),)
                 discard_damaged(folder, seen)
         raise AssertionError
 
@@ -150,6 +150,6 @@ class Opening:
         return Opened(store=store, unwritable=error)
 
 
-def made_anew(error: DamagedIndexError) -> str:
+def rebuilt_note(error: DamagedIndexError) -> str:
     """What to say about an index that was damaged: nothing is lost, for the tree is there."""
-    return f"{error.what.rstrip('.')}: it has been made anew."
+    return f"{error.what.rstrip('.')}: it has been rebuilt."

@@ -70,7 +70,7 @@ def test_no_writer_touches_an_index_that_was_made_anew_meanwhile(store, tree, na
         before = content(new, (0, 6))
     files = _files(store.base)
     write_file(tree / "new.py", "def brand_new():\n    return 1\n")
-    with pytest.raises(IndexReplacedError, match="made anew by another process"):
+    with pytest.raises(IndexReplacedError, match="rebuilt by another process"):
         WRITERS[name](store, tree)
     store.close()
     assert _files(store.base) == files

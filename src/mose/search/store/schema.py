@@ -25,7 +25,7 @@ FULL_BYTES = 1_000_000
 TOKENIZER = "porter unicode61 tokenchars '_'"
 """How FTS5 reads the words it is given; a query goes through the same."""
 
-REBUILD = "Run `mose index PATH --rebuild` to make it anew, or `mose forget PATH` to remove it."
+REBUILD = "Run `mose index PATH --rebuild` to rebuild it, or `mose forget PATH` to remove it."
 
 TABLES = f"""
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;

@@ -110,7 +110,7 @@ class Store(Reader):
         return None
 
     def is_current(self) -> bool:
-        """Whether this is still the index of its tree: another process may have removed it or made it anew.
+        """Whether this is still the index of its tree: another process may have removed or rebuilt it.
 
         Of an index that is read as it was when it was opened: whether it is still as it was.
         """
@@ -126,7 +126,7 @@ class Store(Reader):
             False if another process keeps it and ``wait`` is False.
 
         Raises:
-            IndexReplacedError: Another process has removed the index or made it anew.
+            IndexReplacedError: Another process has removed or rebuilt the index.
             UnwritableIndexError: The index was opened to read, or cannot be written.
         """
         if self._may_write:
@@ -139,7 +139,7 @@ class Store(Reader):
                 if current_index(self.base) is None:
                     remove_lock(self.base)  # which has perhaps been made just now
                 raise IndexReplacedError(
-                    f"the index in {self.base} was removed or made anew by another process",
+                    f"the index in {self.base} was removed or rebuilt by another process",
                     remedy="Run the command again.",
                 )
             self._may_write = mine
