@@ -20,6 +20,10 @@ from mose.errors import ConfigError, MoseError
 COMMANDS = {
     "search": ("searching.add_search", "find the places in a source tree that a query means"),
     "index": ("indexing.add_index", "read every part of a source tree closely, once"),
+    "watch": (
+        "indexing.add_watch",
+        "keep the indexes of source trees up to date while files change (needs mose[serve])",
+    ),
     "status": ("status.add_status", "show what the index of a source tree holds"),
     "forget": ("indexing.add_forget", "delete the index of a source tree"),
     "list": ("serving.add_list", "list every index on this machine: its tree, size, age and how deep it has been read"),

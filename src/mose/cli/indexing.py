@@ -1,8 +1,9 @@
-"""``mose index``, ``mose forget`` and ``mose prune``."""
+"""``mose index``, ``mose watch``, ``mose forget`` and ``mose prune``."""
 
 from __future__ import annotations
 
 from argparse import Namespace as Arguments
+from typing import TYPE_CHECKING
 
 from mose.cli.options import (
     add_exit,
@@ -15,9 +16,16 @@ from mose.cli.options import (
     define,
     seconds,
 )
-from mose.cli.output import ProgressBar, say_warnings
+from mose.cli.output import ProgressBar, need_packages, say_warnings
 from mose.cli.parser import Parser
-from mose.cli.terminal import counted, megabytes, say, show, show_json
+from mose.cli.terminal import counted, flush, megabytes, say, show, show_json
+from mose.errors import MoseError
+
+if TYPE_CHECKING:
+    from mose.progress import ProgressCallback
+    from mose.serve.trees import Tree
+
+_POLL_S = 2.0
 
 
 def add_index(command: Parser) -> None:
@@ -86,6 +94,90 @@ def index(arguments: Arguments) -> int:
             f" {deepened.num_reused:,} known from before{left}"
         )
     return 0
+
+
+_WATCH_NOTES = """what it is for:
+  Any search finds what has changed by itself. With this running, nothing is left for it to read, also after a large
+  change such as another branch. `mose serve` and `mose mcp` watch their trees by themselves.
+where the system announces no changes:
+  Folders of other machines, and trees of more folders than it can watch, are looked at every 2 seconds; --poll does so
+  everywhere."""
+
+
+def add_watch(command: Parser) -> None:
+    """Add the arguments of ``mose watch``."""
+    define(command, watch, example="mose watch ~/src/a ~/src/b", notes=_WATCH_NOTES)
+    command.add_argument("trees", nargs="*", metavar="PATH", help="source trees (default: this folder)")
+    add_exit(command)
+    command.add_argument("--deepen", action="store_true", help="read every chunk at the exit, too, in the background")
+    command.add_argument("--poll", type=seconds, metavar="TIME", help="look for changes this often, e.g. 5s")
+    add_quiet(command)
+    add_json(command, "print what was done as one JSON object a line")
+
+
+def watch(arguments: Arguments) -> int:
+    """``mose watch``: keeps indexes up to date until it is interrupted."""
+    if arguments.poll is None:
+        need_packages("watch", "watchfiles", extra="serve")
+    from mose.search.store.location import source_root
+    from mose.serve.trees import Trees
+
+    trees = Trees(exit=arguments.exit, deepens=arguments.deepen, listens=arguments.poll is None)
+    poll_s = _POLL_S if arguments.poll is None else arguments.poll
+    watched = [
+        _Watched(trees.get(root), arguments) for root in dict.fromkeys(map(source_root, arguments.trees or ["."]))
+    ]
+    try:
+        with ProgressBar(quiet=arguments.quiet) as progress:
+            for one in watched:
+                one.open(progress)
+            by_tree = {one.tree: one for one in watched}
+            for tree in trees.due(poll_s):
+                by_tree[tree].update(progress)
+    finally:
+        trees.close()
+    return 0
+
+
+class _Watched:
+    """One tree that is kept up to date, and what has been said of it."""
+
+    def __init__(self, tree: Tree, arguments: Arguments) -> None:
+        self.tree = tree
+        self._json = arguments.json
+        self._quiet = arguments.quiet
+        self._said = ""
+
+    def open(self, progress: ProgressCallback) -> None:
+        """Bring the index up to date for the first time."""
+        self._update(progress, is_first=True)
+
+    def update(self, progress: ProgressCallback) -> None:
+        """Bring the index up to date; an error is said once, for the tree may come back."""
+        try:
+            self._update(progress, is_first=False)
+        except MoseError as error:
+            self._say(str(error))
+
+    def _update(self, progress: ProgressCallback, *, is_first: bool) -> None:
+        report = self.tree.update(progress)
+        self.tree.deepen()
+        self._say(self.tree.watch.trouble)
+        done = (report.num_added, report.num_changed, report.num_removed)
+        if self._json and (is_first or any(done)):
+            show_json([{
+                "root": str(self.tree.root), "added": report.num_added, "changed": report.num_changed,
+                "removed": report.num_removed, "chunks": report.num_new_chunks, "seconds": round(report.seconds, 3),
+            }])  # fmt: skip
+        elif is_first or any(done):
+            added, changed, removed = done
+            show(f"{self.tree.root}: {added:,} new, {changed:,} changed, {removed:,} gone ({report.seconds:.1f} s)")
+        flush()
+
+    def _say(self, text: str) -> None:
+        if text and text != self._said and not self._quiet:
+            say(text)
+        self._said = text
 
 
 def add_forget(command: Parser) -> None:

@@ -15,6 +15,7 @@ from mose.files.tracked import TrackedFiles, tracked_files
 
 GIT_RULES = ".gitignore"
 MOSE_RULES = ".moseignore"
+RULE_NAMES = frozenset({GIT_RULES, MOSE_RULES})
 _MAX_RULE_BYTES = 1_000_000
 
 
@@ -138,6 +139,23 @@ def scope_above(top: str) -> Scope:
     found.extend(_rules_of_repository(repository, lead=lead))
     scope = Scope(tuple(found), (), repository, lead=lead)
     return Scope(repository=repository, lead=lead) if _ignores_tree(found, lead) else scope
+
+
+def rule_files(scope: Scope, folder: str) -> set[str]:
+    """Files outside a folder that its rules come from, there or not: those of its repository, and of folders above.
+
+    Args:
+        scope: The scope of the folder.
+        folder: The tree itself, or the top of a repository inside it.
+    """
+    repository = scope.repository
+    if repository is None:
+        return set()
+    files = {os.path.join(repository.own_folder, "index"), os.path.join(repository.common_folder, "info", "exclude")}
+    for _ in range(scope.lead.count("/")):
+        folder = os.path.dirname(folder)
+        files.add(os.path.join(folder, GIT_RULES))
+    return files
 
 
 def _ignores_tree(found: Iterable[LocatedRules], lead: str) -> bool:

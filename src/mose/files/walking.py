@@ -15,7 +15,7 @@ from mose import languages
 from mose.errors import SourceError
 from mose.files import records
 from mose.files.disk import identity_of, link_reason, list_folder
-from mose.files.ignore_scope import UNDECIDED, Decision, Scope, scope_above
+from mose.files.ignore_scope import RULE_NAMES, UNDECIDED, Decision, Scope, rule_files, scope_above
 from mose.files.records import Skipped, SourceFile, WalkLimits, is_odd, printable
 from mose.files.skipped_folders import folder_reason, marked_reason
 
@@ -28,10 +28,24 @@ _RULES_S_AN_ENTRY = 0.001
 _LONGEST_S = 0.1  # counted for one decision at most: a stopped process is not a slow rule
 _63_BITS = 2**63 - 1  # what a database takes; time stamps and numbers of files are only compared
 
+_BY_NAME = frozenset({records.IGNORED, records.HIDDEN, records.BINARY, records.DATA, records.GENERATED})
+
 Entry = os.DirEntry[str]
 
 
-def walk(root: Path, limits: WalkLimits | None = None) -> Iterator[SourceFile | Skipped]:
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a walk depends on, as absolute paths: a change of anything else does not change what it finds."""
+
+    folders: set[str] = field(default_factory=set)
+    """Folders that were listed."""
+    rules: set[str] = field(default_factory=set)
+    """Files elsewhere that say what is ignored and what is tracked; they may be missing."""
+    named: set[str] = field(default_factory=set)
+    """Files in the folders that were left out whatever they hold."""
+
+
+def walk(root: Path, limits: WalkLimits | None = None, looked: Looked | None = None) -> Iterator[SourceFile | Skipped]:
     """Files below ``root`` and what was left out, sorted by path.
 
     ``root`` itself is always entered, whatever its name and whatever the rules above it say. ``.moseignore``
@@ -43,6 +57,7 @@ def walk(root: Path, limits: WalkLimits | None = None) -> Iterator[SourceFile | 
     Args:
         root: An existing folder.
         limits: Sizes; the defaults if None.
+        looked: Filled with what the walk depends on.
 
     Raises:
         SourceError: ``root`` does not exist, is not a folder, or cannot be listed; its ignore rules take too
@@ -58,18 +73,20 @@ def walk(root: Path, limits: WalkLimits | None = None) -> Iterator[SourceFile | 
         entries = list_folder(top)
     except OSError as error:
         raise SourceError(f"{root} cannot be listed: {error.strerror}") from error
-    return _walk(top, identity, entries, limits or WalkLimits())
+    return _walk(top, identity, entries, limits or WalkLimits(), Looked() if looked is None else looked)
 
 
 def _walk(
-    top: str, identity: tuple[int, int] | None, entries: list[os.DirEntry[str]], limits: WalkLimits
+    top: str, identity: tuple[int, int] | None, entries: list[os.DirEntry[str]], limits: WalkLimits, looked: Looked
 ) -> Iterator[SourceFile | Skipped]:
     patience = _Patience(top)
-    stack = [_Directory("", scope_above(top), top, entries).visit(top, limits, patience)]
+    scope = scope_above(top)
+    looked.rules.update(rule_files(scope, top))
+    stack = [_Directory("", scope, top, entries).visit(top, limits, patience, looked)]
     while stack:
         for item in stack[-1]:
             if isinstance(item, _Directory):
-                stack.append(item.visit(top, limits, patience))
+                stack.append(item.visit(top, limits, patience, looked))
                 break
             yield item
         else:
@@ -93,9 +110,14 @@ class _Directory:
     path: str
     entries: list[os.DirEntry[str]]
 
-    def visit(self, top: str, limits: WalkLimits, patience: _Patience) -> Iterator[SourceFile | Skipped | _Directory]:
+    def visit(
+        self, top: str, limits: WalkLimits, patience: _Patience, looked: Looked
+    ) -> Iterator[SourceFile | Skipped | _Directory]:
         prefix = self.prefix
+        looked.folders.add(self.path)
         scope = self.above.entered(self.path, prefix, [entry.name for entry in self.entries])
+        if scope.repository is not self.above.repository:
+            looked.rules.update(rule_files(scope, self.path))
         has_rules = scope.has_rules
         for entry in self.entries:
             name = entry.name
@@ -108,10 +130,15 @@ class _Directory:
                 is_directory = entry.is_dir(follow_symlinks=False)
                 decision = patience.decide(scope, path, is_directory) if has_rules else UNDECIDED
                 if not is_directory:
-                    yield judge_file(entry, path, scope, decision, limits, top)
+                    found = judge_file(entry, path, scope, decision, limits, top)
+                    if isinstance(found, Skipped) and found.reason in _BY_NAME and name not in RULE_NAMES:
+                        looked.named.add(entry.path)
+                    yield found
                     continue
                 below, reason, scope_below = judge_folder(entry, path, scope, decision)
                 if reason:
+                    if below:  # what it holds says that it is left out
+                        looked.folders.add(entry.path)
                     yield Skipped(path=path + "/", reason=reason)
                 else:
                     yield _Directory(path + "/", scope_below, entry.path, below)

@@ -11,6 +11,7 @@ from mose.errors import SourceError
 from mose.files import TRANSIENT, SourceFile, WalkLimits, walk
 from mose.files.disk import identity_of
 from mose.files.records import OVERSIZED
+from mose.files.walking import Looked
 from mose.languages import may_be
 from mose.progress import Progress, ProgressCallback
 from mose.search.chunking.prepare import CutTask
@@ -33,6 +34,8 @@ class Found:
     """Reason -> count and examples of what was left out."""
     unreadable: set[str] = field(default_factory=set)
     """Folders, with a slash at the end, and files of which nothing is known today."""
+    looked: Looked = field(default_factory=Looked)
+    """What the walk depends on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +58,7 @@ class Changes:
 def walk_tree(root: Path, limits: WalkLimits, progress: ProgressCallback) -> Found:
     """Everything in a tree, read or left out."""
     found = Found(folder=identity_of(str(root)))
-    for item in walk(root, limits):
+    for item in walk(root, limits, found.looked):
         if isinstance(item, SourceFile):
             found.files.append(item)
             if len(found.files) % 1000 == 0:

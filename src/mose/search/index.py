@@ -53,6 +53,7 @@ class CodeIndex:
 
     def __init__(self, opening: Opening, opened: Opened) -> None:
         self.root = opening.root
+        self._opening = opening
         self.encoder = opening.encoder
         self.weights = RankWeights()
         self.cascade = CascadeConfig()
@@ -151,6 +152,10 @@ class CodeIndex:
         While another process or thread writes the same index, nothing is done if there is something to answer from.
         """
         return self._connections.refresh(progress)
+
+    def is_fresh(self, since: float, *, waits: bool = False) -> bool:
+        """Whether a watcher is sure that the index holds the tree as it was at a moment of the monotonic clock."""
+        return self._connections.read(lambda store: self._opening.is_fresh(store, since, waits=waits))
 
     def deepen(
         self,

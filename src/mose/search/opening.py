@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mose.errors import CodeIndexError, DamagedIndexError, IndexReplacedError, UnwritableIndexError
 from mose.files import WalkLimits
+from mose.files.watch import Watch
 from mose.progress import ProgressCallback, no_progress
 from mose.runtime.encoder import Encoder
 from mose.search.lifecycle import check_model, is_outdated, rebuild, retire
@@ -14,6 +15,7 @@ from mose.search.refresh import RefreshReport, refresh
 from mose.search.store.exchange import discard_damaged
 from mose.search.store.location import base_folder, current_index, foreign_folder, index_folder
 from mose.search.store.store import Store
+from mose.search.store.write_vectors import need_repair
 
 ATTEMPTS = 20
 """How often an index is opened again that others keep removing."""
@@ -51,6 +53,8 @@ class Opening:
     """How the model was asked for; empty for the shipped one."""
     max_file_bytes: int | None = None
     """The largest file to read, from now on; None for what the index was last told."""
+    watch: Watch | None = None
+    """Hears of changes of the tree for as long as the index is open."""
 
     def open(self, progress: ProgressCallback = no_progress) -> Opened:
         """The index, brought up to date if that is asked for and possible; rebuilt if it was damaged.
@@ -127,7 +131,15 @@ class Opening:
             wait=store.generation == 0,
             limits=None if self.max_file_bytes is None else WalkLimits(max_file_bytes=self.max_file_bytes),
             model_name=self.model_name,
+            watch=self.watch,
         )
+
+    def is_fresh(self, store: Store, since: float, *, waits: bool) -> bool:
+        """Whether an open index certainly holds the tree as it was at a moment; see `mose.files.watch`."""
+        if self.watch is None:
+            return False
+        is_unchanged = self.watch.will_be_unchanged if waits else self.watch.is_unchanged
+        return is_unchanged(store.folder, since) and store.complete and not need_repair(store)
 
     def _open_to_read(self, folder: Path) -> Store:
         store = Store.open_to_read(folder)

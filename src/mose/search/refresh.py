@@ -16,6 +16,7 @@ import numpy as np
 from mose.files import WalkLimits, moved_away
 from mose.files.disk import identity_of
 from mose.files.records import printable
+from mose.files.watch import Watch
 from mose.progress import Progress, ProgressCallback, no_progress
 from mose.runtime.encoder import Encoder
 from mose.search.changes import Changes, find_changes, is_up_to_date, refuse_empty_mount, walk_tree
@@ -61,6 +62,7 @@ def refresh(
     wait: bool = True,
     num_workers: int | None = None,
     model_name: str = "",
+    watch: Watch | None = None,
 ) -> RefreshReport:
     """Bring chunks, words and exit 0 up to date with the tree.
 
@@ -73,6 +75,7 @@ def refresh(
         wait: Wait while another process writes; False to leave the index as it is then (``busy``).
         num_workers: See `mose.search.chunking.cut_files.cut_files`.
         model_name: How the model was asked for; empty for the shipped one.
+        watch: Told what the index is up to date with.
 
     Raises:
         CodeIndexError: The index was made by another chunker or model, or cannot be written.
@@ -82,10 +85,14 @@ def refresh(
     root = source_root(root)
     new_limits, limits = limits, limits or limits_of(store)
     check_maker(store, encoder)
+    mark = None if watch is None else watch.mark()
     found = walk_tree(root, limits, progress)
+    walk_s = time.perf_counter() - started
     refuse_empty_mount(store, root, found)
     changes = find_changes(store, root, found)
     if limits == limits_of(store) and is_up_to_date(store, found, changes):
+        if watch is not None and mark is not None:
+            watch.cover(mark, found.looked, store.folder, walk_s)
         return RefreshReport(skipped=skipped_counts(store), seconds=time.perf_counter() - started)
     with store.writing(wait=wait, progress=progress) as mine:
         if not mine:
@@ -111,6 +118,8 @@ def refresh(
         if found.folder is None or identity_of(str(root)) != found.folder:
             raise moved_away(root)  # what could not be read is perhaps only elsewhere now
         set_meta(store, complete="1", pending="0", refreshed_at=repr(time.time()))
+    if watch is not None and mark is not None:
+        watch.cover(mark, found.looked, store.folder, walk_s)
     return replace(report, skipped=skipped_counts(store), seconds=time.perf_counter() - started)
 
 

@@ -37,7 +37,7 @@ from mose.serve.trees import StoppedError, Tree, Trees
 
 T = TypeVar("T")
 MAX_AGE_S = 2.0
-"""How old the state of the tree behind an answer may be: looking for changes takes longer than a search."""
+"""How old the state of a tree that cannot be watched may be: looking for changes takes longer than a search."""
 MOST_CALLS = 8
 """Requests that are answered at the same time; others wait."""
 STOP_S = 15.0
@@ -247,16 +247,17 @@ def serve(folders: Sequence[Path], listening: socket.socket, access: Access, *, 
         timeout_graceful_shutdown=int(STOP_S),
         timeout_keep_alive=30,
     )
-    threading.Thread(target=_warm, args=(served,), daemon=True).start()
+    threading.Thread(target=_warm, args=(trees, served), daemon=True).start()
     _Server(config).run(sockets=[listening])
     trees.close()
     os._exit(0)  # Python would wait for threads that read a tree; what they have committed is kept
 
 
-def _warm(served: Sequence[Tree]) -> None:
-    """Open every tree, so that it has been read before the first request."""
+def _warm(trees: Trees, served: Sequence[Tree]) -> None:
+    """Open every tree, so that it has been read before the first request, and keep it up to date from then on."""
     for tree in served:
         try:
             tree.ready(threading.Event())
         except MoseError:  # the first request raises the error itself
             continue
+    trees.keep_up()

@@ -90,6 +90,7 @@ class McpServer:
                 from mose.serve.trees import Trees
 
                 self._trees = Trees(exit=self._exit)
+                threading.Thread(target=self._trees.keep_up, daemon=True).start()
         with suppress(MoseError):  # each call raises the error itself
             self._trees.load()
         return self._trees

@@ -1,4 +1,4 @@
-"""The trees that a server answers about: one open index for each, kept current and completed in the background."""
+"""The trees that a server answers about: one open index for each, watched and completed in the background."""
 
 from __future__ import annotations
 
@@ -10,16 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mose.errors import MoseError, SourceError
+from mose.files.watch import HEARD_S, Watch
 from mose.progress import Progress, ProgressCallback
 from mose.runtime.encoder import Encoder
 from mose.search.index import CodeIndex
 from mose.search.opening import Opening
+from mose.search.refresh import RefreshReport
 from mose.search.snippet import Lines
 
 FIRST_ANSWER_S = 20.0
 """An answer waits this long for a tree that is being read, then uses what has been read so far."""
 _POLL_S = 0.02
 _BUSY_TRIES = 20
+_TICK_S = 0.1
+WATCHED_AGE_S = 0.1
+"""How old the state of a watched tree behind an answer may be."""
 _STOP_S = 0.3  # what was committed is kept even if the process ends
 
 
@@ -60,8 +65,9 @@ class Trees:
 
     Args:
         exit: Exit of requests that do not choose one; the deepest if None.
-        max_age_s: How old the state of the tree behind an answer may be.
+        max_age_s: How old the state of the tree behind an answer may be; at most `WATCHED_AGE_S` if it is watched.
         deepens: Whether to embed each tree at the exit in the background once it has been searched.
+        listens: False to look for changes at each request and at intervals alone.
     """
 
     def __init__(
@@ -70,7 +76,9 @@ class Trees:
         exit: int | None = None,
         max_age_s: float = 0.0,
         deepens: bool = True,
+        listens: bool = True,
     ) -> None:
+        self.listens = listens
         self.max_age_s = max_age_s
         self.deepens = deepens
         self.stop = threading.Event()
@@ -94,9 +102,22 @@ class Trees:
         with self._lock:
             return self._trees.setdefault(root, Tree(root, self))
 
-    def opening(self, root: Path, *, update: bool) -> Opening:
-        """How to open the index of a tree."""
-        return Opening(root=root, encoder=self.load(), update=update)
+    def due(self, poll_s: float | None = None) -> Iterator[Tree]:
+        """The trees whose index is behind, each once a batch of changes has ended, until the server stops.
+
+        Args:
+            poll_s: See `mose.files.watch.Watch.is_due`.
+        """
+        while not self.stop.wait(_TICK_S):
+            for tree in tuple(self._trees.values()):
+                if tree.is_due(poll_s):
+                    yield tree
+
+    def keep_up(self) -> None:
+        """Bring trees up to date as they change, so that no question has to; in a thread of its own."""
+        for tree in self.due():
+            with suppress(MoseError, StoppedError):  # the next call meets the error itself
+                tree.ready(self.stop)
 
     @contextmanager
     def asking(self) -> Iterator[None]:
@@ -140,6 +161,8 @@ class Tree:
         self._deepener: threading.Thread | None = None
         self._progress = Progress("walk", 0, 0)
         self._checked_at = float("-inf")
+        self._check_s = 0.0
+        self.watch = Watch(root, listens=trees.listens)
 
     def ready(self, cancelled: threading.Event) -> Ready:
         """The index, brought up to date; an incomplete one if the tree takes long to read.
@@ -153,11 +176,10 @@ class Tree:
             if cancelled.is_set():
                 raise StoppedError
         try:
-            if not self.root.is_dir():
-                raise SourceError(f"the folder {self.root} is gone", remedy="Ask again when it is back.")
+            self._require_folder()
             if self._is_reading():
                 return self._so_far()
-            if self._index is None or self._checked_at < arrived - self._trees.max_age_s:
+            if self._index is None or not self._is_fresh(self._index, arrived):
                 deadline = arrived + FIRST_ANSWER_S
                 try:
                     self._bring_up(self._guard(cancelled.is_set, deadline))
@@ -168,6 +190,22 @@ class Tree:
             return Ready(self._index)
         finally:
             self._turn.release()
+
+    def is_due(self, poll_s: float | None) -> bool:
+        """Whether the index, once open, is to be brought up to date now."""
+        return self._index is not None and not self._is_reading() and self.watch.is_due(poll_s)
+
+    def update(self, progress: ProgressCallback) -> RefreshReport:
+        """Bring the index up to date, however long it takes.
+
+        Raises:
+            MoseError: The tree or its index cannot be read.
+        """
+        with self._turn:
+            self._require_folder()
+            self._bring_up(progress)
+            assert self._index is not None
+            return self._index.last_refresh or RefreshReport()
 
     def lines_now(self, path: str, line: int) -> Lines:
         """The definition around a line, from the index as it was last searched."""
@@ -183,12 +221,24 @@ class Tree:
 
     def close(self) -> None:
         """Close the index, once the work in the background has stopped."""
+        self.watch.close()
         for thread in (self._reader, self._deepener):
             if thread is not None:
                 thread.join(_STOP_S)
         for index in (self._index, self._partial):
             if index is not None:
                 index.close()
+
+    def _require_folder(self) -> None:
+        if not self.root.is_dir():
+            raise SourceError(f"the folder {self.root} is gone", remedy="Ask again when it is back.")
+
+    def _is_fresh(self, index: CodeIndex, arrived: float) -> bool:
+        """Whether an answer may come from the index as it is; waits for the watcher rather than walk for longer."""
+        if self.watch.trouble:
+            return self._checked_at >= arrived - self._trees.max_age_s
+        since = arrived - min(self._trees.max_age_s, WATCHED_AGE_S)
+        return self._checked_at >= since or index.is_fresh(since, waits=self._check_s > HEARD_S)
 
     def _is_reading(self) -> bool:
         return self._reader is not None and self._reader.is_alive()
@@ -201,14 +251,14 @@ class Tree:
         if self._index is not None:
             return Ready(self._index, note)
         if self._partial is None:
-            opening = self._trees.opening(self.root, update=False)
+            opening = Opening(root=self.root, encoder=self._trees.load(), update=False)
             self._partial = CodeIndex(opening, opening.open())
         return Ready(self._partial, note)
 
     def _bring_up(self, progress: ProgressCallback) -> None:
         started = time.monotonic()
         if self._index is None:
-            opening = self._trees.opening(self.root, update=True)
+            opening = Opening(root=self.root, encoder=self._trees.load(), watch=self.watch)
             self._index = CodeIndex(opening, opening.open(progress))
         else:
             for _ in range(_BUSY_TRIES):  # this process may be writing vectors
@@ -216,6 +266,7 @@ class Tree:
                     break
                 time.sleep(_POLL_S)
         self._checked_at = started
+        self._check_s = time.monotonic() - started
 
     def _guard(self, is_cancelled: Callable[[], bool], deadline: float) -> ProgressCallback:
         def check(progress: Progress) -> None:
