@@ -85,3 +85,7 @@ class DataError(MoseError, ValueError):
 
 class MissingExtraError(MoseError, ImportError):
     """A command that needs packages which the base install leaves out."""
+
+
+class EndpointError(MoseError):
+    """A server of a language model that cannot be reached, or refuses what it is asked."""

@@ -69,6 +69,11 @@ def add_json(command: Parser, help: str = "print one JSON object a line") -> Non
     command.add_argument("--json", action="store_true", help=help)
 
 
+def add_json_counts(command: Parser) -> None:
+    """Add ``--json`` of a command that answers with counts."""
+    add_json(command, "print the counts as a JSON object")
+
+
 def add_changes(command: Parser, of: str) -> None:
     """Add ``--set``."""
     command.add_argument(

@@ -43,16 +43,12 @@ def pair_files(inputs: Sequence[Path]) -> list[Path]:
     """Pair files, and those in folders; what ``mose pairs ask`` and other stages keep beside their pairs is not one.
 
     Raises:
-        DataError: There is none, or two of one name would be written to one file.
+        DataError: There is none.
     """
     files = [file for path in inputs for file in (_files_of(path) if path.is_dir() else [path])]
-    names = Counter(_name_of(file) for file in files)
-    twice = sorted(name for name, times in names.items() if times > 1)
     if not files:
         raise DataError("no pair file", got=[str(path) for path in inputs], allowed="files or folders of JSON lines",
                         remedy="Name the output of mose pairs mine, ask or translate.")  # fmt: skip
-    if twice:
-        raise DataError(f"two files are called {twice[0]}", remedy="Rename one, or give them to two runs.")
     return files
 
 
@@ -86,9 +82,12 @@ def write_stage(
         What ``stage.json`` holds.
 
     Raises:
-        DataError: A file is faulty.
+        DataError: A file is faulty, or two are called the same.
         OutputError: ``out`` holds something else.
     """
+    twice = [name for name, times in Counter(map(_name_of, files)).items() if times > 1]
+    if twice:
+        raise DataError(f"two files are called {twice[0]}", remedy="Rename one, or give them to two runs.")
     dropped: Counter[str] = Counter()
     kept: Counter[str] = Counter()
     number = 0

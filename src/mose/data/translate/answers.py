@@ -20,6 +20,7 @@ from mose.errors import DataError
 
 ACCEPTED = "accepted.jsonl.xz"
 REJECTED = "rejected.jsonl.xz"
+FAILED = "refused by the server"
 
 _LABEL = re.compile(r"^\W*(\w+)\W*?:\s*(.*)$")
 
@@ -51,12 +52,14 @@ def read_answers(out: Path, files: Sequence[Path], *, least_common: int = MIN_CO
     plain = plain_words(_texts_by_package(rows, answers), least_common=least_common)
     accepted: list[dict[str, Any]] = []
     rejected: list[dict[str, Any]] = []
-    for id_, (answer, finish, model) in answers.items():
-        row = rows[id_]
+    for id_, row in rows.items():  # not in the order of the answers, which is that of a server
+        if id_ not in answers:
+            continue
+        answer, finish, model = answers[id_]
         checked = (
             _check_translation(row, answer, finish)
             if row["task"] == "translate"
-            else _check_questions(row, answer, plain)
+            else _check_questions(row, answer, finish, plain)
         )
         for pair, reason in checked:
             pair["writer"] = model
@@ -87,7 +90,7 @@ def _texts_by_package(
 def _content(value: dict[str, Any], path: Path, number: int) -> tuple[str, str, str]:
     """Text, finish reason and model; the text is empty if the server failed."""
     if value.get("error"):
-        return "", "error", ""
+        return "", FAILED, ""
     try:
         body = value["response"]["body"]
         choice = body["choices"][0]
@@ -123,7 +126,9 @@ def _pair(row: dict[str, Any], kind: str, query: str, code: str, language: str) 
     return {"query": query, "code": code, "language": language, "kind": kind, **kept}
 
 
-def _check_questions(row: dict[str, Any], answer: str, common: frozenset[str]) -> list[tuple[dict[str, Any], str]]:
+def _check_questions(
+    row: dict[str, Any], answer: str, finish: str, common: frozenset[str]
+) -> list[tuple[dict[str, Any], str]]:
     prompt = PROMPTS[row["task"]]
     lines = labelled_lines(answer, prompt.labels)
     name = str(row["group"]).rpartition(":")[2].rpartition(".")[2]
@@ -131,7 +136,7 @@ def _check_questions(row: dict[str, Any], answer: str, common: frozenset[str]) -
     said: set[str] = set()
     for label in prompt.labels:
         question = lines.get(label, "")
-        reason = "no line of this kind"
+        reason = FAILED if finish == FAILED else "no line of this kind"
         if question:
             reason = question_fault(
                 question,
@@ -152,7 +157,7 @@ def _check_questions(row: dict[str, Any], answer: str, common: frozenset[str]) -
 
 def _check_translation(row: dict[str, Any], answer: str, finish: str) -> list[tuple[dict[str, Any], str]]:
     code = fenced(answer)
-    reason = "cut off" if finish == "length" else ""
+    reason = {"length": "cut off", FAILED: FAILED}.get(finish, "")
     reason = reason or translation_fault(code, code=row["code"], target=row["target"])
     pair = _pair(row, "translation", row["query"], code if not reason else answer, row["target"])
     return [(pair | {"from": row["language"]}, reason)]

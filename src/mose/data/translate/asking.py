@@ -28,6 +28,7 @@ from mose.errors import DataError
 
 REQUESTS = "requests.jsonl.xz"
 ROWS = "rows.jsonl.xz"
+ANSWERS = "answers.jsonl"
 
 _QUESTION_CHARS = (150, 1_200)
 _OUTLINE_CHARS = 1_100
@@ -48,6 +49,7 @@ def write_requests(
     *,
     without: frozenset[str] = frozenset(),
     most: int | None = None,
+    model: str = "",
 ) -> dict[str, int]:
     """Write the requests about the rows of pair files.
 
@@ -57,6 +59,7 @@ def write_requests(
         choose: ``questions`` or ``translations``.
         without: Values of the field ``source`` whose rows are left out.
         most: Write at most this many requests.
+        model: Written into each request, as batch runners want it; left out if empty.
 
     Returns:
         Number of requests by task and language.
@@ -82,7 +85,7 @@ def write_requests(
         if id_ in known:
             continue
         known.add(id_)
-        requests.append(as_request(id_, prompt, turn))
+        requests.append(as_request(id_, prompt, turn, model))
         about.append({"id": id_, "task": prompt.task, "prompt": prompt.name, **row})
         counts[f"{prompt.task} {row['language']}"] += 1
     write_objects(out / ROWS, about)
@@ -90,10 +93,12 @@ def write_requests(
     return dict(sorted(counts.items()))
 
 
-def as_request(id_: str, prompt: Prompt, turn: str) -> dict[str, Any]:
-    """One line of OpenAI's batch format; the server fills in the model."""
+def as_request(id_: str, prompt: Prompt, turn: str, model: str = "") -> dict[str, Any]:
+    """One line of OpenAI's batch format; without a model the server fills it in."""
     messages = [{"role": role, "content": content} for role, content in (*prompt.head, ("user", turn))]
     body = {"messages": messages, "max_tokens": prompt.max_tokens, "temperature": prompt.temperature}
+    if model:
+        body["model"] = model
     return {"custom_id": id_, "method": "POST", "url": "/v1/chat/completions", "body": body}
 
 

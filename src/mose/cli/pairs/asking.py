@@ -1,0 +1,187 @@
+"""``mose pairs ask`` and ``translate``: a language model writes questions about code, and translations of it."""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace as Arguments
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mose.cli.options import add_json_counts, add_quiet, count, define, seconds
+from mose.cli.output import ProgressBar, need_packages
+from mose.cli.parser import Parser
+from mose.cli.terminal import say, show, show_json
+from mose.errors import ConfigError
+
+_NOTES = (
+    "Without --endpoint and --answers only the requests are written, as an OpenAI batch file (requests.jsonl.xz); give "
+    "its results back with --answers. With --endpoint the server is asked and every answer is kept as it comes "
+    "(answers.jsonl): a stopped run goes on with the same command. The code of the pairs is sent to that server, and "
+    "nowhere else. What is written is checked: accepted.jsonl.xz, and rejected.jsonl.xz with reasons."
+)
+
+
+def add_ask(command: Parser) -> None:
+    """Arguments of ``mose pairs ask``."""
+    _add_requests(command, ask)
+
+
+def add_translate(command: Parser) -> None:
+    """Arguments of ``mose pairs translate``."""
+    _add_requests(command, translate)
+
+
+def _add_requests(command: Parser, run: Callable[[Arguments], int]) -> None:
+    name = run.__name__
+    define(
+        command,
+        run,
+        example=f"mose pairs {name} mined/ --out {name}/ --endpoint http://localhost:8000/v1 --model Qwen2.5-Coder-7B",
+        notes=_NOTES,
+    )
+    command.add_argument(
+        "pairs", type=Path, nargs="*", metavar="PAIRS", help="files written by mose pairs mine, or their folder"
+    )
+    command.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="folder of requests and checked answers"
+    )
+    command.add_argument(
+        "--answers",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="check these answers (OpenAI batch results, .jsonl or .jsonl.xz) to the requests of FOLDER",
+    )
+    command.add_argument(
+        "--without", nargs="+", default=[], metavar="SOURCE", help="leave out rows of these sources (pypi:rich)"
+    )
+    command.add_argument("--limit", type=count, metavar="N", help="requests to write (default: all)")
+    server = command.add_argument_group("server (needs mose[data])")
+    server.add_argument(
+        "--endpoint", metavar="URL", help="a server that speaks OpenAI's chat completions, up to its version (.../v1)"
+    )
+    server.add_argument("--model", metavar="NAME", help="model to ask for, as the server calls it")
+    server.add_argument(
+        "--key-from",
+        default="OPENAI_API_KEY",
+        metavar="VARIABLE",
+        help="environment variable with the server's key, if it needs one (default: OPENAI_API_KEY)",
+    )
+    server.add_argument("--concurrency", type=count, default=8, metavar="N", help="requests at a time (default: 8)")
+    server.add_argument("--per-minute", type=count, metavar="N", help="send at most N requests a minute")
+    server.add_argument("--timeout", type=seconds, default=120.0, metavar="TIME", help="for one answer (default: 120s)")
+    server.add_argument(
+        "--attempts",
+        type=count,
+        default=6,
+        metavar="N",
+        help="times a request is sent while the server fails or is busy (default: 6)",
+    )
+    server.add_argument(
+        "--estimate", action="store_true", help="say how many tokens it would take at most, and ask nothing"
+    )
+    server.add_argument(
+        "--price",
+        type=float,
+        nargs=2,
+        metavar=("READ", "WRITTEN"),
+        help="price of a million tokens that are read and that are written, for --estimate",
+    )
+    add_quiet(command)
+    add_json_counts(command)
+
+
+def ask(arguments: Arguments) -> int:
+    """``mose pairs ask``: questions about the code of pairs."""
+    from mose.data.translate.asking import questions
+
+    return _write(arguments, questions)
+
+
+def translate(arguments: Arguments) -> int:
+    """``mose pairs translate``: translations of the code of pairs."""
+    from mose.data.translate.asking import translations
+
+    return _write(arguments, translations)
+
+
+def _write(arguments: Arguments, choose: Any) -> int:
+    from mose.data.curate.stage import pair_files
+    from mose.data.translate.answers import ACCEPTED, REJECTED, read_answers
+    from mose.data.translate.asking import ANSWERS, REQUESTS, write_requests
+
+    if arguments.endpoint and not arguments.model:
+        raise ConfigError("--endpoint needs --model", remedy="Name the model as the server calls it.")
+    counts: dict[str, Any] = {}
+    answers = arguments.answers
+    files = [ACCEPTED, REJECTED]
+    if not answers:
+        counts["requests"] = write_requests(
+            pair_files(arguments.pairs),
+            arguments.out,
+            choose,
+            without=frozenset(arguments.without),
+            most=arguments.limit,
+            model=arguments.model or "",
+        )
+        files = [REQUESTS]
+    if arguments.estimate:
+        counts |= _estimate(arguments)
+    elif arguments.endpoint:
+        counts["unanswered"] = _ask_server(arguments)
+        answers, files = [arguments.out / ANSWERS], [ACCEPTED, REJECTED]
+    if answers:
+        counts |= read_answers(arguments.out, answers)
+    if arguments.json:
+        show_json([counts])
+    else:
+        for name, value in counts.items():
+            told = ", ".join(f"{key} {count}" for key, count in value.items()) if isinstance(value, dict) else value
+            show(f"{name}: {told}")
+        show("written: " + ", ".join(str(arguments.out / name) for name in files))
+    if counts.get("unanswered"):
+        say("The server failed on some requests again and again; the same command asks for them once more.")
+        return 1
+    return 0
+
+
+def _estimate(arguments: Arguments) -> dict[str, Any]:
+    need_packages("pairs --estimate", "httpx", extra="data")
+    from mose.data.pairs import read_objects
+    from mose.data.translate.asking import ANSWERS, REQUESTS
+    from mose.data.translate.endpoint import answered, estimate
+
+    known = answered(arguments.out / ANSWERS)
+    requests = (request for _, request in read_objects(arguments.out / REQUESTS))
+    found = estimate(request for request in requests if request["custom_id"] not in known)
+    told: dict[str, Any] = {
+        "left": found.requests,
+        "tokens read": found.prompt_tokens,
+        "tokens written at most": found.written_tokens,
+    }
+    if arguments.price:
+        told["price at most"] = round(found.cost(tuple(arguments.price)), 2)
+    return told
+
+
+def _ask_server(arguments: Arguments) -> int:
+    """Number of requests that the server never answered."""
+    need_packages("pairs --endpoint", "httpx", extra="data")
+    from mose.data.pairs import read_objects
+    from mose.data.translate.asking import ANSWERS, REQUESTS
+    from mose.data.translate.endpoint import Endpoint, answer_all
+
+    endpoint = Endpoint(
+        url=arguments.endpoint,
+        model=arguments.model,
+        key=os.environ.get(arguments.key_from, ""),
+        concurrency=arguments.concurrency,
+        per_minute=arguments.per_minute or 0,
+        timeout=arguments.timeout,
+        attempts=arguments.attempts,
+    )
+    requests = [request for _, request in read_objects(arguments.out / REQUESTS)]
+    with ProgressBar(quiet=arguments.quiet) as progress:
+        return answer_all(requests, arguments.out / ANSWERS, endpoint, progress=progress)

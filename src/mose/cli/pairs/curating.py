@@ -1,0 +1,135 @@
+"""``mose pairs dedup``, ``check`` and ``card``: near copies, copies of evaluation rows, and what a set holds."""
+
+from __future__ import annotations
+
+from argparse import Namespace as Arguments
+from pathlib import Path
+
+from mose.cli.options import add_json_counts, add_quiet, define
+from mose.cli.output import ProgressBar, need_packages
+from mose.cli.parser import Parser
+from mose.cli.terminal import show, show_json, show_lines
+
+
+def add_dedup(command: Parser) -> None:
+    """Arguments of ``mose pairs dedup``."""
+    define(
+        command,
+        dedup,
+        example="mose pairs dedup asked/ translated/ --against DATA --out final/",
+        notes="Of codes of one kind that are near copies the first one stays. The folder holds the kept rows, the "
+        "dropped ones with their reasons (dropped.jsonl.xz), and settings, counts and hashes (stage.json).",
+    )
+    _add_inputs(command)
+    command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder to write")
+    _add_jaccard(command)
+    _add_against(command, required=False)
+    add_quiet(command)
+    add_json_counts(command)
+
+
+def add_check(command: Parser) -> None:
+    """Arguments of ``mose pairs check``."""
+    define(
+        command,
+        check,
+        example="mose pairs check final/ --against DATA",
+        notes="Exit status: 0 if no row copies an evaluation row, 1 if some do, 2 for an error.",
+    )
+    _add_inputs(command)
+    _add_against(command, required=True)
+    _add_jaccard(command)
+    add_quiet(command)
+    add_json_counts(command)
+
+
+def add_card(command: Parser) -> None:
+    """Arguments of ``mose pairs card``."""
+    define(command, card, example="mose pairs card final/ > final-card.md")
+    _add_inputs(command)
+
+
+def _add_inputs(command: Parser) -> None:
+    command.add_argument(
+        "pairs",
+        type=Path,
+        nargs="+",
+        metavar="PAIRS",
+        help="pair files, or folders of them as the other commands write",
+    )
+
+
+def _add_jaccard(command: Parser) -> None:
+    command.add_argument(
+        "--jaccard",
+        type=float,
+        default=0.7,
+        metavar="SHARE",
+        help="codes that share this much of their runs of five characters are near copies (default: 0.7)",
+    )
+
+
+def _add_against(command: Parser, *, required: bool) -> None:
+    command.add_argument(
+        "--against",
+        type=Path,
+        nargs="+",
+        action="extend",
+        required=required,
+        default=[] if not required else None,
+        metavar="DATA",
+        help="evaluation files, or folders: there, all files without train in their names",
+    )
+
+
+def dedup(arguments: Arguments) -> int:
+    """``mose pairs dedup``: pairs without near copies and without copies of evaluation rows."""
+    need_packages("pairs dedup", "rensa", extra="data")
+    from mose.data.curate.dedup import drop_near_copies
+
+    with ProgressBar(quiet=arguments.quiet) as progress:
+        summary = drop_near_copies(
+            arguments.pairs,
+            arguments.out,
+            jaccard=arguments.jaccard,
+            against=arguments.against,
+            progress=progress,
+        )
+    if arguments.json:
+        show_json([summary])
+        return 0
+    show(f"{arguments.out}: {summary['kept']:,} of {summary['rows']:,} rows")
+    for reason, times in summary["dropped"].items():
+        show(f"  {times:,} {reason}")
+    show(f"  compared with {summary['settings']['bands']}")
+    return 0
+
+
+def check(arguments: Arguments) -> int:
+    """``mose pairs check``: which rows copy an evaluation row."""
+    need_packages("pairs check", "rensa", extra="data")
+    from mose.data.curate.check import check_contamination
+
+    with ProgressBar(quiet=arguments.quiet) as progress:
+        report = check_contamination(arguments.pairs, arguments.against, jaccard=arguments.jaccard, progress=progress)
+    if arguments.json:
+        show_json([report])
+    else:
+        show(f"{report['rows']:,} rows against {report['evaluation_rows']:,} of {len(report['against'])} files")
+        for reason, times in report["reasons"].items():
+            show(f"  {times:,} {reason}")
+        for copy in report["copies"][:20]:
+            show(f"  {copy['row']}: {copy['reason']}" + (f" ({copy['copy_of']})" if copy["copy_of"] else ""))
+        if len(report["copies"]) > 20:
+            show(f"  and {len(report['copies']) - 20:,} more: --json lists all")
+        if not report["copies"]:
+            show("  no copy found")
+    return 1 if report["copies"] else 0
+
+
+def card(arguments: Arguments) -> int:
+    """``mose pairs card``: the data card, on standard output."""
+    from mose.data.curate.card import data_card
+
+    show_lines(data_card(arguments.pairs).rstrip("\n"))
+    return 0

@@ -1,0 +1,135 @@
+"""``mose pairs mine`` and ``negatives``: pairs from packages, and codes near a query that do not answer it."""
+
+from __future__ import annotations
+
+from argparse import Namespace as Arguments
+from pathlib import Path
+
+from mose.cli.options import add_json_counts, add_quiet, define
+from mose.cli.output import ProgressBar, need_packages
+from mose.cli.parser import Parser
+from mose.cli.terminal import show, show_json
+
+
+def add_mine(command: Parser) -> None:
+    """Arguments of ``mose pairs mine``."""
+    define(
+        command, mine, example="mose pairs mine configs/mine.toml --out mined/ --exclude-near DATA/csn/test.jsonl.xz"
+    )
+    command.add_argument("manifest", type=Path, metavar="MANIFEST", help="TOML file that names the packages")
+    command.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="folder to write; a stopped run goes on"
+    )
+    command.add_argument(
+        "--sources", type=Path, metavar="FOLDER", help="folder of unpacked packages (default: the user's cache)"
+    )
+    command.add_argument(
+        "--exclude-near",
+        type=Path,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
+        help="evaluation files; near copies of their rows are left out",
+    )
+    command.add_argument("--skip-missing", action="store_true", help="leave out packages that cannot be fetched")
+    command.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default: 2)")
+    add_quiet(command)
+    add_json_counts(command)
+
+
+def add_negatives(command: Parser) -> None:
+    """Arguments of ``mose pairs negatives``."""
+    define(
+        command,
+        negatives,
+        example="mose pairs negatives ladder/ DATA/csn/train.jsonl.xz --out DATA/csn/train-hard.jsonl.xz",
+    )
+    command.add_argument("model", type=Path, metavar="MODEL", help="model folder that ranks the code")
+    command.add_argument("pairs", type=Path, metavar="PAIRS", help="pairs of text and code, as JSON lines")
+    command.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write: .jsonl or .jsonl.xz")
+    command.add_argument(
+        "--first-rank",
+        type=int,
+        default=5,
+        metavar="N",
+        help="skip the N nearest, which are often unmarked answers (default: 5)",
+    )
+    command.add_argument("--last-rank", type=int, default=60, metavar="N", help="look no further (default: 60)")
+    command.add_argument(
+        "--margin",
+        type=float,
+        default=0.95,
+        metavar="SHARE",
+        help="a negative's cosine is at most this share of the answer's (default: 0.95)",
+    )
+    command.add_argument(
+        "--count", type=int, default=4, metavar="N", help="at most this many negatives of a row (default: 4)"
+    )
+    command.add_argument(
+        "--exit",
+        type=int,
+        metavar="K",
+        help="exit that ranks the code; 0 reads thousands of rows a second (default: the deepest)",
+    )
+    command.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the draw (default: 0)")
+    add_quiet(command)
+    add_json_counts(command)
+
+
+def mine(arguments: Arguments) -> int:
+    """``mose pairs mine``: pairs from the source of named packages."""
+    from mose.data.mine.build import mine as mine_pairs
+    from mose.data.mine.manifest import read_manifest
+    from mose.storage import home
+
+    with ProgressBar(quiet=arguments.quiet) as progress:
+        summary = mine_pairs(
+            read_manifest(arguments.manifest),
+            arguments.out,
+            sources=arguments.sources or home() / "sources",
+            exclude_near=tuple(arguments.exclude_near),
+            skip_missing=arguments.skip_missing,
+            workers=arguments.workers,
+            progress=progress,
+        )
+    if arguments.json:
+        show_json([{name: summary[name] for name in ("totals", "dropped", "missing", "files")}])
+        return 0
+    for split, counts in summary["totals"].items():
+        show(f"{split}: {counts['rows']} rows")
+        for field in ("kinds", "languages"):
+            show(f"  {field}: " + ", ".join(f"{name} {count}" for name, count in counts[field].items()))
+    show("left out: " + ", ".join(f"{reason} {count}" for reason, count in summary["dropped"].items()))
+    for label, reason in summary["missing"].items():
+        show(f"missing: {label}: {reason}")
+    return 0
+
+
+def negatives(arguments: Arguments) -> int:
+    """``mose pairs negatives``: codes near each query that do not answer it, found by a model."""
+    need_packages("pairs negatives", "torch", "transformers")
+    from mose.train.retrieval.hard_negatives import MiningConfig, mine_hard_negatives
+
+    config = MiningConfig(
+        first_rank=arguments.first_rank,
+        last_rank=arguments.last_rank,
+        margin=arguments.margin,
+        count=arguments.count,
+        exit_layer=arguments.exit,
+    )
+    with ProgressBar(quiet=arguments.quiet) as progress:
+        counts = mine_hard_negatives(
+            arguments.model,
+            arguments.pairs,
+            arguments.out,
+            config,
+            seed=arguments.seed,
+            progress=progress,
+        )
+    if arguments.json:
+        show_json([{"file": str(arguments.out), **counts}])
+        return 0
+    show(f"{arguments.out}: {counts['rows']} rows, {counts['with_negatives']} of them with hard negatives")
+    show("Train with them: name the file in a source, and set data.hard_negatives.")
+    return 0
