@@ -48,6 +48,7 @@ COMMANDS = {
         "training.add_pretrain",
         "train every exit of a fresh model on repositories, or resume a stopped run (needs mose[train])",
     ),
+    "plan": ("training.add_plan", "show memory, FLOPs and days of a pre-training run before it is started"),
     "finetune": (
         "training.add_finetune",
         "train every exit of a model at once, or resume a stopped run (needs mose[train])",

@@ -13,6 +13,7 @@ from mose.config.pretrain import (
     ObjectiveConfig,
     PretrainBatchConfig,
     PretrainConfig,
+    PretrainRun,
     PretrainStart,
     PretrainValidationConfig,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "OptimizerConfig",
     "PretrainBatchConfig",
     "PretrainConfig",
+    "PretrainRun",
     "PretrainStart",
     "PretrainValidationConfig",
     "RunConfig",

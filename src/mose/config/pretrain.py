@@ -15,6 +15,8 @@ class PretrainStart(StartConfig):
 
     freeze_embeddings: bool = False
     """Leave token and position embeddings unchanged."""
+    preset: str = ""
+    """Preset that ``folder`` will be made from; read by ``mose plan`` alone, as long as the folder does not exist."""
     dropout: float = 0.1
     """Dropout in attention, after each sub-layer and of the embeddings."""
 
@@ -86,12 +88,15 @@ class PretrainBatchConfig:
     """Pairs a step, over all processes."""
     mini_batch_tokens: int = 8192
     """Tokens run through the encoder at once, padding included."""
+    decode_tokens: int = 1024
+    """Tokens to predict whose logits over the vocabulary exist at once."""
     pack: bool = True
     """Put the pairs of a mini-batch one behind the other in one row without padding, where none sees another. Such
     attention has no dropout: the kernel for it has none. False: a padded row for each pair."""
 
     def __post_init__(self) -> None:
-        require(self.pairs >= 1, "batch.pairs", self.pairs, "1 or more")
+        for key in ("pairs", "decode_tokens"):
+            require(getattr(self, key) >= 1, f"batch.{key}", getattr(self, key), "1 or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,13 +114,33 @@ class PretrainValidationConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PretrainRun(RunConfig):
+    """Length, folder and devices of the run."""
+
+    max_skipped: int = 10
+    """Steps in a row that may be skipped, with a line in the log, because a loss or gradient is not finite or
+    ``spike`` says so; one more ends the run."""
+    checkpoint_activations: bool = False
+    """Keep of each block its input alone and compute the block again in the backward pass: a fraction of the memory,
+    a third more computing."""
+    compile: bool = False
+    """Compile the blocks with ``torch.compile``: the first steps take minutes, the others less than before."""
+    peak_tflops: float = 0.0
+    """Peak of one device in bfloat16, for the MFU in the log (an A100 has 312, an H100 989); 0 leaves it out."""
+
+    def __post_init__(self) -> None:
+        super(PretrainRun, self).__post_init__()
+        require(self.peak_tflops >= 0, "run.peak_tflops", self.peak_tflops, "0 or more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PretrainConfig:
     """Everything about one pre-training run."""
 
     start: PretrainStart
     data: CorpusConfig
     batch: PretrainBatchConfig
-    run: RunConfig
+    run: PretrainRun
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     loss: ExitsLossConfig = field(default_factory=ExitsLossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)

@@ -31,8 +31,11 @@ class StartConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptimizerConfig:
-    """AdamW and its schedule: linear warm-up, then linear decay to ``final_share``, or drops at given steps."""
+    """The optimizer and its schedule: linear warm-up, then linear decay to ``final_share``, or drops at given steps."""
 
+    kind: Literal["adamw", "muon"] = "adamw"
+    """muon: matrices of the blocks by Muon, all else by AdamW. Updates of both are of one size (Liu et al., 2025), so
+    that the same rates serve."""
     rate: float = 1e-4
     """Peak learning rate of the blocks."""
     embedding_rate: float | None = None
@@ -53,6 +56,9 @@ class OptimizerConfig:
     """Share of the steps with a rising rate."""
     final_share: float = 0.05
     """Rate of the last step, relative to the peak."""
+    decay_share: float = 1.0
+    """Share of the steps, the last ones, in which the rate falls; before them it stays at the peak (warm-up, stable,
+    decay). 1 decays from the warm-up on."""
     drops: tuple[int, ...] = ()
     """Steps from which on the rate is multiplied by ``drop_factor`` once more (the paper's pre-training); empty decays
     linearly."""
@@ -62,12 +68,12 @@ class OptimizerConfig:
     """Largest gradient norm."""
 
     def __post_init__(self) -> None:
-        for key in ("rate", "head_rate", "table_rate", "eps", "clip", "layer_decay"):
+        for key in ("rate", "head_rate", "table_rate", "eps", "clip", "layer_decay", "decay_share"):
             require(getattr(self, key) > 0, f"optimizer.{key}", getattr(self, key), "above 0")
         require(self.embedding_rate is None or self.embedding_rate > 0, "optimizer.embedding_rate",
                  self.embedding_rate, "above 0")  # fmt: skip
         require(list(self.drops) == sorted(set(self.drops)), "optimizer.drops", list(self.drops), "rising steps")
-        for key in ("warmup_share", "final_share", "drop_factor"):
+        for key in ("warmup_share", "final_share", "decay_share", "drop_factor"):
             require(0 <= getattr(self, key) <= 1, f"optimizer.{key}", getattr(self, key), "0 to 1")
         require(all(0 <= beta < 1 for beta in self.betas), "optimizer.betas", self.betas, "0 up to, not including, 1")
         require(self.weight_decay >= 0, "optimizer.weight_decay", self.weight_decay, "0 or more")
@@ -96,6 +102,13 @@ class RunConfig:
     """Threads of torch; 0 leaves its default."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; auto takes a GPU if there is one."""
+    max_skipped: int = 0
+    """Steps in a row that may be skipped, with a line in the log, because a loss or gradient is not finite or
+    ``spike`` says so; one more ends the run. 0 ends it at the first."""
+    spike: float = 0.0
+    """Skip a step whose gradient norm is more than this many times its running mean; 0 skips none."""
+    tensorboard: bool = False
+    """Write the numbers of the log for TensorBoard, too, into ``tensorboard/`` of the folder."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of the encoder; weights and loss stay float32. Auto is bfloat16 on a GPU and float32 on a CPU;
     a CPU with AVX512-BF16 or AMX is several times faster in bfloat16."""
@@ -106,7 +119,8 @@ class RunConfig:
         for key in ("keep_checkpoints", "log_every"):
             require(getattr(self, key) >= 1, f"run.{key}", getattr(self, key), "1 or more")
         require(0 <= self.seed < 2**32, "run.seed", self.seed, "0 to 4294967295")
-        for key in ("checkpoint_minutes", "threads"):
+        require(self.spike == 0 or self.spike > 1, "run.spike", self.spike, "0, or above 1")
+        for key in ("checkpoint_minutes", "threads", "max_skipped"):
             require(getattr(self, key) >= 0, f"run.{key}", getattr(self, key), "0 or more")
 
 

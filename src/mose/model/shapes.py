@@ -5,6 +5,8 @@ from __future__ import annotations
 from mose.model.settings import ModelSettings
 
 Shape = tuple[int, ...]
+EXIT_WIDTH = 4
+"""Width of an exit's embedding in the heads of pre-training (``conditional_size`` in the released code)."""
 
 
 def tensor_shapes(settings: ModelSettings) -> dict[str, Shape]:
@@ -63,6 +65,22 @@ def head_shapes(settings: ModelSettings) -> dict[str, Shape]:
     if settings.head == "linear":
         return {"0.weight": (out, width), "0.bias": (out,)}
     return {"0.weight": (width, width), "0.bias": (width,), "2.weight": (out, width), "2.bias": (out,)}
+
+
+def pretraining_head_shapes(settings: ModelSettings) -> dict[str, Shape]:
+    """Name -> shape of the heads that all exits share in pre-training."""
+    width, vocabulary = settings.hidden_size, settings.vocab_size
+    return {
+        "exit_embedding.weight": (sum(exit_layer > 0 for exit_layer in settings.exits), EXIT_WIDTH),
+        "transform.weight": (width, width + EXIT_WIDTH),
+        "transform.bias": (width,),
+        "norm.weight": (width,),
+        "norm.bias": (width,),
+        "decoder.weight": (vocabulary, width),
+        "decoder.bias": (vocabulary,),
+        "pair.weight": (2, width + EXIT_WIDTH),
+        "pair.bias": (2,),
+    }
 
 
 def _norm(name: str, settings: ModelSettings) -> dict[str, Shape]:

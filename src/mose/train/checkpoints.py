@@ -49,7 +49,8 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, companions: Path, k
         folder.mkdir(parents=True, exist_ok=True)
         with new_folder(target) as staging:
             save_model(checkpoint.model, staging / "model", companions=companions)
-            save_file(dict(checkpoint.tensors), staging / "training.safetensors")
+            tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
+            save_file(tensors, staging / "training.safetensors")
             values = {"progress": dataclasses.asdict(checkpoint.run), "batches": checkpoint.batches}
             (staging / "training.json").write_text(json.dumps(values), encoding="utf8")
         for old in complete_checkpoints(folder)[:-keep]:

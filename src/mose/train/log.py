@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from mose.errors import ConfigError
 from mose.model.encoder import MoseModel
 from mose.train.device import emulates_bfloat16
 from mose.train.distributed import World
@@ -20,14 +22,29 @@ class Log:
     Args:
         path: The file.
         say: Called with each line as well.
+        board: Folder of TensorBoard, which gets the numbers of each step and validation; none if None.
+
+    Raises:
+        ConfigError: TensorBoard is asked for and not installed.
     """
 
-    def __init__(self, path: Path | None, say: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self, path: Path | None, say: Callable[[str], None] | None = None, *, board: Path | None = None
+    ) -> None:
         self._path = path
         self._say = say
+        self._open_board = None if board is None else _board_opener(board)
+        self._board: Any = None
 
     def write(self, **values: Any) -> None:
         """Append one line."""
+        if self._open_board is not None and "step" in values:
+            self._board = self._board or self._open_board()
+            numbers = {**values, **values.get("mean", {})}
+            for name, value in numbers.items():
+                if isinstance(value, float):
+                    self._board.add_scalar(f"{values['event']}/{name}", value, values["step"])
+            self._board.flush()
         line = json.dumps(values)
         if self._path is not None:
             with self._path.open("a", encoding="utf8") as file:
@@ -63,6 +80,16 @@ class Log:
                 what="run.precision = bfloat16, which this processor emulates: float32 is several times faster",
                 remedy='Start a new run with run.precision = "float32".',
             )
+
+
+def _board_opener(folder: Path) -> Callable[[], Any]:
+    """Makes the folder when it is called: a run that is refused leaves nothing behind."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise ConfigError("run.tensorboard", got=True, allowed="false where tensorboard is not installed",
+                          remedy="Run pip install tensorboard.") from None  # fmt: skip
+    return partial(SummaryWriter, str(folder))
 
 
 def round_values(values: Mapping[str, float]) -> dict[str, float]:

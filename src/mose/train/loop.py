@@ -6,11 +6,9 @@ It knows no loss formula and no data format. Whatever it reports is one JSON lin
 from __future__ import annotations
 
 import math
-import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
-from types import FrameType
 from typing import Any, Protocol
 
 import torch
@@ -20,12 +18,18 @@ from mose.config import OptimizerConfig, RunConfig
 from mose.errors import MoseError
 from mose.model.encoder import MoseModel
 from mose.train.distributed import World, any_of_all, average_gradients, mean_of_all
+from mose.train.interruption import Interruption
 from mose.train.log import Log, round_values
-from mose.train.optim import learning_rate_share, set_learning_rate
+from mose.train.optim import Optimizers, learning_rate_share
 
 
 class TrainingError(MoseError):
     """A run that cannot continue."""
+
+
+_NORMS = 50
+"""Steps over which the gradient norm is averaged, and after which it can be called a spike."""
+_REMEDY = "The last checkpoint is good. Lower optimizer.rate or loss.scale_limit and start again."
 
 
 class Learner(Protocol):
@@ -38,7 +42,10 @@ class Learner(Protocol):
         ...
 
     def backward(self, batch: Any) -> dict[str, float]:
-        """Add the gradients of this process's share of a batch; return the terms of the loss with "total"."""
+        """Add the gradients of this process's share of a batch; return the terms of the loss with "total".
+
+        "tokens" and "flops" among them are those of this process's share, for the speeds in the log.
+        """
         ...
 
     def check(self, batch: Any) -> dict[str, float]:
@@ -88,6 +95,10 @@ class RunState:
     """Best validation value of each exit so far."""
     best_step: dict[str, int] = field(default_factory=dict)
     """Step of each of those."""
+    skipped: int = 0
+    """Steps skipped in a row, the latest included."""
+    typical_norm: float = 0.0
+    """Running mean of the gradient norm."""
     latest: dict[str, float] = field(default_factory=dict)
     """Validation value of each exit at the latest validation."""
 
@@ -110,7 +121,7 @@ class Training:
     learner: Learner
     batches: Batches
     """Their position must agree with the state of the run; ``len`` of a batch is its number of items."""
-    optimizer: torch.optim.Optimizer
+    optimizer: Optimizers
     run: RunConfig
     rates: OptimizerConfig
     validate_every: int
@@ -119,29 +130,8 @@ class Training:
     save: Save
     log: Log
     world: World
-
-
-class _Interrupt:
-    """Turns the first Ctrl-C (or SIGTERM) into a flag, so that a step is never cut in half."""
-
-    def __enter__(self) -> _Interrupt:
-        self.asked = False
-        self._before: dict[int, Any] = {}
-        for number in (signal.SIGINT, signal.SIGTERM):
-            try:
-                self._before[number] = signal.signal(number, self._ask)
-            except ValueError:  # only the main thread can handle signals
-                break
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
+    peak_flops: float = 0.0
+    """FLOPs a second of one process's device, for MFU; 0 leaves it out."""
 
 
 def fit(training: Training, state: RunState) -> None:
@@ -153,7 +143,7 @@ def fit(training: Training, state: RunState) -> None:
     """
     run = training.run
     last_save = perf_counter()
-    with _Interrupt() as interrupt:
+    with Interruption() as interruption:
         while state.position(run) < run.steps:
             _step(training, state)
             ended = state.position(run) >= run.steps
@@ -161,7 +151,7 @@ def fit(training: Training, state: RunState) -> None:
             better = bool(ended or due) and _validate(training, state)
             late = perf_counter() - last_save > 60 * run.checkpoint_minutes
             # Clocks and signals differ between processes, and all of them must enter a save.
-            interrupted, better, late = any_of_all((interrupt.asked, better, late), training.world)
+            interrupted, better, late = any_of_all((interruption.asked, better, late), training.world)
             reasons = {"interrupted": interrupted, "end": ended, "best": better, "time": late}
             if any(reasons.values()):
                 training.save(state, next(reason for reason, holds in reasons.items() if holds))
@@ -178,12 +168,12 @@ def _step(training: Training, state: RunState) -> None:
     run = training.run
     batch = next(training.batches)
     share = learning_rate_share(state.position(run), run.steps, training.rates)
-    terms = _learn(training, batch, share, f"step {state.step + 1}")
+    terms = _learn(training, batch, share, state)
     elapsed = perf_counter() - start
     state.step += 1
     state.seconds += elapsed
     state.seen += len(batch)
-    if state.step % run.log_every == 0:
+    if state.step % run.log_every == 0 and terms:
         remaining = state.seconds * (run.steps / state.position(run) - 1)
         training.log.write(
             event="step",
@@ -191,25 +181,55 @@ def _step(training: Training, state: RunState) -> None:
             seen=state.seen,
             source=batch.source,
             rate_share=round(share, 4),
-            **round_values(terms),
+            **round_values(_speeds(terms, elapsed, training)),
             seconds=round(elapsed, 2),
             per_second=round(len(batch) / elapsed, 1),
             remaining_seconds=max(0, round(remaining)),
         )
 
 
-def _learn(training: Training, batch: Any, share: float, when: str) -> dict[str, float]:
+def _learn(training: Training, batch: Any, share: float, state: RunState) -> dict[str, float]:
+    """The terms of the loss after an update; none if the step is skipped."""
     learner, optimizer = training.learner, training.optimizer
     parameters = [parameter for _, parameter in learner.named_trained()]
-    optimizer.zero_grad(set_to_none=True)
+    optimizer.zero_grad()
     terms = mean_of_all(learner.backward(batch), training.world)
     average_gradients(parameters, training.world)
     terms["gradient_norm"] = float(torch.nn.utils.clip_grad_norm_(parameters, training.rates.clip))
-    require_finite(terms, when)
-    set_learning_rate(optimizer, share)
+    fault = _fault(terms, state, training.run)
+    if fault:
+        state.skipped += 1
+        if state.skipped > training.run.max_skipped:
+            raise TrainingError(f"step {state.step + 1}: {fault}", remedy=_REMEDY)
+        training.log.write(event="skipped", step=state.step + 1, reason=fault)
+        return {}
+    state.skipped = 0
+    state.typical_norm += (terms["gradient_norm"] - state.typical_norm) / min(state.step + 1, _NORMS)
+    optimizer.set_rate(share)
     optimizer.step()
     learner.after_step()
     return terms
+
+
+def _fault(terms: Mapping[str, float], state: RunState, run: RunConfig) -> str:
+    """Why a step must not be taken; empty if it may. The same on all processes."""
+    wrong = [name for name, term in terms.items() if not math.isfinite(term)]
+    if wrong:
+        return f"{', '.join(wrong)} is not a finite number"
+    norm = terms["gradient_norm"]
+    if run.spike and state.step >= _NORMS and norm > run.spike * state.typical_norm:
+        return f"the gradient norm {norm:.3g} is more than run.spike times the usual {state.typical_norm:.3g}"
+    return ""
+
+
+def _speeds(terms: Mapping[str, float], elapsed: float, training: Training) -> dict[str, float]:
+    """The terms, with "tokens" and "flops" of the mean process as tokens a second of all, and MFU."""
+    found = {name: term for name, term in terms.items() if name not in ("tokens", "flops")}
+    if "tokens" in terms:
+        found["tokens_per_second"] = terms["tokens"] * training.world.size / elapsed
+    if "flops" in terms and training.peak_flops:
+        found["mfu"] = terms["flops"] / elapsed / training.peak_flops
+    return found
 
 
 def _validate(training: Training, state: RunState) -> bool:
@@ -265,7 +285,4 @@ def require_finite(terms: Mapping[str, float], when: str) -> None:
     """Raise `TrainingError` unless every term is a finite number."""
     wrong = [name for name, term in terms.items() if not math.isfinite(term)]
     if wrong:
-        raise TrainingError(
-            f"{when}: {', '.join(wrong)} is not a finite number",
-            remedy="The last checkpoint is good. Lower optimizer.rate or loss.scale_limit and start again.",
-        )
+        raise TrainingError(f"{when}: {', '.join(wrong)} is not a finite number", remedy=_REMEDY)

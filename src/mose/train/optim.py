@@ -1,8 +1,8 @@
-"""Parameter groups with their learning rates, the schedule, and the optimizer's state as plain tensors."""
+"""Parameter groups with their learning rates, the schedule, and the state of the optimizers as plain tensors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -14,12 +14,16 @@ from mose.config import OptimizerConfig
 def learning_rate_share(step: float, steps: int, config: OptimizerConfig) -> float:
     """Learning rate of a step (from 0), relative to the peak: linear up, then linear down to ``final_share``.
 
-    With ``config.drops`` the rate stays at the peak instead, times ``drop_factor`` for each of them that is passed.
+    With ``config.decay_share`` below 1 the rate stays at the peak in between. With ``config.drops`` it stays there to
+    the end, times ``drop_factor`` for each of them that is passed.
 
     Example:
         >>> rates = OptimizerConfig(warmup_share=0.25, final_share=0.0)
         >>> [round(learning_rate_share(step, 4, rates), 2) for step in range(4)]
         [1.0, 1.0, 0.67, 0.33]
+        >>> stable = OptimizerConfig(warmup_share=0.2, decay_share=0.4, final_share=0.0)
+        >>> [learning_rate_share(step, 5, stable) for step in range(5)]
+        [1.0, 1.0, 1.0, 1.0, 0.5]
         >>> dropping = OptimizerConfig(warmup_share=0.2, drops=(3, 4), drop_factor=0.5)
         >>> [learning_rate_share(step, 5, dropping) for step in range(5)]
         [1.0, 1.0, 1.0, 0.5, 0.25]
@@ -29,7 +33,8 @@ def learning_rate_share(step: float, steps: int, config: OptimizerConfig) -> flo
         return (step + 1) / warmup
     if config.drops:
         return config.drop_factor ** sum(step >= drop for drop in config.drops)
-    left = (steps - step) / max(1, steps - warmup)
+    decay = max(1, min(steps - warmup, round(steps * config.decay_share)))
+    left = (steps - step) / decay
     return config.final_share + (1 - config.final_share) * max(0.0, min(1.0, left))
 
 
@@ -46,49 +51,84 @@ def peak_rate(name: str, config: OptimizerConfig, *, num_layers: int) -> float:
     return config.rate * config.layer_decay ** (num_layers - depth)
 
 
+class Optimizers:
+    """One optimizer, or two that share the parameters, as one.
+
+    Args:
+        members: Each with a "peak" in its parameter groups.
+    """
+
+    def __init__(self, *members: torch.optim.Optimizer) -> None:
+        self._members = members
+
+    def zero_grad(self, *, set_to_none: bool = True) -> None:
+        """Drop the gradients."""
+        for member in self._members:
+            member.zero_grad(set_to_none=set_to_none)
+
+    def step(self) -> None:
+        """Update the parameters."""
+        for member in self._members:
+            member.step()
+
+    def set_rate(self, share: float) -> None:
+        """Set every group's rate to ``share`` of its peak."""
+        for member in self._members:
+            for group in member.param_groups:
+                group["lr"] = group["peak"] * share
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What the optimizers remember, by parameter number and name; the optimizers' own tensors."""
+        return {
+            f"optimizer.{number}.{key}": torch.as_tensor(value)
+            for number, (member, parameter) in enumerate(self._numbered())
+            for key, value in member.state[parameter].items()
+        }
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Restore what ``tensors`` returned; other names are left alone."""
+        for number, (member, parameter) in enumerate(self._numbered()):
+            prefix = f"optimizer.{number}."
+            stored = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+            # Steps stay where AdamW counts them: on the CPU.
+            member.state[parameter] = {
+                key: value.to(parameter.device) if value.ndim else value for key, value in stored.items()
+            }
+
+    def _numbered(self) -> Iterator[tuple[torch.optim.Optimizer, Tensor]]:
+        """Parameters in a fixed order, each with its optimizer."""
+        for member in self._members:
+            for group in member.param_groups:
+                for parameter in group["params"]:
+                    yield member, parameter
+
+
 def build_optimizer(
     parameters: Iterable[tuple[str, nn.Parameter]], config: OptimizerConfig, *, num_layers: int
-) -> torch.optim.AdamW:
-    """AdamW over the parameters that are trained; weight decay applies to the matrices of blocks and heads only.
+) -> Optimizers:
+    """AdamW, or Muon for the blocks' matrices; those of blocks and heads of all kinds decay, nothing else does.
 
     Args:
         parameters: Name and parameter of what is trained.
         config: Rates and decay.
         num_layers: Blocks of the model.
     """
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    groups: dict[tuple[bool, float, float], list[nn.Parameter]] = {}
     for name, parameter in parameters:
         decays = parameter.ndim == 2 and name.startswith(("layers.", "heads.", "classifiers.", "pretraining_heads."))
-        key = (peak_rate(name, config, num_layers=num_layers), config.weight_decay if decays else 0.0)
+        by_muon = config.kind == "muon" and parameter.ndim == 2 and name.startswith("layers.")
+        key = (by_muon, peak_rate(name, config, num_layers=num_layers), config.weight_decay if decays else 0.0)
         groups.setdefault(key, []).append(parameter)
-    settings: list[dict[str, Any]] = [
-        {"params": members, "lr": rate, "peak": rate, "weight_decay": decay}
-        for (rate, decay), members in groups.items()
-    ]
-    return torch.optim.AdamW(settings, betas=config.betas, eps=config.eps)
 
+    def settings(by_muon: bool) -> list[dict[str, Any]]:
+        return [
+            {"params": members, "lr": rate, "peak": rate, "weight_decay": decay}
+            for (muon, rate, decay), members in groups.items()
+            if muon == by_muon
+        ]
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, share: float) -> None:
-    """Set every group's rate to ``share`` of its peak."""
-    for group in optimizer.param_groups:
-        group["lr"] = group["peak"] * share
-
-
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The moments by parameter number and name, for safetensors."""
-    state = optimizer.state_dict()["state"]
-    return {
-        f"optimizer.{number}.{key}": torch.as_tensor(value).detach().cpu().contiguous()
-        for number, values in state.items()
-        for key, value in values.items()
-    }
-
-
-def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Restore the moments that `optimizer_tensors` returned."""
-    stored: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        if name.startswith("optimizer."):
-            _, number, key = name.split(".")
-            stored.setdefault(int(number), {})[key] = tensor
-    optimizer.load_state_dict({"state": stored, "param_groups": optimizer.state_dict()["param_groups"]})
+    adamw = torch.optim.AdamW(settings(False), betas=config.betas, eps=config.eps)
+    if not settings(True):
+        return Optimizers(adamw)
+    # The rates of AdamW serve: updates are scaled to the size that AdamW's have (Liu et al., 2025, section 2.2).
+    return Optimizers(torch.optim.Muon(settings(True), adjust_lr_fn="match_rms_adamw"), adamw)

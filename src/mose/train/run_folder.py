@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from mose.config import ClonesConfig, FinetuneConfig, PretrainConfig, write_toml
+from mose.config import ClonesConfig, FinetuneConfig, PretrainConfig, PretrainRun, write_toml
 from mose.storage import new_file, require_replaceable, require_writable_folder
 from mose.train.checkpoints import Checkpoint, complete_checkpoints, load_checkpoint, save_checkpoint
 from mose.train.distributed import World, wait_for_all
 from mose.train.log import Log
 from mose.train.loop import Batches, Learner, RunState, Training, Validate, fit
-from mose.train.optim import build_optimizer, load_optimizer_tensors, optimizer_tensors
+from mose.train.optim import build_optimizer
 from mose.train.start import require_same_settings
 
 
@@ -46,7 +46,8 @@ class RunFolder:
         """The newest checkpoint; None for a new run."""
         if self.checkpoint is not None:
             require_same_settings(config, self.path)
-        self.log = Log(self.path / "log.jsonl" if world.is_first else None, say if world.is_first else None)
+        board = self.path / "tensorboard" if config.run.tensorboard else None
+        self.log = Log(self.path / "log.jsonl", say, board=board) if world.is_first else Log(None)
 
     def begin(self) -> None:
         """Make the folder and write the settings. Called by every process, after all that can be refused."""
@@ -84,7 +85,7 @@ class RunFolder:
         state = RunState()
         if self.checkpoint is not None:
             state = self.checkpoint.run
-            load_optimizer_tensors(optimizer, self.checkpoint.tensors)
+            optimizer.load(self.checkpoint.tensors)
             learner.load_tensors(self.checkpoint.tensors)
             batches.load_state(self.checkpoint.batches)
             self.log.write(event="resumed", step=state.step, checkpoint=str(self._newest))
@@ -95,7 +96,7 @@ class RunFolder:
                 write(self.path / "best", state)
             checkpoint = Checkpoint(
                 model=learner.model,
-                tensors={**optimizer_tensors(optimizer), **learner.tensors()},
+                tensors={**optimizer.tensors(), **learner.tensors()},
                 run=state,
                 batches=batches.state(),
             )
@@ -116,6 +117,7 @@ class RunFolder:
             save=save,
             log=self.log,
             world=world,
+            peak_flops=1e12 * config.run.peak_tflops if isinstance(config.run, PretrainRun) else 0.0,
         )
         fit(training, state)
         return state

@@ -19,7 +19,10 @@ from mose.model.encoder import MoseModel
 from mose.train.device import choose_device
 from mose.train.distributed import World, join_world, leave_world
 
-_MAY_CHANGE = ("steps", "minutes", "checkpoint_minutes", "keep_checkpoints", "log_every", "threads", "device", "folder")
+_MAY_CHANGE = (
+    "steps", "minutes", "checkpoint_minutes", "keep_checkpoints", "log_every", "threads", "device", "folder",
+    "max_skipped", "spike", "tensorboard", "checkpoint_activations", "compile", "peak_tflops",
+)  # fmt: skip
 
 
 Config = TypeVar("Config", FinetuneConfig, ClonesConfig, PretrainConfig)

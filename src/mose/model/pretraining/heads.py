@@ -18,11 +18,10 @@ from mose.model.checkpoint import write_model
 from mose.model.encoder import MoseModel
 from mose.model.folder import copy_companions
 from mose.model.settings import ModelSettings
+from mose.model.shapes import EXIT_WIDTH
 from mose.storage import new_folder
 
 HEADS_FILE = "pretraining_heads.safetensors"
-EXIT_WIDTH = 4
-"""Width of an exit's embedding (``conditional_size`` in the released code)."""
 
 
 class PretrainingHeads(nn.Module):

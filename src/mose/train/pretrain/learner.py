@@ -19,6 +19,7 @@ from mose.train.exit_weights import exit_weights
 from mose.train.own_part import OwnPartLearner
 from mose.train.pretrain.inputs import MaskedPairs, PairMaker
 from mose.train.pretrain.objective import PretrainingObjective
+from mose.train.pretrain.plan import flops_of_forward
 from mose.train.start import freeze_embeddings_of_exits, freeze_parts
 
 
@@ -61,13 +62,11 @@ class PretrainLearner(OwnPartLearner):
         if model.final_norm is not None and not any(map(model.settings.norm_at, self.weights)):
             model.final_norm.requires_grad_(False)
         heads.pair.requires_grad_(config.objective.pairs != "none")
-        self.objective = PretrainingObjective(
-            model,
-            heads,
-            exits=tuple(self.weights),
-            pairs=config.objective.pairs != "none",
-            precision=config.run.precision,
-        )
+        self.objective = PretrainingObjective(model, heads, config, exits=tuple(self.weights))
+        model.gradient_checkpointing = config.run.checkpoint_activations
+        if config.run.compile:
+            for block in model.layers:
+                block.compile(dynamic=True)  # packed rows differ in length
 
     def backward(self, batch: SnippetBatch) -> dict[str, float]:
         """Add the gradients of this process's share of one batch; return the terms of the loss."""
@@ -80,7 +79,8 @@ class PretrainLearner(OwnPartLearner):
             for terms in self._terms(parts, len(rows)):
                 terms["total"].backward()  # type: ignore[no-untyped-call]
                 sums.update({name: float(term.detach()) for name, term in terms.items()})
-        return dict(sums)
+        lengths = [length for part in parts for length in part.lengths]
+        return {**sums, "tokens": float(sum(lengths)), "flops": float(self._flops(lengths))}
 
     @torch.no_grad()
     def check(self, batch: SnippetBatch) -> dict[str, float]:
@@ -97,6 +97,14 @@ class PretrainLearner(OwnPartLearner):
             for terms in self._terms(parts, num_pairs):
                 sums.update({name: float(term) for name, term in terms.items()})
         return dict(sums)
+
+    def _flops(self, lengths: Sequence[int]) -> int:
+        """Of the forward and backward pass, without what checkpointing computes again."""
+        settings = self.model.settings
+        return 3 * sum(
+            number * length * flops_of_forward(self._config, settings, exits=tuple(self.weights), length=length)
+            for length, number in Counter(lengths).items()
+        )
 
     def _terms(self, parts: Sequence[MaskedPairs], num_pairs: int) -> Iterator[dict[str, Tensor]]:
         """Each mini-batch's part of the terms, which sum to those of all.

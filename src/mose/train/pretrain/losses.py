@@ -9,13 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-CHUNK = 1024
-"""Enough for a GPU; a twelfth of what five exits predict in 16,384 tokens."""
 
-
-def token_loss(
-    predict: Callable[[Tensor], Tensor], hidden_MD: Tensor, labels_M: Tensor, *, chunk: int = CHUNK
-) -> Tensor:
+def token_loss(predict: Callable[[Tensor], Tensor], hidden_MD: Tensor, labels_M: Tensor, *, chunk: int) -> Tensor:
     """Summed cross-entropy of the tokens to predict, and how many are right [2].
 
     The logits of a chunk are computed once for the loss and once more for its gradient, and kept in between by neither.

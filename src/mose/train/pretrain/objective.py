@@ -7,6 +7,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
+from mose.config import PretrainConfig
 from mose.data.masking import UNMASKED
 from mose.model.encoder import MoseModel
 from mose.model.heads import pool, pool_segments
@@ -23,17 +24,17 @@ class PretrainingObjective(nn.Module):
         encoder: The ladder of exits.
         heads: Shared by all exits.
         exits: Those to compute; no block above the deepest is run.
-        pairs: False leaves out the objective for pairs.
-        precision: ``run.precision``.
+        config: Which objective for pairs, chunks of the decoder, precision.
     """
 
     def __init__(
-        self, encoder: MoseModel, heads: PretrainingHeads, *, exits: tuple[int, ...], pairs: bool, precision: str
+        self, encoder: MoseModel, heads: PretrainingHeads, config: PretrainConfig, *, exits: tuple[int, ...]
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.heads = heads
-        self._exits, self._pairs, self._precision = exits, pairs, precision
+        self._exits, self._precision, self._chunk = exits, config.run.precision, config.batch.decode_tokens
+        self._pairs = config.objective.pairs != "none"
 
     def forward(self, inputs: MaskedPairs) -> dict[tuple[str, int], Tensor]:
         """("tokens" or "pairs", exit) -> summed loss, and how many are right [2]."""
@@ -47,7 +48,7 @@ class PretrainingObjective(nn.Module):
             )
             for exit_layer, hidden_BTD in hidden.items():
                 predict = partial(self.heads.predict_tokens, exit_layer)
-                found["tokens", exit_layer] = token_loss(predict, hidden_BTD[masked_BT], labels_M)
+                found["tokens", exit_layer] = token_loss(predict, hidden_BTD[masked_BT], labels_M, chunk=self._chunk)
                 if self._pairs:
                     logits_N2 = self.heads.predict_pairs(exit_layer, self._pool(hidden_BTD, inputs))
                     found["pairs", exit_layer] = pair_loss(logits_N2, inputs.same_N)
