@@ -58,8 +58,8 @@ def test_heads_are_counted_as_they_are() -> None:
     assert pretraining_head_shapes(settings) == shapes
 
 
-@pytest.mark.parametrize("again", [False, True])
-def test_planned_activations_are_what_a_backward_pass_keeps(again: bool) -> None:
+@pytest.mark.parametrize(("block", "again"), [("starcoder2", False), ("starcoder2", True), ("llama", False)])
+def test_planned_activations_are_what_a_backward_pass_keeps(block: str, again: bool) -> None:
     """Bytes of the tensors that autograd saves, without weights, in bfloat16 with dropout."""
     torch.set_num_threads(1)
     changes = {
@@ -70,7 +70,7 @@ def test_planned_activations_are_what_a_backward_pass_keeps(again: bool) -> None
         "num_layers": 6,
         "exits": (3, 6),
     }
-    settings = preset("tiny", head="none", **changes)
+    settings = preset("tiny", head="none", block=block, **changes)
     model = MoseModel(MoseConfig.from_settings(settings)).train()
     if again:
         model.gradient_checkpointing = True
@@ -90,7 +90,8 @@ def test_planned_activations_are_what_a_backward_pass_keeps(again: bool) -> None
     planned = activation_bytes(settings, 256, checkpoint_activations=again)
     if again:  # the block that is computed again is not kept while the others are
         planned -= activation_bytes(settings, 256, checkpoint_activations=False) // 6 - 256 * 8 * 128 // 6
-    assert measured == pytest.approx(planned, rel=0.1)
+    # RMSNorm is several operations on a CPU, which keep more than its kernel on a GPU.
+    assert measured == pytest.approx(planned, rel=0.15 if block == "llama" else 0.1)
 
 
 def test_the_command_prints_a_table_or_json(capsys: pytest.CaptureFixture[str]) -> None:

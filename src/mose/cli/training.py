@@ -51,7 +51,7 @@ def add_plan(command: Parser) -> None:
         metavar="T",
         help="mean length of a pair (default: 1300/2048 of the longest, as in the paper)",
     )
-    add_changes(command)
+    add_changes(command, "file")
     add_json(command)
 
 

@@ -166,6 +166,8 @@ def activation_bytes(settings: ModelSettings, tokens: int, *, checkpoint_activat
     dropout = width
     attention = 3 * 2 * width + 2 * (width + 2 * keys) + 2 * width + 4 * settings.num_heads + 2 * width
     mlp = 2 * width + 2 * inner + 2 * inner
+    if settings.block == "llama":  # the gate's
+        mlp += 2 * width + 2 * inner + 2 * inner
     block = 2 * stream + 2 * dropout + attention + mlp
     around = 2 * stream  # dropout of the embeddings, input of the final norm
     if checkpoint_activations:
