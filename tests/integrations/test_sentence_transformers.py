@@ -8,7 +8,8 @@ import pytest
 library = pytest.importorskip("sentence_transformers", minversion="6")
 pytest.importorskip("onnx")
 
-from runtime.conftest import BERT, TEXTS, write_checkpoint  # noqa: E402
+from runtime.conftest import TEXTS, write_checkpoint  # noqa: E402
+from tiny_models import TINY_BERT  # noqa: E402
 
 from mose.errors import ConfigError, ModelError  # noqa: E402
 from mose.export.export import export  # noqa: E402
@@ -18,7 +19,7 @@ from mose.runtime.encoder import Encoder  # noqa: E402
 
 VARIANTS = {
     "paper": {},
-    "bert": {**BERT, "head": "linear", "head_width": 24, "table_share": 0.3, "split_identifiers": True},
+    "bert": {**TINY_BERT, "head": "linear", "head_width": 24, "table_share": 0.3, "split_identifiers": True},
 }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_models import TINY_BERT
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from mose.model.batch import TextBatch
@@ -21,18 +22,6 @@ TEXTS = [
     "x",
 ]
 SPECIAL = ["<|endoftext|>", "<cls>", "<sep>", "<mask>", "[UNK]"]
-TINY_BERT = {
-    "block": "bert",
-    "activation": "gelu",
-    "norm_eps": 1e-12,
-    "num_kv_heads": 4,
-    "pooling": "mean",
-    "head": "none",
-    "final_norm": "none",
-    "padding_side": "right",
-    "query_template": "{cls}{text}{sep}",
-    "code_template": "{cls}{text}{sep}",
-}
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from tiny_models import TINY_BERT
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from mose.export.export import ExportRecipe, export
@@ -16,18 +17,6 @@ from mose.model.presets import preset
 from mose.model.settings import ModelSettings
 from mose.model.shapes import tensor_shapes
 
-BERT = {
-    "block": "bert",
-    "activation": "gelu",
-    "norm_eps": 1e-12,
-    "num_kv_heads": 4,
-    "pooling": "mean",
-    "head": "none",
-    "final_norm": "none",
-    "padding_side": "right",
-    "query_template": "{cls}{text}{sep}",
-    "code_template": "{cls}{text}{sep}",
-}
 EXITS = {"exits": (0, 1, 2, 4), "table_width": 16}
 TEXTS = [
     "def open_proxy(url): return connect(url)",
@@ -73,7 +62,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Build:
     made: dict[str, Path] = {}
 
     def build(block: str = "bert", **changes: object) -> Path:
-        changes = {**EXITS, **(BERT if block == "bert" else {"block": block}), **changes}
+        changes = {**EXITS, **(TINY_BERT if block == "bert" else {"block": block}), **changes}
         key = repr(sorted(changes.items(), key=str))
         if key not in made:
             made[key] = write_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny", preset("tiny", **changes))
