@@ -199,12 +199,6 @@ class CodeTokenizer:
             encoded.update(zip(rows, self._encode([texts[row] for row in rows], left, right, limit), strict=True))
         return [encoded[row] for row in range(len(texts))]
 
-    def frame(self, *, kind: Kind) -> tuple[list[int], list[int]]:
-        """Token ids that the template of a kind puts before and after a text of the default language."""
-        template = self.settings.query_template if kind == "query" else self.settings.code_template
-        before, after = template.replace("{language}", DEFAULT_LANGUAGE).split("{text}")
-        return self.literal_ids(before), self.literal_ids(after)
-
     def word_ids(self, words: Sequence[str]) -> list[list[int]]:
         """Token ids of single words, without template or special tokens: what exit 0 looks up."""
         known = self._word_ids
@@ -291,7 +285,7 @@ def _read_settings(file: Path) -> TokenizerSettings:
     try:
         values = read_json(file)
         if not isinstance(values, dict):
-            raise ValueError("no JSON object")
+            raise ValueError("it is not a JSON object")
     except (OSError, ValueError) as error:
         raise ModelError(f"{file} is damaged ({error})") from error
     return TokenizerSettings.read(values, where=str(file))

@@ -13,9 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from mose import processes
-from mose.cli.hits import show_hits
-from mose.cli.notes import say_notes
+from mose.cli.hits import say_notes, show_hits
 from mose.cli.options import (
     add_exit,
     add_inside,
@@ -141,7 +139,9 @@ def search(arguments: Arguments) -> int:
             num_shown = sum(owner is answer for owner, _ in hits)
             say_notes(answer.tree, answer.found, query, num_shown=num_shown, uses_words=uses_words)
             if arguments.deepen:
-                _deepen_in_background(answer.tree, arguments)
+                from mose.cli.background import deepen_in_background
+
+                deepen_in_background(answer.tree, arguments)
     return 0 if hits else 1
 
 
@@ -281,43 +281,3 @@ def _location_of(text: str, root: Path, named: Path) -> tuple[str, int]:
         except (OSError, ValueError, RuntimeError):  # too long, half a character, a circle of links
             break
     return file.as_posix(), line
-
-
-def _deepen_in_background(index: CodeIndex, arguments: Arguments) -> None:
-    import subprocess
-
-    from mose.runtime.encoder import DEFAULT_MODEL
-    from mose.runtime.model import model_folder
-    from mose.search.store.location import unwritable
-    from mose.storage import HOME_VARIABLE, create_file, home
-
-    log = index.store.folder / "deepen.log"
-    is_default = arguments.model == DEFAULT_MODEL
-    command = [
-        *processes.python_command("from mose.__main__ import main; main()"),
-        "index",
-        str(index.root),
-        "--existing",
-        "--quiet",
-        "--model",
-        DEFAULT_MODEL if is_default else str(model_folder(arguments.model).absolute()),
-    ]
-    if arguments.exit is not None:
-        command += ["--exit", str(arguments.exit)]
-    if arguments.inside:
-        command.append("--inside")
-    try:
-        output = create_file(log)
-    except OSError as error:
-        raise unwritable(log, error) from error
-    with output:
-        process = subprocess.Popen(
-            command,
-            cwd=processes.ROOT,
-            env={**os.environ, HOME_VARIABLE: str(home())},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    say(f"Reading the rest in the background (process {process.pid}, log {log}).")

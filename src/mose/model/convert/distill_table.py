@@ -86,7 +86,8 @@ def token_outputs(
 ) -> Tensor:
     """Pooled output of the deepest exit, without head, for each token in the query template [V,D]."""
     settings = model.settings
-    before, after = (torch.tensor(ids, dtype=torch.int64) for ids in tokenizer.frame(kind="query"))
+    first, lead, last = tokenizer.template_parts("query")
+    before, after = (torch.tensor(ids, dtype=torch.int64) for ids in (first + tokenizer.literal_ids(lead), last))
     rows: list[Tensor] = []
     for first in range(0, settings.vocab_size, batch_tokens):
         ids_B1 = torch.arange(first, min(first + batch_tokens, settings.vocab_size))[:, None]
