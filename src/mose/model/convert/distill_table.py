@@ -86,8 +86,8 @@ def token_outputs(
 ) -> Tensor:
     """Pooled output of the deepest exit, without head, for each token in the query template [V,D]."""
     settings = model.settings
-    first, lead, last = tokenizer.template_parts("query")
-    before, after = (torch.tensor(ids, dtype=torch.int64) for ids in (first + tokenizer.literal_ids(lead), last))
+    start, lead, end = tokenizer.template_parts("query")
+    before, after = (torch.tensor(ids, dtype=torch.int64) for ids in (start + tokenizer.literal_ids(lead), end))
     rows: list[Tensor] = []
     for first in range(0, settings.vocab_size, batch_tokens):
         ids_B1 = torch.arange(first, min(first + batch_tokens, settings.vocab_size))[:, None]
