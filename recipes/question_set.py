@@ -29,7 +29,7 @@ from mose.data.mine.package import read_part
 from mose.data.mine.select import Evaluation, drop_copies
 from mose.data.near_copies import shingles
 from mose.data.pairs import read_objects
-from mose.evaluate.systems.bm25 import Bm25Index
+from mose.evaluate.consistency import rank_own_codes
 from mose.languages.tables import word_set
 
 EXCLUDED = word_set("sympy pytest sphinx astropy requests pylint xarray seaborn flask django matplotlib scikit-learn")
@@ -111,42 +111,6 @@ def select(rows, codes, evaluation, dropped):
 # -- the rank of its own code -----------------------------------------------------------------------------------------
 
 
-class Haystack:
-    """Mined codes of one package, grouped by definition or by file; a group's score is that of its best code."""
-
-    def __init__(self, mined, encoder, *, whole_files):
-        if not whole_files:
-            mined = [row for row in mined if row.kind != "file"]
-        keyed = sorted({((row.path if whole_files else (row.path, row.symbol)), row.code) for row in mined})
-        self.keys = sorted({key for key, _ in keyed})
-        numbers = {key: number for number, key in enumerate(self.keys)}
-        self.numbers = numbers
-        self.starts = np.unique(np.array([numbers[key] for key, _ in keyed]), return_index=True)[1]
-        codes = [code for _, code in keyed]
-        self.encoder = encoder
-        self.vectors = encoder.encode(codes)
-        self.words = Bm25Index(codes)
-
-    def ranks(self, queries, keys, language):
-        """Rank of each query's own group, from 1, by words and vectors together; None if it has none."""
-        cosines = self.encoder.encode(queries) @ self.vectors.T
-        ranks = []
-        for query, key, cosine in zip(queries, keys, cosines, strict=True):
-            if key not in self.numbers:
-                ranks.append(None)
-                continue
-            scores = spread(cosine) + spread(self.words.scores(query, language))
-            groups = np.maximum.reduceat(scores, self.starts)
-            ranks.append(1 + int((groups > groups[self.numbers[key]]).sum()))
-        return ranks
-
-
-def spread(scores):
-    """Scores from 0 to 1."""
-    low, high = scores.min(), scores.max()
-    return (scores - low) / (high - low) if high > low else np.zeros_like(scores)
-
-
 def rank_all(rows, parts, encoder):
     """Add ``rank`` to every row."""
     by_package = defaultdict(list)
@@ -158,17 +122,13 @@ def rank_all(rows, parts, encoder):
             re.sub(r"[^\w.+-]+", "_", f"{registry}-{name}-{version}") + "-" + "[0-9a-f]" * 12 + ".json.gz"
         )
         mined = read_part(path).rows
-        for whole_files in (False, True):
-            asked = [row for row in own if row["kind"].startswith("file-") is whole_files]
-            if not asked:
-                continue
-            haystack = Haystack(mined, encoder, whole_files=whole_files)
-            for language in ("text", "code"):
-                some = [row for row in asked if (row["kind"] == "translation") is (language == "code")]
-                queries = [row["code"] if language == "code" else row["query"] for row in some]
-                keys = [row["path"] if whole_files else (row["path"], symbol_of(row)) for row in some]
-                for row, rank in zip(some, haystack.ranks(queries, keys, language) if some else [], strict=True):
-                    row["rank"] = rank
+        codes = [
+            {"source": source, "code": row.code, "kind": row.kind, "path": row.path,
+             "group": f"{name}/{row.path}:{row.symbol}"}
+            for row in mined
+        ]  # fmt: skip
+        for row, rank in zip(own, rank_own_codes(own, codes, encoder), strict=True):
+            row["rank"] = rank
         print(f"{number + 1}/{len(by_package)} {source}: {len(own)}", file=sys.stderr, flush=True)
 
 

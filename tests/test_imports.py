@@ -60,7 +60,7 @@ ALLOWED = {
     },
     "evaluate": {
         "database", "errors", "progress", "json_reading", "parallel", "workers", "processes", "git", "storage", "metrics", "config",
-        "words", "languages", "files", "syntax", "tokenizer", "runtime", "export", "search", "data.pairs", "model",
+        "words", "languages", "files", "syntax", "tokenizer", "runtime", "export", "search", "data.pairs", "data.curate", "model",
     },
     "integrations": {"errors", "model", "runtime", "search", "tokenizer", "words"},
     "serve": {"errors", "escaping", "progress", "storage", "runtime", "search", "files.watch"},

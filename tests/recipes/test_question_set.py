@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "recipes"))
 
 import question_set  # noqa: E402
-from question_set import FILES, Haystack, copyright_lines, lines_of, published, rank_all, select  # noqa: E402
+from question_set import FILES, copyright_lines, lines_of, published, rank_all, select  # noqa: E402
 
 NOT_FOR_TRAINING = word_set(
     "sympy pytest sphinx astropy requests pylint xarray seaborn flask django matplotlib scikit-learn"
@@ -85,22 +85,6 @@ def test_duplicate_questions_are_kept_once():
 
 def mined(symbol, code, *, kind="name", path="a.py"):
     return Mined(kind=kind, query="", code=code, language="python", path=path, symbol=symbol)
-
-
-def test_rank_counts_definitions_that_score_higher():
-    codes = {
-        "close_socket": "def close_socket(sock):\n    sock.shutdown()\n    sock.close()",
-        "parse_date": "def parse_date(text):\n    year, month, day = text.split('-')\n    return date(year, month, day)",
-        "draw_circle": "def draw_circle(canvas, radius):\n    canvas.arc(radius, full_turn)",
-    }
-    rows = [mined(symbol, code) for symbol, code in codes.items()]
-    rows += [mined("parse_date", codes["parse_date"].replace("text", "words")), mined("", "outline", kind="file")]
-    haystack = Haystack(rows, Encoder.load("small", exit=0), whole_files=False)
-    keys = [("a.py", symbol) for symbol in ("parse_date", "close_socket", "draw_circle", "nowhere")]
-    ranks = haystack.ranks(["parse year, month and day of a date"] * 4, keys, "text")
-    assert ranks[0] == 1
-    assert sorted(ranks[:3]) == [1, 2, 3]
-    assert ranks[3] is None
 
 
 def test_lines_are_those_of_the_file():

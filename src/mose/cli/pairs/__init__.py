@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mose.cli.pairs.asking import add_ask, add_translate
-from mose.cli.pairs.curating import add_card, add_check, add_dedup
+from mose.cli.pairs.curating import add_card, add_check, add_dedup, add_filter
 from mose.cli.pairs.mining import add_mine, add_negatives
 from mose.cli.parser import Parser
 
@@ -12,6 +12,7 @@ _COMMANDS = (
     ("negatives", add_negatives, "find hard negatives: code near a query that does not answer it (needs mose[train])"),
     ("ask", add_ask, "let a language model ask about the code of pairs, and check what it writes"),
     ("translate", add_translate, "let a language model translate the code of pairs, and check what it writes"),
+    ("filter", add_filter, "keep pairs whose code a search finds among that of its source (needs mose[data])"),
     ("dedup", add_dedup, "drop near copies, and copies of evaluation rows (needs mose[data])"),
     ("check", add_check, "look for rows that copy an evaluation row (needs mose[data])"),
     ("card", add_card, "print the data card of pairs: counts, licences, what was dropped, hashes"),

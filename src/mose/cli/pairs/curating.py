@@ -1,14 +1,42 @@
-"""``mose pairs dedup``, ``check`` and ``card``: near copies, copies of evaluation rows, and what a set holds."""
+"""``mose pairs filter``, ``dedup``, ``check`` and ``card``: which pairs stay, and what a set holds."""
 
 from __future__ import annotations
 
 from argparse import Namespace as Arguments
 from pathlib import Path
+from typing import Any
 
-from mose.cli.options import add_json_counts, add_quiet, define
+from mose.cli.options import add_json_counts, add_quiet, count, define
 from mose.cli.output import ProgressBar, need_packages
 from mose.cli.parser import Parser
 from mose.cli.terminal import show, show_json, show_lines
+
+
+def add_filter(command: Parser) -> None:
+    """Arguments of ``mose pairs filter``."""
+    define(
+        command,
+        filter_pairs,
+        example="mose pairs filter asked/ --among mined/ --out good/",
+        notes="A row stays if the shipped model at exit 0 and BM25 together rank its code among the first of its "
+        "source's codes. The folder is as that of mose pairs dedup; each kept row has its rank.",
+    )
+    _add_inputs(command)
+    command.add_argument(
+        "--among",
+        type=Path,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="PAIRS",
+        help="pairs whose codes are searched, such as all that were mined (default: the given ones)",
+    )
+    command.add_argument(
+        "--first", type=count, default=20, metavar="N", help="keep rows whose code is among the first N (default: 20)"
+    )
+    command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder to write")
+    add_quiet(command)
+    add_json_counts(command)
 
 
 def add_dedup(command: Parser) -> None:
@@ -82,6 +110,19 @@ def _add_against(command: Parser, *, required: bool) -> None:
     )
 
 
+def filter_pairs(arguments: Arguments) -> int:
+    """``mose pairs filter``: pairs whose code a search finds."""
+    need_packages("pairs filter", "bm25s", "Stemmer", extra="data")
+    from mose.evaluate.consistency import keep_found
+
+    with ProgressBar(quiet=arguments.quiet) as progress:
+        summary = keep_found(
+            arguments.pairs, arguments.out, among=arguments.among, first=arguments.first, progress=progress
+        )
+    _show_stage(arguments, summary)
+    return 0
+
+
 def dedup(arguments: Arguments) -> int:
     """``mose pairs dedup``: pairs without near copies and without copies of evaluation rows."""
     need_packages("pairs dedup", "rensa", extra="data")
@@ -95,14 +136,19 @@ def dedup(arguments: Arguments) -> int:
             against=arguments.against,
             progress=progress,
         )
+    _show_stage(arguments, summary)
+    if not arguments.json:
+        show(f"  compared with {summary['settings']['bands']}")
+    return 0
+
+
+def _show_stage(arguments: Arguments, summary: dict[str, Any]) -> None:
     if arguments.json:
         show_json([summary])
-        return 0
+        return
     show(f"{arguments.out}: {summary['kept']:,} of {summary['rows']:,} rows")
     for reason, times in summary["dropped"].items():
         show(f"  {times:,} {reason}")
-    show(f"  compared with {summary['settings']['bands']}")
-    return 0
 
 
 def check(arguments: Arguments) -> int:

@@ -13,9 +13,7 @@ from mose.cli.terminal import show, show_json
 
 def add_mine(command: Parser) -> None:
     """Arguments of ``mose pairs mine``."""
-    define(
-        command, mine, example="mose pairs mine configs/mine.toml --out mined/ --exclude-near DATA/csn/test.jsonl.xz"
-    )
+    define(command, mine, example="mose pairs mine configs/mine.toml --out mined/ --exclude-near DATA")
     command.add_argument("manifest", type=Path, metavar="MANIFEST", help="TOML file that names the packages")
     command.add_argument(
         "--out", type=Path, required=True, metavar="FOLDER", help="folder to write; a stopped run goes on"
@@ -30,7 +28,7 @@ def add_mine(command: Parser) -> None:
         action="extend",
         default=[],
         metavar="FILE",
-        help="evaluation files; near copies of their rows are left out",
+        help="evaluation files, or folders of them; near copies of their rows are left out",
     )
     command.add_argument("--skip-missing", action="store_true", help="leave out packages that cannot be fetched")
     command.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default: 2)")

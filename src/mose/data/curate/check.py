@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mose.data.curate.contamination import count_reasons, evaluation_files, find_copies, read_evaluation
+from mose.data.curate.contamination import count_reasons, find_copies
 from mose.data.curate.stage import pair_files, read_pairs
+from mose.data.evaluation_sets import evaluation_files, read_evaluation
 from mose.data.mine.archives import hash_of
 from mose.progress import ProgressCallback, no_progress
 

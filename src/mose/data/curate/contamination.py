@@ -1,24 +1,21 @@
 """Rows that copy a row of an evaluation set: exact, renamed, near, or inside a longer text.
 
-In: rows, and files or folders of evaluation sets. Out: for each copy its reason and the evaluation row.
+In: rows of pairs and of evaluation sets. Out: for each copy its reason and the evaluation row.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mose.data.curate.near_pairs import GramTable, near_pairs
 from mose.data.curate.stage import Fate
+from mose.data.evaluation_sets import MIN_QUERY_WORDS, EvaluationRow, query_key
 from mose.data.mine.manifest import held_out_name
 from mose.data.near_copies import NearCopies, shingles
-from mose.data.pairs import key_of, read_objects
+from mose.data.pairs import key_of
 from mose.data.rename import renamed_form
-from mose.errors import DataError
-from mose.json_reading import read_json
 from mose.progress import ProgressCallback, no_progress
 
 HELD_OUT = "source of a held-out repository"
@@ -28,70 +25,8 @@ RENAMED = "renamed copy of an evaluation row"
 NEAR = "near copy of an evaluation row"
 INSIDE = "an evaluation row inside"
 
-_CODES = ("code",)
-_QUERIES = ("query", "intent", "problem_statement")
-_MIN_QUERY_WORDS = 4
 _MIN_RENAMED_TOKENS = 60
 """Shorter codes, such as "lock, return a field" in Go, are alike by chance (13 of 293,657 mined rows at 30)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvaluationRow:
-    """Texts of one row of an evaluation set."""
-
-    where: str
-    """File and line, or number of the question."""
-    code: str
-    query: str
-
-
-def evaluation_files(paths: Iterable[Path]) -> list[Path]:
-    """Files as named, and those of folders: JSON lines whose names do not say "train", and JSON with questions.
-
-    Raises:
-        DataError: A path is missing, or a folder has no such file.
-    """
-    found: list[Path] = []
-    for path in paths:
-        if path.is_file():
-            found.append(path)
-            continue
-        inside = [
-            file for pattern in ("*.jsonl", "*.jsonl.xz", "*.jsonl.gz", "*.json") for file in path.rglob(pattern)
-            if "train" not in file.name and not any(part in ("mined", "parts") for part in file.parts)
-        ]  # fmt: skip
-        if not inside:
-            raise DataError("evaluation sets", got=str(path), allowed="a file or a folder of JSON lines",
-                            remedy="Name the folder DATA of docs/data.md, or single files.")  # fmt: skip
-        found += sorted(inside)
-    return found
-
-
-def read_evaluation(files: Iterable[Path]) -> Iterator[EvaluationRow]:
-    """Rows of evaluation sets: fields ``code``, and ``query``, ``intent`` and ``problem_statement``.
-
-    Raises:
-        DataError: A file is faulty.
-    """
-    for file in files:
-        name = f"{file.parent.name}/{file.name}"
-        for number, value in _objects(file):
-            code = next((value[key] for key in _CODES if isinstance(value.get(key), str)), "")
-            for at, key in enumerate(_QUERIES):
-                query = value.get(key) if isinstance(value.get(key), str) else ""
-                if query or not at:
-                    yield EvaluationRow(where=f"{name}:{number}", code=code if not at else "", query=query or "")
-
-
-def _objects(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    if file.suffix != ".json":
-        yield from read_objects(file)
-        return
-    value = read_json(file)
-    rows = value.get("queries", []) if isinstance(value, dict) else value
-    for number, row in enumerate(rows if isinstance(rows, list) else [], start=1):
-        if isinstance(row, dict):
-            yield number, row
 
 
 def find_copies(
@@ -118,7 +53,7 @@ def find_copies(
     renamed = {key: row.where for row in reversed(codes) if (key := _renamed_key(row.code))}
     queries = {
         query_key(row.query): row.where
-        for row in reversed(evaluation) if len(row.query.split()) >= _MIN_QUERY_WORDS
+        for row in reversed(evaluation) if len(row.query.split()) >= MIN_QUERY_WORDS
     }  # fmt: skip
     inside = NearCopies(threshold, contained=True)
     for known_row in codes:
@@ -141,11 +76,6 @@ def find_copies(
         elif inside.has_near(shingles(code)):
             found[number] = Fate(reason=INSIDE)
     return found
-
-
-def query_key(query: str) -> int:
-    """Hash of a question; case, white space and the last sign do not matter."""
-    return key_of(query.casefold().rstrip(".!?"))
 
 
 def count_reasons(found: Mapping[int, Fate]) -> dict[str, int]:

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mose.data.curate.contamination import EvaluationRow, evaluation_files, find_copies, read_evaluation
+from mose.data.curate.contamination import find_copies
 from mose.data.curate.near_pairs import GramTable, describe_bands, group_pairs, near_pairs
 from mose.data.curate.stage import Fate, Row, pair_files, read_pairs, write_stage
+from mose.data.evaluation_sets import evaluation_files, read_evaluation
 from mose.data.pairs import key_of, text_of
 from mose.progress import ProgressCallback, no_progress
 
@@ -55,17 +56,14 @@ def drop_near_copies(
         rows.append({key: row.get(key) for key in ("code", "query", "kind", "source", "package")})
     fates: dict[int, Fate] = {}
     if against:
-        fates |= find_copies(rows, evaluation_rows(against), threshold=jaccard, progress=progress)
+        fates |= find_copies(
+            rows, list(read_evaluation(evaluation_files(against))), threshold=jaccard, progress=progress
+        )
     fates |= _copies_within(rows, where, fates, jaccard, progress)
     return write_stage(
         "dedup", files, out, lambda number, _: fates.get(number),
         settings={"jaccard": jaccard, "bands": bands, "against": [str(path) for path in against]},
     )  # fmt: skip
-
-
-def evaluation_rows(paths: Sequence[Path]) -> list[EvaluationRow]:
-    """All rows of evaluation files and folders."""
-    return list(read_evaluation(evaluation_files(paths)))
 
 
 def _copies_within(

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from mose.data.evaluation_sets import evaluation_files
 from mose.data.mine.archives import hash_of
 from mose.data.mine.fetch import fetch, fetched_hashes
 from mose.data.mine.harvest import Mined, draw
@@ -43,7 +44,7 @@ def mine(
         config: The manifest.
         out: Folder to write; its parts are reused.
         sources: Folder of unpacked packages.
-        exclude_near: Evaluation files; rows that are near copies of theirs are left out.
+        exclude_near: Evaluation files, and folders of them; rows that are near copies of theirs are left out.
         skip_missing: Leave out packages that cannot be fetched, and say so in the manifest.
         workers: Number of parsing processes.
         progress: Called with the progress so far.
@@ -56,6 +57,7 @@ def mine(
         DataError: An evaluation file is faulty, or no row is left.
         OutputError: ``out`` holds something other than mined pairs.
     """
+    exclude_near = tuple(evaluation_files(exclude_near))
     require_writable_folder(out, marks=("parts",))
     (out / "parts").mkdir(parents=True, exist_ok=True)
     (out / MANIFEST_NAME).unlink(missing_ok=True)

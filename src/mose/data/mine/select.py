@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
+from mose.data.evaluation_sets import MIN_QUERY_WORDS, query_key, read_evaluation
 from mose.data.mine.harvest import Mined, draw
 from mose.data.mine.manifest import MineConfig
 from mose.data.near_copies import NearCopies, shingles
-from mose.data.pairs import key_of, read_objects
+from mose.data.pairs import key_of
 
 T = TypeVar("T")
 
 _MOST_REPEATS = 3
-_MIN_SHARED_QUERY_WORDS = 4
 
 
 class Evaluation:
@@ -32,17 +32,15 @@ class Evaluation:
     def __init__(self, files: Iterable[Path], threshold: float) -> None:
         self.codes = NearCopies(threshold, contained=True)
         self.queries: set[int] = set()
-        for path in files:
-            for _, value in read_objects(path):
-                if isinstance(value.get("code"), str):
-                    self.codes.add(shingles(value["code"]))
-                query = value.get("query")
-                if isinstance(query, str) and len(query.split()) >= _MIN_SHARED_QUERY_WORDS:
-                    self.queries.add(_query_key(query))
+        for row in read_evaluation(files):
+            if row.code:
+                self.codes.add(shingles(row.code))
+            if len(row.query.split()) >= MIN_QUERY_WORDS:
+                self.queries.add(query_key(row.query))
 
     def fault(self, row: Mined) -> str:
         """Why a row may not be trained on, "" if it may."""
-        if row.kind != "name" and _query_key(row.query) in self.queries:
+        if row.kind != "name" and query_key(row.query) in self.queries:
             return "query of an evaluation row"
         if self.codes and self.codes.has_near(shingles(row.code)):
             return "near copy of an evaluation row"
@@ -57,13 +55,13 @@ def drop_copies(rows: list[Mined], near: float, dropped: Counter[str]) -> list[M
         near: Similarity from which two codes are near copies.
         dropped: Counts of rows left out, by reason, are added here.
     """
-    repeats = Counter(_query_key(row.query) for row in rows)
+    repeats = Counter(query_key(row.query) for row in rows)
     queries: set[tuple[str, str, int]] = set()
     codes: set[tuple[str, int]] = set()
     copies: dict[str, NearCopies] = {}
     kept = []
     for row in rows:
-        query = (row.kind, row.language, _query_key(row.query))
+        query = (row.kind, row.language, query_key(row.query))
         code = (row.kind, key_of(row.code))
         if repeats[query[2]] > _MOST_REPEATS and row.kind != "name":
             dropped["boilerplate"] += 1
@@ -134,7 +132,3 @@ def limit_language_share(rows: list[T], language: Callable[[T], str], share: flo
                     kept.append(row)
             return kept
     return rows
-
-
-def _query_key(query: str) -> int:
-    return key_of(query.casefold().rstrip(".!"))
