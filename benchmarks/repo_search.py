@@ -133,10 +133,7 @@ def evaluate(args: argparse.Namespace) -> None:
     if args.misses:
         args.misses.write_text("\n".join(misses.lines) + "\n", encoding="utf8")
     report(values, json.loads(args.against.read_text(encoding="utf8")) if args.against else None)
-    label = f"{args.label}-" if args.label else ""
-    write_result(
-        label + NAME, {"model": args.model_name or args.model, "budget_s": args.budget, "repositories": values}
-    )
+    write_result(NAME, {"model": args.model, "budget_s": args.budget, "repositories": values})
 
 
 def report(values: Values, against: dict[str, Any] | None) -> None:
@@ -156,8 +153,6 @@ def main() -> None:
     parser.add_argument("--trees", type=Path, help="the repositories of other languages; without: Python alone")
     parser.add_argument("--against", type=Path, help="the result to be compared with")
     parser.add_argument("--model", default="small")
-    parser.add_argument("--model-name", help="what the result calls the model")
-    parser.add_argument("--label", default="", help='begins the name of the result file, such as "untrained"')
     parser.add_argument("--packages", nargs="*")
     parser.add_argument("--budget", type=float, default=60.0, help="seconds for a short list (60: no limit)")
     parser.add_argument("--parts", action="store_true", help="every exit, and words and exits alone, in Python")

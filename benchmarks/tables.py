@@ -49,9 +49,9 @@ def markdown(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def searches(label: str = "") -> splits.Values:
+def searches() -> splits.Values:
     """The newest scores of repository search, by repository and system."""
-    found: splits.Values = latest(f"{label}repo-search")["repositories"]
+    found: splits.Values = latest("repo-search")["repositories"]
     return found
 
 
@@ -128,19 +128,6 @@ def issue_localisation() -> str:
     for name in ("file 8k", "func 8k"):
         rows.append([f"{name}, chunks as ranked", *(value("mose, as ranked", name, part) for part in parts)])
     return markdown(["", "all 134", "sympy, 77", "the rest, 57"], rows)
-
-
-def untrained() -> str:
-    """Repository search in Python before and after training, the same ranking and the same reading of the chunks."""
-    before, after = searches("untrained-"), searches()
-    systems = [name for name in next(iter(before.values()))["scores"] if "exit" in name]
-    rows = []
-    for system in systems:
-        old, new = splits.of_system(before, system), splits.of_system(after, system)
-        _, _, mean, gain = splits.rows(new, old)[0]
-        shipped = f"{mean.mean:.3f}"
-        rows.append([system, f"{splits.rows(old)[0][2].mean:.3f}", shipped, splits.difference(gain)])
-    return markdown(["", "untrained", "shipped", "difference"], rows)
 
 
 def search_speed() -> str:
@@ -269,7 +256,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "repo-search-splits": both_splits,
     "leave-one-language-out": left_out,
     "issue-localisation": issue_localisation,
-    "repo-search-untrained": untrained,
     "search-speed": search_speed,
     "encoder": encoder,
     "rounding": rounding,
