@@ -19,7 +19,7 @@ from mose.search.hits import Hits
 from mose.search.loaded import LoadedIndex, View
 from mose.search.opening import Opened, Opening
 from mose.search.options import SearchOptions, check_budget
-from mose.search.query import MAX_WORDS_CHARS, Query, checked_query, is_long, read_query
+from mose.search.query import MAX_WORDS_CHARS, Query, checked_query, is_long, read_query, read_words
 from mose.search.ranking.candidates import CascadeConfig, Request, make_request
 from mose.search.ranking.rank import RankWeights
 from mose.search.refresh import RefreshReport
@@ -265,9 +265,9 @@ class CodeIndex:
         if not chunks:
             raise self._no_line(path, line)
         chunk = chunks[0]
-        words = read_query(chunk.text)
+        words = read_words(chunk.text)
         terms = _rarest_terms(view.store, words)
-        query = replace(words, words=(), names=(), terms=terms, is_name=False, is_symbol=False, path="")
+        query = replace(words, words=(), terms=terms)
         request = make_request(query, options, encoder, embedding_text(chunk, chunk.path), "code", chunk.language)
         others = np.arange(len(view.table)) != row
         return self._answer(view, replace(request, allowed=others), progress)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mose.errors import ConfigError
 from mose.words import STOP_WORDS, bigrams, identifiers, parts, split_words
@@ -47,12 +47,12 @@ class Query:
     """Distinct lower-case words that carry meaning, identifiers split, in order."""
     terms: tuple[str, ...]
     """``words`` and whole lower-case identifiers: what the lexical index is asked for."""
-    names: tuple[str, ...]
+    names: tuple[str, ...] = ()
     """Names that may be defined somewhere, as written (``Session.get``, ``parse_date``, ``Storage``)."""
-    is_symbol: bool
+    is_symbol: bool = False
     """True when the whole query is one name in the spelling of code, or behind a keyword that only code has
     (``HTTPAdapter``, ``a.b``, ``_x``, ``fn poll``)."""
-    is_name: bool
+    is_name: bool = False
     """True when the whole query is one name, be it a plain word (``session``) or behind a keyword (``class Rule``)."""
     readable: float = 1.0
     """Share of the words in letters that the encoder reads: those of English."""
@@ -80,20 +80,33 @@ def read_query(text: str) -> Query:
     whole = keyword or _WHOLE_NAME.fullmatch(text)
     name = whole["name"] if whole is not None else ""
     is_code = _is_code(name) or (keyword is not None and keyword["keyword"] in _ONLY_CODE)
-    text_of_words = name if keyword and is_code else text  # "type checking" may be what it says
-    words = _words(text_of_words)
-    whole_identifiers = (found.lower() for found in identifiers(text_of_words) if len(parts(found)) > 1)
+    query = read_words(name if keyword and is_code else text)  # "type checking" may be what it says
+    return replace(
+        query,
+        text=text,
+        names=(name,) if name else _names_in_sentence(text),
+        is_symbol=bool(name) and (is_code or text.rstrip().endswith("()")),
+        is_name=bool(name),
+        path=path,
+        line=line,
+    )
+
+
+def read_words(text: str) -> Query:
+    """A query for the words of a text, whatever names it holds.
+
+    Example:
+        >>> read_words("HTTPAdapter").words, read_words("HTTPAdapter").names
+        (('http', 'adapter'), ())
+    """
+    words = _words(text)
+    whole_identifiers = (found.lower() for found in identifiers(text) if len(parts(found)) > 1)
     runs = (pair for word in words for pair in bigrams(word))
     return Query(
         text=text,
         words=words,
         terms=tuple(dict.fromkeys((*words, *whole_identifiers, *runs))),
-        names=(name,) if name else _names_in_sentence(text),
-        is_symbol=bool(name) and (is_code or text.rstrip().endswith("()")),
-        is_name=bool(name),
         readable=sum(_LATIN.search(word) is not None for word in words) / max(len(words), 1),
-        path=path,
-        line=line,
     )
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mose.search.ranking import word_scores
+from mose.search.ranking.candidates import best_by_words
 from mose.search.ranking.word_scores import WordScores
 
 WEIGHTS = (1.0, 2.0, 2.0)
@@ -47,6 +48,13 @@ def test_each_word_is_read_once(store):
     assert scores.counts(counting, ["iso", "date"]) == store.document_frequencies(["iso", "date"])
     assert counting.read == ['"date"', '"proxy"', '"iso"']
     assert counting.counted == ["date", "nowhere", "iso"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 9])
+def test_the_best_by_words_are_those_of_a_whole_sort_and_ties_go_to_the_first(count):
+    scores = np.array([0.0, 2.0, 5.0, 2.0, 0.0, 2.0, 1.0])
+    assert best_by_words(scores, count, None).tolist() == [2, 1, 3, 5, 6][:count]
+    assert best_by_words(scores, count, np.array([1, 0, 0, 1, 1, 1, 1], dtype=np.bool_)).tolist() == [3, 5, 6][:count]
 
 
 def test_weights_of_the_columns_are_kept_apart(store):

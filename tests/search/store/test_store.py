@@ -69,6 +69,15 @@ def test_row_at_gives_the_smallest_chunk_around_a_line(store):
     assert table.row_at("src/none.py", 1) is None
 
 
+def test_rows_that_define_a_name_are_the_same_whether_one_or_all_are_looked_up(store):
+    one, all_at_once = store.chunk_table(), store.chunk_table()
+    assert len(all_at_once.rows_by_name) > 5
+    for name in (*all_at_once.rows_by_name, "PARSE_ISO_DATE", "nowhere", ""):
+        assert one.rows_defining(name) == all_at_once.rows_defining(name)
+    assert one.rows_defining("Parse_ISO_date")
+    assert all(one.rows_defining(name) for name in all_at_once.rows_by_name)
+
+
 def test_texts_leave_out_what_is_gone(store):
     first = int(store.chunk_table().ids[0])
     assert [chunk.id for chunk in store.chunks([first, 9999])] == [first]

@@ -17,9 +17,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mose.languages import TEXT, is_documentation, language_of
+from mose.languages import TEXT, language_of
 from mose.search.long.bug_report import Frame, Report, first_sentences, read_report
-from mose.search.query import MAX_WORDS_CHARS, Query, last_name, read_query
+from mose.search.query import MAX_WORDS_CHARS, Query, last_name, read_words
+from mose.search.ranking.file_facts import facts_of
 from mose.search.ranking.rank import RankWeights
 from mose.search.ranking.signals import Evidence, Rows, Signals, definitions_of, read_signals, strengths
 from mose.search.store.records import ChunkTable
@@ -73,9 +74,9 @@ class Readings:
         """Names and lines of the tree that the question mentions."""
         defined: dict[int, float] = {}
         for name, strength in _names(self.report, table).items():
-            rows = definitions_of(replace(self.title, names=(name,)), table)
-            if len(rows) > MAX_DEFINING:
+            if len(table.rows_by_name[last_name(name).lower()]) > MAX_DEFINING:
                 continue
+            rows = definitions_of(replace(self.title, names=(name,)), table)
             strength /= math.log2(1 + len(rows))
             for row, own in rows.items():
                 defined[row] = max(defined.get(row, 0.0), strength * own)
@@ -88,8 +89,7 @@ class Readings:
         """Signals of candidates: those of the title, and the evidence; prose ranks below code."""
         listed = rows.tolist()
         signals = read_signals(self.title, table, rows)
-        paths = [table.paths[file_row] for file_row in table.file_row[rows].tolist()]
-        prose = np.array([is_documentation(path) or path.startswith(".github/") for path in paths], dtype=np.bool_)
+        prose = np.array([file.is_prose for file in facts_of(table, table.file_row[rows].tolist())], dtype=np.bool_)
         return replace(
             signals,
             factor=np.where(prose, PROSE_FACTOR * signals.factor, signals.factor),
@@ -106,20 +106,16 @@ def readings_of(text: str) -> Readings | None:
         'Dates are wrong. See below. It fails.'
     """
     report = read_report(text)
-    title = read_query(report.title)
+    title = read_words(report.title)
     if not title.words:
         return None
-    whole = read_query("\n".join([report.title, report.prose, report.code])[:WHOLE_CHARS])
+    whole = read_words("\n".join([report.title, report.prose, report.code])[:WHOLE_CHARS])
     return Readings(
         report=report,
-        title=_words_alone(title),
-        whole=replace(_words_alone(whole), text=text, words=whole.words[:MAX_WORDS], terms=whole.terms[:MAX_WORDS]),
+        title=title,
+        whole=replace(whole, text=text, words=whole.words[:MAX_WORDS], terms=whole.terms[:MAX_WORDS]),
         lead=_lead(report, text),
     )
-
-
-def _words_alone(query: Query) -> Query:
-    return replace(query, names=(), is_name=False, is_symbol=False, path="", line=None)
 
 
 def _lead(report: Report, text: str) -> str:
@@ -139,14 +135,19 @@ def _names(report: Report, table: ChunkTable) -> dict[str, float]:
     for text, strength in _parts(report):
         for match in _NAME.finditer(text[:MAX_WORDS_CHARS]):
             name = match["name"]
-            is_code = _CODE_SPELLING.search(name) or match["called"] or match["closed"]
-            if name in found or not is_code or len(last_name(name)) < 3 or _is_file_name(name):
+            is_code = match["called"] or match["closed"] or _CODE_SPELLING.search(name)
+            if name in found or not is_code or not _is_defined(last_name(name), table) or _is_file_name(name):
                 continue
             if len(found) == MAX_NAMES:
                 return found
-            if last_name(name) in table.defined_names:
-                found[name] = strength
+            found[name] = strength
     return found
+
+
+def _is_defined(name: str, table: ChunkTable) -> bool:
+    """Whether the tree defines a name, of more than two letters, in this case."""
+    rows = table.rows_by_name.get(name.lower(), ()) if len(name) > 2 else ()
+    return any(own.name == name for row in rows for own in table.names_of(row))
 
 
 def _is_file_name(name: str) -> bool:

@@ -110,7 +110,7 @@ def gather(
     terms_of = [_affordable(view, query.terms, max_postings) if uses_words else () for query in queries]
     lexical = [view.words.sums(store, terms, config.column_weights) for terms in terms_of]
     for scores in lexical:
-        found.append(_best_by_words(scores, config.num_lexical // len(queries), request.allowed))
+        found.append(best_by_words(scores, config.num_lexical // len(queries), request.allowed))
     found.append(_pointed_at(evidence, request, config))
     if uses_words and not any(terms_of) and request.query.is_name and not _begins_a_word(store, request.query):
         shallow = deep = None  # a name that nothing is called: the nearest vectors are no answer
@@ -135,8 +135,17 @@ def gather(
     )
 
 
-def _best_by_words(scores: NDArray[np.float64], count: int, allowed: NDArray[np.bool_] | None) -> Rows:
+def best_by_words(scores: NDArray[np.float64], count: int, allowed: NDArray[np.bool_] | None) -> Rows:
+    """Rows of the chunks with the best scores above 0, best first; of equals the first.
+
+    Args:
+        scores: Of all chunks [N].
+        count: At most this many.
+        allowed: Which rows may be answers [N]; None for all.
+    """
     rows = np.flatnonzero(scores if allowed is None else scores * allowed)
+    if len(rows) > count:
+        rows = rows[scores[rows] >= np.partition(scores[rows], -count)[-count]]  # with all that tie for the last rank
     return rows[np.argsort(-scores[rows], kind="stable")[:count]]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
+from mose.languages import is_documentation
 from mose.search.ranking.copies import older_version, original_of
 from mose.search.ranking.path_factors import GENERATED_FACTOR, is_package_facade, path_factor, path_words
 from mose.search.store.records import ChunkTable
@@ -21,6 +22,7 @@ class FileFacts(NamedTuple):
     factor: float  # below 1 for files that are seldom meant
     version: str  # its folder, such as "v1", if there is a newer one beside it; "" if not
     is_facade: bool  # the file that every package has
+    is_prose: bool  # documentation, or templates for those who report and contribute
 
 
 _known: WeakKeyDictionary[ChunkTable, dict[int, FileFacts]] = WeakKeyDictionary()
@@ -41,4 +43,5 @@ def _read(table: ChunkTable, row: int) -> FileFacts:
         * (GENERATED_FACTOR if table.generated[row] else 1.0),
         version=older_version(table, row),
         is_facade=is_package_facade(path),
+        is_prose=is_documentation(path) or path.startswith(".github/"),
     )

@@ -93,12 +93,23 @@ class ChunkTable:
         return "".join(parts), np.cumsum(lengths) - lengths
 
     @cached_property
-    def defined_names(self) -> frozenset[str]:
-        """Every name that some chunk defines, as written."""
-        return frozenset(line.partition("\t")[0] for names in self.defined if names for line in names.split("\n"))
+    def rows_by_name(self) -> dict[str, list[int]]:
+        """Every name that some chunk defines, in lower case, and the rows of these chunks, rising.
+
+        For many names at once; `rows_defining` finds one in a quarter of the time that this takes to be made.
+        """
+        found: dict[str, list[int]] = {}
+        for row, names in enumerate(self.defined):
+            for line in names.split("\n") if names else ():
+                rows = found.setdefault(line.partition("\t")[0].lower(), [])
+                if not rows or rows[-1] != row:
+                    rows.append(row)
+        return found
 
     def rows_defining(self, name: str) -> list[int]:
         """Rows of the chunks that define a name, in any case, rising."""
+        if "rows_by_name" in self.__dict__:  # made already
+            return self.rows_by_name.get(name.lower(), [])
         text, starts = self._defined_in_one
         wanted = f"\n{name.lower()}\t"
         found: dict[int, None] = {}
