@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from test_rank import order, table_of
 
+from mose.search.chunking.names import MEMBER, TOP, DefinedName
 from mose.search.query import read_query
 from mose.search.ranking.signals import asked_rows, best_definition, read_signals
 
@@ -50,6 +51,52 @@ def test_a_member_behind_a_keyword_comes_before_a_file_and_a_type_of_that_name_i
     assert order("level", table, lexical=[5.0, 5.0, 5.0])[0] == "level.py"
     assert order(f"{keyword} level", table, lexical=[5.0, 5.0, 5.0])[0] == "tank.py"
     assert signals(f"{keyword} level", table).definition.tolist() == [1.0, 0.25, 0.0]
+
+
+def test_a_plain_word_that_only_a_member_is_called_comes_before_files_whose_names_are_akin_to_it():
+    table = table_of(("shape.py", "Shape.relate", "relate"), ("fields/related.py", "resolve_relation", "relation"))
+    assert order("relate", table, lexical=[5.0, 6.0])[0] == "shape.py"
+    table = table_of(("errors.kt", "Fault.source", "source"), ("ErrorSource.kt", "ErrorSource", "ErrorSource"))
+    assert order("source", table, lexical=[5.0, 6.0])[0] == "errors.kt"
+
+
+@pytest.mark.parametrize("path", ["relate.py", "relate/__init__.py", "relate/rules.py", "src/Relate.kt"])
+def test_a_plain_word_that_a_file_or_folder_is_called_may_mean_that(path):
+    table = table_of(("shape.py", "Shape.relate", "relate"), (path, "x", "x"))
+    assert signals("relate", table).definition.tolist() == [0.5, 0.0]
+    assert signals("relate()", table).definition.tolist() == [1.0, 0.0]
+
+
+def test_a_plain_word_that_no_file_is_called_means_what_is_spelled_so():
+    table = table_of(("path.rs", "Reader.advance", "advance"), ("from.rs", "Advance", "Advance"))
+    assert signals("advance", table).definition.tolist() == [1.0, 0.25]
+    assert order("advance", table, lexical=[5.0, 6.0])[0] == "path.rs"
+    assert signals("how to advance", table).definition.tolist() == [0.0, 0.0]
+    table = table_of(("path.rs", "Reader.advance", "advance"), ("advance.rs", "Advance", "Advance"))
+    assert order("advance", table, lexical=[5.0, 5.0])[0] == "advance.rs"
+
+
+@pytest.mark.parametrize(
+    "path", ["vendor/query.js", "tests/test_query.js", "docs/query.js", "v1/query.js", "legacy/query.js"]
+)
+def test_a_name_that_only_a_file_has_that_is_seldom_meant_is_meant_there(path):
+    table = table_of((path, "visible", "visible"), ("core.js", "visibleParts", "visibleParts"), ("v2/x.js", "x", "x"))
+    assert order("visible", table, lexical=[5.0, 6.0, 0.0])[0] == path
+    assert order("function visible", table, lexical=[5.0, 6.0, 0.0])[0] == path
+    assert order("Visible", table, lexical=[5.0, 6.0, 0.0])[0] == path
+
+
+def test_a_file_that_is_seldom_meant_stays_below_another_that_defines_the_name():
+    table = table_of(("vendor/query.js", "show", "show"), ("core.js", "show", "show"), ("a.js", "Show", "Show"))
+    assert order("show", table, lexical=[9.0, 5.0, 5.0])[0] == "core.js"
+    assert signals("show", table).factor.tolist() == [0.5, 1.0, 1.0]
+    assert signals("what does show do", table).factor.tolist() == [0.5, 1.0, 1.0]
+
+
+def test_of_two_names_in_another_case_the_one_shown_is_as_it_was_typed():
+    both = DefinedName("DIRTY", "", TOP, 0), DefinedName("dirty", "Status", MEMBER, 4)
+    for names in (both, both[::-1]):
+        assert best_definition(read_query("dirty"), names, "a.py").name == "dirty"
 
 
 def test_a_facade_that_defines_the_name_is_no_facade():

@@ -28,6 +28,8 @@ Rows = NDArray[np.int64]
 
 PRECISION = 0.75
 """How much a file's name loses by words that the query does not say: all of it at 1."""
+CLEARLY = 0.5
+"""Strength from which a definition may be the one that is meant."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +87,16 @@ def read_signals(query: Query, table: ChunkTable, rows: Rows, evidence: Evidence
             factor[position] /= FACADE_FACTOR  # this part of it defines something
     asked = strengths(evidence.pointed, listed)
     factor[asked > 0] = 1.0  # whoever names a file means it, be it a test or not
-    return Signals(definition=strengths(evidence.defined, listed), path=path, symbol=symbol, asked=asked, factor=factor)
+    definition = strengths(evidence.defined, listed)
+    if query.is_name:
+        factor = _lifted(factor, definition)
+    return Signals(definition=definition, path=path, symbol=symbol, asked=asked, factor=factor)
+
+
+def _lifted(factor: Floats, definition: Floats) -> Floats:
+    """Factors of candidates for a name: one that only tests, copies or the like define is meant there."""
+    highest = factor[definition >= CLEARLY].max(initial=0.0)
+    return np.where((definition > 0) & (highest > 0), np.minimum(factor / max(highest, 1e-9), 1.0), factor)
 
 
 def strengths(found: Mapping[int, float], rows: list[int]) -> Floats:
@@ -109,34 +120,41 @@ def _defined_words(defined: str) -> frozenset[str]:
 def definitions_of(query: Query, table: ChunkTable) -> dict[int, float]:
     """Rows of the chunks that define a name of the query, and how well each answers it."""
     found: dict[int, float] = {}
+    is_spelled_out = _is_spelled_out(query, table)
     for name in query.names:
         *leading, last = name_parts(name)
         for row in table.rows_defining(last):
             path = table.paths[table.file_row[row]]
             strength = max(
-                _strength(own, leading, last, path, query.is_symbol)
+                _strength(own, leading, last, path, is_spelled_out)
                 for own in table.names_of(row)
                 if own.name.lower() == last.lower()
             )
             found[row] = max(found.get(row, 0.0), strength)
-    if query.is_symbol and found:  # whoever spells a name out means it, be it only a member
+    if is_spelled_out and found:  # whoever spells a name out means it, be it only a member
         best = max(found.values())
         found = {row: strength / best for row, strength in found.items()}
     return found
 
 
+def _is_spelled_out(query: Query, table: ChunkTable) -> bool:
+    """Whether the query is a name and can be nothing else: a plain word may be a file or a folder of the tree."""
+    return query.is_symbol or (query.text in query.names and query.text.lower() not in table.path_names)
+
+
 def best_definition(query: Query, names: tuple[DefinedName, ...], path: str) -> DefinedName | None:
-    """The name among those of one chunk that answers the query best; None if none does."""
-    best: tuple[float, DefinedName | None] = (0.0, None)
+    """The name among those of one chunk that answers the query best, of equals one in its case; None if none does."""
+    best: tuple[float, bool, DefinedName | None] = (0.0, False, None)
     for name in query.names:
         *leading, last = name_parts(name)
         for own in names:
             if own.name.lower() == last.lower():
-                best = max(best, (_strength(own, leading, last, path, query.is_symbol), own), key=lambda pair: pair[0])
-    return best[1]
+                found = _strength(own, leading, last, path, query.is_symbol), own.name == last, own
+                best = max(best, found, key=lambda strength: strength[:2])
+    return best[2]
 
 
-def _strength(own: DefinedName, leading: list[str], last: str, path: str, is_symbol: bool) -> float:
+def _strength(own: DefinedName, leading: list[str], last: str, path: str, is_spelled_out: bool) -> float:
     """1 for the declaration of just that name at the top level; less for members, and for another case.
 
     What stands before the last part of a name may be a class around it, a namespace, or a file or folder.
@@ -147,7 +165,7 @@ def _strength(own: DefinedName, leading: list[str], last: str, path: str, is_sym
         strength = 1.0 if all(part.lower() in around for part in leading) else strength / 2
     if own.name == last:
         return strength
-    return strength / 8 if is_symbol or not last.islower() else strength / 2  # capitals are typed on purpose
+    return strength / 8 if is_spelled_out or not last.islower() else strength / 2  # capitals are typed on purpose
 
 
 def asked_rows(query: Query, table: ChunkTable) -> dict[int, float]:

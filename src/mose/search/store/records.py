@@ -74,6 +74,12 @@ class ChunkTable:
         """``paths`` in lower case."""
         return [path.lower() for path in self.paths]
 
+    @cached_property
+    def path_names(self) -> frozenset[str]:
+        """Names of all files, without their endings, and folders, in lower case."""
+        parts = {part for path in self.lower_paths for part in path.split("/")}
+        return frozenset(part.partition(".")[0] for part in parts)
+
     def files_named(self, name: str) -> list[int]:
         """Rows of ``paths`` whose last part is a name in lower case, rising."""
         return self._files_by_name.get(name, [])
