@@ -18,7 +18,7 @@ from mose.cli.parser import EXIT_STATUS, Parser, as_meant, take_late_path
 from mose.errors import ConfigError, MoseError
 
 COMMANDS = {
-    "search": ("searching.add_search", "find the places in a source tree that a query means"),
+    "search": ("searching.add_search", "find the code in a source tree that a query describes"),
     "index": ("indexing.add_index", "read every part of a source tree closely, once"),
     "watch": (
         "indexing.add_watch",
@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         terminal.say(f"mose: {where}{error.strerror or error}")
     except KeyboardInterrupt:
         terminal.say()
-        terminal.say("Interrupted. What was done is kept; the same command goes on from there.")
+        terminal.say("Interrupted. What was done is kept; the same command continues from there.")
         return 130
     return 2
 

@@ -89,7 +89,7 @@ def add_search(command: Parser) -> None:
     )
     add_max_file_size(command)
     command.add_argument("--deepen", action="store_true", help="read the rest of the tree deeply in the background")
-    command.add_argument("--all-places", action="store_true", help="show a file as often as it has good places")
+    command.add_argument("--all-places", action="store_true", help="show every hit of a file, not only its best")
     command.add_argument("--no-update", action="store_true", help="answer from the index as it is")
     command.add_argument("--explain", action="store_true", help="show the parts of each score")
     add_json(command)

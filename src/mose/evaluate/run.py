@@ -38,7 +38,7 @@ class Request:
     tasks: tuple[str, ...] = ()
     """Names; all of the split if empty."""
     split: Split = "test"
-    """``valid`` for whoever tunes on the result."""
+    """``valid`` to tune on the result."""
     exits: tuple[int, ...] | None = None
     widths: tuple[int, ...] = (256, 128, 64)
     """Widths besides the full one."""

@@ -54,7 +54,7 @@ class MoseTokenizer(PreTrainedTokenizerFast):  # type: ignore[misc, no-untyped-c
         backend.no_padding()
         backend.no_truncation()
         if settings.split_identifiers or lead:
-            # An empty text has no place for the lead.
+            # An empty text has no token to carry the lead.
             spaced = [normalizers.Replace(Regex(IDENTIFIER_JOINT), " ")] if settings.split_identifiers else []
             led = [normalizers.Prepend(lead)] if lead else []
             given = [backend.normalizer] if backend.normalizer is not None else []

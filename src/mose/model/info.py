@@ -118,7 +118,7 @@ def _exit_info(
 def flops_per_token(settings: ModelSettings, exit_layer: int, *, length: int) -> int:
     """FLOPs of the forward pass for each token of a sequence, up to an exit, without its head.
 
-    Two for each value of a block's matrices; for each token looked at, two in the score and two in the mixing
+    Two for each value of a block's matrices; for each token attended to, two in the score and two in the mixing
     for each channel of the query heads. Exit 0, and its share in another: a product and a sum for each column of
     the table.
     """

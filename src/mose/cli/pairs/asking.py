@@ -17,7 +17,7 @@ from mose.errors import ConfigError
 _NOTES = (
     "Without --endpoint and --answers only the requests are written, as an OpenAI batch file (requests.jsonl.xz); give "
     "its results back with --answers. With --endpoint the server is asked and every answer is kept as it comes "
-    "(answers.jsonl): a stopped run goes on with the same command. The code of the pairs is sent to that server, and "
+    "(answers.jsonl): a stopped run continues with the same command. The code of the pairs is sent to that server, and "
     "nowhere else. What is written is checked: accepted.jsonl.xz, and rejected.jsonl.xz with reasons."
 )
 

@@ -16,7 +16,7 @@ def add_mine(command: Parser) -> None:
     define(command, mine, example="mose pairs mine configs/mine.toml --out mined/ --exclude-near DATA")
     command.add_argument("manifest", type=Path, metavar="MANIFEST", help="TOML file that names the packages")
     command.add_argument(
-        "--out", type=Path, required=True, metavar="FOLDER", help="folder to write; a stopped run goes on"
+        "--out", type=Path, required=True, metavar="FOLDER", help="folder to write; a stopped run continues"
     )
     command.add_argument(
         "--sources", type=Path, metavar="FOLDER", help="folder of unpacked packages (default: the user's cache)"

@@ -78,7 +78,7 @@ def summary_table(result: Result) -> Table:
 
 
 def _reading(result: Result) -> str:
-    """Length and runtime of each system, as costs of unlike systems stand beside each other."""
+    """Length and runtime of each system, since costs of unlike systems are in one table."""
     return "; ".join(
         f"{card.name} {'everything' if card.max_tokens is None else f'{card.max_tokens} tokens'} ({card.runtime})"
         for card in (system.card for system in result.systems)

@@ -229,6 +229,6 @@ def _refuse_what_is_not_a_file(folder: Path) -> None:
                 if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
                     raise CodeIndexError(f"{entry.path} is not a file of mose", remedy=REBUILD)
     except FileNotFoundError:
-        return  # removed while it was looked at
+        return  # removed meanwhile
     except OSError as error:
         raise CodeIndexError(f"{folder} cannot be read: {error.strerror}", remedy="Check its permissions.") from error
