@@ -123,7 +123,7 @@ def fresh_content(tree: Path, tmp_path: Path, exits: tuple[int, ...] = (0,)) -> 
     """The content of an index of the tree made in one go, elsewhere."""
     folder = tmp_path / f"fresh{time.monotonic_ns()}"
     with Store.open(folder) as store:
-        refresh(store, tree, WordEncoder())
+        refresh(store, tree, WordEncoder(), begins_alike=False)
         for exit_layer in exits:
             if exit_layer:
                 deepen(store, WordEncoder(), exit_layer)

@@ -132,6 +132,7 @@ class Opening:
             limits=None if self.max_file_bytes is None else WalkLimits(max_file_bytes=self.max_file_bytes),
             model_name=self.model_name,
             watch=self.watch,
+            begins_alike=not self.rebuild,
         )
 
     def is_fresh(self, store: Store, since: float, *, waits: bool) -> bool:

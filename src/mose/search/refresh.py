@@ -16,15 +16,15 @@ import numpy as np
 from mose.files import WalkLimits, moved_away
 from mose.files.disk import identity_of
 from mose.files.records import printable
-from mose.files.watch import Watch
+from mose.files.watch import Mark, Watch
 from mose.progress import Progress, ProgressCallback, no_progress
 from mose.runtime.encoder import Encoder
-from mose.search.changes import Changes, find_changes, is_up_to_date, refuse_empty_mount, walk_tree
+from mose.search.changes import Changes, Found, find_changes, is_up_to_date, refuse_empty_mount, walk_tree
 from mose.search.chunking.chunks import ChunkerConfig
 from mose.search.chunking.cut_files import cut_files
 from mose.search.chunking.prepare import CutFile
 from mose.search.deepen import at_full_width, fill_exit_0
-from mose.search.lifecycle import check_maker, chunker_identity
+from mose.search.lifecycle import begin_alike, check_maker, chunker_identity
 from mose.search.store.location import source_root
 from mose.search.store.status import limits_of, skipped_counts
 from mose.search.store.store import Store
@@ -63,6 +63,7 @@ def refresh(
     num_workers: int | None = None,
     model_name: str = "",
     watch: Watch | None = None,
+    begins_alike: bool = True,
 ) -> RefreshReport:
     """Bring chunks, words and exit 0 up to date with the tree.
 
@@ -76,6 +77,7 @@ def refresh(
         num_workers: See `mose.search.chunking.cut_files.cut_files`.
         model_name: How the model was asked for; empty for the shipped one.
         watch: Told what the index is up to date with.
+        begins_alike: Whether a new index may begin with that of a similar tree (`mose.search.lifecycle.begin_alike`).
 
     Raises:
         CodeIndexError: The index was made by another chunker or model, or cannot be written.
@@ -91,13 +93,14 @@ def refresh(
     refuse_empty_mount(store, root, found)
     changes = find_changes(store, root, found)
     if limits == limits_of(store) and is_up_to_date(store, found, changes):
-        if watch is not None and mark is not None:
-            watch.cover(mark, found.looked, store.folder, walk_s)
+        _cover(watch, mark, store, found, walk_s)
         return RefreshReport(skipped=skipped_counts(store), seconds=time.perf_counter() - started)
     with store.writing(wait=wait, progress=progress) as mine:
         if not mine:
             return RefreshReport(busy=True, seconds=time.perf_counter() - started)
         check_maker(store, encoder)  # another process has perhaps been here
+        if begins_alike and store.generation == 0:
+            begin_alike(store, {file.path: file.size_bytes for file in found.files}, encoder)
         changes = find_changes(store, root, found)
         is_sound = store.complete and not need_repair(store) and not damaged_rows(store)
         with transaction(store):
@@ -118,9 +121,13 @@ def refresh(
         if found.folder is None or identity_of(str(root)) != found.folder:
             raise moved_away(root)  # what could not be read is perhaps only elsewhere now
         set_meta(store, complete="1", pending="0", refreshed_at=repr(time.time()))
+    _cover(watch, mark, store, found, walk_s)
+    return replace(report, skipped=skipped_counts(store), seconds=time.perf_counter() - started)
+
+
+def _cover(watch: Watch | None, mark: Mark | None, store: Store, found: Found, walk_s: float) -> None:
     if watch is not None and mark is not None:
         watch.cover(mark, found.looked, store.folder, walk_s)
-    return replace(report, skipped=skipped_counts(store), seconds=time.perf_counter() - started)
 
 
 def _store_changes(

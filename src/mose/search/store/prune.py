@@ -73,13 +73,13 @@ class ListedIndex:
 
 def list_indexes() -> Iterator[ListedIndex]:
     """Every index of this user, that of each tree that was searched, in order of their folders' names."""
-    for base in _bases():
+    for base in bases():
         found = _listed(base)
         if found is not None:
             yield found
 
 
-def _bases() -> Iterator[Path]:
+def bases() -> Iterator[Path]:
     """The base folders of all trees, in order of their names."""
     trees = home() / TREES_NAME
     for base in sorted(trees.iterdir()) if trees.is_dir() else []:
@@ -134,7 +134,7 @@ def prune(*, dry_run: bool = False) -> PruneReport:
     """
     report = PruneReport()
     used: set[bytes] = set()
-    for base in _bases():
+    for base in bases():
         found = _useless(base, used)
         if found is None:
             report.num_kept += 1

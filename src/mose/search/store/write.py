@@ -37,6 +37,12 @@ def set_meta(store: Store, **values: str) -> None:
         store.connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(values.items()))
 
 
+def forget_limits(store: Store) -> None:
+    """Go back to the sizes of files that are read by default."""
+    with transaction(store):
+        store.connection.execute("DELETE FROM meta WHERE key = 'max_file_bytes'")
+
+
 def write_files(store: Store, *, removed: Sequence[int], files: Sequence[CutFile]) -> list[int]:
     """Remove files and add files with their chunks and words, in one transaction.
 
