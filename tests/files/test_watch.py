@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+import watchfiles
 
 from mose.files import watch as watching
 from mose.files.mounts import remote_kind
@@ -215,8 +216,6 @@ def test_a_batch_is_due_once_it_ends_and_then_not_again(ends, tree, watch, monke
 
 
 def test_the_limit_of_the_system_is_told_and_walks_take_over(tree):
-    import watchfiles  # noqa: F401 - imported while files can be opened
-
     watch = Watch(tree)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     mark, looked = watch.mark(), Looked()
@@ -232,6 +231,25 @@ def test_the_limit_of_the_system_is_told_and_walks_take_over(tree):
     assert not watch.is_unchanged("index", float("-inf"))
     time.sleep(0.5)
     assert not watch.is_due(None) and not watch.is_due(100.0) and watch.is_due(0.0)
+
+
+@pytest.mark.parametrize("why", ["a folder that has just gone", "the limit of watched folders"])
+def test_a_folder_that_cannot_be_listened_to_means_that_silence_does_not_count(why, tree, monkeypatch):
+    watch, looked = Watch(tree), Looked()
+    if why == "the limit of watched folders":
+
+        def refuse(*paths, ignore_permission_denied, **_):
+            assert not ignore_permission_denied  # with it, this very error is not raised
+            raise OSError('OS file watch limit reached. about ["/a"] (Error { kind: MaxFilesWatch, paths: ["/a"] })')
+
+        monkeypatch.setattr(watchfiles, "watch", refuse)
+    list(walk(tree, looked=looked))
+    looked.folders.add(str(tree / "gone"))
+    watch.cover(watch.mark(), looked, "index")
+    assert watch.mark().listener is None
+    watch.cover(watch.mark(), looked, "index")
+    assert not watch.is_unchanged("index", float("-inf"))
+    assert bool(watch.trouble) == (why == "the limit of watched folders")
 
 
 def test_folders_of_other_machines_are_told_by_their_kind():

@@ -238,7 +238,7 @@ class _Listener:
                 raise_interrupt=False,
                 force_polling=False,
                 recursive=sys.platform != "linux",
-                ignore_permission_denied=True,
+                ignore_permission_denied=False,  # else it ignores every folder that it cannot listen to
             )
             for batch in changes:
                 gone = {path for change, path in batch if change != Change.modified and path in self._folders}
@@ -265,8 +265,8 @@ class _Listener:
     def _paths(self) -> list[str]:
         if sys.platform != "linux":  # where one call listens to a whole tree, and many are slow
             return [self._root]
-        folders = self._looked.folders | {os.path.dirname(path) for path in self._looked.rules}
-        return sorted(path for path in folders if os.path.isdir(path))
+        above = {os.path.dirname(path) for path in self._looked.rules}
+        return sorted(self._looked.folders | {folder for folder in above if os.access(folder, os.R_OK)})
 
     def _counts(self, change: int, path: str) -> bool:
         """Whether a note can mean that the index is behind."""
