@@ -112,19 +112,9 @@ def _contrast(sides: Sides, query_exit: int, code_exit: int, scale: Tensor, *, w
 
 
 def _rows(sides: Sides, student: int, teacher: int, scale: Tensor) -> Tensor:
-    to_code = row_distillation(
-        sides.query[student],
-        sides.all_code[student],
-        sides.query[teacher],
-        sides.all_code[teacher],
-        scale=scale,
-    )
-    to_query = row_distillation(
-        sides.code[student],
-        sides.all_query[student],
-        sides.code[teacher],
-        sides.all_query[teacher],
-        scale=scale,
+    to_code, to_query = (
+        row_distillation(rows[student], columns[student], rows[teacher], columns[teacher], scale=scale)
+        for rows, columns in ((sides.query, sides.all_code), (sides.code, sides.all_query))
     )
     return (to_code + to_query) / 2
 
