@@ -30,9 +30,7 @@ from mose.data.mine.select import Evaluation, drop_copies
 from mose.data.near_copies import shingles
 from mose.data.pairs import read_objects
 from mose.evaluate.consistency import rank_own_codes
-from mose.languages.tables import word_set
 
-EXCLUDED = word_set("sympy pytest sphinx astropy requests pylint xarray seaborn flask django matplotlib scikit-learn")
 WRITERS = {
     "cc324af070c2": {
         "writer": "Qwen2.5-Coder-1.5B-Instruct Q4_K_M",
@@ -65,8 +63,7 @@ def symbol_of(row):
 def source_fault(row):
     """Why nothing of a row's source may be published, "" if it may."""
     name = package_of(row)[1]
-    folders = {part.lower() for part in row["path"].split("/")[:-1]}
-    return "excluded package" if name in EXCLUDED or held_out_name(name) or folders & EXCLUDED else ""
+    return "excluded package" if any(map(held_out_name, (name, *row["path"].split("/")[:-1]))) else ""
 
 
 def select(rows, codes, evaluation, dropped):

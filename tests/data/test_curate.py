@@ -260,3 +260,67 @@ def test_bad_input_is_told(tmp_path, monkeypatch, capsys, arguments, said):
     (tmp_path / "bad.jsonl").write_text(line + "{}\n")
     assert main(["pairs", *arguments]) == 2
     assert said in capsys.readouterr().err
+
+
+def triplet(number, language2="C++"):
+    return {
+        "repository_name": "owner/name",
+        "func_path_in_repository": "src/a.py",
+        "language2": language2,
+        "func2": f"int f{number}() {{ return {number}; }}",
+        "language1_CSN": "python",
+        "func1_CSN": f"def f{number}(): return {number}",
+        "func_documentation_string": f"The number {number}.",
+        "func_code_url": f"https://github.com/owner/name/blob/abc/src/a.py#L{number}",
+    }
+
+
+@pytest.fixture
+def table(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    rows = [triplet(1), triplet(1, "Go"), triplet(2, "JavaScript")]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "train.parquet")
+    return tmp_path / "train.parquet"
+
+
+def test_synthconl_is_read_as_it_is(table, tmp_path, capsys):
+    out = tmp_path / "pairs.jsonl.xz"
+    assert main(["pairs", "convert", str(table), "--out", str(out)]) == 0
+    assert capsys.readouterr().out == f"{out}: 5 rows\n"
+    rows = [row for _, row in read_objects(out)]
+    assert [(row["kind"], row["language"], row["group"][-2:]) for row in rows] == [
+        ("doc", "python", "L1"), ("translation", "cpp", "L1"), ("translation", "go", "L1"),
+        ("doc", "python", "L2"), ("translation", "javascript", "L2"),
+    ]  # fmt: skip
+    assert rows[1]["query"] == "The number 1."
+
+
+def test_pairs_become_a_table_of_synthconls_columns_and_come_back_the_same(table, tmp_path, capsys):
+    from pyarrow import parquet
+
+    first, again = tmp_path / "first.jsonl.xz", tmp_path / "again.jsonl.xz"
+    assert main(["pairs", "convert", str(table), "--out", str(first)]) == 0
+    assert main(["pairs", "convert", str(first), "--out", f"{tmp_path}/back.parquet", "--json"]) == 0
+    counts = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (counts["triplets"], counts["without_function"], counts["other_rows"]) == (3, 0, 0)
+    back = parquet.read_table(tmp_path / "back.parquet").to_pylist()
+    original = parquet.read_table(table).to_pylist()
+    assert [{name: row[name] for name in original[0]} for row in back] == [
+        row | {"language1_CSN": "Python"} for row in original
+    ]
+    assert main(["pairs", "convert", f"{tmp_path}/back.parquet", "--out", str(again)]) == 0
+    assert list(read_objects(again)) == list(read_objects(first))
+
+
+def test_a_table_that_cannot_be_read_is_told(table, tmp_path, capsys):
+    from pyarrow import parquet
+
+    damaged = tmp_path / "damaged.parquet"
+    damaged.write_bytes(table.read_bytes()[:-9])
+    parquet.write_table(parquet.read_table(table).drop_columns(["func2"]), tmp_path / "other.parquet")
+    for name, said in (("damaged", "damaged"), ("other", "columns of"), ("gone", "no table")):
+        assert main(["pairs", "convert", f"{tmp_path}/{name}.parquet", "--out", f"{tmp_path}/x.jsonl.xz"]) == 2
+        assert said in capsys.readouterr().err
+        assert not (tmp_path / "x.jsonl.xz").exists()

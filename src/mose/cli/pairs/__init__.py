@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mose.cli.pairs.asking import add_ask, add_translate
-from mose.cli.pairs.curating import add_card, add_check, add_dedup, add_filter
+from mose.cli.pairs.curating import add_card, add_check, add_convert, add_dedup, add_filter
 from mose.cli.pairs.mining import add_mine, add_negatives
 from mose.cli.parser import Parser
 
@@ -16,6 +16,7 @@ _COMMANDS = (
     ("dedup", add_dedup, "drop near copies, and copies of evaluation rows (needs mose[data])"),
     ("check", add_check, "look for rows that copy an evaluation row (needs mose[data])"),
     ("card", add_card, "print the data card of pairs: counts, licences, what was dropped, hashes"),
+    ("convert", add_convert, "read and write parquet tables with the columns of SynthCoNL (needs mose[parquet])"),
 )
 
 

@@ -1,8 +1,9 @@
-"""``mose pairs filter``, ``dedup``, ``check`` and ``card``: which pairs stay, and what a set holds."""
+"""``mose pairs filter``, ``dedup``, ``check``, ``card`` and ``convert``: which pairs stay, and what a set holds."""
 
 from __future__ import annotations
 
 from argparse import Namespace as Arguments
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,21 @@ from mose.cli.options import add_json_counts, add_quiet, count, define
 from mose.cli.output import ProgressBar, need_packages
 from mose.cli.parser import Parser
 from mose.cli.terminal import show, show_json, show_lines
+
+
+def add_convert(command: Parser) -> None:
+    """Arguments of ``mose pairs convert``."""
+    define(
+        command,
+        convert,
+        example="mose pairs convert synthconl/*.parquet --out DATA/synthconl.jsonl.xz",
+        notes="From tables to a pair file, or from pairs and their translations to a table, as the name of --out says.",
+    )
+    _add_inputs(command)
+    command.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="file to write: .jsonl.xz, or .parquet for a table"
+    )
+    add_json_counts(command)
 
 
 def add_filter(command: Parser) -> None:
@@ -108,6 +124,33 @@ def _add_against(command: Parser, *, required: bool) -> None:
         metavar="DATA",
         help="evaluation files, or folders: there, all files without train in their names",
     )
+
+
+def convert(arguments: Arguments) -> int:
+    """``mose pairs convert``: between tables with the columns of SynthCoNL and pair files."""
+    need_packages("pairs convert", "pyarrow", extra="parquet")
+    from mose.data.curate.parquet import read_triplets, write_triplets
+    from mose.data.curate.stage import pair_files, read_pairs
+    from mose.data.pairs import write_objects
+
+    if arguments.out.suffix == ".parquet":
+        counts = write_triplets((row for _, row in read_pairs(pair_files(arguments.pairs))), arguments.out)
+    else:
+        counts = {"rows": 0}
+
+        def rows() -> Iterator[dict[str, Any]]:
+            for table in arguments.pairs:
+                for row in read_triplets(table):
+                    counts["rows"] += 1
+                    yield row
+
+        write_objects(arguments.out, rows())
+    if arguments.json:
+        show_json([{"file": str(arguments.out), **counts}])
+    else:
+        told = ", ".join(f"{times:,} {name.replace('_', ' ')}" for name, times in counts.items())
+        show(f"{arguments.out}: {told}")
+    return 0
 
 
 def filter_pairs(arguments: Arguments) -> int:

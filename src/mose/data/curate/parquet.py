@@ -1,0 +1,148 @@
+"""Pairs as parquet tables with the columns of SynthCoNL, and back.
+
+One row of such a table is a triplet: a text, a function, and its translation. SynthCoNL has eight columns, all texts
+(mose-spec, section 7); what we write has those of provenance beside them, and what we read may lack them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mose.data.translate.prompts import SPOKEN_NAMES
+from mose.errors import DataError, MissingExtraError
+from mose.languages import labels_named
+from mose.storage import new_file
+
+COLUMNS = (
+    "repository_name",
+    "func_path_in_repository",
+    "language2",
+    "func2",
+    "language1_CSN",
+    "func1_CSN",
+    "func_documentation_string",
+    "func_code_url",
+)
+PROVENANCE = ("license", "source", "group", "prompt", "writer")
+_BATCH_ROWS = 4_096
+
+
+def read_triplets(path: Path) -> Iterator[dict[str, Any]]:
+    """Rows of pair files of a table: each text with its function, and once more with the translation of it.
+
+    Rows of one function share their ``group``, so that they are never negatives of each other and make code-to-code
+    pairs. A function with several translations comes once.
+
+    Raises:
+        DataError: The file is damaged or has not the columns.
+        MissingExtraError: pyarrow is not installed.
+    """
+    parquet = _parquet()
+    seen: set[str] = set()
+    try:
+        with parquet.ParquetFile(path) as table:
+            missing = [name for name in COLUMNS if name not in table.schema_arrow.names]
+            if missing:
+                raise DataError(f"columns of {path}", got=table.schema_arrow.names, allowed=", ".join(COLUMNS))
+            columns = [name for name in table.schema_arrow.names if name in (*COLUMNS, *PROVENANCE)]
+            for batch in table.iter_batches(_BATCH_ROWS, columns=columns):
+                for row in batch.to_pylist():
+                    yield from _pairs_of({name: value or "" for name, value in row.items()}, seen)
+    except FileNotFoundError as error:
+        raise DataError(f"no table {path}") from error
+    except (OSError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path} is not a parquet table, or is damaged ({str(error).splitlines()[0]})") from error
+
+
+def write_triplets(rows: Iterable[Mapping[str, Any]], path: Path) -> dict[str, int]:
+    """Write one triplet for each translation whose function is among the rows.
+
+    Args:
+        rows: Rows of kind "doc" and "translation"; those of one ``group`` belong together. Others are counted.
+        path: The table.
+
+    Returns:
+        Counts: triplets, translations without their function, rows of other kinds.
+
+    Raises:
+        DataError: There is no triplet.
+        MissingExtraError: pyarrow is not installed.
+    """
+    parquet = _parquet()
+    import pyarrow
+
+    functions: dict[str, Mapping[str, Any]] = {}
+    translations: list[Mapping[str, Any]] = []
+    others = 0
+    for row in rows:
+        if row.get("kind") == "translation":
+            translations.append(row)
+        elif row.get("kind") in ("doc", None) and row.get("query"):
+            functions.setdefault(str(row.get("group")), row)
+        else:
+            others += 1
+    whole = [row for row in translations if str(row.get("group")) in functions]
+    if not whole:
+        raise DataError(
+            "no translation with its function", got=f"{len(translations)} translations and {len(functions)} functions",
+            remedy="Give the mined pairs and their translations together.",
+        )  # fmt: skip
+    schema = pyarrow.schema([(name, pyarrow.string()) for name in (*COLUMNS, *PROVENANCE)])
+    with new_file(path) as file, parquet.ParquetWriter(file, schema) as writer:
+        for first in range(0, len(whole), _BATCH_ROWS):
+            batch = whole[first : first + _BATCH_ROWS]
+            values = [_triplet(functions[str(row["group"])], row) for row in batch]
+            writer.write_table(pyarrow.Table.from_pylist(values, schema=schema))
+    return {"triplets": len(whole), "without_function": len(translations) - len(whole), "other_rows": others}
+
+
+def _pairs_of(row: Mapping[str, str], seen: set[str]) -> Iterator[dict[str, Any]]:
+    group = row.get("group") or row["func_code_url"] or f"{row['repository_name']}/{row['func_path_in_repository']}"
+    shared = {
+        "query": row["func_documentation_string"],
+        "group": group,
+        "source": row.get("source") or row["repository_name"],
+        "path": row["func_path_in_repository"],
+        **{name: row[name] for name in ("license", "prompt", "writer") if row.get(name)},
+    }
+    shared |= {"url": row["func_code_url"]} if row["func_code_url"] else {}
+    first = _language(row["language1_CSN"])
+    key = f"{group}\0{row['func1_CSN']}"
+    if key not in seen:
+        seen.add(key)
+        yield shared | {"code": row["func1_CSN"], "language": first, "kind": "doc"}
+    yield shared | {"code": row["func2"], "language": _language(row["language2"]), "kind": "translation", "from": first}
+
+
+def _triplet(function: Mapping[str, Any], translation: Mapping[str, Any]) -> dict[str, str]:
+    row = {
+        "repository_name": function.get("source"),
+        "func_path_in_repository": function.get("path"),
+        "language2": SPOKEN_NAMES.get(translation["language"], translation["language"]),
+        "func2": translation["code"],
+        "language1_CSN": SPOKEN_NAMES.get(function["language"], function["language"]),
+        "func1_CSN": function["code"],
+        "func_documentation_string": function["query"],
+        "func_code_url": function.get("url"),
+        **{name: translation.get(name) or function.get(name) for name in PROVENANCE},
+    }
+    return {name: str(value or "") for name, value in row.items()}
+
+
+def _language(name: str) -> str:
+    """Our name of a language, whatever it is called: "C++" is "cpp"."""
+    labels = labels_named(name)
+    return name.lower() if name.lower() in labels else min(labels)
+
+
+def _parquet() -> Any:
+    try:
+        from pyarrow import parquet
+    except ImportError as error:
+        raise MissingExtraError("parquet tables need the package pyarrow",
+                                remedy="Install it with: pip install 'mose[parquet]'") from error  # fmt: skip
+    return parquet
