@@ -18,8 +18,8 @@ import splits
 from results import with_interval
 
 from mose.evaluate.report.markdown import body
-from mose.evaluate.report.tables import matrix_table, set_table, summary_table, width_table
-from mose.evaluate.report.values import Table
+from mose.evaluate.report.tables import matrix_table, own_part_table, set_table, summary_table, width_table
+from mose.evaluate.report.values import Table, quality
 from mose.evaluate.result import Result
 from mose.evaluate.result_file import read_result
 from mose.metrics.significance import Interval
@@ -206,6 +206,19 @@ def of_report(make: Callable[[Result], Table]) -> Callable[[], str]:
     return lambda: body(make(evaluation()))
 
 
+def own_parts() -> str:
+    """Each exit before training, and after it without and with its share of exit 0."""
+    result = max((read_result(path) for path in HERE.glob("results/parts-eval-*.json")), key=lambda found: found.date)
+    untrained = result.system("untrained")
+    rows = []
+    for label, joined, own, gain in own_part_table(result).rows:
+        before = quality(result, (untrained, int(label.removeprefix("exit "))))
+        rows.append([label, f"{before:.3f}", own, joined, gain])
+    return markdown(
+        ["", "untrained", "trained, own part alone", "trained, joined with exit 0", "what exit 0 adds"], rows
+    )
+
+
 def self_distillation() -> str:
     rows = []
     for row in latest("self_distillation")["rows"]:
@@ -264,6 +277,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "eval-sets": of_report(set_table),
     "eval-widths": of_report(width_table),
     "eval-matrix": of_report(matrix_table),
+    "eval-own-parts": own_parts,
     "self-distillation": self_distillation,
     "self-distillation-longer": longer,
     "step-time": step_time,
