@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["query", "code"]
 PaddingSide = Literal["left", "right"]
-KINDS = ("query", "code")
+KINDS: tuple[Kind, ...] = ("query", "code")
 DEFAULT_LANGUAGE = "source"
 SETTINGS_FILES = ("config.json", "mose.json")
 _MARKER = re.compile(r"\{(\w+)\}")

@@ -38,7 +38,10 @@ COMMANDS = {
         "models.add_new",
         "make a fresh model to pre-train, from a preset or a file of settings (needs mose[train])",
     ),
-    "convert": ("models.add_convert", "turn a BERT-family model into a ladder of exits (needs mose[train])"),
+    "convert": (
+        "converting.add_convert",
+        "turn a released ModularStarEncoder, a BERT, StarCoder 2 or Llama into a ladder of exits (needs mose[train])",
+    ),
     "cut": ("models.add_cut", "keep a model's blocks up to one exit"),
     "export": (
         "models.add_export",

@@ -1,14 +1,14 @@
-"""``mose info``, ``mose new``, ``mose convert``, ``mose cut`` and ``mose export``."""
+"""``mose info``, ``mose new``, ``mose cut`` and ``mose export``."""
 
 from __future__ import annotations
 
 from argparse import Namespace as Arguments
 from pathlib import Path
 
-from mose.cli.options import add_changes, add_json, define, numbers
+from mose.cli.options import add_changes, add_json, define
 from mose.cli.output import need_packages
 from mose.cli.parser import Parser
-from mose.cli.terminal import counted, say, show, show_json
+from mose.cli.terminal import show, show_json
 
 
 def add_info(command: Parser) -> None:
@@ -81,48 +81,6 @@ def new(arguments: Arguments) -> int:
     settings = new_model(arguments.settings, arguments.out, arguments.tokenizer, changes=changes, seed=arguments.seed)
     exits = ", ".join(map(str, settings.exits))
     show(f"Wrote {arguments.out}: {settings.num_layers} layers of width {settings.hidden_size}, exits {exits}.")
-    return 0
-
-
-def add_convert(command: Parser) -> None:
-    """Add the arguments of ``mose convert``."""
-    define(command, convert, example="mose convert all-MiniLM-L6-v2/ ladder/ --exits 0,2,3,4,6")
-    command.add_argument("source", type=Path, metavar="SOURCE", help="folder with config.json and safetensors weights")
-    command.add_argument("out", type=Path, metavar="OUT", help="folder to write")
-    command.add_argument("--exits", type=numbers, required=True, metavar="K,...", help="exits of the ladder")
-    command.add_argument(
-        "--max-tokens", type=int, metavar="N", help="tokens of a text that are read (default: as in SOURCE)"
-    )
-    command.add_argument(
-        "--split-identifiers",
-        action="store_true",
-        help="read parseDate and parse_date as two words, for a tokenizer of plain language",
-    )
-    command.add_argument(
-        "--table-share",
-        type=float,
-        default=0.0,
-        metavar="X",
-        help="share of exit 0 in the cosine at every other exit (default: 0)",
-    )
-
-
-def convert(arguments: Arguments) -> int:
-    """``mose convert``: a BERT-family folder as a ladder of exits."""
-    need_packages("convert", "torch", "transformers")
-    from mose.model.convert.bert import ConvertRecipe, convert_bert
-
-    recipe = ConvertRecipe(
-        exits=tuple(arguments.exits),
-        max_tokens=arguments.max_tokens,
-        split_identifiers=arguments.split_identifiers,
-        table_share=arguments.table_share,
-    )
-    unused = convert_bert(arguments.source, arguments.out, recipe).unused_tensors
-    show(f"Wrote {arguments.out}.")
-    if unused:
-        more = ", ..." if len(unused) > 3 else ""
-        say(f"{counted(len(unused), 'tensor')} of the source not used: {', '.join(unused[:3])}{more}")
     return 0
 
 

@@ -55,13 +55,21 @@ def write_model(model: MoseModel, folder: Path, *, card: str | None = None) -> N
         (folder / "README.md").write_text(card, encoding="utf-8")
 
 
-def load_model(folder: str | Path, *, last_exit: int | None = None, dtype: torch.dtype | None = None) -> MoseModel:
+def load_model(
+    folder: str | Path,
+    *,
+    last_exit: int | None = None,
+    dtype: torch.dtype | None = None,
+    mapped: bool = False,
+) -> MoseModel:
     """Load the model of a folder, in evaluation mode.
 
     Args:
         folder: A model folder.
         last_exit: Weights above this exit are not read; the model is as if cut there.
         dtype: Dtype of the weights; as stored if None.
+        mapped: Leave weights of this dtype in the file, so that memory holds them once. The alignment of the file then
+            changes rounding: not for training that must resume exactly.
 
     Raises:
         ModelError: No such folder, damaged or foreign weights, or no such exit.
@@ -76,7 +84,7 @@ def load_model(folder: str | Path, *, last_exit: int | None = None, dtype: torch
         settings = settings.cut_after(last_exit, where=str(weights))
     with safe_open(str(weights), framework="pt") as stored:
         # Copies, because a view has the alignment of the file, and alignment changes rounding.
-        tensors = {name: stored.get_tensor(name).to(dtype, copy=True) for name in tensor_shapes(settings)}
+        tensors = {name: stored.get_tensor(name).to(dtype, copy=not mapped) for name in tensor_shapes(settings)}
     with torch.device("meta"):
         model = MoseModel(MoseConfig.from_settings(settings))
     model.load_state_dict(tensors, assign=True)

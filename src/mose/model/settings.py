@@ -283,7 +283,7 @@ class ModelSettings:
         if not isinstance(values, dict) or values.get("model_type") != "mose":
             found = values.get("model_type") if isinstance(values, dict) else None
             raise ModelError(f"{file} is not a MoSE model's: model_type", got=found, allowed="mose",
-                             remedy="mose convert makes one from a BERT-family folder.")  # fmt: skip
+                             remedy="mose convert makes one from a folder of another library.")  # fmt: skip
         own = {name: value for name, value in values.items() if name not in FOREIGN_KEYS}
         return cls.from_json(own, where=str(file))
 

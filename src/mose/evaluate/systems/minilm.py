@@ -68,7 +68,8 @@ def _export(out: Path, max_tokens: int) -> None:
         if find_spec(package) is None:
             raise missing(package)
     from mose.export.export import export
-    from mose.model.convert.bert import ConvertRecipe, convert_bert
+    from mose.model.convert.bert import convert_bert
+    from mose.model.convert.recipe import ConvertRecipe
 
     with tempfile.TemporaryDirectory() as temporary:
         convert_bert(weights, Path(temporary) / "minilm", ConvertRecipe(exits=(_LAYERS,), max_tokens=max_tokens))

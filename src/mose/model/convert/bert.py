@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from safetensors.torch import load_file
 from tokenizers import BertWordPieceTokenizer, Tokenizer
 from torch import Tensor
 
 from mose.errors import ConfigError, ModelError
-from mose.json_reading import parse_json
 from mose.model.checkpoint import write_model
-from mose.model.convert.distill_table import TableRecipe, fill_table
+from mose.model.convert.distill_table import fill_table
+from mose.model.convert.recipe import ConvertRecipe, ConvertReport
+from mose.model.convert.source import read_settings, special_tokens
 from mose.model.encoder import MoseModel
 from mose.model.folder import check_tensors, read_header
 from mose.model.settings import ModelSettings
@@ -26,7 +26,8 @@ from mose.progress import ProgressCallback, no_progress
 from mose.storage import new_folder
 from mose.tokenizer import CodeTokenizer
 
-_FAMILIES = ("bert", "roberta", "xlm-roberta")
+FAMILIES = ("bert", "roberta", "xlm-roberta")
+"""``model_type`` of the configs that are read."""
 _ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}
 _BLOCK_NAMES = {
     "attention.self.query": "attention.query",
@@ -42,33 +43,6 @@ _LAYER = re.compile(r"encoder\.layer\.(\d+)\.(.+)\.(weight|bias)")
 _UNUSED = re.compile(r"(pooler\.|cls\.|lm_head\.|embeddings\.position_ids).*")
 _TEMPLATE = "{cls}{text}{sep}"
 _SPECIAL_TOKENS = ("cls_token", "sep_token", "pad_token", "mask_token")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConvertReport:
-    """Settings of a converted model, and the tensors that it does not use."""
-
-    settings: ModelSettings
-    unused_tensors: tuple[str, ...]
-    """Foreign tensors that the ladder does not need: poolers, word heads, blocks above the last exit."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConvertRecipe:
-    """Settings of a conversion."""
-
-    exits: tuple[int, ...]
-    """Depths at which embeddings may leave; blocks above the deepest are dropped. 0 adds a token table."""
-    pooling: Literal["mean"] | None = None
-    """"mean" also converts a model that pools on its first token, for further training; None refuses it."""
-    max_tokens: int | None = None
-    """If None, the value of the folder's ``sentence_bert_config.json``; all positions without that file."""
-    split_identifiers: bool = False
-    """Split identifiers into words before tokenisation, for a tokenizer of natural language."""
-    table: TableRecipe = field(default_factory=TableRecipe)
-    """How exit 0 is made."""
-    table_share: float = 0.0
-    """Share of exit 0 in the cosine at every other exit."""
 
 
 def convert_bert(
@@ -116,7 +90,7 @@ def convert_bert(
 
 
 def _settings(source: Path, foreign: dict[str, Any], recipe: ConvertRecipe) -> ModelSettings:
-    exits = recipe.exits
+    exits = recipe.exits or ()
     if not 1 <= max(exits, default=0) <= foreign["num_hidden_layers"]:
         allowed = f"up to {foreign['num_hidden_layers']}, one of them above 0"
         raise ConfigError(f"exits of {source}", got=list(exits), allowed=allowed)
@@ -135,16 +109,15 @@ def _settings(source: Path, foreign: dict[str, Any], recipe: ConvertRecipe) -> M
             "split_identifiers": recipe.split_identifiers,
             "table_width": recipe.table.width if 0 in exits else None,
             "table_share": recipe.table_share,
+            **recipe.changes,
         },
         where=f"the conversion of {source}",
     )
 
 
 def _bert_config(source: Path) -> dict[str, Any]:
-    if not (source / "config.json").is_file():
-        raise ModelError(f"{source} is not a model folder: it has no config.json")
-    foreign = _read_json(source / "config.json")
-    for key, known in (("model_type", _FAMILIES), ("hidden_act", tuple(_ACTIVATIONS))):
+    foreign = read_settings(source / "config.json")
+    for key, known in (("model_type", FAMILIES), ("hidden_act", tuple(_ACTIVATIONS))):
         if foreign.get(key) not in known:
             raise ModelError(f"{source}: {key}", got=foreign.get(key), allowed=", ".join(known))
     if foreign.get("position_embedding_type", "absolute") != "absolute" or foreign.get("is_decoder", False):
@@ -217,17 +190,14 @@ def _tensors(
 
 def _tokens(source: Path) -> dict[str, str]:
     """Special tokens by the keys of our config."""
-    named: dict[str, Any] = {}
-    for name in ("tokenizer_config.json", "special_tokens_map.json"):
-        if (source / name).is_file():
-            named |= _read_json(source / name)
-    tokens = {key: named.get(key, f"[{key.removesuffix('_token').upper()}]") for key in _SPECIAL_TOKENS}
-    return {key: token["content"] if isinstance(token, dict) else token for key, token in tokens.items()}
+    defaults = {key: f"[{key.removesuffix('_token').upper()}]" for key in _SPECIAL_TOKENS}
+    named = special_tokens(source)
+    return defaults | {key: named[key] for key in _SPECIAL_TOKENS if key in named}
 
 
 def _require_mean_pooling(source: Path) -> None:
     file = source / "1_Pooling" / "config.json"
-    if file.is_file() and _read_json(file).get("pooling_mode_cls_token"):
+    if file.is_file() and read_settings(file).get("pooling_mode_cls_token"):
         # Our "cls" reads the last real token; BERT's is the first.
         raise ModelError(f"{source} pools on its first token", allowed="pooling over the mean",
                          remedy='Pass pooling="mean"; it can be trained to that.')  # fmt: skip
@@ -236,7 +206,7 @@ def _require_mean_pooling(source: Path) -> None:
 def _max_tokens(source: Path, foreign: dict[str, Any]) -> int:
     positions = int(foreign["max_position_embeddings"]) - _first_position(foreign)
     file = source / "sentence_bert_config.json"
-    stated = _read_json(file).get("max_seq_length") if file.is_file() else None
+    stated = read_settings(file).get("max_seq_length") if file.is_file() else None
     return min(int(stated or positions), positions)
 
 
@@ -246,7 +216,7 @@ def _write_tokenizer(source: Path, target: Path) -> None:
         tokenizer: Any = Tokenizer.from_file(str(source / "tokenizer.json"))
     elif (source / "vocab.txt").is_file():
         file = source / "tokenizer_config.json"
-        options = _read_json(file) if file.is_file() else {}
+        options = read_settings(file) if file.is_file() else {}
         tokenizer = BertWordPieceTokenizer(
             str(source / "vocab.txt"),
             lowercase=options.get("do_lower_case", True),
@@ -268,13 +238,3 @@ def _card(source: Path, settings: ModelSettings) -> str:
         "source's own card, where it has one, is NOTICE-source.md.\n\n"
         f"Exits: {exits}. Embeddings below the deepest exit are what the source's hidden states give.\n"
     )
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        values = parse_json(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(f"{file} is damaged ({error})") from error
-    if not isinstance(values, dict):
-        raise ModelError(f"{file} is damaged (not a JSON object)")
-    return values
