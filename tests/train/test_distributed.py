@@ -13,7 +13,7 @@ from mose.data.batches import PairBatches
 from mose.data.sources import open_sources
 from mose.model.checkpoint import load_model
 from mose.tokenizer import CodeTokenizer
-from mose.train.distributed import World, average_gradients, join_world
+from mose.train.distributed import World, join_world
 from mose.train.retrieval.learner import RetrievalLearner
 from mose.train.retrieval.run import run
 
@@ -28,7 +28,6 @@ def gradients(config, world: World) -> tuple[dict[str, float], dict[str, torch.T
     )
     sources = open_sources(config.data, batch_pairs=config.batch.pairs, mixed=False)
     terms = learner.backward(next(PairBatches(sources, pairs=config.batch.pairs, seed=0)))
-    average_gradients([parameter for _, parameter in learner.named_trained()], world)
     found = {name: parameter.grad for name, parameter in learner.named_trained()}
     return terms, {name: grad.clone() for name, grad in found.items() if grad is not None}
 

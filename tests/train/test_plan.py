@@ -47,7 +47,9 @@ def test_days_follow_from_gpus_and_mfu(paper: PretrainConfig) -> None:
 def test_sharding_divides_what_every_gpu_would_hold(paper: PretrainConfig) -> None:
     whole, _, sharded, _ = plan(paper, planned_settings(paper), gpus=8).memory
     assert (whole.parallel, sharded.parallel) == ("ddp", "fsdp")
-    assert sharded.moments == whole.moments // 8 and sharded.gradients == whole.gradients // 8
+    around = 1_102_840_866 - 36 * 27_807_232
+    assert sharded.moments == whole.moments // 8
+    assert sharded.gradients == whole.gradients // 8 + 4 * around, "embeddings and heads are whole in a backward pass"
     assert whole.moments == 2 * whole.gradients == 8 * 1_102_840_866
     assert sharded.activations == whole.activations
 

@@ -120,6 +120,9 @@ class PretrainRun(RunConfig):
     max_skipped: int = 10
     """Steps in a row that may be skipped, with a line in the log, because a loss or gradient is not finite or
     ``spike`` says so; one more ends the run."""
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """How several processes share the run. ddp: each holds the whole model. fsdp: each holds a part of weights,
+    gradients and moments."""
     checkpoint_activations: bool = False
     """Keep of each block its input alone and compute the block again in the backward pass: a fraction of the memory,
     a third more computing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -44,8 +45,18 @@ def write_model(model: MoseModel, folder: Path, *, card: str | None = None) -> N
     Raises:
         ModelError: The model's tensors are not those of its config.
     """
-    settings = model.config.settings
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    write_tensors(model.config.settings, model.state_dict(), folder, card=card)
+
+
+def write_tensors(
+    settings: ModelSettings, state: Mapping[str, torch.Tensor], folder: Path, *, card: str | None = None
+) -> None:
+    """Write what ``write_model`` writes for a model with these tensors.
+
+    Raises:
+        ModelError: The tensors are not those of the settings.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     check_tensors(shapes, settings, where="the model")
     write_config(folder, settings)

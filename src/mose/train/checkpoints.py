@@ -25,6 +25,8 @@ from mose.storage import is_own_folder, new_folder
 from mose.train.distributed import World, wait_for_all
 from mose.train.loop import RunState
 
+POSITION_FILE = "training.json"
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
@@ -41,8 +43,8 @@ class Checkpoint:
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, companions: Path, keep: int, world: World) -> Path:
     """Write one checkpoint and remove the oldest beyond ``keep``. Every process must call it.
 
-    The state is the same on every process, so the first writes it and the others wait. Sharded state belongs here
-    too: each process would write its part into the new folder before ``training.json``.
+    The state is the same on every process, so the first writes it and the others wait; see ``mose.train.shards`` for
+    one that is not.
     """
     target = folder / f"step_{checkpoint.run.step:06d}"
     if world.is_first:
@@ -51,11 +53,8 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, companions: Path, k
             save_model(checkpoint.model, staging / "model", companions=companions)
             tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
             save_file(tensors, staging / "training.safetensors")
-            values = {"progress": dataclasses.asdict(checkpoint.run), "batches": checkpoint.batches}
-            (staging / "training.json").write_text(json.dumps(values), encoding="utf8")
-        for old in complete_checkpoints(folder)[:-keep]:
-            if is_own_folder(old):
-                shutil.rmtree(old)
+            (staging / POSITION_FILE).write_text(write_position(checkpoint.run, checkpoint.batches), encoding="utf8")
+        remove_oldest(folder, keep=keep)
         for part in folder.glob(".step_*.part"):
             shutil.rmtree(part)
     wait_for_all(world)
@@ -64,7 +63,38 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, companions: Path, k
 
 def complete_checkpoints(folder: Path) -> list[Path]:
     """Complete checkpoints, oldest first."""
-    return sorted(path for path in folder.glob("step_*") if (path / "training.json").is_file())
+    return sorted(path for path in folder.glob("step_*") if (path / POSITION_FILE).is_file())
+
+
+def remove_oldest(folder: Path, *, keep: int) -> None:
+    """Remove all complete checkpoints but the newest ``keep``."""
+    for old in complete_checkpoints(folder)[:-keep]:
+        if is_own_folder(old):
+            shutil.rmtree(old)
+
+
+def write_position(run: RunState, batches: Mapping[str, Any]) -> str:
+    """Text of ``training.json``: how far run and data are."""
+    return json.dumps({"progress": dataclasses.asdict(run), "batches": batches})
+
+
+def read_position(path: Path) -> tuple[RunState, Mapping[str, Any]]:
+    """What ``write_position`` wrote into a checkpoint.
+
+    Raises:
+        ModelError: The checkpoint is damaged.
+    """
+    try:
+        values = parse_json((path / POSITION_FILE).read_text(encoding="utf8"))
+        return RunState(**values["progress"]), values["batches"]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise damaged(path, error) from error
+
+
+def damaged(path: Path, error: BaseException) -> ModelError:
+    """The error for a checkpoint that cannot be read."""
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+    return ModelError(f"{path} is damaged ({reason})", remedy="Delete it; the one before is used.")
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -74,10 +104,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
         ModelError: The checkpoint is damaged.
     """
     try:
-        values = parse_json((path / "training.json").read_text(encoding="utf8"))
         # Copies: a view into the file is aligned as the file happens to be, and alignment changes rounding.
         tensors = {name: view.clone() for name, view in load_file(path / "training.safetensors").items()}
-        run, batches = RunState(**values["progress"]), values["batches"]
-    except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
-        raise ModelError(f"{path} is damaged ({error})", remedy="Delete it; the one before is used.") from error
+    except (OSError, ValueError, SafetensorError) as error:
+        raise damaged(path, error) from error
+    run, batches = read_position(path)
     return Checkpoint(model=load_model(path / "model"), tensors=tensors, run=run, batches=batches)

@@ -34,7 +34,8 @@ def join_world(device: torch.device) -> World:
     if size == 1:
         return World()
     if not distributed.is_initialized():
-        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        # Numbers for the log and checkpoints travel between CPUs.
+        distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     return World(rank=distributed.get_rank(), size=size)
 
 
@@ -125,16 +126,12 @@ def largest_of_all(count: int, world: World) -> int:
     if world.size == 1:
         return count
     largest = torch.tensor(count)
-    if distributed.get_backend() == "nccl":
-        largest = largest.cuda()
     distributed.all_reduce(largest, distributed.ReduceOp.MAX)
     return int(largest)
 
 
 def _sum(values: Sequence[float]) -> list[float]:
     total = torch.tensor(values, dtype=torch.float64)
-    if distributed.get_backend() == "nccl":
-        total = total.cuda()
     distributed.all_reduce(total)
     found: list[float] = total.tolist()
     return found

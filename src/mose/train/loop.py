@@ -13,11 +13,12 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from mose.config import OptimizerConfig, RunConfig
 from mose.errors import MoseError
 from mose.model.encoder import MoseModel
-from mose.train.distributed import World, any_of_all, average_gradients, mean_of_all
+from mose.train.distributed import World, any_of_all, mean_of_all
 from mose.train.interruption import Interruption
 from mose.train.log import Log, round_values
 from mose.train.optim import Optimizers, learning_rate_share
@@ -42,9 +43,9 @@ class Learner(Protocol):
         ...
 
     def backward(self, batch: Any) -> dict[str, float]:
-        """Add the gradients of this process's share of a batch; return the terms of the loss with "total".
+        """Add the gradients of a batch, averaged over processes; return the loss's terms with "total".
 
-        "tokens" and "flops" among them are those of this process's share, for the speeds in the log.
+        The terms are those of this process's share; "tokens" and "flops" among them make the speeds in the log.
         """
         ...
 
@@ -194,8 +195,8 @@ def _learn(training: Training, batch: Any, share: float, state: RunState) -> dic
     parameters = [parameter for _, parameter in learner.named_trained()]
     optimizer.zero_grad()
     terms = mean_of_all(learner.backward(batch), training.world)
-    average_gradients(parameters, training.world)
-    terms["gradient_norm"] = float(torch.nn.utils.clip_grad_norm_(parameters, training.rates.clip))
+    norm = torch.nn.utils.clip_grad_norm_(parameters, training.rates.clip)
+    terms["gradient_norm"] = float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
     fault = _fault(terms, state, training.run)
     if fault:
         state.skipped += 1

@@ -77,6 +77,15 @@ class Optimizers:
             for group in member.param_groups:
                 group["lr"] = group["peak"] * share
 
+    def begin(self) -> None:
+        """Remember zeros for every parameter, as before the first step."""
+        for member, parameter in self._numbered():
+            if isinstance(member, torch.optim.AdamW):
+                moments = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
+                member.state[parameter] = {"step": torch.tensor(0.0), **moments}
+            else:
+                member.state[parameter] = {"momentum_buffer": torch.zeros_like(parameter)}
+
     def tensors(self) -> dict[str, Tensor]:
         """What the optimizers remember, by parameter number and name; the optimizers' own tensors."""
         return {

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from mose.config import ClonesConfig, FinetuneConfig, PretrainConfig, PretrainRun, write_toml
 from mose.storage import new_file, require_replaceable, require_writable_folder
-from mose.train.checkpoints import Checkpoint, complete_checkpoints, load_checkpoint, save_checkpoint
+from mose.train.checkpoints import (
+    Checkpoint,
+    complete_checkpoints,
+    load_checkpoint,
+    read_position,
+    save_checkpoint,
+    write_position,
+)
 from mose.train.distributed import World, wait_for_all
 from mose.train.log import Log
 from mose.train.loop import Batches, Learner, RunState, Training, Validate, fit
-from mose.train.optim import build_optimizer
+from mose.train.optim import Optimizers, build_optimizer
+from mose.train.shards import ShardWriter, read_shards
 from mose.train.start import require_same_settings
 
 
@@ -42,12 +51,18 @@ class RunFolder:
         self._world = world
         checkpoints = complete_checkpoints(self.path / "checkpoints")
         self._newest = checkpoints[-1] if checkpoints else None
-        self.checkpoint = load_checkpoint(self._newest) if self._newest else None
-        """The newest checkpoint; None for a new run."""
-        if self.checkpoint is not None:
+        self._sharded = isinstance(config, PretrainConfig)
+        self.checkpoint = load_checkpoint(self._newest) if self._newest and not self._sharded else None
+        """The newest checkpoint; None for a new run, and in pre-training, which reads its parts into the model."""
+        if self._newest is not None:
             require_same_settings(config, self.path)
         board = self.path / "tensorboard" if config.run.tensorboard else None
         self.log = Log(self.path / "log.jsonl", say, board=board) if world.is_first else Log(None)
+
+    @property
+    def is_new(self) -> bool:
+        """True for a run without a checkpoint."""
+        return self._newest is None
 
     def begin(self) -> None:
         """Make the folder and write the settings. Called by every process, after all that can be refused."""
@@ -82,29 +97,23 @@ class RunFolder:
         config, world = self._config, self._world
         layers = learner.model.settings.num_layers
         optimizer = build_optimizer(learner.named_trained(), config.optimizer, num_layers=layers)
-        state = RunState()
-        if self.checkpoint is not None:
-            state = self.checkpoint.run
-            optimizer.load(self.checkpoint.tensors)
-            learner.load_tensors(self.checkpoint.tensors)
-            batches.load_state(self.checkpoint.batches)
-            self.log.write(event="resumed", step=state.step, checkpoint=str(self._newest))
+        state = self._resume(learner, optimizer, batches)
+        companions, keep = Path(config.start.folder), config.run.keep_checkpoints
+        folder = self.path / "checkpoints"
+        writer = ShardWriter(folder, keep=keep, world=world) if self._sharded else None
 
         def save(state: RunState, reason: str) -> None:
             # The checkpoint comes last: a run killed before it repeats the step and writes the same best/.
             if state.best_step.get("all") == state.step:
                 write(self.path / "best", state)
-            checkpoint = Checkpoint(
-                model=learner.model,
-                tensors={**optimizer.tensors(), **learner.tensors()},
-                run=state,
-                batches=batches.state(),
-            )
-            companions, keep = Path(config.start.folder), config.run.keep_checkpoints
-            written = save_checkpoint(
-                self.path / "checkpoints", checkpoint, companions=companions, keep=keep, world=world
-            )
-            self.log.write(event="checkpoint", step=state.step, reason=reason, path=str(written))
+            tensors = {**optimizer.tensors(), **learner.tensors()}
+            said = partial(self.log.write, event="checkpoint", step=state.step, reason=reason)
+            if writer is None:
+                checkpoint = Checkpoint(model=learner.model, tensors=tensors, run=state, batches=batches.state())
+                said(path=str(save_checkpoint(folder, checkpoint, companions=companions, keep=keep, world=world)))
+            else:
+                position = write_position(state, batches.state())
+                writer.save(f"step_{state.step:06d}", tensors, position, lambda path: said(path=str(path)))
 
         training = Training(
             learner=learner,
@@ -119,5 +128,26 @@ class RunFolder:
             world=world,
             peak_flops=1e12 * config.run.peak_tflops if isinstance(config.run, PretrainRun) else 0.0,
         )
-        fit(training, state)
+        try:
+            fit(training, state)
+        finally:
+            if writer is not None:
+                writer.wait()
+        return state
+
+    def _resume(self, learner: Learner, optimizer: Optimizers, batches: Batches) -> RunState:
+        """Restore everything from the newest checkpoint, if there is one."""
+        if self._sharded:
+            optimizer.begin()
+        if self._newest is None:
+            return RunState()
+        if self.checkpoint is not None:
+            state, position = self.checkpoint.run, self.checkpoint.batches
+            optimizer.load(self.checkpoint.tensors)
+            learner.load_tensors(self.checkpoint.tensors)
+        else:
+            state, position = read_position(self._newest)
+            read_shards(self._newest, {**optimizer.tensors(), **learner.tensors()}, self._world)
+        batches.load_state(position)
+        self.log.write(event="resumed", step=state.step, checkpoint=str(self._newest))
         return state

@@ -21,7 +21,7 @@ from mose.train.distributed import World, join_world, leave_world
 
 _MAY_CHANGE = (
     "steps", "minutes", "checkpoint_minutes", "keep_checkpoints", "log_every", "threads", "device", "folder",
-    "max_skipped", "spike", "tensorboard", "checkpoint_activations", "compile", "peak_tflops",
+    "parallel", "max_skipped", "spike", "tensorboard", "checkpoint_activations", "compile", "peak_tflops",
 )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ Shapes: B sequences, M tokens to predict, D width of the encoder, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -14,8 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mose.errors import ModelError
-from mose.model.checkpoint import write_model
-from mose.model.encoder import MoseModel
+from mose.model.checkpoint import write_tensors
 from mose.model.folder import copy_companions
 from mose.model.settings import ModelSettings
 from mose.model.shapes import EXIT_WIDTH
@@ -75,16 +75,31 @@ class PretrainingHeads(nn.Module):
         return torch.cat([hidden_XD, embedding_X4.to(hidden_XD.dtype)], dim=-1)
 
 
-def save_pretrained(model: MoseModel, heads: PretrainingHeads, out: Path, *, companions: Path, card: str) -> None:
-    """Write a model folder with the pre-training heads beside the weights, in one step.
+def save_pretrained(
+    settings: ModelSettings,
+    encoder: Mapping[str, Tensor],
+    heads: Mapping[str, Tensor],
+    out: Path,
+    *,
+    companions: Path,
+    card: str,
+) -> None:
+    """Write a model folder with the pre-training heads beside the weights; complete or not at all.
+
+    Args:
+        settings: The model's.
+        encoder: Its tensors.
+        heads: Those of the heads.
+        out: The folder.
+        companions: Folder with the tokenizer and licences.
+        card: Text of ``README.md``.
 
     Raises:
         OutputError: ``out`` is not a folder that mose wrote.
     """
     with new_folder(out) as folder:
-        write_model(model, folder, card=card)
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in heads.state_dict().items()}
-        save_file(tensors, folder / HEADS_FILE)
+        write_tensors(settings, encoder, folder, card=card)
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in heads.items()}, folder / HEADS_FILE)
         (folder / HEADS_FILE).chmod(0o644)
         copy_companions(companions, folder)
 

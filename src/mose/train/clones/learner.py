@@ -19,7 +19,7 @@ from mose.model.clones.classifier import PairClassifier, PairSettings
 from mose.model.clones.pair_batch import PairInputs, encode_pairs, pad_pairs
 from mose.tokenizer import CodeTokenizer
 from mose.train.device import attention_for_training, autocast
-from mose.train.distributed import World, seed_step
+from mose.train.distributed import World, average_gradients, seed_step
 from mose.train.exit_weights import exit_weights
 from mose.train.own_part import OwnPartLearner
 from mose.train.start import freeze_embeddings_of_exits, freeze_parts
@@ -59,7 +59,7 @@ class CloneLearner(OwnPartLearner):
         freeze_embeddings_of_exits(self.model)
 
     def backward(self, batch: CloneBatch) -> dict[str, float]:
-        """Add the gradients of this process's share of one batch; return the terms of the loss."""
+        """Add the gradients of one batch, averaged over processes; return the terms of this process's share."""
         self.classifier.train()
         seed_step(self._config.run.seed, batch.step, self._world)
         sums: dict[str, float] = {}
@@ -69,6 +69,7 @@ class CloneLearner(OwnPartLearner):
                 (terms["total"] * share).backward()  # type: ignore[no-untyped-call]
             for name, term in terms.items():
                 sums[name] = sums.get(name, 0.0) + float(term.detach()) * share
+        average_gradients([parameter for _, parameter in self.named_trained()], self._world)
         return sums
 
     @torch.no_grad()

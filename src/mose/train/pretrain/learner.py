@@ -19,6 +19,7 @@ from mose.train.exit_weights import exit_weights
 from mose.train.own_part import OwnPartLearner
 from mose.train.pretrain.inputs import MaskedPairs, PairMaker
 from mose.train.pretrain.objective import PretrainingObjective
+from mose.train.pretrain.parallel import distribute, gradients_stay
 from mose.train.pretrain.plan import flops_of_forward
 from mose.train.start import freeze_embeddings_of_exits, freeze_parts
 
@@ -63,21 +64,28 @@ class PretrainLearner(OwnPartLearner):
             model.final_norm.requires_grad_(False)
         heads.pair.requires_grad_(config.objective.pairs != "none")
         self.objective = PretrainingObjective(model, heads, config, exits=tuple(self.weights))
+        """Encoder and heads; what a checkpoint holds."""
         model.gradient_checkpointing = config.run.checkpoint_activations
         if config.run.compile:
             for block in model.layers:
                 block.compile(dynamic=True)  # packed rows differ in length
+        self._module = distribute(self.objective, config.run, device, world)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Weights of encoder and heads: this process's part of them, as they are."""
+        return {f"model.{name}": tensor for name, tensor in self.objective.state_dict().items()}
 
     def backward(self, batch: SnippetBatch) -> dict[str, float]:
-        """Add the gradients of this process's share of one batch; return the terms of the loss."""
+        """Add the gradients of one batch, averaged over processes; return the terms of this process's share."""
         self.objective.train()
         seed_step(self._config.run.seed, batch.step, self._world)
         rows = range(self._world.rank, len(batch), self._world.size)
         parts = self._maker.mini_batches(batch, rows, self._world)
         sums: Counter[str] = Counter()
         with attention_for_training(self._device):  # around the backward pass, too: checkpointed blocks run there again
-            for terms in self._terms(parts, len(rows)):
-                terms["total"].backward()  # type: ignore[no-untyped-call]
+            for number, terms in enumerate(self._terms(parts, len(rows)), start=1):
+                with gradients_stay(self._module, last=number == len(parts)):
+                    terms["total"].backward()  # type: ignore[no-untyped-call]
                 sums.update({name: float(term.detach()) for name, term in terms.items()})
         lengths = [length for part in parts for length in part.lengths]
         return {**sums, "tokens": float(sum(lengths)), "flops": float(self._flops(lengths))}
@@ -117,7 +125,7 @@ class PretrainLearner(OwnPartLearner):
         count = {"tokens": max(1.0, num_masked), "pairs": float(num_pairs)}
         factor = {"tokens": 1.0, "pairs": self._config.objective.pair_weight}
         for part in parts:
-            found: dict[tuple[str, int], Tensor] = self.objective(part.to(self._device))
+            found: dict[tuple[str, int], Tensor] = self._module(part.to(self._device))
             terms: dict[str, Tensor] = {}
             weighted = []
             for (kind, exit_layer), both in found.items():

@@ -142,16 +142,19 @@ def gpu_memory(
 ) -> GpuMemory:
     """What one GPU holds when a mini-batch is at its largest."""
     parameters = _count([*_trained_shapes(settings).values(), *pretraining_head_shapes(settings).values()])
-    shards = gpus if parallel == "fsdp" else 1
-    # Of a sharded model two blocks are whole: the one that runs, and the next, which is on its way.
-    largest = max(_count(shapes(settings).values()) for shapes in (block_shapes, pretraining_head_shapes))
-    whole = parameters if shards == 1 else 2 * largest
+    block = _count(block_shapes(settings).values())
+    shards, copies, whole = 1, parameters, 0
+    if parallel == "fsdp" and gpus > 1:
+        # Whole are the block that runs and the next, which is on its way, in bfloat16; and all that is not a block.
+        around = parameters - settings.num_layers * block
+        shards, copies, whole = gpus, around + 2 * block, around
     matrices = _count(shape for shape in block_shapes(settings).values() if len(shape) == 2) * settings.num_layers
     moments = 8 * parameters - (4 * matrices if config.optimizer.kind == "muon" else 0)
     tokens = config.batch.mini_batch_tokens
     kept = activation_bytes(settings, tokens, checkpoint_activations=checkpoint_activations)
     logits = config.batch.decode_tokens * settings.vocab_size * (2 + 4 + 4 + 4)
-    parts = (4 * parameters // shards + 2 * whole, 4 * parameters // shards, moments // shards, kept, logits)
+    own = 4 * parameters // shards
+    parts = (own + 4 * whole + 2 * copies, own + 4 * whole, moments // shards, kept, logits)
     weights, gradients, moments, activations, logits = parts
     return GpuMemory(
         parallel=parallel, checkpoint_activations=checkpoint_activations, weights=weights, gradients=gradients,

@@ -20,11 +20,12 @@ from mose.data.corpus import Corpus, read_corpus
 from mose.data.repository_pairs import RepositoryPairs
 from mose.model.pretraining.heads import read_heads, save_pretrained
 from mose.tokenizer import CodeTokenizer
-from mose.train.distributed import World, share_first, wait_for_all
+from mose.train.distributed import World, wait_for_all
 from mose.train.log import Log, round_values
 from mose.train.loop import RunState, Validate, check_before_training
 from mose.train.pretrain.inputs import PairMaker
 from mose.train.pretrain.learner import PretrainLearner
+from mose.train.pretrain.parallel import gather_state
 from mose.train.pretrain.validate import measure
 from mose.train.run_folder import RunFolder
 from mose.train.start import Say, Training, start_model
@@ -34,7 +35,7 @@ def _run(config: PretrainConfig, device: torch.device, world: World, say: Say | 
     seed = config.run.seed
     folder = RunFolder(config, world, say)
     start = Path(config.start.folder)
-    model = start_model(config.start) if folder.checkpoint is None else folder.checkpoint.model
+    model = start_model(config.start)
     tokenizer = CodeTokenizer.load(start)
     make = partial(PairMaker, tokenizer, model.settings, config.objective, config.batch)
     heads = read_heads(start, model.settings, seed=seed)
@@ -45,16 +46,16 @@ def _run(config: PretrainConfig, device: torch.device, world: World, say: Say | 
     learner = PretrainLearner(model, heads, make(seed=seed), config, world=world, device=device)
     validate = _validator(learner, config, held_out, make(seed=seed + 2), folder.log)
     folder.begin()
-    if folder.checkpoint is None:
+    if folder.is_new:
         counts = {"train": {**trained.counts(), "snippets": batches.num_snippets}, "held out": held_out.counts()}
         folder.log.write_start(model, counts, world=world, device=device, precision=config.run.precision)
-        share_first([*model.parameters(), *heads.parameters()], world)
         preview = _pairs(config, trained, seed=seed + 1)
         check_before_training(learner, preview, validate if config.validation.every else None, folder.log, world)
 
     def write(out: Path, state: RunState) -> None:
+        encoder, own = gather_state(model), gather_state(heads)
         if world.is_first:
-            save_pretrained(model, heads, out, companions=start, card=_card(config, state, trained))
+            save_pretrained(model.settings, encoder, own, out, companions=start, card=_card(config, state, trained))
 
     state = folder.train(learner, batches, validate=validate, write=write)
     write(folder.path / "model", state)

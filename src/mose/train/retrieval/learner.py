@@ -15,7 +15,7 @@ from mose.model.batch import TextBatch
 from mose.model.encoder import MoseModel
 from mose.tokenizer import CodeTokenizer
 from mose.train.device import attention_for_training, autocast
-from mose.train.distributed import World, gather, seed_step
+from mose.train.distributed import World, average_gradients, gather, seed_step
 from mose.train.exit_weights import exit_weights
 from mose.train.retrieval.grad_cache import Loss, cached_backward, loss_terms, plain_backward
 from mose.train.retrieval.inputs import NUM_KEYS, StepBatch, StepInputs, prepare_step
@@ -84,12 +84,13 @@ class RetrievalLearner:
         return self.log_scale.exp()
 
     def backward(self, batch: PairBatch | StepBatch) -> dict[str, float]:
-        """Add the gradients of this process's share of one batch; return the terms of the loss."""
+        """Add the gradients of one batch, averaged over processes; return the terms of this process's share."""
         self.model.train()
         seed_step(self._config.run.seed, batch.step, self._world)
         inputs, loss = self._prepare(batch)
         run = cached_backward if self._config.batch.gradient_cache else plain_backward
         terms = run(self._encode_used, inputs, loss)
+        average_gradients([parameter for _, parameter in self.named_trained()], self._world)
         return {**{name: float(term) for name, term in terms.items()}, "scale": float(self.scale().detach())}
 
     @torch.no_grad()
