@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from mose.errors import ConfigError
 from mose.model.cut import cut
@@ -83,3 +84,18 @@ def test_share_of_exit_0_is_counted_in_the_others() -> None:
 def test_length_beyond_the_positions_is_refused() -> None:
     with pytest.raises(ConfigError, match="length: got 4096, allowed: 1 to 2048"):
         info(preset("1b"), length=4096)
+
+
+@pytest.mark.parametrize("exit_layer", [4, 9, 18, 27, 36])
+def test_1b_runs_the_published_parameters_and_flops_at_every_exit(exit_layer: int) -> None:
+    """Counted in the modules and in the products that a forward pass makes, without weights."""
+    with torch.device("meta"):
+        model = MoseModel(MoseConfig.from_settings(preset("1b").cut_after(exit_layer)))
+        ids = torch.zeros(1, 512, dtype=torch.int64)
+        keep = torch.ones(1, 512, dtype=torch.bool)
+    with FlopCounterMode(display=False) as counter:
+        model(ids, keep, exits=[exit_layer])
+    parameters, _, giga_flops = PUBLISHED[exit_layer]
+    backbone = [parameter for name, parameter in model.named_parameters() if not name.startswith("heads.")]
+    assert sum(parameter.numel() for parameter in backbone) == parameters
+    assert round(counter.get_total_flops() / 512 / 1e9, 3) == giga_flops[1]
