@@ -40,8 +40,8 @@ ALLOWED = {
     "syntax": {"languages", "words"},
     "tokenizer": {"errors", "json_reading", "words"},
     "data": {
-        "errors", "progress", "json_reading", "parallel", "workers", "processes", "storage", "config", "files", "syntax", "languages",
-        "tokenizer", "words", "framing",
+        "errors", "progress", "json_reading", "parallel", "workers", "processes", "storage", "git", "config", "files", "syntax",
+        "languages", "tokenizer", "words", "framing",
     },
     "model": {"errors", "progress", "json_reading", "storage", "config", "tokenizer", "words"},
     "train": {
@@ -60,7 +60,7 @@ ALLOWED = {
     },
     "evaluate": {
         "database", "errors", "progress", "json_reading", "parallel", "workers", "processes", "git", "storage", "metrics", "config",
-        "words", "languages", "files", "syntax", "tokenizer", "runtime", "export", "search", "data.pairs", "data.curate", "model",
+        "words", "languages", "files", "syntax", "tokenizer", "runtime", "export", "search", "data.pairs", "data.curate", "data.mine.commit_subjects", "model",
     },
     "integrations": {"errors", "model", "runtime", "search", "tokenizer", "words"},
     "serve": {"errors", "escaping", "progress", "storage", "runtime", "search", "files.watch"},

@@ -14,7 +14,7 @@ import re
 import stat
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mose import processes
@@ -79,6 +79,20 @@ def find_repository(root: Path) -> Repository | None:
             commit = _resolve(folder, common, "HEAD")
             return Repository(top=top, folder=folder, common=common, commit=commit) if commit else None
     return None
+
+
+def open_repository(folder: Path, commit: str) -> Repository | None:
+    """A clone, with or without a work tree, as it was at a commit; None if it is not a repository.
+
+    Whether the commit is there shows when git is asked for it.
+    """
+    found = find_repository(folder)
+    if found is not None and found.top == Path(os.path.realpath(folder)):
+        return replace(found, commit=commit)
+    bare = Path(os.path.realpath(folder))
+    if not (bare / "objects").is_dir() or not (bare / "HEAD").is_file():
+        return None
+    return Repository(top=bare, folder=bare, common=bare, commit=commit)
 
 
 def run_git(repository: Repository, *words: str, in_work_tree: bool = False) -> bytes | None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from mose.cli.pairs.asking import add_ask, add_translate
 from mose.cli.pairs.curating import add_card, add_check, add_convert, add_dedup, add_filter
-from mose.cli.pairs.mining import add_mine, add_negatives
+from mose.cli.pairs.mining import add_history, add_mine, add_negatives
 from mose.cli.parser import Parser
 
 _COMMANDS = (
     ("mine", add_mine, "mine pairs of text and code from the source of named packages"),
+    ("history", add_history, "mine pairs of commits and the functions that they changed from clones of repositories"),
     ("negatives", add_negatives, "find hard negatives: code near a query that does not answer it (needs mose[train])"),
     ("ask", add_ask, "let a language model ask about the code of pairs, and check what it writes"),
     ("translate", add_translate, "let a language model translate the code of pairs, and check what it writes"),

@@ -1,4 +1,4 @@
-"""``mose pairs mine`` and ``negatives``: pairs from packages, and codes near a query that do not answer it."""
+"""``mose pairs mine``, ``history`` and ``negatives``: pairs from packages and commits, and codes that do not answer."""
 
 from __future__ import annotations
 
@@ -31,6 +31,34 @@ def add_mine(command: Parser) -> None:
         help="evaluation files, or folders of them; near copies of their rows are left out",
     )
     command.add_argument("--skip-missing", action="store_true", help="leave out packages that cannot be fetched")
+    command.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default: 2)")
+    add_quiet(command)
+    add_json_counts(command)
+
+
+def add_history(command: Parser) -> None:
+    """Arguments of ``mose pairs history``."""
+    define(
+        command,
+        history,
+        example="mose pairs history configs/histories.toml --clones ~/clones --out pairs/history --exclude-near DATA",
+        notes="The subject of a commit is paired with the functions that it changed, as they were before it. Merges, "
+        "reverts, releases, formatting, tests and commits that change many files or functions are left out.",
+    )
+    command.add_argument("manifest", type=Path, metavar="MANIFEST", help="TOML file that names repositories")
+    command.add_argument(
+        "--clones", type=Path, required=True, metavar="FOLDER", help="folder of clones, called as the repositories are"
+    )
+    command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder to write")
+    command.add_argument(
+        "--exclude-near",
+        type=Path,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
+        help="evaluation files, or folders of them; near copies of their rows are left out",
+    )
     command.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default: 2)")
     add_quiet(command)
     add_json_counts(command)
@@ -101,6 +129,29 @@ def mine(arguments: Arguments) -> int:
     show("left out: " + ", ".join(f"{reason} {count}" for reason, count in summary["dropped"].items()))
     for label, reason in summary["missing"].items():
         show(f"missing: {label}: {reason}")
+    return 0
+
+
+def history(arguments: Arguments) -> int:
+    """``mose pairs history``: commits and the functions that they changed."""
+    from mose.data.mine.history import mine_histories, read_histories
+
+    with ProgressBar(quiet=arguments.quiet) as progress:
+        summary = mine_histories(
+            read_histories(arguments.manifest),
+            arguments.clones,
+            arguments.out,
+            exclude_near=tuple(arguments.exclude_near),
+            workers=arguments.workers,
+            progress=progress,
+        )
+    if arguments.json:
+        show_json([{name: summary[name] for name in ("totals", "dropped", "repositories")}])
+        return 0
+    for split, counts in summary["totals"].items():
+        languages = ", ".join(f"{name} {times}" for name, times in counts["languages"].items())
+        show(f"{split}: {counts['rows']} rows of {counts['commits']} commits ({languages})")
+    show("left out: " + ", ".join(f"{reason} {times}" for reason, times in summary["dropped"].items()))
     return 0
 
 

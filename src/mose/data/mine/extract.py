@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator, Set
 from itertools import takewhile
 
 from mose.data.mine.harvest import Harvest, Mined, cut_at_line_end, draw
@@ -40,6 +40,28 @@ def extract(parsed: ParsedFile, *, code_chars: int) -> Harvest:
     harvest = Harvest()
     _File(parsed, harvest, code_chars).run()
     return harvest
+
+
+def functions_at(parsed: ParsedFile, spans: Iterable[tuple[int, int]], *, code_chars: int) -> list[tuple[str, str]]:
+    """Symbol and code of the innermost functions that some spans of lines lie in; other spans do not count.
+
+    Args:
+        parsed: The file.
+        spans: First and last line, from 1.
+        code_chars: Code is cut here, at a line end.
+    """
+    file = _File(parsed, Harvest(), code_chars)
+    found: dict[int, None] = {}
+    for first, last in sorted(spans):
+        holders = [
+            position for position, definition in enumerate(parsed.definitions)
+            if definition.kind in _CALLABLE and definition.first_line <= first and last <= definition.last_line
+        ]  # fmt: skip
+        if holders:
+            found[holders[-1]] = None
+    return [
+        (parsed.definitions[position].symbol, cut_at_line_end(file.shown(position), code_chars)) for position in found
+    ]
 
 
 class _File:
@@ -123,6 +145,10 @@ class _File:
             if number not in hidden and number not in self.comment_lines
         )
         return [line for line in lines if line.strip()]
+
+    def shown(self, position: int) -> list[str]:
+        """Lines of a definition below the signatures around it."""
+        return self._in_context(position, self._code(position))
 
     def _in_context(self, position: int, code: list[str]) -> list[str]:
         return [*self._enclosing(position), *code]

@@ -72,9 +72,7 @@ class Package:
             raise ConfigError(
                 f"package {self.name} belongs to a held-out benchmark ({held_out})", allowed="any other package"
             )
-        unknown = sorted(set(re.split(r" (?:OR|AND) ", self.license)) - LICENSES)
-        if unknown:
-            raise ConfigError(f"license of {self.name}", got=self.license, allowed=", ".join(sorted(LICENSES)))
+        require_license(self.name, self.license)
         foreign = sorted(set(self.languages) - GRAMMARS)
         if foreign or not self.languages:
             raise ConfigError(f"languages of {self.name}", got=self.languages, allowed=", ".join(sorted(GRAMMARS)))
@@ -121,6 +119,12 @@ class MineConfig:
         for name in ("per_file", "per_package", "code_chars"):
             if getattr(self, name) < 1:
                 raise ConfigError(name, got=getattr(self, name), allowed="1 or more")
+
+
+def require_license(name: str, license: str) -> None:
+    """Raise `ConfigError` unless an SPDX expression holds permissive licences alone."""
+    if set(re.split(r" (?:OR|AND) ", license)) - LICENSES:
+        raise ConfigError(f"license of {name}", got=license, allowed=", ".join(sorted(LICENSES)))
 
 
 def read_manifest(path: Path) -> MineConfig:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mose import git, languages
+from mose.data.mine.commit_subjects import MAX_SUBJECT_CHARS, clean_subject, reverted_subjects, subject_fault
 from mose.evaluate.repository.benchmark import Location
 from mose.evaluate.repository.values import GoldenQuery
 from mose.processes import find_program
-from mose.syntax.prose import has_few_words
 
 MAX_COMMITS = 2_000
 """Newest commits that are looked at: older ones describe code that has changed since."""
@@ -23,40 +22,6 @@ _COMMIT = "\x01"
 _LOG_OPTIONS = ("--no-merges", "--name-status", "-z", f"--format={_COMMIT}%s", "--no-color", "--no-ext-diff",
                 "--no-textconv", "--no-show-signature")  # fmt: skip
 _SETTINGS = frozenset({"json", "yaml", "toml", "ini", "xml"})
-_REVERT = re.compile(r'(?i)^(?:revert|reapply|back(?:ed)?[ -]?out|roll(?:ed)?[ -]?back|undo)\b[:\s]*"?(.*?)"?$')
-_UNFINISHED = re.compile(r"(?i)^(?:merge[ds]?\b|pull request\b|fixup!|squash!|amend!|wip\b)")
-_VERSION = re.compile(
-    r"""(?ix) ^ (?:
-        v?\d+\.\d+[\w.+-]* \b
-      | (?: bump | release | version | tag | cut | upgrade ) \b .{0,60}? \b v?\d
-      | (?: bump | upgrade ) \b .{0,30} \b (?: version | dependenc | deps?\b | require )
-      | prepar(?:e|ing)\ (?:for\ )? (?: the\ |a\ |next\ |new\ )* (?: release | version | v?\d )
-      | back\ to\ development | (?:start|begin)\ (?:new\ )?(?:development|version) | post-?release | changelog\b
-      | updat(?:e|ing|ed)\ (?:the\ )? (?: change | dependenc | deps?\b | version | lock | copyright | requirements
-          | submodule | authors | pre-commit )
-    )"""
-)
-_TIDYING = re.compile(
-    r"""(?ix) ^ (?:
-        (?: fix(?:ed|es|ing)? | correct(?:ed)? ) \ (?:a\ |some\ |the\ )? (?:minor\ )?
-        (?: typos? | spelling | lint\w* | formatting | whitespace | indentation )
-      | typos? | lint(?:ing)?
-      | (?:re)?format(?:ting|ted)? (?: \s* $ | \ (?: with | using | code | files ) )
-      | (?:code\ )?clean-?\ ?ups? | whitespace
-      | run\ (?: black | ruff | isort | prettier | gofmt )
-      | initial\ (?: commit | import ) | first\ commit | misc(?:ellaneous)?
-      | (?: minor | small ) \ (?: changes | fixes | edits | tweaks )
-      | (?: address | apply ) \ .{0,20} (?: review | comments | feedback | suggestions )
-    ) \b"""
-)
-_PREFIX = re.compile(
-    r"""(?ix) ^ (?:
-        \[ [^\]]{1,30} \] \s*
-      | (?: feat | fix | docs | chore | refactor | perf | test | build | ci | style ) (?:\([^)]*\))? !? : \s*
-      | (?-i: [A-Z]{2,} ) -\d+ :? \s+
-    )+"""
-)
-_TAIL = re.compile(r"(?i)(?:\s*\(?(?:(?:fix(?:e[sd])?|close[sd]?|refs?|see|resolves?|pr)\s*:?\s*)?#\d+\)?[,.]?)+\s*$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,10 +68,6 @@ def read_commits(root: Path, max_commits: int = MAX_COMMITS) -> Sequence[Commit]
     return "the git history cannot be read"
 
 
-_MAX_SUBJECT_CHARS = 500
-"""Longer subjects are cut; some patterns here take quadratic time."""
-
-
 def _commit(entry: str) -> Commit:
     subject, *fields = entry.split("\0")
     paths = []
@@ -119,7 +80,7 @@ def _commit(entry: str) -> Commit:
             path = next(rest, "")
         if path:
             paths.append(path)
-    return Commit(subject=subject[:_MAX_SUBJECT_CHARS].strip(), paths=tuple(paths))
+    return Commit(subject=subject[:MAX_SUBJECT_CHARS].strip(), paths=tuple(paths))
 
 
 def from_history(commits: Sequence[Commit], known: Collection[str], dropped: Counter[str]) -> Iterator[GoldenQuery]:
@@ -133,28 +94,15 @@ def from_history(commits: Sequence[Commit], known: Collection[str], dropped: Cou
         dropped: Counts of commits left out, by reason, are added here.
     """
     known = frozenset(known)
-    reverted = {match[1] for commit in commits if (match := _REVERT.match(commit.subject)) and match[1]}
+    reverted = reverted_subjects(commit.subject for commit in commits)
     for commit in commits:
-        subject = _TAIL.sub("", _PREFIX.sub("", commit.subject)).strip().rstrip(".")
-        reason = _subject_reason(commit.subject, subject, reverted) or _files_reason(commit.paths, known)
+        subject = clean_subject(commit.subject)
+        reason = subject_fault(commit.subject, subject, reverted) or _files_reason(commit.paths, known)
         if reason:
             dropped[reason] += 1
         else:
             paths = [path for path in dict.fromkeys(commit.paths) if _is_source(path) and path in known]
             yield GoldenQuery(kind="history", text=subject, targets=tuple(Location(path=path) for path in paths))
-
-
-def _subject_reason(whole: str, subject: str, reverted: Collection[str]) -> str:
-    """Why a subject cannot be a query; empty if it can."""
-    if _REVERT.match(whole) or whole in reverted:
-        return "reverts and reverted"
-    if _UNFINISHED.match(whole):
-        return "merges and unfinished work"
-    if _VERSION.match(whole) or _VERSION.match(subject):
-        return "versions and dependencies"
-    if _TIDYING.match(subject):
-        return "tidying"
-    return "too short" if has_few_words(subject) else ""
 
 
 def _files_reason(paths: Sequence[str], known: Collection[str]) -> str:

@@ -1,0 +1,96 @@
+"""What commits changed: git's log and patches in, commits with the old text and lines of each changed file out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from mose import git
+from mose.data.mine.commit_subjects import MAX_SUBJECT_CHARS
+from mose.errors import SourceError
+
+_COMMIT = "\x01"
+_LOG = ("log", "--no-merges", "--name-status", "--no-renames", "-z", f"--format={_COMMIT}%H%x00%s", "--no-color",
+        "--no-ext-diff", "--no-textconv", "--no-show-signature")  # fmt: skip
+# All context, so that a patch holds the whole old file; a change of white space is none.
+_SHOW = ("show", "--unified=10000000", "--ignore-all-space", "--no-renames", "--diff-filter=M", f"--format={_COMMIT}%H",
+         "--no-color", "--no-ext-diff", "--no-textconv", "--no-show-signature", "--no-prefix")  # fmt: skip
+_BATCH = 40
+_SHOWN = re.compile(rf"^{_COMMIT}(?=[0-9a-f]{{40,64}}$)", re.MULTILINE)
+_HUNK = re.compile(r"^@@ -\d+(?:,\d+)? \+\d+(?:,\d+)? @@")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedCommit:
+    """One commit of the log."""
+
+    id: str
+    subject: str
+    files: tuple[tuple[str, str], ...]
+    """Status ("M", "A", "D") and path of each file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangedFile:
+    """A file as it was before a commit."""
+
+    commit: str
+    path: str
+    text: str
+    spans: frozenset[tuple[int, int]]
+    """First and last line, from 1, of what it changed: a line that was changed or removed, or the two lines between
+    which others were added."""
+
+
+def read_log(repository: git.Repository, most: int) -> list[LoggedCommit]:
+    """The newest commits without merges, newest first.
+
+    Raises:
+        SourceError: git cannot read them.
+    """
+    output = git.run_git(repository, *_LOG, f"--max-count={most}", repository.commit)
+    if output is None:
+        raise SourceError(f"the history of {repository.top} cannot be read from {repository.commit}",
+                          remedy="Clone it whole, and check the commit in the manifest.")  # fmt: skip
+    commits = []
+    for entry in output.decode("utf8", "replace").split(_COMMIT)[1:]:
+        id_, subject, *fields = entry.split("\0")
+        words = [field.lstrip("\n") for field in fields if field.strip("\n")]
+        files = tuple(zip((word[0] for word in words[::2]), words[1::2], strict=False))
+        commits.append(LoggedCommit(id=id_, subject=subject[:MAX_SUBJECT_CHARS].strip(), files=files))
+    return commits
+
+
+def read_changes(repository: git.Repository, ids: Sequence[str]) -> Iterator[ChangedFile]:
+    """Each modified file of some commits; what git cannot show, such as a file that is too large, is left out."""
+    for first in range(0, len(ids), _BATCH):
+        output = git.run_git(repository, *_SHOW, *ids[first : first + _BATCH])
+        for entry in _SHOWN.split((output or b"").decode("utf8", "replace"))[1:]:
+            id_, _, patch = entry.partition("\n")
+            yield from _files_of(id_.strip(), patch.split("\n"))
+
+
+def _files_of(commit: str, lines: Iterable[str]) -> Iterator[ChangedFile]:
+    path = ""
+    old: list[str] = []
+    spans: set[tuple[int, int]] = set()
+    inside = False
+    before = ""
+    for line in (*lines, "diff --git "):
+        if line.startswith("diff --git "):
+            if path and spans:
+                yield ChangedFile(commit=commit, path=path, text="\n".join(old) + "\n", spans=frozenset(spans))
+            path, old, spans, inside = "", [], set(), False
+        elif inside:
+            if line[:1] in (" ", "-"):
+                old.append(line[1:])
+            if line[:1] == "-":
+                spans.add((len(old), len(old)))
+            elif line[:1] == "+" and before == " ":
+                spans.add((len(old), len(old) + 1))
+            before = line[:1]
+        elif line.startswith("--- ") and not line.startswith(('--- "', "--- /dev/null")):
+            path = line[4:].rstrip("\t")
+        elif _HUNK.match(line):
+            inside, before = True, " "
