@@ -29,7 +29,7 @@ BOUNDED = {
     "mose.syntax.prose.": 2_000,
     "mose.data.mine.manifest.": 100,
     "mose.evaluate.repository.prose.": 2_000,
-    "mose.evaluate.repository.history.": 500,
+    "mose.data.mine.commit_subjects.": 500,
     "mose.evaluate.repository.tested._TEST_NAME": 200,
     "mose.evaluate.repository.tested._GROUP": 300,
     "mose.evaluate.repository.tested._CALLED_TEST": 300,
