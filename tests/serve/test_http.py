@@ -1,58 +1,23 @@
 """`mose serve`, as programs meet it: a process of its own, asked over a socket."""
 
 import base64
-import http.client
 import json
-import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+from serving import serving
 
 from mose import CodeIndex, Encoder, SearchOptions
 from mose.serve.guards import MOST_BODY_BYTES
 
-
-class Server:
-    def __init__(self, process, port):
-        self.process, self.port = process, port
-
-    def ask(self, method, path, body=None, headers=None, raw=None):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
-        data = raw if raw is not None else None if body is None else json.dumps(body).encode()
-        given = {"Content-Type": "application/json"} if method == "POST" else {}
-        connection.request(method, path, data, {**given, **(headers or {})})
-        answer = connection.getresponse()
-        content = answer.read()
-        connection.close()
-        return answer.status, content, answer.headers
-
-    def post(self, path, /, headers=None, **body):
-        status, content, _ = self.ask("POST", path, body, headers)
-        return status, json.loads(content)
-
-
-@contextmanager
-def serving(*words, **environment):
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mose", "serve", "--port", "0", *map(str, words)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment},
-    )  # fmt: skip
-    try:
-        yield Server(process, int(process.stdout.readline().strip().rpartition(":")[2]))
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=60)
-        assert "Traceback" not in err, err
+STATIC = Path(sys.modules["mose"].__file__).parent / "serve" / "static"
 
 
 def test_search_equals_the_search_in_process(sample_tree):
@@ -170,6 +135,26 @@ def test_what_is_wrong_is_said_in_four_parts_and_nothing_breaks(sample_tree, tmp
         assert server.post("/search", query="date")[0] == 200
 
 
+def test_a_page_gets_the_code_of_a_hit_in_pieces_and_whole_files_of_the_index_alone(sample_tree, tmp_path):
+    (tmp_path / "secret.py").write_text("secret = 'hunter2'\n")
+    with serving(sample_tree) as server:
+        plain = server.post("/search", query="parse a date")[1]["hits"]
+        for hit, bare in zip(
+            server.post("/search", query="parse a date", highlight=True)[1]["hits"], plain, strict=True
+        ):
+            code, (first, last) = hit.pop("code"), hit.pop("excerpt")
+            assert hit == bare and hit["start_line"] <= first <= last <= hit["end_line"]
+            assert ["".join(text for text, _ in line) for line in code] == hit["text"].split("\n")
+        found = server.post("/file", path="src/dates.py", line=3)[1]
+        lines = (sample_tree / "src/dates.py").read_text("utf8").split("\n")
+        shown = ["".join(text for text, _ in line) for line in found["code"]]
+        assert shown == lines[found["first_line"] - 1 : found["last_line"]] and len(shown) >= len(lines) - 2
+        assert any(["def", "keyword"] in line for line in found["code"])
+        for path in ("../secret.py", "/etc/passwd", str(tmp_path / "secret.py"), ".git/config", ""):
+            assert server.post("/file", path=path)[0] == 404
+        assert json.loads(server.ask("GET", "/progress")[1]) == {"trees": [{"name": "sample", "reading": None}]}
+
+
 def test_other_hosts_other_pages_and_other_origins_are_refused(sample_tree):
     with serving(sample_tree) as server:
         for host in ("evil.example", "evil.example:80", "127.0.0.1.evil.example", "[::2]", "", "localhost.evil"):
@@ -268,22 +253,26 @@ def test_a_port_that_is_taken_and_a_tree_that_is_not_there_are_errors(mose, samp
     assert mose("serve", tmp_path / "none", "--port", "0")[0] == 2
 
 
-def test_the_page_runs_nothing_but_its_own_script(sample_tree):
-    with serving(sample_tree) as server:
-        status, content, headers = server.ask("GET", "/")
-    text = content.decode()
-    assert status == 200 and headers["Content-Type"].startswith("text/html")
+def test_the_page_runs_nothing_but_its_own_files(sample_tree):
+    with serving(sample_tree, MOSE_API_KEY="correct-horse-battery") as server:
+        _, page, headers = server.ask("GET", "/")
+        named = re.findall(r'(?:src|href)="([^"]+)"', page.decode())
+        named += re.findall(r'from "\./([^"]+)"', "".join(path.read_text("utf8") for path in STATIC.glob("*.js")))
+        files = {Path(name).name: server.ask("GET", f"/static/{Path(name).name}") for name in named}
+        for path in ("no.js", "..%2fpage.py", "%2e%2e/page.py", "page.py", "../http.py", ""):
+            assert server.ask("GET", f"/static/{path}")[0] in (401, 404), path
+    assert page == (STATIC / "page.html").read_bytes()
+    assert set(files) == {path.name for path in STATIC.iterdir()} - {"page.html"}
+    for name, (status, content, given) in files.items():
+        assert (status, content, given["X-Content-Type-Options"]) == (200, (STATIC / name).read_bytes(), "nosniff")
     policy = headers["Content-Security-Policy"]
-    assert policy.startswith("default-src 'none';") and "unsafe" not in policy and "*" not in policy
-    assert text == (Path(sys.modules["mose"].__file__).parent / "serve" / "page.html").read_text(encoding="utf8")
-    assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|https?://| on\w+=|style=", text)
-    assert not re.search(r"<(img|link|iframe|object|base)\b|src=|@import|url\(", text)
-    import hashlib
-
-    for tag in ("script", "style"):
-        (inner,) = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
-        digest = base64.b64encode(hashlib.sha256(inner.encode()).digest()).decode()
-        assert f"{tag}-src 'sha256-{digest}'" in policy
+    assert headers["Content-Type"].startswith("text/html") and policy.startswith("default-src 'none';")
+    assert "unsafe" not in policy and "*" not in policy and "data:" not in policy
+    text = "".join(path.read_text("utf8") for path in STATIC.iterdir())
+    assert not re.search(
+        r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|new Function| on\w+=| style=", text
+    )
+    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)|<(iframe|object|base)\b|@import|url\(", text)
 
 
 def test_an_answer_is_not_held_back_until_its_head_is_acknowledged():

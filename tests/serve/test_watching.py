@@ -11,7 +11,7 @@ import time
 from contextlib import contextmanager
 
 import pytest
-from test_http import serving
+from serving import serving
 
 from mose.search import refresh
 from mose.search.options import SearchOptions

@@ -132,7 +132,7 @@ def add_serve(command: Parser) -> None:
 
 def serve(arguments: Arguments) -> int:
     """``mose serve``: answers over HTTP until it is interrupted."""
-    need_packages("serve", "starlette", "uvicorn", "anyio", extra="serve")
+    need_packages("serve", "starlette", "uvicorn", "anyio", "pygments", extra="serve")
     import os
 
     from mose.search.store.location import source_root

@@ -23,7 +23,7 @@ from mose.search.query import MAX_WORDS_CHARS, Query, checked_query, is_long, re
 from mose.search.ranking.candidates import CascadeConfig, Request, make_request
 from mose.search.ranking.rank import RankWeights
 from mose.search.refresh import RefreshReport
-from mose.search.snippet import Lines, read_lines
+from mose.search.snippet import Lines, read_file, read_lines
 from mose.search.store.location import is_part, source_root
 from mose.search.store.records import IndexStatus
 from mose.search.store.store import Store
@@ -234,6 +234,21 @@ class CodeIndex:
         found = self._connections.read(lambda store: read_lines(self._loaded.view(store), path, line, last_line))
         if found is None:
             raise self._no_line(path, line)
+        return found
+
+    def file(self, path: str, *, around: int = 1) -> Lines:
+        """The lines of an indexed file, from the index alone; of a very long one, those around a line.
+
+        Args:
+            path: The file, relative to the tree.
+            around: A line, counted from 1.
+
+        Raises:
+            SourceError: The index has no such file.
+        """
+        found = self._connections.read(lambda store: read_file(self._loaded.view(store), path, around))
+        if found is None:
+            raise self._no_line(path, around)
         return found
 
     def has_files(self, part: str) -> bool:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from mose.search.store.records import ChunkTable, StoredChunk
 
 MIN_DIVIDER_CHARS = 8
+MOST_LINES = 3_000
+"""Lines of a file that are read on either side of one, when all are asked for."""
 _WORD = re.compile(r"[^\W_]+")
 
 
@@ -150,6 +152,28 @@ def read_lines(view: View, path: str, line: int, last_line: int | None = None) -
         kind=named.kind,
         language=named.language,
         text=text,
+    )
+
+
+def read_file(view: View, path: str, around: int) -> Lines | None:
+    """The lines of an indexed file, at most `MOST_LINES` before and after one of them; None if it has none there."""
+    table = view.table
+    if path not in table.paths:
+        return None
+    rows = table.rows_of_file(table.paths.index(path))
+    low, high = max(1, around - MOST_LINES), around + MOST_LINES
+    rows = rows[(table.last_line[rows] >= low) & (table.first_line[rows] <= high)]
+    chunks = view.chunks(rows[np.lexsort((rows, table.first_line[rows]))])
+    if not chunks:
+        return None
+    return Lines(
+        path=path,
+        first_line=chunks[0].first_line,
+        last_line=chunks[-1].last_line,
+        symbol="",
+        kind="",
+        language=chunks[0].language,
+        text=_joined(chunks),
     )
 
 

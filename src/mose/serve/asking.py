@@ -97,6 +97,17 @@ def read_lines(
         return tree.ready(cancelled).index.lines(path, line, last_line)
 
 
+def read_file(trees: Trees, tree: Tree, path: str, line: int, cancelled: threading.Event) -> Lines:
+    """The lines of an indexed file around one of them: all, unless the file is very long.
+
+    Raises:
+        StoppedError: The call was cancelled.
+        MoseError: The tree cannot be read, or its index has no such file.
+    """
+    with trees.asking():
+        return tree.ready(cancelled).index.file(path, around=line)
+
+
 def tree_named(asked: Sequence[Tree], names: dict[Tree, str], name: str) -> Tree:
     """The tree that a request names, by its short name or its folder.
 

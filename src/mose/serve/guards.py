@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mose.serve.page import PATHS
 from mose.serve.responses import error_response
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -23,7 +24,7 @@ MOST_BODY_BYTES = 4_000_000
 MOST_REQUESTS = 256
 """Requests that are answered or waiting at the same time."""
 OPEN_PATHS = ("/", "/healthz")
-"""Paths that need no key: they reveal nothing about any tree."""
+"""Paths that need no key, as do the files of the page: they reveal nothing about any tree."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +73,8 @@ class Guard:
         origin = headers.get("origin")
         if origin is not None and _host_of(origin) != _host_of(f"//{headers.get('host', '')}"):
             return error_response(403, "requests from pages of another origin", got=origin, allowed="the server's page")
-        if self._access.api_key is not None and scope["path"] not in OPEN_PATHS:
+        is_open = scope["path"] in OPEN_PATHS or scope["path"].startswith(PATHS)
+        if self._access.api_key is not None and not is_open:
             given = headers.get("authorization", "").removeprefix("Bearer ").strip()
             if not hmac.compare_digest(given.encode("latin-1"), self._access.api_key.encode("utf-8")):
                 return error_response(

@@ -23,14 +23,15 @@ from starlette.types import ASGIApp
 
 from mose import __version__
 from mose.errors import ConfigError, MoseError
-from mose.search.hits import hit_as_dict
+from mose.search.hits import Hit, hit_as_dict
 from mose.search.options import SearchOptions
 from mose.serve import asking
 from mose.serve.asking import Found, short_names, tree_named
 from mose.serve.embeddings import embed, models
 from mose.serve.fields import FLAG, TEXT, TEXTS, integer, number, one_of, read_fields
 from mose.serve.guards import Access, Guard, TooLargeError, too_large
-from mose.serve.page import page_response
+from mose.serve.highlight import file_as_dict, highlighted
+from mose.serve.page import PATHS, page_response
 from mose.serve.responses import error_response, failure, json_response
 from mose.serve.signals import handle_signals
 from mose.serve.trees import StoppedError, Tree, Trees
@@ -52,9 +53,11 @@ _OPTIONS = {
     "path": TEXTS,
     "budget_s": number(0, 30),
     "per_file": FLAG,
+    "highlight": FLAG,
 }
 _SEARCH = {"query": TEXT, **_OPTIONS}
 _SIMILAR = {"path": TEXT, "line": integer(1, 2**31 - 1), "tree": TEXT}
+_FILE = {"path": TEXT, "line": integer(1, 2**31 - 1), "tree": TEXT}
 _SIMILAR |= {name: kind for name, kind in _OPTIONS.items() if name not in ("trees", "path")}
 
 
@@ -76,12 +79,15 @@ class Api:
         """The application with its guards."""
         routes = [
             Route("/", page_response, methods=["GET"]),
+            Route(PATHS + "{name}", page_response, methods=["GET"]),
             Route("/search", partial(self._post, self._search), methods=["POST"]),
             Route("/similar", partial(self._post, self._similar), methods=["POST"]),
+            Route("/file", partial(self._post, self._file), methods=["POST"]),
             Route("/v1/embeddings", partial(self._post, self._embeddings), methods=["POST"]),
             Route("/v1/models", partial(self._get, self._models), methods=["GET"]),
             Route("/trees", partial(self._get, self._list_trees), methods=["GET"]),
             Route("/status", partial(self._get, self._status), methods=["GET"]),
+            Route("/progress", self._progress, methods=["GET"]),
             Route("/healthz", _health, methods=["GET"]),
         ]
         refuse: dict[Any, Any] = {404: _not_found, 405: _not_found, TooLargeError: _too_large}
@@ -120,24 +126,40 @@ class Api:
 
     def _search(self, body: bytes, cancelled: threading.Event) -> object:
         fields = read_fields(body, _SEARCH, ("query",))
-        query, named = fields.pop("query"), fields.pop("trees", None)
+        query, named, is_coloured = fields.pop("query"), fields.pop("trees", None), fields.pop("highlight", False)
         asked = self._served
         if named is not None:
             wanted = [named] if isinstance(named, str) else named
             asked = [tree_named(self._served, self._names, name) for name in dict.fromkeys(wanted)]
-        return self._found(asking.search(self._trees, asked, query, SearchOptions(**fields), cancelled))
+        found = asking.search(self._trees, asked, query, SearchOptions(**fields), cancelled)
+        return self._found(found, query if is_coloured else None)
 
     def _similar(self, body: bytes, cancelled: threading.Event) -> object:
         fields = read_fields(body, _SIMILAR, ("path", "line"))
-        path, line, name = fields.pop("path"), fields.pop("line"), fields.pop("tree", None)
+        path, line, is_coloured = fields.pop("path"), fields.pop("line"), fields.pop("highlight", False)
+        tree = self._tree(fields.pop("tree", None))
+        found = asking.similar(self._trees, tree, path, line, SearchOptions(**fields), cancelled)
+        return self._found(found, "" if is_coloured else None)
+
+    def _file(self, body: bytes, cancelled: threading.Event) -> object:
+        fields = read_fields(body, _FILE, ("path",))
+        tree = self._tree(fields.get("tree"))
+        lines = asking.read_file(self._trees, tree, fields["path"], fields.get("line", 1), cancelled)
+        return {"tree": self._names[tree], **file_as_dict(lines, tree.root)}
+
+    def _tree(self, name: str | None) -> Tree:
         if name is None and len(self._served) > 1:
             raise ConfigError("the field tree is missing", allowed=", ".join(self._names.values()))
-        tree = self._served[0] if name is None else tree_named(self._served, self._names, name)
-        return self._found(asking.similar(self._trees, tree, path, line, SearchOptions(**fields), cancelled))
+        return self._served[0] if name is None else tree_named(self._served, self._names, name)
 
-    def _found(self, found: Found) -> object:
+    def _found(self, found: Found, coloured_for: str | None) -> object:
+        def shown(hit: Hit) -> dict[str, object]:
+            return {} if coloured_for is None else highlighted(hit, coloured_for)
+
         return {
-            "hits": [{"tree": self._names[tree], **hit_as_dict(hit, tree.root)} for tree, hit in found.hits],
+            "hits": [
+                {"tree": self._names[tree], **hit_as_dict(hit, tree.root), **shown(hit)} for tree, hit in found.hits
+            ],
             "trees": [
                 {"name": self._names[tree], "root": str(tree.root), **asdict(depth)}
                 for tree, depth in found.depths.items()
@@ -161,6 +183,13 @@ class Api:
             "exit": encoder.exit,
         }
 
+    async def _progress(self, _: Request) -> Response:
+        rows = [
+            {"name": self._names[tree], "reading": None if tree.reading is None else asdict(tree.reading)}
+            for tree in self._served
+        ]
+        return json_response({"trees": rows})
+
     def _status(self, cancelled: threading.Event) -> object:
         return {"version": __version__, "trees": [self._status_of(tree, cancelled) for tree in self._served]}
 
@@ -175,6 +204,7 @@ class Api:
             **named,
             "files": status.num_files,
             "chunks": status.num_chunks,
+            "languages": {row.language: row.num_files for row in status.languages},
             "vectors": status.vectors,
             "complete": status.complete,
             "bytes": status.size_bytes,
@@ -192,7 +222,7 @@ async def _too_large(_: Request, __: Exception) -> Response:
 
 
 async def _not_found(request: Request, error: Exception) -> Response:
-    allowed = "GET /, /trees, /status, /healthz, /v1/models; POST /search, /similar, /v1/embeddings"
+    allowed = "GET /, /trees, /status, /progress, /healthz, /v1/models; POST /search, /similar, /file, /v1/embeddings"
     status = int(getattr(error, "status_code", 404))
     return error_response(status, f"{request.method} {request.url.path[:200]}", allowed=allowed)
 

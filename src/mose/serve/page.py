@@ -1,42 +1,42 @@
-"""The page for people: one file without external parts, and a policy that lets nothing else run in it."""
+"""The page for people: files without external parts, and a policy that lets nothing else run in it."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import re
 from functools import cache
 from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from mose.serve.responses import error_response
 
-async def page_response(_: Request) -> Response:
-    """The response with the page and its policy."""
-    content, policy = _page()
-    headers = {
-        "Content-Security-Policy": policy,
-        "X-Content-Type-Options": "nosniff",
-        "X-Frame-Options": "DENY",
-        "Referrer-Policy": "no-referrer",
-        "Cache-Control": "no-cache",
-    }
-    return Response(content, headers=headers, media_type="text/html")
+PATHS = "/static/"
+"""Where the files of the page are; they need no key, for they reveal nothing about any tree."""
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+)
+"""Scripts and styles are files of this server: nothing in a document or an answer runs."""
+_HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+_KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+
+
+async def page_response(request: Request) -> Response:
+    """The response with the page, or with one of its files."""
+    name = request.path_params.get("name", "page.html")
+    content = _files().get(name)
+    if content is None:
+        return error_response(404, f"{request.method} {request.url.path[:200]}", allowed=", ".join(_files()))
+    return Response(content, headers=_HEADERS, media_type=_KINDS[Path(name).suffix])
 
 
 @cache
-def _page() -> tuple[bytes, str]:
-    text = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
-    script, style = (_hash_of(text, tag) for tag in ("script", "style"))
-    policy = (
-        f"default-src 'none'; script-src '{script}'; style-src '{style}'; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
-    return text.encode("utf-8"), policy
-
-
-def _hash_of(text: str, tag: str) -> str:
-    """The policy's name of the only script or style of the page."""
-    (content,) = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
-    return "sha256-" + base64.b64encode(hashlib.sha256(content.encode("utf-8")).digest()).decode("ascii")
+def _files() -> dict[str, bytes]:
+    folder = Path(__file__).with_name("static")
+    return {file.name: file.read_bytes() for file in sorted(folder.iterdir()) if file.suffix in _KINDS}

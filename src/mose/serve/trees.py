@@ -191,6 +191,12 @@ class Tree:
         finally:
             self._turn.release()
 
+    @property
+    def reading(self) -> Progress | None:
+        """How far the tree has been read, while it is read for the first time or after a large change."""
+        is_opening = self._index is None and self._turn.locked()
+        return self._progress if is_opening or self._is_reading() else None
+
     def is_due(self, poll_s: float | None) -> bool:
         """Whether the index, once open, is to be brought up to date now."""
         return self._index is not None and not self._is_reading() and self.watch.is_due(poll_s)
