@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mose.escaping import escape
-from mose.serve.highlight import highlight
+from mose.serve.page.highlight import highlight
 
 SOURCES = sorted(path for path in Path(__file__).parents[2].rglob("*.py") if ".git" not in path.parts)[::40]
 
@@ -43,6 +43,6 @@ def test_a_line_that_is_too_long_is_cut_and_says_so():
 
 
 def test_a_text_that_takes_long_keeps_its_end_without_colour(monkeypatch):
-    monkeypatch.setattr("mose.serve.highlight._MOST_SECONDS", -1.0)
+    monkeypatch.setattr("mose.serve.page.highlight._MOST_SECONDS", -1.0)
     assert joined("def f():\n    return 1\n", "python") == ["def f():", "    return 1", ""]
     assert highlight("def f():\n    return 1\n", "python")[1] == [("    return 1", "")]

@@ -17,7 +17,7 @@ from serving import serving
 from mose import CodeIndex, Encoder, SearchOptions
 from mose.serve.guards import MOST_BODY_BYTES
 
-STATIC = Path(sys.modules["mose"].__file__).parent / "serve" / "static"
+STATIC = Path(sys.modules["mose"].__file__).parent / "serve" / "page" / "static"
 
 
 def test_search_equals_the_search_in_process(sample_tree):

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mose.serve.page import PATHS
+from mose.serve.page.files import PATHS
 from mose.serve.responses import error_response
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")

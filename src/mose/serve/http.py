@@ -30,8 +30,8 @@ from mose.serve.asking import Found, short_names, tree_named
 from mose.serve.embeddings import embed, models
 from mose.serve.fields import FLAG, TEXT, TEXTS, integer, number, one_of, read_fields
 from mose.serve.guards import Access, Guard, TooLargeError, too_large
-from mose.serve.highlight import file_as_dict, highlighted
-from mose.serve.page import PATHS, page_response
+from mose.serve.page.files import PATHS, page_response
+from mose.serve.page.highlight import file_as_dict, highlighted
 from mose.serve.responses import error_response, failure, json_response
 from mose.serve.signals import handle_signals
 from mose.serve.trees import StoppedError, Tree, Trees

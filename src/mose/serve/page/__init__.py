@@ -1,0 +1,1 @@
+"""The page for people: its files, and code in pieces that it can colour."""
