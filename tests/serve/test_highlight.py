@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mose.escaping import escape
@@ -16,6 +16,7 @@ def joined(text, language, query=""):
     return ["".join(piece for piece, _ in line) for line in highlight(text, language, query)]
 
 
+@settings(deadline=None)
 @given(
     text=st.text(st.sampled_from("a_b \t\n\r\f\v'\"#/*<>{}()=+0\\\x1b\u202e\u2028é日")),
     language=st.sampled_from(["python", "php", "javascript", "html", "no such", "text", "markdown", "rust", "bash"]),
