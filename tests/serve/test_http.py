@@ -15,7 +15,7 @@ import pytest
 from serving import serving
 
 from mose import CodeIndex, Encoder, SearchOptions
-from mose.serve.guards import MOST_BODY_BYTES
+from mose.serve.http.guards import MOST_BODY_BYTES
 
 STATIC = Path(sys.modules["mose"].__file__).parent / "serve" / "page" / "static"
 
@@ -26,6 +26,7 @@ def test_search_equals_the_search_in_process(sample_tree):
         queries = ["read a date in ISO form", "proxy connection", "parse_iso_date", "日付 date"]
         options = [{}, {"limit": 2, "exit": 0}, {"mode": "lexical"}, {"path": ["src/"], "per_file": False, "width": 64}]
         wanted = [[index.search(query, SearchOptions(**given)) for given in options] for query in queries]
+        within = index.search(queries[0], SearchOptions(limit_tokens=80))
         like = index.like("src/dates.py", 5, SearchOptions(limit=3))
     with serving(sample_tree) as server:
         for query, row in zip(queries, wanted, strict=True):
@@ -40,6 +41,8 @@ def test_search_equals_the_search_in_process(sample_tree):
         assert found["hits"][0]["absolute_path"] == str(sample_tree / found["hits"][0]["path"])
         status, content, _ = server.ask("GET", "/status")
         assert json.loads(content)["trees"][0]["files"] == 6
+        hits = server.post("/search", query=queries[0], limit_tokens=80)[1]["hits"]
+        assert [hit["text"] for hit in hits] == [hit.text for hit in within]
         assert json.loads(server.ask("GET", "/healthz")[1])["status"] == "ok"
         assert json.loads(server.ask("GET", "/trees")[1])["trees"] == [{"name": "sample", "root": str(sample_tree)}]
 
@@ -50,6 +53,10 @@ def test_two_trees_a_filter_for_one_and_a_change_is_seen(sample_tree, tmp_path):
     with serving(sample_tree, tmp_path / "other") as server:
         best = server.post("/search", query="retry with backoff")[1]["hits"][0]
         assert (best["tree"], best["path"]) == ("other", "retry.py")
+        for max_tokens in (20, 60, 500):
+            hits = server.post("/search", query="retry the date", limit_tokens=max_tokens, limit=1)[1]["hits"]
+            assert sum(len(hit["text"]) for hit in hits) <= 4 * max_tokens
+        assert {hit["tree"] for hit in hits} == {"other", "sample"}
         one = server.post("/search", query="retry with backoff", trees=["sample"])[1]
         assert {hit["tree"] for hit in one["hits"]} <= {"sample"}
         assert server.post("/similar", path="retry.py", line=1)[0] == 400
@@ -276,7 +283,7 @@ def test_the_page_runs_nothing_but_its_own_files(sample_tree):
 
 
 def test_an_answer_is_not_held_back_until_its_head_is_acknowledged():
-    from mose.serve.http import listen
+    from mose.serve.http.server import listen
 
     with listen("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
         connection, _ = listening.accept()

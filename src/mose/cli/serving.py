@@ -113,8 +113,8 @@ def _agreed(change: Change, client: AgentClient, *, yes: bool) -> bool:
 
 
 _SERVE_NOTES = """what is answered:
-  GET / (a page), /trees, /status, /healthz, /v1/models; POST /search, /similar, /v1/embeddings (OpenAI's shape;
-  "small@3" is the model at exit 3). docs/http.md shows each.
+  GET / (a page), /trees, /status, /healthz, /metrics, /openapi.json, /v1/models; POST /search, /similar,
+  /v1/embeddings (OpenAI's shape; "small@3" is the model at exit 3). docs/http.md shows each.
 who may ask:
   Programs on this machine. Any other --host needs --api-key, or MOSE_API_KEY in the environment, which is not shown in
   the list of processes; the connection is not encrypted."""
@@ -136,9 +136,9 @@ def serve(arguments: Arguments) -> int:
     import os
 
     from mose.search.store.location import source_root
-    from mose.serve.guards import Access
-    from mose.serve.http import listen
-    from mose.serve.http import serve as serve_http
+    from mose.serve.http.guards import Access
+    from mose.serve.http.server import listen
+    from mose.serve.http.server import serve as serve_http
 
     folders = [source_root(path) for path in arguments.trees or ["."]]
     key = arguments.api_key if arguments.api_key is not None else os.environ.get("MOSE_API_KEY")

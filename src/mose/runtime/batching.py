@@ -55,13 +55,13 @@ def run_all(session: Session, ids: Sequence[list[int]], *, threads: int) -> Iter
     threads = min(threads, len(todo))
     if threads <= 1:
         for rows in todo:
-            yield rows, _run_batch(session, ids, rows)
+            yield rows, run_batch(session, ids, rows)
         return
     from concurrent.futures import ThreadPoolExecutor, as_completed
 
     pool = ThreadPoolExecutor(threads, thread_name_prefix="mose-encode")
     try:
-        futures = {pool.submit(_run_batch, session, ids, rows): rows for rows in todo}
+        futures = {pool.submit(run_batch, session, ids, rows): rows for rows in todo}
         for future in as_completed(futures):
             yield futures[future], future.result()
     finally:
@@ -75,6 +75,7 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _run_batch(session: Session, ids: Sequence[list[int]], rows: Sequence[int]) -> Outputs:
+def run_batch(session: Session, ids: Sequence[list[int]], rows: Sequence[int]) -> Outputs:
+    """The outputs [rows, width] of some rows, one after the other in this thread."""
     outputs = [session.run(ids[row]) for row in rows]
     return {name: np.stack([output[name] for output in outputs]) for name in outputs[0]}

@@ -141,6 +141,15 @@ class Encoder:
             progress(Progress("encode", done, len(texts)))
         return vectors
 
+    def token_ids(self, texts: Sequence[str], *, kind: Kind = "code") -> list[list[int]]:
+        """Token ids of each text, for `encode_tokens`: the tokeniser's half of `encode`, at any exit but 0."""
+        return self._model.token_ids(texts, kind=kind)
+
+    def encode_tokens(self, token_ids: list[int], text: str) -> NDArray[np.float32]:
+        """The unit vector [1, width] of one text from its `token_ids`, computed in this thread; as by `encode`."""
+        outputs = self._model.run_one(exit_file(self.exit), token_ids, text)
+        return _narrow(outputs[f"exit_{self.exit}"], self.width)
+
     def encode_words(self, words: Sequence[Sequence[str]]) -> NDArray[np.float32]:
         """Unit vectors [N, width] of texts already split by ``mose.words.split_words``; exit 0 only.
 

@@ -53,17 +53,30 @@ class RuntimeModel:
         if not isinstance(language, str | None) and len(language) != len(texts):
             allowed = f"one, or one for each of {len(texts)} texts"
             raise ConfigError("languages", got=len(language), allowed=allowed)
-        tokenizer, session, share = self.tokenizer(), self.session(graph), self.manifest.table_share
+        session = self.session(graph)
         for window in batching.windows(len(texts)):
             languages = language if isinstance(language, str | None) else language[window]
-            valid = [_valid_unicode(text) for text in texts[window]]
-            ids = tokenizer.encode(valid, kind=kind, language=languages)
+            ids = self.token_ids(texts[window], kind=kind, language=languages)
             for rows, outputs in batching.run_all(session, ids, threads=self._threads):
                 numbers = [window.start + row for row in rows]
-                if share:
-                    table = self.table().encode([texts[number] for number in numbers])
-                    outputs = {name: join(own, table, share) for name, own in outputs.items()}
-                yield numbers, outputs
+                yield numbers, self._with_table(outputs, [texts[number] for number in numbers])
+
+    def token_ids(
+        self, texts: Sequence[str], *, kind: Kind, language: str | Sequence[str] | None = None
+    ) -> list[list[int]]:
+        """Token ids of each text, as `run_one` takes them."""
+        return self.tokenizer().encode([_valid_unicode(text) for text in texts], kind=kind, language=language)
+
+    def run_one(self, graph: str, token_ids: list[int], text: str) -> batching.Outputs:
+        """The vectors [1, width] of one text, computed in this thread, equal to those of `run`."""
+        return self._with_table(batching.run_batch(self.session(graph), [token_ids], [0]), [text])
+
+    def _with_table(self, outputs: batching.Outputs, texts: Sequence[str]) -> batching.Outputs:
+        share = self.manifest.table_share
+        if not share:
+            return outputs
+        table = self.table().encode(texts)
+        return {name: join(own, table, share) for name, own in outputs.items()}
 
     def session(self, graph: str) -> Session:
         """The session of one graph file."""

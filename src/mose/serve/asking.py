@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from mose.errors import ConfigError, MoseError, SourceError
 from mose.search.hits import Hit, Hits
 from mose.search.options import SearchOptions
-from mose.search.ranking.several import NUM_COMPARED, fuse
+from mose.search.ranking.several import NUM_COMPARED, fuse, fuse_for_budget
 from mose.search.snippet import Lines
 from mose.serve.trees import Ready, Tree, Trees, stop_if
 
@@ -57,7 +57,7 @@ def search(
     def ask(ready: Ready) -> Hits:
         return ready.index.search(query, share, progress=stop_if(cancelled))
 
-    return _ask_all(trees, asked, ask, options.limit, cancelled)
+    return _ask_all(trees, asked, ask, options, cancelled)
 
 
 def similar(
@@ -81,7 +81,7 @@ def similar(
     def ask(ready: Ready) -> Hits:
         return ready.index.like(path, line, options, progress=stop_if(cancelled))
 
-    return _ask_all(trees, [tree], ask, options.limit, cancelled)
+    return _ask_all(trees, [tree], ask, options, cancelled)
 
 
 def read_lines(
@@ -134,7 +134,11 @@ def short_names(asked: Sequence[Tree]) -> dict[Tree, str]:
 
 
 def _ask_all(
-    trees: Trees, asked: Sequence[Tree], ask: Callable[[Ready], Hits], limit: int, cancelled: threading.Event
+    trees: Trees,
+    asked: Sequence[Tree],
+    ask: Callable[[Ready], Hits],
+    options: SearchOptions,
+    cancelled: threading.Event,
 ) -> Found:
     found: list[tuple[Tree, Hits]] = []
     notes: list[str] = []
@@ -160,7 +164,7 @@ def _ask_all(
         raise refused
     for tree, _ in found:
         tree.deepen()
-    ranked = fuse([hits for _, hits in found], limit)
+    ranked = _fuse([hits for _, hits in found], options)
     depths = {
         tree: Depth(exit=hits.stats.exit, num_read=hits.stats.num_read, num_chunks=hits.stats.num_chunks)
         for tree, hits in found
@@ -168,3 +172,11 @@ def _ask_all(
     return Found(
         hits=tuple((found[number][0], hit) for number, hit in ranked), depths=depths, notes=tuple(dict.fromkeys(notes))
     )
+
+
+def _fuse(found: Sequence[Hits], options: SearchOptions) -> list[tuple[int, Hit]]:
+    if options.limit_tokens is None:
+        return fuse(found, options.limit)
+    if len(found) == 1:
+        return [(0, hit) for hit in found[0]]
+    return fuse_for_budget(found, options.limit_tokens)

@@ -14,7 +14,7 @@ from mose.search.snippet import Lines
 from mose.serve import asking
 from mose.serve.answers import Answer, Item, error_answer, hits_answer, lines_answer
 from mose.serve.asking import Found, short_names, tree_named
-from mose.serve.fields import TEXT, TEXTS, Kind, integer
+from mose.serve.fields import TEXT, TEXTS, integer
 from mose.serve.tool_descriptions import (
     DEFAULT_HITS,
     DEFAULT_TOKENS,
@@ -167,7 +167,7 @@ _NUMBERS = {
     "line": integer(1, 2**31 - 1),
     "end_line": integer(1, 2**31 - 1),
 }
-_LIST = Kind("a list of texts", TEXTS.holds)  # a single text is accepted too
+_LIST = TEXTS._replace(allowed="a list of texts")  # a single text is accepted too
 
 
 def _check(spec: ToolSpec, given: Mapping[str, Any]) -> None:

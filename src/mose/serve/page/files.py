@@ -8,7 +8,7 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import Response
 
-from mose.serve.responses import error_response
+from mose.serve.http.responses import error_response
 
 PATHS = "/static/"
 """Where the files of the page are; they need no key, for they reveal nothing about any tree."""

@@ -8,7 +8,7 @@ rebinding): the ``Host`` and ``Origin`` of a request must be this machine.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mose.serve.http.responses import error_response, overloaded
 from mose.serve.page.files import PATHS
-from mose.serve.responses import error_response
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MOST_BODY_BYTES = 4_000_000
@@ -42,11 +42,18 @@ class Access:
 
 
 class Guard:
-    """Refuses requests from other origins or without the key, and requests that are too large or too many."""
+    """Refuses requests from other origins or without the key, and requests that are too large or too many.
 
-    def __init__(self, app: ASGIApp, access: Access) -> None:
+    Args:
+        app: Answers the others.
+        access: Who may send requests.
+        count: Called with path and status of every response.
+    """
+
+    def __init__(self, app: ASGIApp, access: Access, count: Callable[[str, int], None]) -> None:
         self._app = app
         self._access = access
+        self._count = count
         self._num_requests = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,13 +61,19 @@ class Guard:
         if scope["type"] != "http":
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+        async def send_counted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._count(scope["path"], message["status"])
+            await send(message)
+
         refusal = self._refusal(scope, headers)
         if refusal is not None:
-            await refusal(scope, receive, send)
+            await refusal(scope, receive, send_counted)
             return
         self._num_requests += 1
         try:
-            await self._app(scope, _limited(receive), send)
+            await self._app(scope, _limited(receive), send_counted)
         finally:
             self._num_requests -= 1
 
@@ -89,10 +102,7 @@ class Guard:
             if not length.isdigit() or int(length) > MOST_BODY_BYTES:
                 return too_large()
         if self._num_requests >= MOST_REQUESTS:
-            return error_response(
-                429, "too many requests at once", allowed=str(MOST_REQUESTS), remedy="Ask again in a second.",
-                headers={"Retry-After": "1"},
-            )  # fmt: skip
+            return overloaded()
         return None
 
 

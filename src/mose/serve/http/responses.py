@@ -56,3 +56,11 @@ def failure(error: MoseError, *, status: int | None = None, headers: Mapping[str
         "remedy": error.remedy,
     }
     return json_response({"error": body}, status, headers)
+
+
+def overloaded(retry_after_s: int = 1) -> Response:
+    """The response to a request that would have to wait for too long."""
+    return error_response(
+        429, "too many requests at once", remedy=f"Ask again in {retry_after_s} s.",
+        headers={"Retry-After": str(retry_after_s)},
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""``mose serve``: who may ask, what is answered, and the queue of texts."""
