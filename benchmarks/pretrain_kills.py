@@ -4,7 +4,7 @@
 
 The model is START as it is (a fresh model, or the shipped ladder); each run is killed with SIGKILL at a random moment of its
 training, checkpoints after every step included. In the end the finished model, ``best/`` and the newest checkpoint must
-be the same bytes. The last line of standard output is the result as JSON.
+hold the same bits. The last line of standard output is the result as JSON.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
+
+from safetensors.torch import load_file
 
 from mose.config import PretrainConfig, from_values, write_toml
 
@@ -55,12 +57,12 @@ def newest_step(folder: Path) -> int:
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """Every file of weights, and how far the run is."""
+    """Every tensor of the finished model, of ``best/`` and of the newest checkpoint, moments included."""
     found = {}
     for part in SHARED:
-        for path in sorted((folder / part).rglob("*")):
-            if path.suffix == ".safetensors":
-                found[str(path.relative_to(folder))] = path.read_bytes()
+        for path in sorted((folder / part).rglob("*.safetensors")):
+            for name, tensor in load_file(path).items():
+                found[f"{path.relative_to(folder)} {name}"] = tensor.numpy().tobytes()
     return found
 
 
@@ -104,7 +106,7 @@ def main() -> int:
         assert last.returncode == 0, said.decode()
         expected, found = content(base / "whole"), content(base / "killed")
         differ = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
-        result = {"kills": kills, "steps": given.steps, "after": killed_at, "files": len(expected), "differ": differ}
+        result = {"kills": kills, "steps": given.steps, "after": killed_at, "tensors": len(expected), "differ": differ}
         print(json.dumps(result))
     return 1 if differ or kills < given.kills else 0
 
