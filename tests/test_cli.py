@@ -15,8 +15,9 @@ from mose.runtime.encoder import DEFAULT_MODEL
 from mose.search.options import SearchOptions
 
 
-def test_search_shows_place_symbol_score_and_snippet(mose, sample_tree):
-    code, out, err = mose("search", "give a connection back to the pool", sample_tree, "--limit", 1)
+def test_search_shows_place_symbol_score_and_snippet(mose, sample_tree, monkeypatch):
+    monkeypatch.chdir(sample_tree)
+    code, out, err = mose("search", "give a connection back to the pool", "--limit", 1)
     assert code == 0
     assert re.fullmatch(r"0\.\d\d  src/network\.py:1-24  ProxyPool", out.splitlines()[0])
     assert out.splitlines()[1] == "     19  def release(self, connection):"
@@ -36,8 +37,8 @@ def test_json_is_one_object_a_line_and_nothing_else(mose, sample_tree):
     assert code == 0
     assert len(rows) == 3
     assert list(rows[0]) == [
-        "root", "path", "absolute_path", "start_line", "end_line", "symbol", "line", "kind", "language", "score", "text",
-        "copies", "parts"
+        "root", "path", "absolute_path", "start_line", "end_line", "symbol", "line", "column", "kind", "language", "score",
+        "exit", "text", "copies", "parts"
     ]  # fmt: skip
     assert rows[0]["path"] == "src/dates.py"
     assert set(rows[0]["parts"]) == {

@@ -161,7 +161,7 @@ def loaded_by(code, *names):
 def test_bare_import_and_help_load_nothing_heavy():
     names = (*HEAVY, "onnxruntime", "numpy", "tokenizers", "tree_sitter")
     assert loaded_by("import mose", *names) == "[]"
-    families = ("mose.cli.searching", "mose.cli.evaluating", "mose.search", "mose.storage")
+    families = ("mose.cli.search.command", "mose.cli.evaluating", "mose.search", "mose.storage")
     families = (*families, "dataclasses", "inspect", "json")  # a third of the time of all the others
     assert loaded_by("import mose.cli; mose.cli.build_parser(['--help']).format_help()", *names, *families) == "[]"
 

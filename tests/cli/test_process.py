@@ -194,7 +194,7 @@ command.main()
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize(
     "module",
-    ["argparse", "mose.cli", "mose.cli.terminal", "mose.cli.searching", "numpy", "mose.search.index", "onnxruntime",
+    ["argparse", "mose.cli", "mose.cli.terminal", "mose.cli.search.command", "numpy", "mose.search.index", "onnxruntime",
      "tokenizers", "sqlite3", "mose.search.snippet"],
 )  # fmt: skip
 def test_an_interruption_during_any_import_is_no_traceback(sample_tree, home, module, number):

@@ -44,6 +44,9 @@ VERBS = [
     ["search", "paint", "TREE", "--limit", "300", "--all-places", "--json"],
     ["search", f"paint {TOKEN}", "TREE"],
     ["search", "--like", "latin.py:1", "TREE"],
+    ["search", "paint", "TREE", "--limit", "300", "--all-places", "--format", "rg"],
+    ["search", "paint", "TREE", "-e", f"({TOKEN}"],
+    ["search", "paint", "TREE", "-F", TOKEN],
     ["search", "--like", f"{TOKEN}:1", "TREE"],
     ["search", "paint", "TREE", "--path", TOKEN],
     ["search", "paint", "TREE", "--language", TOKEN],
@@ -140,8 +143,9 @@ def test_a_line_is_clipped_to_the_columns_that_it_takes(text, width, shown):
 
 
 def test_color_is_for_terminals_unless_told_otherwise(mose, sample_tree, monkeypatch):
+    monkeypatch.chdir(sample_tree)
     assert "\x1b" not in mose("search", "proxy", sample_tree)[1]
-    assert "\x1b[1msrc/network.py:1-24\x1b[0m" in mose("search", "proxy", sample_tree, "--color", "always")[1]
+    assert "\x1b[1msrc/network.py:1-24\x1b[0m" in mose("search", "proxy", "--color", "always")[1]
     monkeypatch.setattr(terminal, "is_terminal", lambda stream: True)
     monkeypatch.delenv("NO_COLOR", raising=False)
     assert "\x1b[1m" in mose("search", "proxy", sample_tree)[1]
@@ -167,9 +171,10 @@ def test_talk_and_reasons_are_wrapped_on_a_screen_and_whole_in_a_pipe(monkeypatc
 
 def test_lines_of_code_fit_a_narrow_screen(mose, sample_tree, monkeypatch):
     monkeypatch.setattr(terminal, "columns", lambda: 40)
-    monkeypatch.setattr("mose.cli.hits.columns", lambda: 40)
+    monkeypatch.setattr("mose.cli.search.hits.columns", lambda: 40)
     (sample_tree / "wide.py").write_text("def wide_function_of_words():\n    return '" + "wide " * 100 + "'\n")
-    _, out, _ = mose("search", "wide function of words", sample_tree, "--limit", 1)
+    monkeypatch.chdir(sample_tree)
+    _, out, _ = mose("search", "wide function of words", "--limit", 1)
     assert max(map(len, out.splitlines())) <= 40 and terminal.ELLIPSIS in out
 
 

@@ -18,7 +18,7 @@ from mose.cli.parser import EXIT_STATUS, Parser, as_meant, take_late_path
 from mose.errors import ConfigError, MoseError
 
 COMMANDS = {
-    "search": ("searching.add_search", "find the code in a source tree that a query describes"),
+    "search": ("search.command.add_search", "find the code in a source tree that a query describes"),
     "index": ("indexing.add_index", "read every part of a source tree closely, once"),
     "watch": (
         "indexing.add_watch",
@@ -64,6 +64,7 @@ COMMANDS = {
         "eval_repo.add_eval_repo",
         "measure search on a source tree with queries from its own documentation, history and tests",
     ),
+    "completion": ("completion.add_completion", "print a script that completes commands and options in a shell"),
     "pairs": ("pairs.add_pairs", "make pairs to train on"),
 }
 """For each command the function that adds its arguments, and what the help says of it."""
@@ -144,5 +145,5 @@ def build_parser(asked: Collection[str]) -> Parser:
 
 def _adder(name: str) -> Callable[[Parser], None]:
     """The function that adds the arguments of a command, from its module of this package."""
-    module, _, function = name.partition(".")
+    module, _, function = name.rpartition(".")
     return getattr(import_module(f"mose.cli.{module}"), function)  # type: ignore[no-any-return]

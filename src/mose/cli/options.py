@@ -59,9 +59,9 @@ def add_exit(command: Parser) -> None:
     )
 
 
-def add_quiet(command: Parser) -> None:
+def add_quiet(command: Parser, help: str = "show no progress") -> None:
     """Add ``--quiet``."""
-    command.add_argument("--quiet", action="store_true", help="show no progress")
+    command.add_argument("--quiet", action="store_true", help=help)
 
 
 def add_json(command: Parser, help: str = "print one JSON object a line") -> None:

@@ -22,6 +22,10 @@ EXIT_STATUS = """exit status:
   130  interrupted"""
 
 
+_WHAT_IS_READ = ("--hidden", "--no-ignore")
+"""What other tools call reading more files."""
+
+
 class _Help(argparse.RawDescriptionHelpFormatter):
     """Texts as they are written, except that what is too long for the screen is wrapped; a command line is not."""
 
@@ -83,6 +87,12 @@ class Parser(argparse.ArgumentParser):
         """Print what to do about arguments that the verb does not know, and exit."""
         if extra[0].startswith("-"):
             option = extra[0].partition("=")[0]
+            if option in _WHAT_IS_READ:
+                say(f"{self.prog}: there is no option {option}: a tree has one index, and rules say what is in it.")
+                say(
+                    "  To read what is hidden or ignored, write for example !.github/ into a .moseignore: docs/files.md"
+                )
+                raise SystemExit(2)
             near = _nearest(option, self._option_string_actions)
             say(f"{self.prog}: there is no option {option}." + (f" Did you mean {near}?" if near else ""))
             say(f"  `{self.prog} --help` lists all. A query that begins with - goes behind --.")

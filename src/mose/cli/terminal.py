@@ -15,10 +15,13 @@ import warnings
 from collections.abc import Iterable
 from contextlib import suppress
 from io import TextIOWrapper
-from typing import NamedTuple, TextIO
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from mose.errors import MoseError, OutputError
 from mose.escaping import escape, escape_json
+
+if TYPE_CHECKING:
+    from pathlib import PurePath
 
 PIPE_COLUMNS = 119
 """Width of a line where nobody says how wide the screen is."""
@@ -35,11 +38,13 @@ class Styled(NamedTuple):
 
     text: str
     code: str
+    file: PurePath | None = None
+    """The file that it names, absolute: a link on a terminal."""
 
 
-def bold(text: str) -> Styled:
-    """A text to be seen first."""
-    return Styled(text, "1")
+def bold(text: str, file: PurePath | None = None) -> Styled:
+    """A text to be seen first, and the file that it names."""
+    return Styled(text, "1", file)
 
 
 def dim(text: str) -> Styled:
@@ -205,7 +210,23 @@ def _rendered(part: str | Styled, color: bool) -> str:
     if isinstance(part, str):
         return escape(part)
     text = escape(part.text)
-    return f"\x1b[{part.code}m{text}\x1b[0m" if color and text else text
+    if not color or not text:
+        return text
+    text = f"\x1b[{part.code}m{text}\x1b[0m"
+    if part.file is not None and _takes_links():
+        text = f"\x1b]8;;{_url(part.file)}\x1b\\{text}\x1b]8;;\x1b\\"
+    return text
+
+
+def _takes_links() -> bool:
+    """True on a terminal that knows links; ``--color always`` is for pagers, and few of them do."""
+    return is_terminal(sys.stdout) and os.environ.get("TERM") != "linux"
+
+
+def _url(file: PurePath) -> str:
+    """The file's address with the name of this machine, by which terminals know whether it is theirs."""
+    host = os.uname().nodename if hasattr(os, "uname") else ""
+    return file.as_uri().replace("file://", f"file://{host}", 1)
 
 
 def _write_answer(text: str) -> None:

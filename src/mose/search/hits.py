@@ -61,7 +61,10 @@ class Hit:
     text: str
     parts: Parts
     line: int | None = None
-    """The line that was asked for: it defines the name of the query, or the query says its number."""
+    """The line that was asked for: it passes the filter of lines, defines the name of the query, or the query says its
+    number."""
+    column: int | None = None
+    """Where on ``line`` the filter of lines matches, in characters from 1."""
     copies: tuple[str, ...] = ()
     """Files further down that repeat this one, as builds and former versions do."""
 
@@ -100,9 +103,11 @@ def hit_as_dict(hit: Hit, root: Path) -> dict[str, object]:
         "end_line": hit.end_line,
         "symbol": hit.symbol,
         "line": hit.line,
+        "column": hit.column,
         "kind": hit.kind,
         "language": hit.language,
         "score": round(hit.score, 4),
+        "exit": hit.parts.exit,
         "text": hit.text,
         "copies": list(hit.copies),
         "parts": parts,

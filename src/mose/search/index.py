@@ -21,6 +21,7 @@ from mose.search.opening import Opened, Opening
 from mose.search.options import SearchOptions, check_budget
 from mose.search.query import MAX_WORDS_CHARS, Query, checked_query, is_long, read_query, read_words
 from mose.search.ranking.candidates import CascadeConfig, Request, make_request
+from mose.search.ranking.line_filter import at_lines, chunks_with_lines
 from mose.search.ranking.rank import RankWeights
 from mose.search.refresh import RefreshReport
 from mose.search.snippet import Lines, read_file, read_lines
@@ -290,7 +291,10 @@ class CodeIndex:
     def _answer(self, view: View, request: Request, progress: ProgressCallback) -> Hits:
         options = request.options
         allowed = allowed_chunks(view.table, request.allowed, options.language, options.path, self.root, options.part)
-        return answer(view, replace(request, allowed=allowed), self.weights, self.cascade, progress)
+        if options.filters_lines:
+            allowed = chunks_with_lines(view, allowed, options)
+        hits = answer(view, replace(request, allowed=allowed), self.weights, self.cascade, progress)
+        return at_lines(hits, options) if options.filters_lines else hits
 
 
 def _request_for(query: str, options: SearchOptions, encoder: Encoder) -> Request:

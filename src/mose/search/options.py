@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -9,6 +10,7 @@ from mose.errors import ConfigError
 from mose.search.filters import Names
 
 Mode = Literal["fused", "lexical", "dense"]
+MAX_REGEX_CHARS = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +36,10 @@ class SearchOptions:
     begins with "!" excludes."""
     part: str = ""
     """Only this folder or file of the tree; ``path`` is relative to the folder then."""
+    line_regex: str | None = None
+    """Only chunks with a line that this regular expression (of `re`) matches; hits show the first such line."""
+    line_text: str | None = None
+    """Only chunks with a line that holds this text, as it is written; hits show the first such line."""
     budget_s: float = 2.0
     """Seconds for computing deep vectors of the short list; 0 for none."""
     per_file: bool = True
@@ -47,9 +53,30 @@ class SearchOptions:
             raise ConfigError("limit", got=self.limit, allowed="a whole number, 1 or more")
         if self.limit_tokens is not None and not (isinstance(self.limit_tokens, int) and self.limit_tokens > 0):
             raise ConfigError("limit_tokens", got=self.limit_tokens, allowed="a whole number, 1 or more")
+        _check_lines(self.line_regex, self.line_text)
         check_budget(self.budget_s)
         if self.mode not in get_args(Mode):
             raise ConfigError("mode", got=self.mode, allowed=", ".join(get_args(Mode)))
+
+    @property
+    def filters_lines(self) -> bool:
+        """Whether only chunks with certain lines are asked for."""
+        return self.line_regex is not None or self.line_text is not None
+
+
+def _check_lines(regex: str | None, text: str | None) -> None:
+    """Raise `ConfigError` unless a line can match."""
+    if regex is not None and text is not None:
+        raise ConfigError("line_regex and line_text together", got=text, allowed="one of the two")
+    if text is not None and (not text or "\n" in text):
+        raise ConfigError("the text that a line must hold", got=text, allowed="one line that is not empty")
+    try:
+        if len(regex or "") > MAX_REGEX_CHARS:
+            raise ValueError(f"It has more than {MAX_REGEX_CHARS:,} characters.")
+        re.compile(regex or "")
+    except (ValueError, re.error, RecursionError, OverflowError) as error:
+        what = "the regular expression cannot be read"
+        raise ConfigError(what, got=regex, allowed="those of Python's `re`", remedy=str(error)) from error
 
 
 def check_budget(budget_s: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,7 +43,7 @@ def snippet(hit: Hit, query: str, *, num_lines: int = 5) -> list[tuple[int, str]
     first = next((row for row in filled if not _is_divider(lines[row])), filled[0])
     start = first
     if hit.line is not None:
-        start = max(first, hit.line - hit.start_line)
+        start = max(first if hit.column is None else 0, hit.line - hit.start_line)
     elif words and len(lines) - first > num_lines:
         weights = [_num_related(line, words) for line in lines]
         sums = [sum(weights[row : row + num_lines]) for row in range(first, len(lines) - num_lines + 1)]
@@ -61,6 +61,25 @@ def snippet(hit: Hit, query: str, *, num_lines: int = 5) -> list[tuple[int, str]
 def all_lines(hit: Hit) -> list[tuple[int, str]]:
     """All lines of the hit, numbered, as they are in the source."""
     return list(enumerate((line.removesuffix("\r") for line in hit.text.split("\n")), start=hit.start_line))
+
+
+def location(hit: Hit, query: str) -> tuple[int, int, str]:
+    """Number, column and text of the line to open a hit at.
+
+    It is the one asked for, else the first line of the snippet with a word of the query, else its first. The column is
+    that of the first match, else of the first character that is not blank, in characters from 1.
+    """
+    lines = dict(all_lines(hit))
+    shown = [number for number, _ in snippet(hit, query)] or [hit.start_line]
+    if hit.line is not None:
+        shown = shown[:1]
+    for number in shown:
+        pieces = split_at_matches(lines[number], query)
+        if hit.column is not None or any(matches for _, matches in pieces):
+            before = sum(len(piece) for piece, _ in takewhile(lambda piece: not piece[1], pieces))
+            return number, hit.column or before + 1, lines[number]
+    text = lines[shown[0]]
+    return shown[0], len(text) - len(text.lstrip()) + 1, text
 
 
 def _is_divider(line: str) -> bool:

@@ -13,7 +13,7 @@ def rows(mose, *words):
     return code, [json.loads(line) for line in out.splitlines()], err
 
 
-def test_a_subfolder_uses_the_index_around_it(mose, sample_tree, home):
+def test_a_subfolder_uses_the_index_around_it(mose, sample_tree, home, monkeypatch):
     mose("index", sample_tree, "--quiet")
     code, hits, _ = rows(mose, "parse an ISO date", sample_tree / "src")
     assert code == 0
@@ -22,7 +22,8 @@ def test_a_subfolder_uses_the_index_around_it(mose, sample_tree, home):
     assert {hit["path"] for hit in hits} <= {"dates.py", "network.py", "store.go"}
     assert all(os.path.isfile(hit["absolute_path"]) for hit in hits)
     assert len(list((home / "trees").iterdir())) == 1
-    assert mose("search", "parse an ISO date", sample_tree / "src")[1].startswith(f"{hits[0]['score']:.2f}  dates.py:")
+    monkeypatch.chdir(sample_tree / "src")
+    assert mose("search", "parse an ISO date")[1].startswith(f"{hits[0]['score']:.2f}  dates.py:")
 
 
 def test_path_may_be_a_file(mose, sample_tree, home):

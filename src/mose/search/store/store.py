@@ -165,6 +165,11 @@ class Store(Reader):
         wanted = json.dumps([int(chunk_id) for chunk_id in ids])
         return dict(self.rows("SELECT id, key FROM texts WHERE id IN (SELECT value FROM json_each(?))", (wanted,)))
 
+    def texts(self, ids: Iterable[int]) -> dict[int, str]:
+        """Texts of chunks by id. Ids that are gone are left out."""
+        wanted = json.dumps([int(chunk_id) for chunk_id in ids])
+        return dict(self.rows("SELECT id, text FROM texts WHERE id IN (SELECT value FROM json_each(?))", (wanted,)))
+
     def chunks(self, ids: Iterable[int]) -> list[StoredChunk]:
         """Chunks in the order of their ids as given; those that are gone are left out."""
         wanted = [int(chunk_id) for chunk_id in ids]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mose.cli.parser import quoted
@@ -18,11 +19,11 @@ MAX_LOCATION_COLUMNS = 60
 MIN_SYMBOL_COLUMNS = 8
 
 
-def show_hits(hits: Sequence[Hit], query: str, *, whole: bool = False, explain: bool, color: bool) -> None:
+def show_hits(hits: Sequence[tuple[Hit, Path]], query: str, *, whole: bool = False, explain: bool, color: bool) -> None:
     """Write location, score and a few lines of each hit.
 
     Args:
-        hits: Best first.
+        hits: Best first, as they are shown, and where the file of each is.
         query: What was asked; its words are marked.
         whole: All lines of each hit instead, as they are.
         explain: Add why each hit has its rank.
@@ -31,13 +32,13 @@ def show_hits(hits: Sequence[Hit], query: str, *, whole: bool = False, explain: 
     from mose.search.snippet import all_lines, snippet, split_at_matches
 
     width = columns()
-    locations = [f"{hit.path}:{hit.start_line}-{hit.end_line}" for hit in hits]
+    locations = [f"{hit.path}:{hit.start_line}-{hit.end_line}" for hit, _ in hits]
     aligned = min(max(map(width_of, locations), default=0), MAX_LOCATION_COLUMNS, width // 2)
-    for location, hit in zip(locations, hits, strict=True):
+    for location, (hit, file) in zip(locations, hits, strict=True):
         show(
             dim(f"{hit.score:.2f}"),
             "  ",
-            bold(location),
+            bold(location, file),
             _symbol(hit.symbol, width_of(location), aligned, width),
             color=color,
         )
@@ -53,6 +54,24 @@ def show_hits(hits: Sequence[Hit], query: str, *, whole: bool = False, explain: 
             for line in wrapped(reason, sys.stdout, indent=NUMBER_COLUMNS):
                 show(" " * NUMBER_COLUMNS, dim(line), color=color)
         show()
+
+
+def show_locations(hits: Sequence[tuple[Hit, Path]], query: str, *, color: bool) -> None:
+    """Write PATH:LINE:COLUMN:TEXT of each hit, on one line; columns count bytes, as in other tools.
+
+    Args:
+        hits: Best first, as they are shown, and where the file of each is.
+        query: What was asked.
+        color: Whether styles are shown.
+    """
+    from mose.search.snippet import location, split_at_matches
+
+    for hit, file in hits:
+        line, column, text = location(hit, query)
+        num_bytes = len(text[: column - 1].encode("utf-8", "surrogatepass"))
+        pieces = split_at_matches(text, query)
+        words: list[str | Styled] = [marked(piece) if matches else piece for piece, matches in pieces]
+        show(bold(hit.path, file), f":{line}:{num_bytes + 1}:", *words, color=color)
 
 
 def _symbol(symbol: str, location_columns: int, aligned: int, width: int) -> str:
@@ -83,7 +102,7 @@ def _explain(hit: Hit) -> list[str]:
     return [f"score = {total}", f"{read}, of words {parts.bm25:.2f}"]
 
 
-def say_notes(index: CodeIndex, hits: Hits, query: str, *, num_shown: int, uses_words: bool) -> None:
+def say_notes(index: CodeIndex, hits: Hits, query: str, *, num_shown: int, uses_words: bool, is_filtered: bool) -> None:
     """Print what the hits of a search in one tree are based on.
 
     Args:
@@ -92,21 +111,22 @@ def say_notes(index: CodeIndex, hits: Hits, query: str, *, num_shown: int, uses_
         query: The query.
         num_shown: How many of the hits are in the list that the user sees.
         uses_words: Whether the words of the query count.
+        is_filtered: Whether only lines that match were asked for.
     """
     if not hits:
-        _say_nothing_found(index, hits)
-    if uses_words:
+        _say_nothing_found(index, hits, is_filtered)
+    if uses_words and not is_filtered:
         _say_if_no_word_occurs(hits)
     _say_what_it_rests_on(index, hits, num_shown)
     _say_what_is_too_large(index, query)
 
 
-def _say_nothing_found(index: CodeIndex, hits: Hits) -> None:
+def _say_nothing_found(index: CodeIndex, hits: Hits, is_filtered: bool) -> None:
     if hits.stats.num_chunks == 0:
         status = f"mose status {quoted(str(index.root))}"
         say(f"There is nothing to search: no file of {index.root} is read. `{status}` shows what is left out.")
     else:
-        say("Nothing found.")
+        say("Nothing found where a line matches." if is_filtered else "Nothing found.")
 
 
 def _say_if_no_word_occurs(hits: Hits) -> None:

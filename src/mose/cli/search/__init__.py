@@ -1,0 +1,1 @@
+"""``mose search``: its arguments, the trees that it asks, and hits as text, lines and JSON."""
