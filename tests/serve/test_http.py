@@ -162,6 +162,37 @@ def test_a_page_gets_the_code_of_a_hit_in_pieces_and_whole_files_of_the_index_al
         assert json.loads(server.ask("GET", "/progress")[1]) == {"trees": [{"name": "sample", "reading": None}]}
 
 
+def test_a_tree_that_cannot_be_measured_says_why_and_a_server_that_stops_ends_the_measurement(sample_tree, tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "a.txt").write_text("nothing to ask\n")
+    with serving(sample_tree, tmp_path / "other") as server:
+        assert server.post("/exits", tree="other")[1]["state"] == "none"
+        server.post("/exits", tree="other", measure=True)
+        assert server.post("/exits", tree="sample", measure=True)[0] in (200, 400)
+        for _ in range(600):
+            found = server.post("/exits", tree="other")[1]
+            if found["state"] != "running":
+                break
+            time.sleep(0.1)
+        assert found["state"] == "failed" and "makes a query" in found["message"], found
+        for _ in range(600):
+            if server.post("/exits", tree="sample", measure=True)[0] == 200:
+                break
+            time.sleep(0.1)
+        children = {
+            int(pid)
+            for pid in Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+        }
+        running = [pid for pid in children if b"eval-repo" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        assert running or server.post("/exits", tree="sample")[1]["state"] != "running"
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(60) == 0
+        time.sleep(0.5)
+        assert not any(
+            Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes() for pid in running
+        )
+
+
 def test_other_hosts_other_pages_and_other_origins_are_refused(sample_tree):
     with serving(sample_tree) as server:
         for host in ("evil.example", "evil.example:80", "127.0.0.1.evil.example", "[::2]", "", "localhost.evil"):

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,12 @@ AXE = os.environ.get("MOSE_AXE")
 
 ODD = """<img src=x onerror="owned=1"> 'quoted' & "so".py"""
 ATTACK = "</script></div><script>owned = 1</script><img src=x onerror='owned = 1'><svg onload='owned = 1'>"
+DOCUMENTED = {
+    "quarter": "Return the quarter of the year in which the date falls.",
+    "weekday": "Name the day of the week that belongs to a given date.",
+    "leap": "Tell whether the year of the calendar has one more day.",
+    "offset": "Compute the difference between local time and universal time.",
+}
 WATCH = (
     "window.broken = []; addEventListener('securitypolicyviolation', (event) => broken.push(event.violatedDirective));"
 )
@@ -33,6 +40,7 @@ def tree(tmp_path_factory):
         'def parse_iso_date(text):\n    """Read a date in ISO form."""\n'
         "    year, month, day = text.split('-')\n    return int(year), int(month), int(day)\n\n\n"
         + "".join(f"def add_{unit}s(date, number):\n    return date.plus({unit}s=number)\n\n\n" for unit in ("day", "week", "month"))
+        + "".join(f'def {name}(text):\n    """{words}"""\n    return text.{name}() + "{name}"\n\n\n' for name, words in DOCUMENTED.items())
         + "".join(f"# filler {number}\n" for number in range(300))
     )  # fmt: skip
     (root / "src" / "retry.js").write_text(
@@ -131,6 +139,18 @@ def test_typing_shows_ranked_and_coloured_hits_with_the_parts_of_their_scores(op
     page.wait_for_selector("#empty")
 
 
+def test_what_is_typed_before_the_server_answers_is_kept(browser, server):
+    page = browser.new_page()
+    page.route("**/trees", lambda route: (time.sleep(1), route.continue_()))
+    page.goto(f"http://127.0.0.1:{server.port}/")
+    page.keyboard.type("read a date in ISO form")
+    page.fill("#path", "*.py")
+    page.wait_for_selector("article")
+    assert (page.input_value("#query"), page.input_value("#path")) == ("read a date in ISO form", "*.py")
+    assert "q=read" in page.url and "path=" in page.url
+    page.close()
+
+
 def test_a_link_of_the_address_asks_and_filters_leave_out(open_page):
     page = open_page("#q=do+it+later&language=javascript")
     wait_hits(page)
@@ -206,6 +226,25 @@ def test_the_slider_asks_at_its_exit_and_the_exits_are_compared(open_page, serve
     assert page.inner_text("#depth") == f"{exits[-1]}, deepest" and "exit=" not in page.url
     page.keyboard.press("Escape")
     assert page.locator("#exits").is_hidden()
+
+
+def test_the_quality_of_each_exit_is_measured_on_this_tree(open_page, server):
+    exits = json.loads(server.ask("GET", "/trees")[1])["exits"]
+    page = open_page("#q=read+a+date")
+    wait_hits(page)
+    page.click("#compare")
+    page.wait_for_selector("#measure")
+    page.click("#measure")
+    until(page, "document.getElementById('exits').innerText.includes('questions that sample answers itself')")
+    found = server.post("/exits")[1]
+    assert [row["exit"] for row in found["exits"]] == exits
+    assert all(0 <= row["low"] <= row["ndcg"] <= row["high"] <= 1 for row in found["exits"])
+    cells = [row.split()[4] for row in page.locator("#exits tbody tr").all_inner_texts()]
+    assert cells == [f"{row['ndcg']:.3f}" for row in found["exits"]]
+    page.reload()
+    wait_hits(page)
+    page.click("#compare")
+    page.wait_for_selector("#exits .interval", state="attached")
 
 
 def test_a_file_is_shown_at_the_line_and_opens_in_the_editor(open_page, tree):

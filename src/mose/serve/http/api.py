@@ -33,6 +33,7 @@ from mose.serve.http.openapi import Endpoint, document
 from mose.serve.http.responses import error_response, failure, json_response, overloaded
 from mose.serve.page.files import PATHS, page_response
 from mose.serve.page.highlight import file_as_dict, highlighted
+from mose.serve.page.measuring import Measuring
 from mose.serve.trees import StoppedError, Tree, Trees
 
 MOST_CALLS = 8
@@ -59,6 +60,7 @@ class Api:
         self._embeddings = Embeddings(trees, self._metrics)
         self._searching = ThreadPoolExecutor(MOST_CALLS, "mose-search")
         self._num_calls = 0
+        self.measuring = Measuring()
         self._endpoints = self._define()
         self._paths = {"/", *(endpoint.path for endpoint in self._endpoints)}
 
@@ -70,8 +72,8 @@ class Api:
         refuse: dict[Any, Any] = {404: self._not_found, 405: self._not_found, TooLargeError: _too_large}
         return Guard(Starlette(routes=routes, exception_handlers=refuse), access, self._count)
 
-    def _fields(self) -> tuple[Fields, Fields, Fields]:
-        """The fields of a search, of a search for similar code, and of a file."""
+    def _fields(self) -> tuple[Fields, Fields, Fields, Fields]:
+        """The fields of a search, of a search for similar code, of a file, and of a measurement."""
         names = (*self._names.values(), *(str(tree.root) for tree in self._served))
         options: dict[str, Kind] = {
             "limit": integer(1, 200),
@@ -91,10 +93,11 @@ class Api:
             Fields(kinds=search, required=("query",)),
             Fields(kinds={**file, **options}, required=(*needed, "line")),
             Fields(kinds=file, required=needed),
+            Fields(kinds={"tree": file["tree"], "measure": FLAG}, required=needed[1:]),
         )
 
     def _define(self) -> list[Endpoint]:
-        search, similar, file = self._fields()
+        search, similar, file, exits = self._fields()
         as_json = partial(partial, self._as_json)
         hits = ("hits", "trees", "notes")
         vectors = ("object", "data", "model", "usage")
@@ -102,6 +105,8 @@ class Api:
             Endpoint("POST", "/search", "Best places for a query", as_json(self._search), fields=search, gives=hits),
             Endpoint("POST", "/similar", "Code like a line's", as_json(self._similar), fields=similar, gives=hits),
             Endpoint("POST", "/file", "A file as the index has it", as_json(self._file), fields=file, gives=("tree",)),
+            Endpoint("POST", "/exits", "How good each exit is on a tree", as_json(self._exits), fields=exits,
+                     gives=("state", "exits")),
             Endpoint("POST", "/v1/embeddings", "Vectors of texts, as OpenAI's", self._embeddings.answer,
                      fields=self._embeddings.fields, gives=vectors),
             Endpoint("GET", "/v1/models", "Names of the model at each exit", self._models, gives=("object", "data")),
@@ -161,6 +166,13 @@ class Api:
         tree = self._tree(fields.get("tree"))
         lines = asking.read_file(self._trees, tree, fields["path"], fields.get("line", 1), call.cancelled)
         return {"tree": self._names[tree], **file_as_dict(lines, tree.root)}
+
+    def _exits(self, call: Call) -> object:
+        fields = call.values()
+        tree = self._tree(fields.get("tree"))
+        if fields.get("measure"):
+            self.measuring.begin(tree.root)
+        return asdict(self.measuring.state(tree.root))
 
     def _tree(self, name: str | None) -> Tree:
         """The tree of this name; the only one if None."""

@@ -78,6 +78,7 @@ def serve(folders: Sequence[Path], listening: socket.socket, access: Access, *, 
     )
     threading.Thread(target=_warm, args=(trees, served), daemon=True).start()
     _Server(config).run(sockets=[listening])
+    api.measuring.stop()
     trees.close()
     os._exit(0)  # Python would wait for threads that read a tree; what they have committed is kept
 

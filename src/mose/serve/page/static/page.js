@@ -24,6 +24,7 @@ async function connect() {
     known = await ask("trees");
   } catch (error) {
     say(error.message);
+    if (at("ask").hidden) setTimeout(connect, 2000); // the server may be starting
     return;
   }
   startExits(known.exits, (exit) => go({ exit: exit === known.exit ? "" : String(exit) }));
@@ -59,9 +60,12 @@ function go(changes, quietly = true) {
 
 /** Show what the state says. */
 function render() {
+  if (!known.exits.length) return; // connect() does it later
   const state = readState();
-  if (document.activeElement !== at("query") || at("query").value.trim() !== state.q) at("query").value = state.q;
-  if (document.activeElement !== at("path")) at("path").value = state.path;
+  if (!waiting) { // what is being typed is not in the state yet
+    if (at("query").value.trim() !== state.q) at("query").value = state.q;
+    if (words(at("path").value).join() !== words(state.path).join()) at("path").value = state.path;
+  }
   at("tree").value = state.tree;
   at("language").value = state.language;
   setExit(state.exit && known.exits.includes(Number(state.exit)) ? Number(state.exit) : known.exit);
@@ -78,9 +82,11 @@ function render() {
   showFile();
 }
 
+const words = (text) => text.split(/[\s,]+/).filter(Boolean);
+
 /** What the state asks for, as the body of a request; null if nothing. */
 function question() {
-  const state = readState(), words = (text) => text.split(/[\s,]+/).filter(Boolean);
+  const state = readState();
   const body = { highlight: true, limit: LIMIT, exit: chosenExit() };
   if (state.language) body.language = [state.language];
   if (state.like) {
@@ -116,6 +122,7 @@ async function search() {
     found = null;
     say(error.message);
     at("hits").replaceChildren();
+    poll(); // a tree that is being read may have nothing yet
   } finally { clearTimeout(slow); }
 }
 
@@ -208,7 +215,7 @@ function onKey(event) {
 
 function listen() {
   const soon = () => { clearTimeout(waiting); waiting = setTimeout(askNow, 200); };
-  const askNow = () => { clearTimeout(waiting); go({ q: at("query").value.trim(), like: "", path: at("path").value.trim() }); };
+  const askNow = () => { clearTimeout(waiting); waiting = null; go({ q: at("query").value.trim(), like: "", path: at("path").value.trim() }); };
   at("form").addEventListener("submit", (event) => { event.preventDefault(); askNow(); });
   for (const id of ["query", "path"]) at(id).addEventListener("input", soon);
   for (const id of ["tree", "language"]) at(id).addEventListener("change", () => go({ [id]: at(id).value }));
@@ -216,7 +223,8 @@ function listen() {
   at("compare").addEventListener("click", () => {
     if (!at("exits").hidden) { closeExits(); return; }
     const body = question();
-    compareExits(body?.query ? body : null, (exit) => go({ exit: exit === known.exit ? "" : String(exit) }));
+    const tree = known.trees.find((one) => one.name === readState().tree) ?? known.trees[0];
+    compareExits(body?.query ? body : null, tree, (exit) => go({ exit: exit === known.exit ? "" : String(exit) }));
   });
   at("keys-list").replaceChildren(...KEYS.flatMap(([key, words]) => [make("dt", {}, make("kbd", {}, key)), make("dd", {}, words)]));
   at("help").addEventListener("click", () => at("keys").showModal());
