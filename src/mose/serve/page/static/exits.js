@@ -60,8 +60,9 @@ export async function compareExits(body, tree, choose) {
         texts = hits.map((hit) => hit.text);
       }
       found.set(exit, hits.map((hit) => `${hit.tree}:${hit.path}:${hit.start_line}`));
-      if (texts.length) costs.set(exit, await costOf(names.find((name) => name.endsWith(`@${exit}`)), texts, mine.signal));
     }
+    at("exits").replaceChildren(make("p", {}, "Measuring how long each exit reads ..."));
+    if (texts.length) costs = await costsOf((exit) => names.find((name) => name.endsWith(`@${exit}`)), texts, mine.signal);
     const best = found.get(ladder.at(-1));
     same = new Map([...found].map(([exit, hits]) => [exit, best.length ? hits.filter((hit) => best.includes(hit)).length / best.length : 1]));
     await refreshQuality(tree, mine.signal, false);
@@ -72,15 +73,17 @@ export async function compareExits(body, tree, choose) {
   draw();
 }
 
-/** Milliseconds for reading so many new places, measured with the code of this tree; the smallest of three. */
-async function costOf(model, texts, signal) {
-  const times = [];
+/** Exit -> milliseconds for reading so many new places, measured with code of this tree: the smallest of three, taken in turns. */
+async function costsOf(model, texts, signal) {
+  const times = new Map();
   for (let turn = 0; turn < 3; turn += 1) {
-    const started = performance.now();
-    await ask("v1/embeddings", { model, input: texts, kind: "code", encoding_format: "base64" }, signal);
-    times.push(performance.now() - started);
+    for (const exit of ladder) {
+      const started = performance.now();
+      await ask("v1/embeddings", { model: model(exit), input: texts, kind: "code", encoding_format: "base64" }, signal);
+      times.set(exit, Math.min(times.get(exit) ?? Infinity, (performance.now() - started) / texts.length * NEW_PLACES));
+    }
   }
-  return Math.min(...times) / texts.length * NEW_PLACES;
+  return times;
 }
 
 export function closeExits() {
