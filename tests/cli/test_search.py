@@ -67,6 +67,15 @@ def test_copies_are_named_as_hits_are(mose, sample_tree, monkeypatch):
     assert json.loads(first_line(mose, "../src", "--json"))["copies"] == ["old/dates.py"]
 
 
+@pytest.mark.parametrize("options", [("--limit", 30), ("--limit", 30, "--all-places"), ("--max-tokens", 5000)], ids=str)
+def test_what_two_trees_share_is_listed_once(mose, sample_tree, monkeypatch, options):
+    monkeypatch.chdir(sample_tree)
+    alone = mose("search", "date connection", "--format", "rg", *options)[1].splitlines()
+    shared = mose("search", "date connection", ".", "src", "src/dates.py", "--format", "rg", *options)[1].splitlines()
+    assert len(alone) > 4
+    assert sorted(shared) == sorted(alone)
+
+
 # ---- formats
 
 

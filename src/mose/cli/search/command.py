@@ -127,7 +127,7 @@ def search(arguments: Arguments) -> int:
             index, part = open_tree(own)
             stack.enter_context(index)
             asked.append(ask(index, part, own, query))
-        hits = _ranked(asked, arguments.limit, arguments.max_tokens)
+        hits = _ranked(asked, arguments)
         if arguments.format == "json":
             from mose.search.hits import hit_as_dict
 
@@ -163,13 +163,23 @@ def _say_notes(answer: Asked, hits: Sequence[tuple[Asked, Hit]], arguments: Argu
     )
 
 
-def _ranked(asked: Sequence[Asked], limit: int, max_tokens: int | None) -> list[tuple[Asked, Hit]]:
-    """The hits of all trees in one ranking, their paths relative to what PATH names."""
+def _ranked(asked: Sequence[Asked], arguments: Arguments) -> list[tuple[Asked, Hit]]:
+    """The hits of all trees in one ranking, paths relative to what PATH names; what two PATHs share comes once."""
     from mose.search.ranking.several import fuse, fuse_for_budget
 
     found = [answer.found for answer in asked]
-    ranked = fuse(found, limit) if max_tokens is None else fuse_for_budget(found, max_tokens)
-    return [(asked[number], _relative(hit, asked[number])) for number, hit in ranked]
+    if arguments.max_tokens is None:
+        ranked, limit = fuse(found, sum(map(len, found))), arguments.limit
+    else:
+        ranked, limit = fuse_for_budget(found, arguments.max_tokens), None
+    hits: dict[tuple[object, ...], tuple[Asked, Hit]] = {}
+    for number, hit in ranked:
+        answer = asked[number]
+        file = answer.tree.root / hit.path
+        is_listed_once = limit is not None and not arguments.all_places
+        key = (file,) if is_listed_once else (file, hit.start_line, hit.end_line, hit.text)
+        hits.setdefault(key, (answer, _relative(hit, answer)))
+    return list(hits.values())[:limit]
 
 
 def _relative(hit: Hit, answer: Asked) -> Hit:
