@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from test_http import serving
+from serving import serving
 
 
 def samples(text):
