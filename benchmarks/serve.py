@@ -6,6 +6,14 @@ SOURCES is any folder with much source code; a tree of some 10,000 chunks is cop
 vectors at the deepest exit (the time of a query does not depend on their values). Each query is asked in this process and over HTTP in turn (one connection, kept open), so that whatever else the machine does falls on
 both. Bar: at most 1.3 times the time in process plus 3 ms. Then fifty clients ask all queries at once, each in an order of its
 own; an error, or a hit that differs from a single client's, counts.
+
+A mixed load of embeddings follows: one text of 8 to 256 tokens a request, exits in turn, the same requests in the same order for
+
+- a first-come queue at the deepest exit, one request at a time, and one for each core,
+- the server's own queue, where each request has its exit and many clients ask at once.
+
+Bar: twice the throughput of the first. Meanwhile one client asks for exit 0 at intervals: 99 of 100 answers in 20 ms.
+`--only mixed` runs this part alone.
 The last line is JSON; the same goes to benchmarks/results/serve-<commit>.json.
 """
 
@@ -13,7 +21,9 @@ from __future__ import annotations
 
 import argparse
 import http.client
+import itertools
 import json
+import multiprocessing
 import os
 import random
 import signal
@@ -31,6 +41,10 @@ from search_speed import QUERIES, copy_tree, synthetic_deep
 import mose
 
 NUM_CLIENTS = 50
+NUM_LOADING = 16
+MIXED_ROUNDS = 3
+PROBE_S = 0.005
+TOKENS_A_WORD = 1.3
 
 
 class Client:
@@ -38,6 +52,16 @@ class Client:
 
     def __init__(self, port: int) -> None:
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+
+    def embed(self, text: str, exit_layer: int) -> float:
+        """Seconds of one request for an embedding."""
+        body = json.dumps({"input": text, "model": f"small@{exit_layer}", "encoding_format": "base64"}).encode()
+        started = time.perf_counter()
+        self.connection.request("POST", "/v1/embeddings", body, {"Content-Type": "application/json"})
+        answer = self.connection.getresponse()
+        answer.read()
+        assert answer.status == 200
+        return time.perf_counter() - started
 
     def search(self, query: str) -> tuple[int, list[dict[str, object]]]:
         body = json.dumps({"query": query, "limit": 10}).encode()
@@ -111,11 +135,83 @@ def crowd(port: int) -> dict[str, object]:
     }
 
 
+def texts_and_exits(num_requests: int, exits: tuple[int, ...]) -> list[tuple[str, int]]:
+    """The requests of a mixed load."""
+    rng = random.Random(0)
+    words = [word for query in QUERIES for word in query.split()]
+    rows = []
+    for number in range(num_requests):
+        num_words = max(2, round(rng.uniform(8, 256) / TOKENS_A_WORD))
+        rows.append((" ".join(rng.choices(words, k=num_words)), exits[number % len(exits)]))
+    return rows
+
+
+def send_all(port: int, rows: list[tuple[str, int]], num_clients: int) -> float:
+    """Requests a second, if so many clients take the next request each; run in a process of its own."""
+    todo, lock = iter(rows), threading.Lock()
+
+    def ask() -> None:
+        client = Client(port)
+        while True:
+            with lock:
+                row = next(todo, None)
+            if row is None:
+                return
+            client.embed(*row)
+
+    clients = [threading.Thread(target=ask) for _ in range(num_clients)]
+    started = time.perf_counter()
+    for client in clients:
+        client.start()
+    for client in clients:
+        client.join()
+    return len(rows) / (time.perf_counter() - started)
+
+
+def mixed(port: int, exits: tuple[int, ...], num_requests: int) -> dict[str, object]:
+    """Throughput of a mixed load beside that of first-come queues, and what exit 0 waits meanwhile."""
+    rows = texts_and_exits(num_requests, exits)
+    deepest = [(text, exits[-1]) for text, _ in rows]
+    prober = Client(port)
+    for exit_layer in exits:
+        prober.embed("a text that loads the exit", exit_layer)
+    rates: dict[str, list[float]] = {"first_come": [], "first_come_each_core": [], "own_queue": []}
+    waits: list[float] = []
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        pool.apply(send_all, (port, rows[:20], 4))
+        for _ in range(MIXED_ROUNDS):
+            rates["first_come"].append(pool.apply(send_all, (port, deepest, 1)))
+            rates["first_come_each_core"].append(pool.apply(send_all, (port, deepest, os.cpu_count() or 1)))
+            running = pool.apply_async(send_all, (port, rows, NUM_LOADING))
+            for number in itertools.count():
+                if running.ready():
+                    break
+                waits.append(1e3 * prober.embed(rows[number % len(rows)][0], 0))
+                time.sleep(PROBE_S)
+            rates["own_queue"].append(running.get())
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    return {
+        "requests": num_requests,
+        "clients": NUM_LOADING,
+        "requests_a_second": rates,
+        "ratio": medians["own_queue"] / medians["first_come"],
+        "ratio_each_core": medians["own_queue"] / medians["first_come_each_core"],
+        "exit_0": {
+            "requests": len(waits),
+            "median_ms": statistics.median(waits),
+            "p99_ms": statistics.quantiles(waits, n=100)[-1],
+        },
+        "load_average": os.getloadavg()[0],
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sources", type=Path, required=True)
     parser.add_argument("--files", type=int, default=700)
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--requests", type=int, default=400, help="of the mixed load")
+    parser.add_argument("--only", choices=["mixed"])
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.environ["MOSE_HOME"] = f"{folder}/home"
@@ -128,12 +224,10 @@ def main() -> None:
         server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         try:
             port = int(server.stdout.readline().rpartition(":")[2])
-            result = {
-                "chunks": num_chunks,
-                "exit": index.encoder.exit,
-                "warm": compare(index, Client(port), arguments.rounds),
-                "crowd": crowd(port),
-            }
+            result = {"chunks": num_chunks, "exit": index.encoder.exit}
+            if arguments.only is None:
+                result |= {"warm": compare(index, Client(port), arguments.rounds), "crowd": crowd(port)}
+            result["mixed"] = mixed(port, index.encoder.exits, arguments.requests)
         finally:
             server.send_signal(signal.SIGTERM)
             server.wait()

@@ -92,6 +92,7 @@ def test_embeddings_are_those_of_the_encoder(sample_tree):
 WRONG = [
     ("/search", {}, 400, "query"),
     ("/search", {"query": ""}, 400, "empty"),
+    ("/search", {"query": " \n"}, 400, "empty"),
     ("/search", {"query": 3}, 400, "a text"),
     ("/search", {"query": "date", "limit": 10**9}, 400, "from 1 to 200"),
     ("/search", {"query": "date", "limit": True}, 400, "whole number"),

@@ -27,7 +27,7 @@ from mose.serve.fields import FLAG, TEXT, TEXTS, Fields, Kind, integer, number, 
 from mose.serve.http.calls import Call, run_in
 from mose.serve.http.embeddings import Embeddings, models
 from mose.serve.http.encoding import OverloadError
-from mose.serve.http.guards import Access, Guard, TooLargeError, too_large
+from mose.serve.http.guards import Access, Guard, TooLargeError, too_large, wrong_type
 from mose.serve.http.metrics import CONTENT_TYPE, Metrics
 from mose.serve.http.openapi import Endpoint, document
 from mose.serve.http.responses import error_response, failure, json_response, overloaded
@@ -38,6 +38,7 @@ from mose.serve.trees import StoppedError, Tree, Trees
 
 MOST_CALLS = 8
 """Requests that are answered at the same time; others wait. Embeddings have threads of their own."""
+_QUERY = TEXT._replace(schema={"type": "string", "pattern": r"\S"})
 
 
 class Api:
@@ -86,7 +87,7 @@ class Api:
             "per_file": FLAG,
             "highlight": FLAG,
         }
-        search = {"query": TEXT, "trees": some_of(*names), "path": TEXTS, **options}
+        search = {"query": _QUERY, "trees": some_of(*names), "path": TEXTS, **options}
         file = {"path": TEXT, "line": integer(1, 2**31 - 1), "tree": one_of(*names)}
         needed = ("path",) if len(self._served) == 1 else ("path", "tree")
         return (
@@ -120,6 +121,9 @@ class Api:
 
     async def _answer(self, endpoint: Endpoint, request: Request) -> Response:
         """Do the work; stop it if the client disconnects."""
+        refusal = wrong_type(request.headers.get("content-type", "")) if endpoint.method == "POST" else None
+        if refusal is not None:
+            return refusal
         call = Call(await request.body(), endpoint.fields, threading.Event(), time.perf_counter())
         working = asyncio.ensure_future(endpoint.work(call))
         gone = asyncio.ensure_future(_disconnected(request))

@@ -95,9 +95,6 @@ class Guard:
                     headers={"WWW-Authenticate": "Bearer"},
                 )  # fmt: skip
         if scope["method"] == "POST":
-            kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-            if kind != "application/json":
-                return error_response(415, "Content-Type", got=kind, allowed="application/json")
             length = headers.get("content-length", "0")
             if not length.isdigit() or int(length) > MOST_BODY_BYTES:
                 return too_large()
@@ -122,6 +119,14 @@ def _limited(receive: Receive) -> Receive:
         return message  # type: ignore[no-any-return]
 
     return receive_limited
+
+
+def wrong_type(content_type: str) -> Response | None:
+    """The refusal of a body that is not sent as JSON, as a form of a foreign page would be."""
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == "application/json":
+        return None
+    return error_response(415, "Content-Type", got=kind, allowed="application/json")
 
 
 def too_large() -> Response:
