@@ -42,6 +42,42 @@ with mose.CodeIndex.open(sys.argv[1]) as index:
         assert index.search("open a connection through a proxy", mose.SearchOptions(limit=1))
         time.sleep(0.5)
 """
+# The server over HTTP without its socket: what asks, and what packages of the extra do by themselves, is the same.
+SERVING = """
+import asyncio, json, pathlib, threading, time
+import anyio, mcp, pygments, starlette, uvicorn, watchfiles
+import mcp.server.lowlevel, mcp.server.stdio, uvicorn.protocols.http.auto
+from mose.serve.http.api import Api
+from mose.serve.http.guards import Access
+from mose.serve.trees import Trees
+
+async def ask(app, method, path, **body):
+    sent, parts = [], [{"type": "http.request", "body": json.dumps(body).encode()}]
+    async def receive():
+        return parts.pop() if parts else await asyncio.Event().wait()
+    async def send(message):
+        sent.append(message)
+    headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
+    scope = {"type": "http", "method": method, "path": path, "headers": headers, "query_string": b"", "root_path": ""}
+    await app(scope, receive, send)
+    assert sent[0]["status"] == 200, sent
+
+async def ask_on():
+    trees = Trees()
+    app = Api(trees, [trees.get(sys.argv[1])]).app(Access(host="127.0.0.1"))
+    threading.Thread(target=trees.keep_up, daemon=True).start()
+    end = time.monotonic() + float(sys.argv[2])
+    while time.monotonic() < end:
+        await ask(app, "POST", "/search", query="open a connection through a proxy", highlight=True)
+        for exit_layer in (0, 6):
+            await ask(app, "POST", "/v1/embeddings", input="a date", model=f"small@{exit_layer}")
+        for path in ("/", "/status", "/metrics", "/openapi.json"):
+            await ask(app, "GET", path)
+        await asyncio.sleep(0.5)
+    trees.close()
+
+asyncio.run(ask_on())
+"""
 
 
 def run(code, *words, **environment):
@@ -68,16 +104,18 @@ def test_cage_kills_whoever_opens_a_socket_of_the_internet():
     assert (done.stdout, done.returncode) == ("local\n", -signal.SIGSYS)
 
 
-def test_process_that_searches_for_long_writes_only_its_index_and_opens_no_socket(sample_tree, tmp_path):
+@pytest.mark.parametrize("work", [SEARCHING, SERVING], ids=["search", "serve"])
+def test_process_that_searches_for_long_writes_only_its_index_and_opens_no_socket(work, sample_tree, tmp_path):
     home, temporary = tmp_path / "home", tmp_path / "temporary"
     home.mkdir()
     temporary.mkdir()
     before = files_below(sample_tree)
-    code = f"{CAGE}\n{'cage()' if has_cage() else ''}\n{SEARCHING}"
+    code = f"{CAGE}\n{'cage()' if has_cage() else ''}\n{work}"
     done = run(code, sample_tree, SECONDS, HOME=str(home), TMPDIR=str(temporary))
     assert done.returncode == 0, (done.returncode, done.stderr[-2000:])
     written = files_below(home)
     assert written and not [path for path in written if not path.startswith(".cache/mose/")], sorted(written)
-    assert "chunks read" in next(home.rglob("deepen.log")).read_text()
+    if work is SEARCHING:
+        assert "chunks read" in next(home.rglob("deepen.log")).read_text()
     assert not files_below(temporary)
     assert files_below(sample_tree) == before

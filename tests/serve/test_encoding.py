@@ -1,10 +1,16 @@
 """The queue that encodes texts of many requests."""
 
+import json
 import random
+import re
+import select
+import socket
 import threading
+import time
 
 import numpy as np
 import pytest
+from serving import serving
 
 from mose.runtime.encoder import Encoder
 from mose.serve.http.encoding import EncodingQueue, OverloadError
@@ -111,3 +117,38 @@ def test_text_that_fails_is_an_error_of_its_request_alone(queue, encoder):
     assert broken.exception(60) is not None
     assert np.abs(submit(queue, encoder, ["a date"]).result(60) - encoder.encode(["a date"])).max() < 1e-5
     assert queue.num_waiting == 0
+
+
+def test_overloaded_server_says_when_to_ask_again_answers_exit_0_and_drops_what_nobody_waits_for(sample_tree):
+    large = json.dumps({"input": [text_of(300)] * 512, "model": "small"}).encode()
+    request = (
+        f"POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(large)}\r\n\r\n"
+    ).encode() + large
+    with serving(sample_tree) as server:
+        clients = []
+        try:
+            refused = None
+            while refused is None and len(clients) < 20:
+                client = socket.create_connection(("127.0.0.1", server.port))
+                client.sendall(request)
+                clients.append(client)
+                for answered in select.select(clients, [], [], 2)[0]:
+                    refused = answered.recv(10_000).decode()
+            assert refused is not None and refused.startswith("HTTP/1.1 429"), refused
+            assert 1 <= int(re.search(r"retry-after: (\d+)", refused, re.IGNORECASE)[1]) < 600
+            assert server.post("/v1/embeddings", input="a date", model="small@0")[0] == 200
+            assert server.post("/search", query="date", exit=0)[0] == 200
+            assert waiting(server) > 0
+        finally:
+            for client in clients:
+                client.close()
+        deadline = time.monotonic() + 60
+        while waiting(server):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        assert server.post("/v1/embeddings", input="a date", model="small")[0] == 200
+
+
+def waiting(server):
+    return int(re.search(r"^mose_texts_waiting (\d+)", server.ask("GET", "/metrics")[1].decode(), re.MULTILINE)[1])

@@ -66,6 +66,7 @@ class Embeddings:
             asked = await run_in(self._shallow, lambda: self._begin(call))
             if isinstance(asked, Response):
                 return asked
+            self._queue.require_room()  # before the texts are tokenised
             ids, num_tokens = await run_in(self._deep, lambda: self._tokenise(asked))
             vectors = await asyncio.wrap_future(self._queue.submit(asked.encoder, asked.texts, ids))
             return await run_in(self._deep, lambda: asked.response(vectors, num_tokens))

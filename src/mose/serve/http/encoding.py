@@ -7,6 +7,8 @@ and an int8 model rounds it differently: a vector would depend on its neighbours
 from __future__ import annotations
 
 import heapq
+import os
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -25,6 +27,7 @@ MOST_JOBS = 128
 """Requests that wait or are encoded at the same time: half of all, so that others are not refused with them."""
 MOST_WAIT_S = 10.0
 """A request that would wait longer before its first text is refused."""
+_NICE = 10
 _PATIENCE = 10.0  # times its cost
 _FIRST_RATE = 2e-5  # seconds for one token in one block
 _RATE_SHARE = 0.02
@@ -88,6 +91,11 @@ class EncodingQueue:
         """Texts that wait."""
         return len(self._due)
 
+    def require_room(self) -> None:
+        """Raise `OverloadError` if `submit` would."""
+        with self._changed:
+            self._require_room()
+
     def submit(self, encoder: Encoder, texts: Sequence[str], ids: Sequence[list[int]]) -> Future[NDArray[np.float32]]:
         """The vectors [N, width] to come. Cancelling the future takes the texts out of the queue.
 
@@ -102,9 +110,7 @@ class EncodingQueue:
         vectors = np.empty((len(texts), encoder.width), dtype=np.float32)
         job = _Job(encoder, texts, ids, vectors, left=len(texts), submitted_at=time.perf_counter())
         with self._changed:
-            wait_s = sum(self._jobs.values()) * self._rate / self._num_threads
-            if wait_s > MOST_WAIT_S or len(self._jobs) >= MOST_JOBS:
-                raise OverloadError(max(1, round(wait_s)))
+            self._require_room()
             units = 0
             for row in sorted(range(len(texts)), key=lambda row: len(ids[row])):
                 units += job.units(row)
@@ -123,6 +129,11 @@ class EncodingQueue:
             self._is_closed = True
             self._changed.notify_all()
 
+    def _require_room(self) -> None:
+        wait_s = sum(self._jobs.values()) * self._rate / self._num_threads
+        if wait_s > MOST_WAIT_S or len(self._jobs) >= MOST_JOBS:
+            raise OverloadError(max(1, round(wait_s)))
+
     def _start_threads(self) -> None:
         while len(self._threads) < self._num_threads:
             self._threads.append(threading.Thread(target=self._work, name="mose-encode", daemon=True))
@@ -136,6 +147,7 @@ class EncodingQueue:
                 heapq.heapify(self._due)
 
     def _work(self) -> None:
+        _yield_to_others()
         while True:
             with self._changed:
                 while not self._due and not self._is_closed:
@@ -167,3 +179,10 @@ class EncodingQueue:
         self._metrics.add_time("encoding", job.encoder.exit, time.perf_counter() - job.started_at)
         with suppress(InvalidStateError):  # cancelled meanwhile
             job.result.set_result(job.vectors)
+
+
+def _yield_to_others() -> None:
+    """Let threads that answer short requests run before this one; only Linux has priorities of threads."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
