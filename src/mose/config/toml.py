@@ -221,7 +221,7 @@ def write_toml(config: Any) -> str:
 
     Example:
         >>> from mose.config import OptimizerConfig
-        >>> print(write_toml(OptimizerConfig(rate=0.5)).splitlines()[0])
+        >>> print(write_toml(OptimizerConfig(rate=0.5)).splitlines()[1])
         rate = 0.5
     """
     return "\n".join(_lines(config, "")) + "\n"
