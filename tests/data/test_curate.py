@@ -246,8 +246,17 @@ def test_the_card_counts_and_tells_every_stage(folders, capsys):
         (["dedup", "pairs.jsonl", "--out", "out", "--jaccard", "2"], "above 0, at most 1"),
         (["dedup", "bad.jsonl", "--out", "out"], "bad.jsonl, line 2 has no field 'code'"),
         (["check", "pairs.jsonl", "--against", "empty"], "a file or a folder of JSON lines"),
-        (["dedup", "pairs.jsonl", "twin/pairs.jsonl", "--out", "out"], "two files are called pairs.jsonl.xz"),
-        (["dedup", "pairs.jsonl", "--out", "."], "is not a folder that mose wrote"),
+        (["dedup", "twin/pairs.jsonl", "twin/pairs.jsonl", "--out", "out"], "are called twin-pairs.jsonl.xz"),
+        (["dedup", "pairs.jsonl", "--out", "."], "lies in the folder to write"),
+        (["dedup", "twin", "--out", "twin"], "lies in the folder to write"),
+        (["filter", "noquery.jsonl", "--out", "out"], "line 1 has no field 'query'"),
+        (["filter", "list.jsonl", "--out", "out"], "field 'source': got ['s']"),
+        (["ask", "list.jsonl", "--out", "out"], "field 'source': got ['s']"),
+        (["convert", "code.jsonl", "--out", "out.parquet"], "line 1 has no field 'language'"),
+        (["card", "code.jsonl", "odd/pairs.jsonl"], "stage.json does not say how"),
+        (["card", "torn/pairs.jsonl"], "stage.json is damaged"),
+        (["check", "pairs.jsonl", "--against", "torn"], "is not JSON of an evaluation set"),
+        (["check", "pairs.jsonl", "--against", "words.jsonl", "--jaccard", "nan"], "above 0, at most 1"),
     ],
 )
 def test_bad_input_is_told(tmp_path, monkeypatch, capsys, arguments, said):
@@ -258,6 +267,14 @@ def test_bad_input_is_told(tmp_path, monkeypatch, capsys, arguments, said):
     for name in ("pairs.jsonl", "twin/pairs.jsonl"):
         (tmp_path / name).write_text(line)
     (tmp_path / "bad.jsonl").write_text(line + "{}\n")
+    (tmp_path / "code.jsonl").write_text('{"code": "x = 1", "query": "x"}\n')
+    (tmp_path / "noquery.jsonl").write_text('{"code": "x = 1", "query": null, "language": "python"}\n')
+    (tmp_path / "list.jsonl").write_text(line.replace("}", ', "kind": "doc", "source": ["s"]}'))
+    (tmp_path / "words.jsonl").write_text('{"query": "x"}\n')
+    for folder, content in (("odd", "[1]"), ("torn", "{")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "pairs.jsonl").write_text(line)
+        (tmp_path / folder / "stage.json").write_text(content)
     assert main(["pairs", *arguments]) == 2
     assert said in capsys.readouterr().err
 
@@ -324,3 +341,46 @@ def test_a_table_that_cannot_be_read_is_told(table, tmp_path, capsys):
         assert main(["pairs", "convert", f"{tmp_path}/{name}.parquet", "--out", f"{tmp_path}/x.jsonl.xz"]) == 2
         assert said in capsys.readouterr().err
         assert not (tmp_path / "x.jsonl.xz").exists()
+
+
+def test_files_of_one_name_keep_that_of_their_folder(tmp_path):
+    for number, folder in enumerate(("asked", "translated")):
+        (tmp_path / folder).mkdir()
+        row = {"code": f"def f{number}():\n    return {'xy'[number] * 30}", "query": "x", "language": "python"}
+        write_objects(tmp_path / folder / "accepted.jsonl.xz", [row])
+    folders = [f"{tmp_path}/asked", f"{tmp_path}/translated"]
+    assert main(["pairs", "dedup", *folders, "--out", f"{tmp_path}/out", "--quiet"]) == 0
+    assert sorted(path.name for path in (tmp_path / "out").glob("*-*.jsonl.xz")) == [
+        "asked-accepted.jsonl.xz", "translated-accepted.jsonl.xz"
+    ]  # fmt: skip
+
+
+def test_codes_without_words_and_rows_without_labels_are_taken(tmp_path, capsys):
+    """What a set of one's own may lack: docs/data.md asks for query, code and language alone."""
+    code = "def f(a):\n    b = a + 1\n    c = b * 2\n    return c - a\n" * 4
+    rows = [{"query": "{}", "code": "{}", "language": "python"}, {"query": "()", "code": "()", "language": "python"}]
+    write_objects(tmp_path / "signs.jsonl", rows)
+    write_objects(tmp_path / "doc.jsonl.gz", [{"query": "Sum", "code": code, "language": "python", "kind": "doc"}])
+    assert (tmp_path / "signs.jsonl").read_text().startswith("{")
+    assert main(["pairs", "filter", f"{tmp_path}/signs.jsonl", "--out", f"{tmp_path}/good", "--quiet"]) == 0
+    assert main(["pairs", "ask", f"{tmp_path}/doc.jsonl.gz", "--out", f"{tmp_path}/asked"]) == 0
+    assert "function python 1" in capsys.readouterr().out
+
+
+def test_translations_without_a_group_have_no_function(tmp_path, capsys):
+    pytest.importorskip("pyarrow")
+    rows = [{"query": "q", "code": "x", "language": "go", "kind": kind} for kind in ("doc", "translation")]
+    write_objects(tmp_path / "pairs.jsonl", rows)
+    assert main(["pairs", "convert", f"{tmp_path}/pairs.jsonl", "--out", f"{tmp_path}/t.parquet"]) == 2
+    assert "no translation with its function" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("value", "status", "said"), [(None, 0, "1 without text or code"), (5, 2, "allowed: texts")])
+def test_a_table_with_other_values_than_texts(tmp_path, capsys, value, status, said):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    parquet.write_table(pyarrow.Table.from_pylist([triplet(1) | {"func2": value}]), tmp_path / "t.parquet")
+    assert main(["pairs", "convert", f"{tmp_path}/t.parquet", "--out", f"{tmp_path}/p.jsonl.xz"]) == status
+    told = capsys.readouterr()
+    assert said in told.out + told.err

@@ -1,5 +1,6 @@
 """A language model's server: what goes wrong on the way, and that nothing is lost or asked twice."""
 
+import contextlib
 import json
 import lzma
 import os
@@ -22,6 +23,14 @@ from mose.data.translate.endpoint import Endpoint, answer_all, answered, estimat
 from mose.errors import ConfigError, EndpointError
 
 LINES = "search: join ranges that touch\nwhere: where are ranges joined\nproblem: touching ranges stay apart"
+
+
+NO_COMPLETIONS = {
+    "wrong json": b"<html>busy</html>",
+    "other json": b'{"choices": []}',
+    "large": b" " * 9_000_000 + b"{}",
+    "deep": b"[" * 100_000,
+}
 
 
 class Misbehaving(ThreadingHTTPServer):
@@ -82,10 +91,14 @@ class Handler(BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(content[:40])
             self.close_connection = True
-        elif fault == "wrong json":
-            self.send(200, b"<html>busy</html>")
-        elif fault == "other json":
-            self.send(200, b'{"choices": []}')
+        elif fault == "endless":
+            self.send_without_end()
+        elif fault == "moved":
+            self.send(307, b"", Location="http://elsewhere/v1")
+        elif fault == "repeats the key":
+            self.send(400, self.headers["Authorization"].encode())
+        elif fault in NO_COMPLETIONS:
+            self.send(200, NO_COMPLETIONS[fault])
         elif isinstance(fault, tuple):
             self.send(fault[0], b'{"error": {"message": "no"}}', **{"Retry-After": fault[1]})
         elif isinstance(fault, int):
@@ -93,6 +106,15 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.server.answered[id_] += 1
             self.send(200, completion(text))
+
+    def send_without_end(self):
+        self.send_response(200)
+        self.end_headers()
+        self.close_connection = True
+        with contextlib.suppress(OSError):
+            while True:
+                self.wfile.write(b" " * 1_000)
+                time.sleep(0.05)
 
     def send(self, status, content, **headers):
         self.send_response(status)
@@ -143,6 +165,7 @@ FAULTS = {
     "r4": ["truncated"],
     "r5": ["wrong json", "other json"],
     "r6": [503, "drop", "truncated", (429, formatdate(time.time() - 9, usegmt=True))],
+    "r7": ["endless", "large", "deep"],
 }
 
 
@@ -152,7 +175,7 @@ def test_every_fault_is_survived_and_every_answer_is_there_once(server, tmp_path
     assert answer_all(requests(20), ledger, endpoint(server, concurrency=4)) == 0
     assert sorted(ids_of(ledger)) == sorted(f"r{n}" for n in range(20))
     assert {id_: server.tried[id_] for id_ in FAULTS} == {id_: len(faults) + 1 for id_, faults in FAULTS.items()}
-    assert all(server.tried[f"r{n}"] == 1 for n in range(7, 20))
+    assert all(server.tried[f"r{n}"] == 1 for n in range(8, 20))
     assert all(body["model"] == "tiny" and body["max_tokens"] == 9 for body in server.bodies)
     assert server.busiest <= 4
 
@@ -227,8 +250,72 @@ def test_the_key_is_sent_and_not_shown(server, tmp_path):
 
 
 def test_settings_are_checked():
-    with pytest.raises(ConfigError, match=r"http:// or https://"):
-        Endpoint(url="localhost:8000", model="tiny")
+    for url in (
+        "localhost:8000",
+        "http://",
+        "http://[::1",
+        "http://h:port/v1",
+        "http://me:word@h/v1",
+        "http://h/?k=word",
+    ):
+        with pytest.raises(ConfigError, match=r"http://") as raised:
+            Endpoint(url=url, model="tiny")
+        assert "word" not in str(raised.value).replace("a password", "")
+    for key in ("secret\nkey", "secret\N{EURO SIGN}"):
+        with pytest.raises(ConfigError, match="cannot be sent") as raised:
+            Endpoint(url="http://h/v1", model="tiny", key=key)
+        assert "secret" not in str(raised.value)
+
+
+def test_a_key_that_the_server_repeats_is_not_shown(server, tmp_path):
+    server.faults = {"*": ["repeats the key"]}
+    answer_all(requests(1), tmp_path / "answers.jsonl", endpoint(server, key="secret-key"))
+    assert "Bearer (the key)" in (tmp_path / "answers.jsonl").read_text()
+
+
+def test_a_server_that_has_moved_ends_the_run(server, tmp_path):
+    server.faults = {"*": ["moved"]}
+    with pytest.raises(EndpointError, match="sends on to http://elsewhere/v1"):
+        answer_all(requests(9), tmp_path / "answers.jsonl", endpoint(server))
+    assert server.tried["r0"] == 1
+
+
+def test_the_reason_is_told_where_no_request_is_answered(server, tmp_path):
+    server.faults = {"*": [500, 500]}
+    with pytest.raises(EndpointError, match=r"does not answer \(status 500\)"):
+        answer_all(requests(1), tmp_path / "answers.jsonl", endpoint(server, attempts=2))
+
+
+@pytest.mark.parametrize("proxy", ["socks5h://h:1", "ftp://h:1"])
+def test_a_proxy_that_cannot_be_used_is_told(tmp_path, monkeypatch, proxy):
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    with pytest.raises(ConfigError, match="NO_PROXY"):
+        answer_all(requests(1), tmp_path / "answers.jsonl", Endpoint(url="http://192.0.2.1/v1", model="tiny"))
+
+
+def test_a_ledger_that_cannot_grow_is_an_error_of_the_system(server, tmp_path):
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            answer_all(requests(9), tmp_path / "answers.jsonl", endpoint(server))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_two_runs_do_not_write_one_ledger(server, tmp_path):
+    fcntl = pytest.importorskip("fcntl")
+    with (tmp_path / "answers.jsonl").open("ab") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(EndpointError, match="another run"):
+            answer_all(requests(1), tmp_path / "answers.jsonl", endpoint(server))
+    assert not server.tried
+
+
+def test_a_ledger_that_is_a_folder_is_told(tmp_path):
+    with pytest.raises(EndpointError, match="not a file of answers"):
+        answered(tmp_path)
 
 
 def test_estimate():

@@ -126,7 +126,11 @@ def test_copies_of_evaluation_rows_are_left_out(clones):
         ("owner/store", "pallets/flask", "belongs to a held-out benchmark (flask)"),
         ('"MIT"', '"GPL-3.0"', "license of owner/store"),
         ("owner/store", "owner/gone", "git clone https://github.com/owner/gone"),
-        ("commit =", "commit = 'f0' #", "cannot be read from f0"),
+        ("commit =", f"commit = '{'f0' * 20}' #", "cannot be read from f0f0"),
+        ("commit =", "commit = '--output=here' #", "a whole hash"),
+        ("commit =", "commit = 'HEAD' #", "a whole hash"),
+        ("owner/store", "owner/..", "repository name"),
+        ("[[repositories]]", "near = nan\n[[repositories]]", "near: got nan"),
     ],
 )
 def test_a_bad_manifest_is_told(clones, capsys, old, new, said):
@@ -135,6 +139,24 @@ def test_a_bad_manifest_is_told(clones, capsys, old, new, said):
     assert run(clones) == 2
     assert said in capsys.readouterr().err
     assert not (clones / "out").exists()
+
+
+def test_marks_in_subjects_and_names_that_git_quotes_change_nothing(clones):
+    """A subject with the sign that commits were told apart by, and a file that git names in quotes."""
+    folder = clones / "clones" / "store"
+    name = "sch\N{LATIN SMALL LETTER O WITH DIAERESIS}n.py"
+    for subject, text in (("a file with a name of its own", BEFORE), ("Loaded \x01texts keep no space at their ends",
+                           BEFORE.replace("file.read()", "file.read().strip()"))):  # fmt: skip
+        (folder / name).write_text(text)
+        git(folder, "add", "-A")
+        git(folder, "commit", "-q", "-m", subject)
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True).stdout
+    (clones / "histories.toml").write_text(
+        f'[[repositories]]\nname = "owner/store"\ncommit = "{head.strip()}"\nlicense = "MIT"\n'
+    )
+    assert run(clones) == 0
+    first = next(row for _, row in read_objects(clones / "out" / "train.jsonl.xz"))
+    assert (first["path"], first["func"]) == (name, "Store.load")
 
 
 def test_subjects_are_cleaned_and_refused():

@@ -69,7 +69,11 @@ def _objects(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     if file.suffix != ".json":
         yield from read_objects(file)
         return
-    value = read_json(file)
+    try:
+        value = read_json(file)
+    except ValueError as error:
+        raise DataError(f"{file} is not JSON of an evaluation set ({error})",
+                        remedy="Mend it, or move it out of the folder.") from error  # fmt: skip
     rows = value.get("queries", []) if isinstance(value, dict) else value
     for number, row in enumerate(rows if isinstance(rows, list) else [], start=1):
         if isinstance(row, dict):

@@ -13,6 +13,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -75,13 +76,14 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """
     open_file: Any = {".xz": lzma.open, ".gz": gzip.open}.get(path.suffix, open)
     try:
-        with open_file(path, "rt", encoding="utf8") as lines:
+        with open_file(path, "rt", encoding="utf-8-sig") as lines:  # some editors begin a file with a mark
             for number, line in enumerate(lines, start=1):
                 if line.strip():
                     yield number, line
     except FileNotFoundError as error:
         raise DataError(
-            f"no pair file {path}", remedy="Set data.folder, or leave the source out (data.skip_missing)."
+            f"no pair file {path}",
+            remedy="Check the path; in training, set data.folder, or leave the source out (data.skip_missing).",
         ) from error
     except (OSError, UnicodeError, EOFError, lzma.LZMAError, zlib.error) as error:
         raise DataError(f"{path} is damaged or not text ({error})", remedy="Write or copy the file again.") from error
@@ -98,18 +100,23 @@ def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             value = parse_json(line)
             if "\\u" in line:  # half of a surrogate pair is valid JSON, but no tokenizer accepts it
                 json.dumps(value, ensure_ascii=False).encode()
-        except json.JSONDecodeError as error:
-            raise DataError(f"{path}, line {number} is not JSON: {error.msg}") from error
-        except ValueError as error:
+        except UnicodeError as error:
             raise DataError(f"{path}, line {number} has a character that is not Unicode: {error}") from error
+        except ValueError as error:
+            raise DataError(f"{path}, line {number} is not JSON: {getattr(error, 'msg', error)}") from error
         if not isinstance(value, dict):
             raise DataError(f"{path}, line {number}", got=type(value).__name__, allowed="a JSON object")
         yield number, value
 
 
 def write_objects(path: Path, values: Iterable[Mapping[str, Any]]) -> None:
-    """Write objects as JSON lines compressed with xz, atomically."""
-    with new_file(path) as target, lzma.open(target, "w", preset=2) as file:
+    """Write objects as JSON lines, atomically; compressed as the name says, with xz or gzip."""
+    with ExitStack() as opened:
+        file: Any = opened.enter_context(new_file(path))
+        if path.suffix == ".xz":
+            file = opened.enter_context(lzma.open(file, "w", preset=2))
+        elif path.suffix == ".gz":
+            file = opened.enter_context(gzip.open(file, "w"))
         for value in values:
             file.write((json.dumps(value, ensure_ascii=False) + "\n").encode("utf8", "replace"))
 

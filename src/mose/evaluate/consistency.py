@@ -52,7 +52,7 @@ def keep_found(
     """
     require(first >= 1, "first", first, "1 or more")
     files = pair_files(inputs)
-    rows = [row for _, row in read_pairs(files)]
+    rows = [row for _, row in read_pairs(files, needs=("code", "query"))]
     codes = rows if not among else [row for _, row in read_pairs(pair_files(among))]
     ranks = rank_own_codes(rows, codes, encoder or Encoder.load("small", exit=0), progress=progress)
 
@@ -112,7 +112,7 @@ class Haystack:
             {
                 (_key_of(row, whole_files=whole_files), str(row["code"]))
                 for row in rows
-                if row.get("kind") != "translation" and (whole_files or row.get("kind") != "file")
+                if row.get("kind") != "translation" and (row.get("path") if whole_files else row.get("kind") != "file")
             }
         )
         names = [key for key, _ in keyed]

@@ -114,6 +114,8 @@ def _write(arguments: Arguments, choose: Any) -> int:
 
     if arguments.endpoint and not arguments.model:
         raise ConfigError("--endpoint needs --model", remedy="Name the model as the server calls it.")
+    if arguments.answers and (arguments.endpoint or arguments.estimate):
+        raise ConfigError("--answers goes without --endpoint and --estimate", remedy="Give one of them.")
     counts: dict[str, Any] = {}
     answers = arguments.answers
     files = [ACCEPTED, REJECTED]
@@ -176,7 +178,7 @@ def _ask_server(arguments: Arguments) -> int:
     endpoint = Endpoint(
         url=arguments.endpoint,
         model=arguments.model,
-        key=os.environ.get(arguments.key_from, ""),
+        key=os.environ.get(arguments.key_from, "").strip(),
         concurrency=arguments.concurrency,
         per_minute=arguments.per_minute or 0,
         timeout=arguments.timeout,

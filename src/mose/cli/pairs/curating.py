@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace as Arguments
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -134,13 +135,14 @@ def convert(arguments: Arguments) -> int:
     from mose.data.pairs import write_objects
 
     if arguments.out.suffix == ".parquet":
-        counts = write_triplets((row for _, row in read_pairs(pair_files(arguments.pairs))), arguments.out)
+        rows_of_pairs = read_pairs(pair_files(arguments.pairs), needs=("code", "language"))
+        counts = Counter(write_triplets((row for _, row in rows_of_pairs), arguments.out))
     else:
-        counts = {"rows": 0}
+        counts = Counter(rows=0)
 
         def rows() -> Iterator[dict[str, Any]]:
             for table in arguments.pairs:
-                for row in read_triplets(table):
+                for row in read_triplets(table, counts):
                     counts["rows"] += 1
                     yield row
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace as Arguments
 from pathlib import Path
 
-from mose.cli.options import add_json_counts, add_quiet, define
+from mose.cli.options import add_json_counts, add_quiet, count, define
 from mose.cli.output import ProgressBar, need_packages
 from mose.cli.parser import Parser
 from mose.cli.terminal import show, show_json
@@ -31,7 +31,7 @@ def add_mine(command: Parser) -> None:
         help="evaluation files, or folders of them; near copies of their rows are left out",
     )
     command.add_argument("--skip-missing", action="store_true", help="leave out packages that cannot be fetched")
-    command.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default: 2)")
+    command.add_argument("--workers", type=count, default=2, metavar="N", help="processes (default: 2)")
     add_quiet(command)
     add_json_counts(command)
 
@@ -59,7 +59,7 @@ def add_history(command: Parser) -> None:
         metavar="FILE",
         help="evaluation files, or folders of them; near copies of their rows are left out",
     )
-    command.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default: 2)")
+    command.add_argument("--workers", type=count, default=2, metavar="N", help="processes (default: 2)")
     add_quiet(command)
     add_json_counts(command)
 

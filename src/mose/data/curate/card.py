@@ -32,7 +32,7 @@ def data_card(inputs: Sequence[Path]) -> str:
         counts["kind"][kind] += 1
         for field in ("license", "writer", "source"):
             counts[field][str(row.get(field) or "not stated")] += 1
-    title = ", ".join(str(path) for path in inputs)
+    title = " ".join(", ".join(str(path) for path in inputs).split())
     kinds = [kind for kind, _ in counts["kind"].most_common()]
     lines = [f"# Data card: {title}", "", f"{total:,} pairs of text and code, in {len(counts['source']):,} sources."]
     languages = sorted({language for language, _ in by_language}, key=lambda name: -_sum_of(by_language, name))
@@ -81,5 +81,5 @@ def _section(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> 
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    told = [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows]
+    told = [f"| {' | '.join(' '.join(cell.replace('|', '/').split()) for cell in row)} |" for row in rows]
     return ["", f"| {' | '.join(head)} |", "|" + "---|" * len(head), *told] if told else []

@@ -16,6 +16,7 @@ from mose.data.mine.manifest import held_out_name
 from mose.data.near_copies import NearCopies, shingles
 from mose.data.pairs import key_of
 from mose.data.rename import renamed_form
+from mose.errors import require
 from mose.progress import ProgressCallback, no_progress
 
 HELD_OUT = "source of a held-out repository"
@@ -87,6 +88,7 @@ def _near(
     codes: Sequence[EvaluationRow], texts: Sequence[str], threshold: float, progress: ProgressCallback
 ) -> dict[int, int]:
     """Number of a text -> number of the first evaluation code that it is near."""
+    require(0 < threshold <= 1, "jaccard", threshold, "above 0, at most 1")
     if not codes:
         return {}
     table = GramTable([*(row.code for row in codes), *texts])

@@ -14,7 +14,7 @@ from mose.data.curate.contamination import find_copies
 from mose.data.curate.near_pairs import GramTable, describe_bands, group_pairs, near_pairs
 from mose.data.curate.stage import Fate, Row, pair_files, read_pairs, write_stage
 from mose.data.evaluation_sets import evaluation_files, read_evaluation
-from mose.data.pairs import key_of, text_of
+from mose.data.pairs import key_of
 from mose.progress import ProgressCallback, no_progress
 
 SAME = "equal to another row"
@@ -51,7 +51,6 @@ def drop_near_copies(
     where: list[str] = []
     rows: list[Row] = []
     for place, row in read_pairs(files):
-        text_of(row, "code", *_file_and_line(place))
         where.append(place)
         rows.append({key: row.get(key) for key in ("code", "query", "kind", "source", "package")})
     fates: dict[int, Fate] = {}
@@ -90,8 +89,3 @@ def _copies_within(
             if numbers[first] != number:
                 fates[number] = Fate(reason=NEAR, copy_of=where[numbers[first]])
     return fates
-
-
-def _file_and_line(place: str) -> tuple[Path, int]:
-    file, _, line = place.rpartition(":")
-    return Path(file), int(line)

@@ -6,6 +6,7 @@ One row of such a table is a triplet: a text, a function, and its translation. S
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,18 +30,23 @@ PROVENANCE = ("license", "source", "group", "prompt", "writer")
 _BATCH_ROWS = 4_096
 
 
-def read_triplets(path: Path) -> Iterator[dict[str, Any]]:
+def read_triplets(path: Path, dropped: Counter[str] | None = None) -> Iterator[dict[str, Any]]:
     """Rows of pair files of a table: each text with its function, and once more with the translation of it.
 
     Rows of one function share their ``group``, so that they are never negatives of each other and make code-to-code
     pairs. A function with several translations comes once.
 
+    Args:
+        path: The table.
+        dropped: Counts of rows left out, by reason, are added here.
+
     Raises:
-        DataError: The file is damaged or has not the columns.
+        DataError: The file is damaged or has not the columns, or a column holds something else than texts.
         MissingExtraError: pyarrow is not installed.
     """
     parquet = _parquet()
     seen: set[str] = set()
+    dropped = Counter() if dropped is None else dropped
     try:
         with parquet.ParquetFile(path) as table:
             missing = [name for name in COLUMNS if name not in table.schema_arrow.names]
@@ -49,13 +55,18 @@ def read_triplets(path: Path) -> Iterator[dict[str, Any]]:
             columns = [name for name in table.schema_arrow.names if name in (*COLUMNS, *PROVENANCE)]
             for batch in table.iter_batches(_BATCH_ROWS, columns=columns):
                 for row in batch.to_pylist():
-                    yield from _pairs_of({name: value or "" for name, value in row.items()}, seen)
+                    for pair in _pairs_of(_texts_of(row, path), seen):
+                        if pair["query"].strip() and pair["code"].strip():
+                            yield pair
+                        else:
+                            dropped["without_text_or_code"] += 1
     except FileNotFoundError as error:
         raise DataError(f"no table {path}") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, NotImplementedError) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"{path} is not a parquet table, or is damaged ({str(error).splitlines()[0]})") from error
+        reason = str(error).partition("\n")[0]
+        raise DataError(f"{path} is not a parquet table, or is damaged ({reason})") from error
 
 
 def write_triplets(rows: Iterable[Mapping[str, Any]], path: Path) -> dict[str, int]:
@@ -81,11 +92,11 @@ def write_triplets(rows: Iterable[Mapping[str, Any]], path: Path) -> dict[str, i
     for row in rows:
         if row.get("kind") == "translation":
             translations.append(row)
-        elif row.get("kind") in ("doc", None) and row.get("query"):
+        elif row.get("kind") in ("doc", None) and row.get("query") and row.get("group") is not None:
             functions.setdefault(str(row.get("group")), row)
         else:
             others += 1
-    whole = [row for row in translations if str(row.get("group")) in functions]
+    whole = [row for row in translations if row.get("group") is not None and str(row["group"]) in functions]
     if not whole:
         raise DataError(
             "no translation with its function", got=f"{len(translations)} translations and {len(functions)} functions",
@@ -98,6 +109,15 @@ def write_triplets(rows: Iterable[Mapping[str, Any]], path: Path) -> dict[str, i
             values = [_triplet(functions[str(row["group"])], row) for row in batch]
             writer.write_table(pyarrow.Table.from_pylist(values, schema=schema))
     return {"triplets": len(whole), "without_function": len(translations) - len(whole), "other_rows": others}
+
+
+def _texts_of(row: Mapping[str, Any], path: Path) -> dict[str, str]:
+    """The row with "" for what is missing."""
+    texts = {name: "" if value is None else value for name, value in row.items()}
+    for name, value in texts.items():
+        if not isinstance(value, str):
+            raise DataError(f"column {name} of {path}", got=value, allowed="texts")
+    return texts
 
 
 def _pairs_of(row: Mapping[str, str], seen: set[str]) -> Iterator[dict[str, Any]]:

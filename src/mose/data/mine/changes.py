@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,11 +12,14 @@ from mose.data.mine.commit_subjects import MAX_SUBJECT_CHARS
 from mose.errors import SourceError
 
 _COMMIT = "\x01"
-_LOG = ("log", "--no-merges", "--name-status", "--no-renames", "-z", f"--format={_COMMIT}%H%x00%s", "--no-color",
-        "--no-ext-diff", "--no-textconv", "--no-show-signature")  # fmt: skip
+_LOG = ("log", "--no-merges", "--name-status", "--no-renames", "-z", "--no-color", "--no-ext-diff", "--no-textconv",
+        "--no-show-signature")  # fmt: skip
 # All context, so that a patch holds the whole old file; a change of white space is none.
-_SHOW = ("show", "--unified=10000000", "--ignore-all-space", "--no-renames", "--diff-filter=M", f"--format={_COMMIT}%H",
-         "--no-color", "--no-ext-diff", "--no-textconv", "--no-show-signature", "--no-prefix")  # fmt: skip
+_SHOW = (
+    "-c", "core.quotePath=false", "show", "--unified=10000000", "--ignore-all-space", "--no-renames",
+    "--diff-filter=M", f"--format={_COMMIT}%H", "--no-color", "--no-ext-diff", "--no-textconv",
+    "--no-show-signature", "--no-prefix",
+)  # fmt: skip
 _BATCH = 40
 _SHOWN = re.compile(rf"^{_COMMIT}(?=[0-9a-f]{{40,64}}$)", re.MULTILINE)
 _HUNK = re.compile(r"^@@ -\d+(?:,\d+)? \+\d+(?:,\d+)? @@")
@@ -49,12 +53,13 @@ def read_log(repository: git.Repository, most: int) -> list[LoggedCommit]:
     Raises:
         SourceError: git cannot read them.
     """
-    output = git.run_git(repository, *_LOG, f"--max-count={most}", repository.commit)
+    mark = secrets.token_hex(16)  # that no subject and no path can hold
+    output = git.run_git(repository, *_LOG, f"--format={mark}%H%x00%s", f"--max-count={most}", repository.commit)
     if output is None:
         raise SourceError(f"the history of {repository.top} cannot be read from {repository.commit}",
                           remedy="Clone it whole, and check the commit in the manifest.")  # fmt: skip
     commits = []
-    for entry in output.decode("utf8", "replace").split(_COMMIT)[1:]:
+    for entry in output.decode("utf8", "replace").split(mark)[1:]:
         id_, subject, *fields = entry.split("\0")
         words = [field.lstrip("\n") for field in fields if field.strip("\n")]
         files = tuple(zip((word[0] for word in words[::2]), words[1::2], strict=False))
@@ -65,7 +70,12 @@ def read_log(repository: git.Repository, most: int) -> list[LoggedCommit]:
 def read_changes(repository: git.Repository, ids: Sequence[str]) -> Iterator[ChangedFile]:
     """Each modified file of some commits; what git cannot show, such as a file that is too large, is left out."""
     for first in range(0, len(ids), _BATCH):
-        output = git.run_git(repository, *_SHOW, *ids[first : first + _BATCH])
+        batch = ids[first : first + _BATCH]
+        output = git.run_git(repository, *_SHOW, *batch)
+        if output is None and len(batch) > 1:  # one of them costs no other
+            for id_ in batch:
+                yield from read_changes(repository, [id_])
+            continue
         for entry in _SHOWN.split((output or b"").decode("utf8", "replace"))[1:]:
             id_, _, patch = entry.partition("\n")
             yield from _files_of(id_.strip(), patch.split("\n"))

@@ -7,6 +7,7 @@ In: a manifest of repositories and a folder of their clones. Out: ``train.jsonl.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -35,6 +36,8 @@ from mose.syntax.prose import fault
 from mose.workers import Failure
 
 _MAX_FILES = 4
+_NAME = re.compile(r"(?:[\w.-]+/)*\w[\w.-]*")
+_HASH = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _MAX_FUNCTIONS = 3
 """A commit that changes more says too little about each."""
 
@@ -53,11 +56,19 @@ class HistoryRepository:
     """File that its pairs go to."""
 
     def __post_init__(self) -> None:
-        held_out = held_out_name(self.name.rpartition("/")[2])
+        require(bool(_NAME.fullmatch(self.name)), "repository name", self.name, "owner/name")
+        require(bool(_HASH.fullmatch(self.commit)), f"commit of {self.name}", self.commit,
+                "a whole hash, as git rev-parse HEAD prints it")  # fmt: skip
+        held_out = held_out_name(self.folder)
         if held_out:
             raise ConfigError(f"repository {self.name} belongs to a held-out benchmark ({held_out})",
                               allowed="any other repository")  # fmt: skip
         require_license(self.name, self.license)
+
+    @property
+    def folder(self) -> str:
+        """What its clone is called."""
+        return self.name.rpartition("/")[2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +89,10 @@ class HistoryConfig:
         require(len(self.repositories) > 0, "repositories", 0, "at least one")
         for name in ("most_commits", "per_repository", "code_chars"):
             require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
+        require(0 < self.near <= 1, "near", self.near, "above 0, at most 1")
+        folders = Counter(each.folder for each in self.repositories)
+        twice = [folder for folder, times in folders.items() if times > 1]
+        require(not twice, "repositories whose clones are called the same", twice, "different names")
 
 
 def read_histories(path: Path) -> HistoryConfig:
@@ -146,9 +161,10 @@ def mine_histories(
         for split in SPLITS:
             write_objects(folder / f"{split}.jsonl.xz", rows[split])
         summary = {
+            "stage": "history",
             "settings": {name: value for name, value in asdict(config).items() if name != "repositories"},
             "totals": {split: _totals(rows[split]) for split in SPLITS},
-            "dropped": dict(dropped.most_common()),
+            "dropped": dict((+dropped).most_common()),
             "repositories": [asdict(each) | {"rows": counts[each.name]} for each in config.repositories],
             "excluded_near": [{"file": file.name, "sha256": hash_of(file)} for file in files],
         }
@@ -169,14 +185,16 @@ def _rows_of(
     repository: HistoryRepository, config: HistoryConfig, clones: Path, workers: int, dropped: Counter[str]
 ) -> Iterator[dict[str, str]]:
     """Rows of one repository, newest commit first."""
-    folder = clones / repository.name.rpartition("/")[2]
+    folder = clones / repository.folder
     opened = git.open_repository(folder, repository.commit)
     if opened is None:
         raise SourceError(f"{folder} is not a clone of {repository.name}",
                           remedy=f"git clone https://github.com/{repository.name} {folder}")  # fmt: skip
     queries = _queries(read_log(opened, config.most_commits), dropped)
     files = [file for file in read_changes(opened, list(queries)) if _is_code(file.path)]
-    for commit, functions in _functions_of(files, config.code_chars, workers).items():
+    shown = _functions_of(files, config.code_chars, workers)
+    dropped["no changed code that git can show"] += len(queries.keys() - shown.keys())
+    for commit, functions in shown.items():
         reason = ""
         if not functions:
             reason = "changes no function that was there"

@@ -12,8 +12,9 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from mose.data.curate.stage import read_pairs
 from mose.data.mine.harvest import draw
-from mose.data.pairs import key_of, read_objects, text_of, write_objects
+from mose.data.pairs import key_of, write_objects
 from mose.data.translate.prompts import (
     FILE,
     FUNCTION,
@@ -68,10 +69,9 @@ def write_requests(
         DataError: A file is missing or faulty, or no row is left.
     """
     rows = (
-        value
-        for path in files
-        for number, value in read_objects(path)
-        if value.get("source") not in without and text_of(value, "code", path, number)
+        {"query": "", "source": "", "path": "", "group": f"{key_of(row['code']):x}"} | row
+        for _, row in read_pairs(files)
+        if row.get("source") not in without
     )
     chosen = choose(rows)[:most]
     if not chosen:

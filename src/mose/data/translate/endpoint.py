@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import urlsplit
 
 import httpx
 
-from mose.errors import EndpointError, require
+from mose.errors import ConfigError, EndpointError, require
+from mose.json_reading import parse_json
 from mose.progress import Progress, ProgressCallback, no_progress
 
 _TRIED_AGAIN = frozenset({408, 409, 425, 429})
@@ -29,6 +29,7 @@ _REFUSED = frozenset({401, 403, 404, 405})
 _LONGEST_PAUSE = 60.0
 _CHARS_PER_TOKEN = 3.5
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_LONGEST_ANSWER = 8_000_000  # bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +53,21 @@ class Endpoint:
     """Seconds before the second attempt; doubled for each further one, up to a minute."""
 
     def __post_init__(self) -> None:
-        require(urlsplit(self.url).scheme in ("http", "https"), "endpoint", self.url, "http:// or https://")
+        try:
+            url = httpx.URL(self.url)
+        except httpx.InvalidURL as error:
+            raise ConfigError(
+                "endpoint", got=self.url, allowed="an address such as http://localhost:8000/v1"
+            ) from error
+        # A password in the address would be seen in messages and in the list of processes.
+        allowed = "http:// or https:// and a host, up to the version; the key by --key-from"
+        is_plain = not (url.userinfo or url.query or url.fragment)
+        require(is_plain, "endpoint with a password, query or fragment", url.host, allowed)
+        require(url.scheme in ("http", "https") and bool(url.host), "endpoint", self.url, allowed)
+        if not (self.key.isascii() and self.key.isprintable()):
+            raise ConfigError(
+                "the key has characters that cannot be sent", remedy="Set its environment variable again."
+            )
         for name in ("concurrency", "timeout", "attempts"):
             require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
         require(self.per_minute >= 0, "per_minute", self.per_minute, "0 or more")
@@ -84,22 +99,35 @@ def estimate(requests: Iterable[Mapping[str, Any]]) -> Estimate:
 
 
 def answered(ledger: Path) -> set[str]:
-    """Requests that a ledger has an answer to; the piece of a line that a killed process left is cut off."""
-    try:
-        content = ledger.read_bytes()
-    except FileNotFoundError:
-        return set()
-    whole = content[: content.rfind(b"\n") + 1]
-    if len(whole) < len(content):
-        with ledger.open("r+b") as file:
-            file.truncate(len(whole))
+    """Requests that a ledger has an answer to; the piece of a line that a killed process left is none."""
     found = set()
-    for number, line in enumerate(whole.splitlines(), start=1):
+    for number, line in enumerate(_whole_lines(ledger).splitlines(), start=1):
         try:
-            found.add(str(json.loads(line)["custom_id"]))
+            found.add(str(parse_json(line)["custom_id"]))
         except (ValueError, KeyError, TypeError) as error:
             raise EndpointError(f"{ledger}, line {number} is not an answer", remedy="Remove the line.") from error
     return found
+
+
+def _whole_lines(ledger: Path) -> bytes:
+    if not ledger.exists():
+        return b""
+    if not ledger.is_file():  # a device may never end
+        raise EndpointError(f"{ledger} is not a file of answers", remedy="Move it away.")
+    content = ledger.read_bytes()
+    return content[: content.rfind(b"\n") + 1]
+
+
+def _lock(file: IO[bytes], ledger: Path) -> None:
+    """One run at a time: two would ask for everything twice, and cut off each other's lines."""
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ImportError:  # not POSIX
+        pass
+    except BlockingIOError as error:
+        raise EndpointError(f"another run is writing {ledger}", remedy="Wait for it, or name another --out.") from error
 
 
 def answer_all(
@@ -125,11 +153,13 @@ def answer_all(
     Raises:
         EndpointError: The server cannot be reached, or refuses the key, the model or the address.
     """
-    known = answered(ledger)
-    todo = [request for request in requests if request["custom_id"] not in known]
-    if not todo:
-        return 0
     with ledger.open("ab") as file:
+        _lock(file, ledger)
+        known = answered(ledger)
+        file.truncate(len(_whole_lines(ledger)))
+        todo = [request for request in requests if request["custom_id"] not in known]
+        if not todo:
+            return 0
         client = _Client(endpoint, file, len(requests) - len(todo), len(requests), progress)
         asyncio.run(client.run(todo))
     return len(todo) - client.written
@@ -149,20 +179,36 @@ class _Client:
         self._last_fault = ""
 
     async def run(self, requests: Sequence[Mapping[str, Any]]) -> None:
-        headers = {"Authorization": f"Bearer {self._endpoint.key}"} if self._endpoint.key else {}
         waiting = iter(requests)
-        async with httpx.AsyncClient(
-            timeout=httpx.Timeout(self._endpoint.timeout, connect=min(10.0, self._endpoint.timeout)),
-            limits=httpx.Limits(max_connections=self._endpoint.concurrency),
-            headers=headers,
-            trust_env=urlsplit(self._endpoint.url).hostname not in _LOOPBACK,
-        ) as http:
+        async with self._connected() as http:
             try:
                 async with asyncio.TaskGroup() as group:
                     for _ in range(min(self._endpoint.concurrency, len(requests))):
                         group.create_task(self._work(http, waiting))
-            except* EndpointError as errors:
+            except* (EndpointError, OSError) as errors:  # the ledger's disk may be full
                 raise errors.exceptions[0] from None
+        if not self._done:
+            raise self._no_answer()
+
+    def _connected(self) -> httpx.AsyncClient:
+        try:
+            return httpx.AsyncClient(
+                timeout=httpx.Timeout(self._endpoint.timeout, connect=min(10.0, self._endpoint.timeout)),
+                limits=httpx.Limits(max_connections=self._endpoint.concurrency),
+                headers={"Authorization": f"Bearer {self._endpoint.key}"} if self._endpoint.key else {},
+                trust_env=httpx.URL(self._endpoint.url).host not in _LOOPBACK,
+            )
+        except (ValueError, ImportError) as error:  # of another kind than HTTP, or without its package
+            raise ConfigError("the proxy that the environment names cannot be used",
+                              remedy="Set HTTPS_PROXY and ALL_PROXY to an http:// address, or the server's host in"
+                              " NO_PROXY.") from error  # fmt: skip
+
+    def _no_answer(self) -> EndpointError:
+        return EndpointError(
+            f"{self._endpoint.url} does not answer ({self._last_fault})",
+            remedy=f"{self._done:,} of {self._total:,} answers are kept; once the server is back, the same command"
+            " goes on.",
+        )
 
     async def _work(self, http: httpx.AsyncClient, waiting: Iterable[Mapping[str, Any]]) -> None:
         for request in waiting:
@@ -170,11 +216,7 @@ class _Client:
             if answer is None:
                 self._failed_in_a_row += 1
                 if self._failed_in_a_row >= self._endpoint.concurrency:
-                    raise EndpointError(
-                        f"{self._endpoint.url} does not answer ({self._last_fault})",
-                        remedy=f"{self._done:,} of {self._total:,} answers are kept; once the server is back, the same"
-                        " command goes on.",
-                    )
+                    raise self._no_answer()
                 continue
             self._failed_in_a_row = 0
             self._ledger.write((json.dumps(answer, ensure_ascii=False) + "\n").encode("utf8", "replace"))
@@ -194,18 +236,20 @@ class _Client:
                 pause = min(2 * pause, _LONGEST_PAUSE)
             await self._wait_for_turn()
             try:
-                response = await http.post(
-                    f"{self._endpoint.url.rstrip('/')}/chat/completions",
-                    json=body,
-                    headers={"Idempotency-Key": str(request["custom_id"])},
-                )
-            except (httpx.TransportError, httpx.DecodingError) as error:
+                async with asyncio.timeout(self._endpoint.timeout):
+                    response, text = await self._post(http, body, str(request["custom_id"]))
+            except (httpx.TransportError, httpx.DecodingError, TimeoutError) as error:
                 self._last_fault = f"{type(error).__name__}: {error}".rstrip(": ")
                 continue
             status = response.status_code
+            if response.has_redirect_location:
+                raise EndpointError(
+                    f"{self._endpoint.url} sends on to {self._masked(response.headers['Location'])}",
+                    remedy="Give --endpoint the address that it has now.",
+                )
             if status in _REFUSED:
                 raise EndpointError(
-                    f"{self._endpoint.url} refuses the request with status {status}: {_said(response)}",
+                    f"{self._endpoint.url} refuses the request with status {status}: {self._masked(text)}",
                     remedy="Check --endpoint, --model and the key.",
                 )
             if status in _TRIED_AGAIN or status >= 500:
@@ -214,13 +258,30 @@ class _Client:
                 continue
             if status >= 400:
                 return {"custom_id": request["custom_id"], "response": None,
-                        "error": {"code": status, "message": _said(response)}}  # fmt: skip
-            found = _completion(response)
+                        "error": {"code": status, "message": self._masked(text)}}  # fmt: skip
+            found = _completion(text)
             if found is not None:
                 answer = {"status_code": status, "body": found}
                 return {"custom_id": request["custom_id"], "response": answer, "error": None}
             self._last_fault = "answers are not chat completions in JSON"
         return None
+
+    async def _post(self, http: httpx.AsyncClient, body: Mapping[str, Any], id_: str) -> tuple[httpx.Response, str]:
+        """The response and its text, as much as an answer may have; what is cut off is no JSON."""
+        url = f"{self._endpoint.url.rstrip('/')}/chat/completions"
+        content = bytearray()
+        async with http.stream("POST", url, json=body, headers={"Idempotency-Key": id_}) as response:
+            async for piece in response.aiter_bytes(65_536):
+                content += piece
+                if len(content) > _LONGEST_ANSWER:
+                    break
+        return response, content[:_LONGEST_ANSWER].decode("utf8", "replace")
+
+    def _masked(self, text: str) -> str:
+        """The beginning of what a server said; some repeat the key."""
+        if self._endpoint.key:
+            text = text.replace(self._endpoint.key, "(the key)")
+        return " ".join(text.split())[:300] or "no reason"
 
     async def _wait_for_turn(self) -> None:
         if self._endpoint.per_minute:
@@ -244,14 +305,10 @@ class _Client:
         self._open_from = max(self._open_from, until)
 
 
-def _completion(response: httpx.Response) -> dict[str, Any] | None:
+def _completion(text: str) -> dict[str, Any] | None:
     """The body if it is a chat completion with a text."""
     try:
-        body = response.json()
+        body = parse_json(text)
         return body if isinstance(body["choices"][0]["message"]["content"], str) else None
     except (ValueError, KeyError, IndexError, TypeError):
         return None
-
-
-def _said(response: httpx.Response) -> str:
-    return " ".join(response.text.split())[:300] or "no reason"

@@ -45,7 +45,9 @@ class Bm25Index:
         import bm25s
 
         self._index = bm25s.BM25(k1=K1, b=B, method="lucene")
-        self._index.index([stems(text) for text in texts], show_progress=False)
+        words = [stems(text) for text in texts]
+        # The package does not take texts without any word; no query has the empty one.
+        self._index.index(words if any(words) else [[""] for _ in words], show_progress=False)
         self._num_texts = len(texts)
 
     @property
