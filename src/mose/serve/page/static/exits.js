@@ -103,7 +103,7 @@ function show(tree, signal, choose, draw) {
   const byExit = new Map((quality.exits ?? []).map((row) => [row.exit, row]));
   const rows = ladder.map((exit) => ({ exit, cost: costs.get(exit), same: same.get(exit), quality: byExit.get(exit) }));
   const isMeasured = quality.state === "done";
-  const head = ["exit", `reads ${NEW_PLACES} new places in`, "same hits", ...(isMeasured ? ["NDCG@10", "95 % interval"] : [])];
+  const head = ["exit", `${NEW_PLACES} new places`, "same hits", ...(isMeasured ? ["NDCG@10", "95 % interval"] : [])];
   const table = make("table", {},
     make("caption", {}, "Measured on this tree, on this machine"),
     make("thead", {}, make("tr", {}, ...head.map((name) => make("th", { scope: "col" }, name)))),
@@ -112,10 +112,10 @@ function show(tree, signal, choose, draw) {
         String(row.exit));
       button.addEventListener("click", () => { choose(row.exit); setExit(row.exit); draw(); });
       const cells = [milliseconds(row.cost), `${Math.round(100 * row.same)}%`];
-      if (isMeasured) cells.push(row.quality?.ndcg.toFixed(3) ?? "", row.quality ? `${row.quality.low.toFixed(3)} – ${row.quality.high.toFixed(3)}` : "");
+      if (isMeasured) cells.push(row.quality?.ndcg.toFixed(3) ?? "", row.quality ? `${row.quality.low.toFixed(2)}–${row.quality.high.toFixed(2)}` : "");
       return make("tr", {}, make("th", { scope: "row" }, button), ...cells.map((text) => make("td", {}, text)));
     })));
-  const note = `Same hits: the share of the deepest exit’s ${MOST} best for your question. What has been read is kept: this question, asked again ` +
+  const note = `${NEW_PLACES} new places: the time to read so many that have not been read yet. Same hits: the share of the deepest exit’s ${MOST} best for your question. What has been read is kept: this question, asked again ` +
     `at exit ${ladder.at(-1)}, took ${milliseconds(again)}.`;
   at("exits").replaceChildren(make("div", { className: "both" }, chart(rows, isMeasured), table),
     make("p", { className: "note" }, note), measureLine(tree, signal, draw));
@@ -166,7 +166,7 @@ function chart(rows, isMeasured) {
     const isChosen = row.exit === chosenExit(), at = x(logs[number]);
     if (isMeasured) image.append(svg("line", { x1: at, x2: at, y1: y(row.quality.low), y2: y(row.quality.high), class: "interval" }));
     image.append(svg("circle", { cx: at, cy: y(value(row)), r: isChosen ? 6 : 4, class: isChosen ? "chosen" : "point" }));
-    text({ x: at + 8, y: y(value(row)) + 14, class: "name" }, String(row.exit));
+    text({ x: at + 8, y: y(value(row)) + (number % 2 ? -8 : 16), class: "name" }, String(row.exit));
   });
   return image;
 }
