@@ -252,6 +252,7 @@ def test_mose_watch_waits_for_a_tree_that_is_gone(sample_tree):
         status, err = watch.end(signal.SIGTERM)
         assert status == 128 + signal.SIGTERM
         assert err.count("is gone") == 1
+        assert "\\n" not in err  # two lines, not one with a sign for the break
 
 
 def test_mose_watch_looks_at_intervals_if_told_to(sample_tree):

@@ -18,7 +18,7 @@ from mose.cli.options import (
 )
 from mose.cli.output import ProgressBar, need_packages, say_warnings
 from mose.cli.parser import Parser
-from mose.cli.terminal import counted, flush, megabytes, say, show, show_json
+from mose.cli.terminal import counted, flush, megabytes, say, say_lines, show, show_json
 from mose.errors import MoseError
 
 if TYPE_CHECKING:
@@ -110,7 +110,12 @@ def add_watch(command: Parser) -> None:
     command.add_argument("trees", nargs="*", metavar="PATH", help="source trees (default: this folder)")
     add_exit(command)
     command.add_argument("--deepen", action="store_true", help="read every chunk at the exit, too, in the background")
-    command.add_argument("--poll", type=seconds, metavar="TIME", help="look for changes this often, e.g. 5s")
+    command.add_argument(
+        "--poll",
+        type=seconds,
+        metavar="TIME",
+        help="look for changes this often, e.g. 5s; less often where that takes long",
+    )
     add_quiet(command)
     add_json(command, "print what was done as one JSON object a line")
 
@@ -176,7 +181,7 @@ class _Watched:
 
     def _say(self, text: str) -> None:
         if text and text != self._said and not self._quiet:
-            say(text)
+            say_lines(text)
         self._said = text
 
 

@@ -22,7 +22,7 @@ def add_convert(command: Parser) -> None:
         example="mose pairs convert synthconl/*.parquet --out DATA/synthconl.jsonl.xz",
         notes="From tables to a pair file, or from pairs and their translations to a table, as the name of --out says.",
     )
-    _add_inputs(command)
+    _add_inputs(command, "tables; or, to write a table, pair files or folders of them")
     command.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help="file to write: .jsonl.xz, or .parquet for a table"
     )
@@ -94,14 +94,8 @@ def add_card(command: Parser) -> None:
     _add_inputs(command)
 
 
-def _add_inputs(command: Parser) -> None:
-    command.add_argument(
-        "pairs",
-        type=Path,
-        nargs="+",
-        metavar="PAIRS",
-        help="pair files, or folders of them as the other commands write",
-    )
+def _add_inputs(command: Parser, help: str = "pair files, or folders of them as the other commands write") -> None:
+    command.add_argument("pairs", type=Path, nargs="+", metavar="PAIRS", help=help)
 
 
 def _add_jaccard(command: Parser) -> None:
