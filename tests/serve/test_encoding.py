@@ -77,7 +77,8 @@ def test_long_text_does_not_wait_for_ever_beside_short_ones(queue, encoder):
 
     def ask_on():
         while not is_over.is_set():
-            submit(queue, encoder.at(exit=2), [text_of(8)]).result(60)
+            for result in [submit(queue, encoder.at(exit=2), [text_of(8)]) for _ in range(8)]:
+                result.result(60)
 
     clients = [threading.Thread(target=ask_on) for _ in range(4)]
     for client in clients:
@@ -91,11 +92,11 @@ def test_long_text_does_not_wait_for_ever_beside_short_ones(queue, encoder):
 
 
 def test_too_much_work_is_refused_until_it_is_done_or_cancelled(queue, encoder):
-    texts = [text_of(300)] * 512
+    texts, ids = [text_of(300)] * 512, encoder.token_ids([text_of(300)]) * 512
     results = []
     with pytest.raises(OverloadError) as refused:
         while len(results) < 100:
-            results.append(submit(queue, encoder, texts))
+            results.append(queue.submit(encoder, texts, ids))
     assert 1 <= refused.value.retry_after_s < 600 and results
     for result in results:
         assert result.cancel()
