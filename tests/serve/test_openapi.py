@@ -18,14 +18,15 @@ KINDS = {
 SAMPLE = Fields(kinds=KINDS, required=("text",))
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 300) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=3)
-    | st.sampled_from(["fused", "a", "b", 0, 2.0, 3.5, True]),
+    | st.sampled_from(["fused", "a", "b", 0, 2.0, 3.5, True, 1, 200, 201, 30, 31]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
     max_leaves=4,
 )  # fmt: skip
+BOUNDS = st.sampled_from([0, 1, 200, 201, 30, 31, 30.5, "a", "c", [], ["a"], ["a", "c"]])
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.dictionaries(st.sampled_from([*KINDS, "other"]), VALUES, max_size=4), st.booleans())
+@given(st.dictionaries(st.sampled_from([*KINDS, "other"]), BOUNDS | VALUES, max_size=4), st.booleans())
 def test_body_is_accepted_exactly_if_its_schema_says_so(body, is_complete):
     body = {"text": "x", **body} if is_complete else body
     is_valid = jsonschema.Draft202012Validator(SAMPLE.schema()).is_valid(body)

@@ -104,10 +104,10 @@ def some_of(*values: str) -> Kind:
         ", ".join(values),
         lambda value: (
             all(name in values for name in ([value] if isinstance(value, str) else value))
-            if isinstance(value, str | list)
+            if isinstance(value, str | list) and value != []
             else False
         ),
-        {"anyOf": [{"enum": list(values)}, {"type": "array", "items": {"enum": list(values)}}]},
+        {"anyOf": [{"enum": list(values)}, {"type": "array", "items": {"enum": list(values)}, "minItems": 1}]},
     )
 
 
