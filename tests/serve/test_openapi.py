@@ -4,7 +4,7 @@ import json
 
 import jsonschema
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from serving import serving
 
@@ -27,6 +27,7 @@ BOUNDS = st.sampled_from([0, 1, 200, 201, 30, 31, 30.5, "a", "c", [], ["a"], ["a
 
 @settings(max_examples=400, deadline=None)
 @given(st.dictionaries(st.sampled_from([*KINDS, "other"]), BOUNDS | VALUES, max_size=4), st.booleans())
+@example({"trees": []}, True)
 def test_body_is_accepted_exactly_if_its_schema_says_so(body, is_complete):
     body = {"text": "x", **body} if is_complete else body
     is_valid = jsonschema.Draft202012Validator(SAMPLE.schema()).is_valid(body)
