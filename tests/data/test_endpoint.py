@@ -15,12 +15,13 @@ from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from tests.data.test_translate import row
 
 from mose.cli import main
 from mose.data.pairs import read_objects, write_objects
 from mose.data.translate.endpoint import Endpoint, answer_all, answered, estimate
 from mose.errors import ConfigError, EndpointError
+
+from .test_translate import row
 
 LINES = "search: join ranges that touch\nwhere: where are ranges joined\nproblem: touching ranges stay apart"
 
