@@ -13,7 +13,6 @@ pytest.importorskip("transformers")
 from runtime.conftest import TEXTS, write_checkpoint  # noqa: E402
 from transformers import AutoConfig, AutoModel, AutoTokenizer  # noqa: E402
 
-import mose.integrations.transformers  # noqa: E402
 from mose.errors import ModelError  # noqa: E402
 from mose.integrations.card import hub_card  # noqa: E402
 from mose.model.batch import text_batch  # noqa: E402
@@ -156,9 +155,7 @@ def test_mose_alone_loads_neither_transformers_nor_torch():
 
 
 def test_embedding_of_the_shipped_checkpoint_has_unit_length():
-    folder = mose.integrations.transformers.__file__.replace(
-        "src/mose/integrations/transformers.py", "checkpoints/small"
-    )
+    folder = Path(__file__).parents[2] / "checkpoints" / "small"
     model = AutoModel.from_pretrained(folder)
     inputs = AutoTokenizer.from_pretrained(folder)(["def parse_date(text): ..."], return_tensors="pt")
     with torch.no_grad():
