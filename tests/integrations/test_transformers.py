@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ pytest.importorskip("transformers")
 from runtime.conftest import TEXTS, write_checkpoint  # noqa: E402
 from transformers import AutoConfig, AutoModel, AutoTokenizer  # noqa: E402
 
+import mose.integrations.transformers  # noqa: E402, F401 (it registers the classes)
 from mose.errors import ModelError  # noqa: E402
 from mose.integrations.card import hub_card  # noqa: E402
 from mose.model.batch import text_batch  # noqa: E402
