@@ -14,6 +14,7 @@ from mose.config import (
     read_toml,
     write_toml,
 )
+from mose.data.mine.history import HistoryConfig
 from mose.data.mine.manifest import MineConfig
 from mose.errors import ConfigError
 
@@ -32,6 +33,7 @@ steps = 10
 KINDS: dict[str, type] = {
     "clones": ClonesConfig,
     "bigclonebench": ClonesConfig,
+    "histories": HistoryConfig,
     "mine": MineConfig,
     "pretrain-tiny": PretrainConfig,
     "pretrain-1b": PretrainConfig,
