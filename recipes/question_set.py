@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from mose import Encoder
+from mose.data.evaluation_sets import read_evaluation
 from mose.data.mine.harvest import Mined
 from mose.data.mine.manifest import held_out_name
 from mose.data.mine.package import read_part
@@ -237,7 +238,7 @@ def main():
         codes |= {value["id"]: value["code"] for _, value in read_objects(folder / "rows.jsonl.xz")}
     dropped = Counter()
     num_accepted = Counter(row["kind"] for row in rows)
-    rows = select(rows, codes, Evaluation(arguments.exclude_near, NEAR), dropped)
+    rows = select(rows, codes, Evaluation(read_evaluation(arguments.exclude_near), NEAR), dropped)
     print(f"{len(rows)} distinct rows", file=sys.stderr, flush=True)
     rank_all(rows, arguments.mined / "parts", Encoder.load("small", exit=0))
     if arguments.all:

@@ -67,6 +67,16 @@ def new_file(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
         part.unlink(missing_ok=True)
 
 
+def write_json(path: Path, value: object) -> None:
+    """Write a value as indented JSON, atomically.
+
+    Raises:
+        OSError: It cannot be written; what was there still is.
+    """
+    with new_file(path) as file:
+        file.write((json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+
+
 @contextlib.contextmanager
 def new_folder(out: str | Path) -> Iterator[Path]:
     """A temporary sibling of ``out`` that replaces it once the block has ended well.

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mose import Encoder
+from mose.data.evaluation_sets import read_evaluation
 from mose.data.mine.harvest import Mined
 from mose.data.mine.manifest import LICENSES, held_out_name
 from mose.data.mine.package import Part, write_part
@@ -66,7 +67,7 @@ def test_rows_of_excluded_packages_are_dropped(source, path):
 def test_copies_of_evaluation_rows_are_dropped(tmp_path):
     planted = tmp_path / "test.jsonl"
     planted.write_text(json.dumps({"query": "sum up", "code": CODE.replace("{name}", "other")}) + "\n")
-    evaluation = Evaluation([planted], 0.7)
+    evaluation = Evaluation(read_evaluation([planted]), 0.7)
     other = "fn keep(a: &str) -> usize {\n    a.len()\n}"
     dropped = Counter()
     translated = row(2, code=other, kind="translation")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 from mose.cli.parser import Parser
 
@@ -72,6 +73,13 @@ def add_json(command: Parser, help: str = "print one JSON object a line") -> Non
 def add_json_counts(command: Parser) -> None:
     """Add ``--json`` of a command that answers with counts."""
     add_json(command, "print the counts as a JSON object")
+
+
+def add_files(command: Parser, option: str, help: str, *, metavar: str, required: bool = False) -> None:
+    """Add an option that takes one path or several, and may be repeated; an empty list without it."""
+    command.add_argument(
+        option, type=Path, nargs="+", action="extend", default=[], required=required, metavar=metavar, help=help
+    )
 
 
 def add_changes(command: Parser, of: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mose.cli.options import add_json_counts, add_quiet, count, define
+from mose.cli.options import add_files, add_json_counts, add_quiet, count, define
 from mose.cli.output import ProgressBar, need_packages
 from mose.cli.parser import Parser
 from mose.cli.terminal import show, show_json, show_lines
@@ -39,14 +39,11 @@ def add_filter(command: Parser) -> None:
         "source's codes. The folder is as that of mose pairs dedup; each kept row has its rank.",
     )
     _add_inputs(command)
-    command.add_argument(
+    add_files(
+        command,
         "--among",
-        type=Path,
-        nargs="+",
-        action="extend",
-        default=[],
+        "pairs whose codes are searched, such as all that were mined (default: the given ones)",
         metavar="PAIRS",
-        help="pairs whose codes are searched, such as all that were mined (default: the given ones)",
     )
     command.add_argument(
         "--first", type=count, default=20, metavar="N", help="keep rows whose code is among the first N (default: 20)"
@@ -109,15 +106,12 @@ def _add_jaccard(command: Parser) -> None:
 
 
 def _add_against(command: Parser, *, required: bool) -> None:
-    command.add_argument(
+    add_files(
+        command,
         "--against",
-        type=Path,
-        nargs="+",
-        action="extend",
-        required=required,
-        default=[] if not required else None,
+        "evaluation files, or folders: there, all files without train in their names",
         metavar="DATA",
-        help="evaluation files, or folders: there, all files without train in their names",
+        required=required,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace as Arguments
 from pathlib import Path
 
-from mose.cli.options import add_json_counts, add_quiet, count, define
+from mose.cli.options import add_files, add_json_counts, add_quiet, count, define
 from mose.cli.output import ProgressBar, need_packages
 from mose.cli.parser import Parser
 from mose.cli.terminal import show, show_json
@@ -21,17 +21,9 @@ def add_mine(command: Parser) -> None:
     command.add_argument(
         "--sources", type=Path, metavar="FOLDER", help="folder of unpacked packages (default: the user's cache)"
     )
-    command.add_argument(
-        "--exclude-near",
-        type=Path,
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="FILE",
-        help="evaluation files, or folders of them; near copies of their rows are left out",
-    )
+    _add_exclude_near(command)
     command.add_argument("--skip-missing", action="store_true", help="leave out packages that cannot be fetched")
-    command.add_argument("--workers", type=count, default=2, metavar="N", help="processes (default: 2)")
+    _add_workers(command)
     add_quiet(command)
     add_json_counts(command)
 
@@ -50,16 +42,8 @@ def add_history(command: Parser) -> None:
         "--clones", type=Path, required=True, metavar="FOLDER", help="folder of clones, called as the repositories are"
     )
     command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder to write")
-    command.add_argument(
-        "--exclude-near",
-        type=Path,
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="FILE",
-        help="evaluation files, or folders of them; near copies of their rows are left out",
-    )
-    command.add_argument("--workers", type=count, default=2, metavar="N", help="processes (default: 2)")
+    _add_exclude_near(command)
+    _add_workers(command)
     add_quiet(command)
     add_json_counts(command)
 
@@ -101,6 +85,19 @@ def add_negatives(command: Parser) -> None:
     command.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the draw (default: 0)")
     add_quiet(command)
     add_json_counts(command)
+
+
+def _add_exclude_near(command: Parser) -> None:
+    add_files(
+        command,
+        "--exclude-near",
+        "evaluation files, or folders of them; near copies of their rows are left out",
+        metavar="FILE",
+    )
+
+
+def _add_workers(command: Parser) -> None:
+    command.add_argument("--workers", type=count, default=2, metavar="N", help="processes (default: 2)")
 
 
 def mine(arguments: Arguments) -> int:

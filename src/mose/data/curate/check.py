@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mose.data.curate.contamination import count_reasons, find_copies
-from mose.data.curate.stage import pair_files, read_pairs
+from mose.data.curate.stage import pair_files, read_compared
 from mose.data.evaluation_sets import evaluation_files, read_evaluation
 from mose.data.mine.archives import hash_of
 from mose.progress import ProgressCallback, no_progress
@@ -37,10 +37,7 @@ def check_contamination(
     """
     sets = evaluation_files(against)
     evaluation = list(read_evaluation(sets))
-    where, rows = [], []
-    for place, row in read_pairs(pair_files(inputs)):
-        where.append(place)
-        rows.append({key: row.get(key) for key in ("code", "query", "source", "package")})
+    where, rows = read_compared(pair_files(inputs))
     found = find_copies(rows, evaluation, threshold=jaccard, progress=progress)
     return {
         "rows": len(rows),

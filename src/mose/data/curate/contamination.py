@@ -11,9 +11,10 @@ from typing import Any
 
 from mose.data.curate.near_pairs import GramTable, near_pairs
 from mose.data.curate.stage import Fate
-from mose.data.evaluation_sets import MIN_QUERY_WORDS, EvaluationRow, query_key
+from mose.data.evaluation_sets import EvaluationRow, query_key
 from mose.data.mine.manifest import held_out_name
-from mose.data.near_copies import NearCopies, shingles
+from mose.data.mine.select import Evaluation
+from mose.data.near_copies import shingles
 from mose.data.pairs import key_of
 from mose.data.rename import renamed_form
 from mose.errors import require
@@ -52,13 +53,7 @@ def find_copies(
     codes = [row for row in evaluation if row.code.strip()]
     known = {key_of(row.code): row.where for row in reversed(codes)}
     renamed = {key: row.where for row in reversed(codes) if (key := _renamed_key(row.code))}
-    queries = {
-        query_key(row.query): row.where
-        for row in reversed(evaluation) if len(row.query.split()) >= MIN_QUERY_WORDS
-    }  # fmt: skip
-    inside = NearCopies(threshold, contained=True)
-    for known_row in codes:
-        inside.add(shingles(known_row.code))
+    held_out_texts = Evaluation(evaluation, threshold)
     texts = [str(row.get("code") or "") for row in rows]
     near = _near(codes, texts, threshold, progress)
     found: dict[int, Fate] = {}
@@ -66,15 +61,15 @@ def find_copies(
         source = str(row.get("source") or row.get("package") or "")
         if held_out_name(source.rpartition(":")[2]):
             found[number] = Fate(reason=HELD_OUT)
-        elif key_of(code) in known:
-            found[number] = Fate(reason=SAME_CODE, copy_of=known[key_of(code)])
-        elif query_key(str(row.get("query") or "")) in queries:
-            found[number] = Fate(reason=SAME_QUERY, copy_of=queries[query_key(row["query"])])
-        elif _renamed_key(code) in renamed:
-            found[number] = Fate(reason=RENAMED, copy_of=renamed[_renamed_key(code)])
+        elif where := known.get(key_of(code)):
+            found[number] = Fate(reason=SAME_CODE, copy_of=where)
+        elif where := held_out_texts.queries.get(query_key(str(row.get("query") or ""))):
+            found[number] = Fate(reason=SAME_QUERY, copy_of=where)
+        elif where := renamed.get(_renamed_key(code)):
+            found[number] = Fate(reason=RENAMED, copy_of=where)
         elif number in near:
             found[number] = Fate(reason=NEAR, copy_of=codes[near[number]].where)
-        elif inside.has_near(shingles(code)):
+        elif held_out_texts.codes.has_near(shingles(code)):
             found[number] = Fate(reason=INSIDE)
     return found
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from mose.data.curate.contamination import find_copies
 from mose.data.curate.near_pairs import GramTable, describe_bands, group_pairs, near_pairs
-from mose.data.curate.stage import Fate, Row, pair_files, read_pairs, write_stage
+from mose.data.curate.stage import Fate, Row, pair_files, read_compared, write_stage
 from mose.data.evaluation_sets import evaluation_files, read_evaluation
 from mose.data.pairs import key_of
 from mose.progress import ProgressCallback, no_progress
@@ -48,11 +48,7 @@ def drop_near_copies(
     """
     files = pair_files(inputs)
     bands = describe_bands(jaccard)
-    where: list[str] = []
-    rows: list[Row] = []
-    for place, row in read_pairs(files):
-        where.append(place)
-        rows.append({key: row.get(key) for key in ("code", "query", "kind", "source", "package")})
+    where, rows = read_compared(files)
     fates: dict[int, Fate] = {}
     if against:
         fates |= find_copies(

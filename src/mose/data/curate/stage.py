@@ -21,7 +21,7 @@ from mose.data.mine.build import MANIFEST_NAME
 from mose.data.pairs import read_objects, text_of
 from mose.errors import DataError
 from mose.json_reading import read_json
-from mose.storage import new_file, new_folder
+from mose.storage import new_folder, write_json
 
 STAGE = "stage.json"
 DROPPED = "dropped.jsonl.xz"
@@ -78,6 +78,16 @@ def read_pairs(files: Sequence[Path], *, needs: Sequence[str] = ("code",)) -> It
                 if not isinstance(present.get(name, ""), kind):
                     raise DataError(f"{file}, line {number}, field {name!r}", got=present[name], allowed="a text")
             yield f"{label}:{number}", present
+
+
+def read_compared(files: Sequence[Path]) -> tuple[list[str], list[Row]]:
+    """File and line of each row, and its fields by which copies are told."""
+    where: list[str] = []
+    rows: list[Row] = []
+    for place, row in read_pairs(files):
+        where.append(place)
+        rows.append({key: row.get(key) for key in ("code", "query", "kind", "source", "package")})
+    return where, rows
 
 
 def write_stage(
@@ -141,8 +151,7 @@ def write_stage(
                       for file in sorted(folder.glob("*.jsonl.xz")) if file.name != DROPPED},
             "before": stages_before(files),
         }  # fmt: skip
-        with new_file(folder / STAGE) as target:
-            target.write((json.dumps(summary, indent=1, ensure_ascii=False) + "\n").encode())
+        write_json(folder / STAGE, summary)
     return summary
 
 

@@ -6,13 +6,12 @@ it is incomplete. The part of each package is kept in ``parts/``, so that a kill
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mose.data.evaluation_sets import evaluation_files
+from mose.data.evaluation_sets import evaluation_files, read_evaluation
 from mose.data.mine.archives import hash_of
 from mose.data.mine.fetch import fetch, fetched_hashes
 from mose.data.mine.harvest import Mined, draw
@@ -22,7 +21,7 @@ from mose.data.mine.select import Evaluation, drop_copies, limit_language_share
 from mose.data.pairs import write_objects
 from mose.errors import DataError, SourceError
 from mose.progress import Progress, ProgressCallback, no_progress
-from mose.storage import new_file, require_writable_folder
+from mose.storage import require_writable_folder, write_json
 
 SPLITS = ("train", "valid")
 MANIFEST_NAME = "manifest.json"
@@ -65,7 +64,7 @@ def mine(
     _mine_all(config, out, folders, workers, progress)
     packages = [package for package in config.packages if package.label not in missing]
     parts = [read_part(part_path(out / "parts", package, config)) for package in packages]
-    evaluation = Evaluation(exclude_near, config.near)
+    evaluation = Evaluation(read_evaluation(exclude_near), config.near)
     dropped: Counter[str] = Counter()
     labelled = [(package, row) for package, part in zip(packages, parts, strict=True) for row in part.rows]
     labelled = _select(labelled, config, evaluation, dropped, progress)
@@ -81,8 +80,7 @@ def mine(
     summary["missing"] = missing
     summary["excluded_near"] = [{"file": path.name, "sha256": hash_of(path)} for path in exclude_near]
     summary["files"] = files
-    with new_file(out / MANIFEST_NAME) as file:
-        file.write((json.dumps(summary, indent=1, ensure_ascii=False) + "\n").encode())
+    write_json(out / MANIFEST_NAME, summary)
     return summary
 
 

@@ -6,7 +6,6 @@ In: a manifest of repositories and a folder of their clones. Out: ``train.jsonl.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from typing import Any, Literal
 
 from mose import git, languages
 from mose.config.toml import read_toml
-from mose.data.evaluation_sets import evaluation_files
+from mose.data.evaluation_sets import evaluation_files, read_evaluation
 from mose.data.mine.archives import hash_of
 from mose.data.mine.build import MANIFEST_NAME, SPLITS
 from mose.data.mine.changes import ChangedFile, LoggedCommit, read_changes, read_log
@@ -29,7 +28,7 @@ from mose.data.pairs import key_of, write_objects
 from mose.errors import ConfigError, DataError, SourceError, require
 from mose.parallel import run_each
 from mose.progress import Progress, ProgressCallback, no_progress
-from mose.storage import new_file, new_folder
+from mose.storage import new_folder, write_json
 from mose.syntax import GRAMMARS
 from mose.syntax.documentation import parse_file
 from mose.syntax.prose import fault
@@ -132,7 +131,7 @@ def mine_histories(
         OutputError: ``out`` holds something else.
     """
     files = evaluation_files(exclude_near)
-    evaluation = Evaluation(files, config.near)
+    evaluation = Evaluation(read_evaluation(files), config.near)
     dropped: Counter[str] = Counter()
     rows: dict[str, list[dict[str, str]]] = {split: [] for split in SPLITS}
     counts: dict[str, int] = {}
@@ -168,8 +167,7 @@ def mine_histories(
             "repositories": [asdict(each) | {"rows": counts[each.name]} for each in config.repositories],
             "excluded_near": [{"file": file.name, "sha256": hash_of(file)} for file in files],
         }
-        with new_file(folder / MANIFEST_NAME) as target:
-            target.write((json.dumps(summary, indent=1, ensure_ascii=False) + "\n").encode())
+        write_json(folder / MANIFEST_NAME, summary)
     return summary
 
 

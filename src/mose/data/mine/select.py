@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import TypeVar
 
-from mose.data.evaluation_sets import MIN_QUERY_WORDS, query_key, read_evaluation
+from mose.data.evaluation_sets import MIN_QUERY_WORDS, EvaluationRow, query_key
 from mose.data.mine.harvest import Mined, draw
 from mose.data.mine.manifest import MineConfig
 from mose.data.near_copies import NearCopies, shingles
@@ -19,24 +18,22 @@ _MOST_REPEATS = 3
 
 
 class Evaluation:
-    """Rows of evaluation files, whose copies must not be trained on.
+    """Texts of evaluation rows, whose copies must not be trained on.
 
     Args:
-        files: JSON lines with ``code``, ``query`` or both.
+        rows: The rows; of equal questions the first counts.
         threshold: As in ``NearCopies``.
-
-    Raises:
-        DataError: A file is missing, or a line is not a JSON object.
     """
 
-    def __init__(self, files: Iterable[Path], threshold: float) -> None:
+    def __init__(self, rows: Iterable[EvaluationRow], threshold: float) -> None:
         self.codes = NearCopies(threshold, contained=True)
-        self.queries: set[int] = set()
-        for row in read_evaluation(files):
+        self.queries: dict[int, str] = {}
+        """Hash of each question -> where it stands."""
+        for row in rows:
             if row.code:
                 self.codes.add(shingles(row.code))
             if len(row.query.split()) >= MIN_QUERY_WORDS:
-                self.queries.add(query_key(row.query))
+                self.queries.setdefault(query_key(row.query), row.where)
 
     def fault(self, row: Mined) -> str:
         """Why a row may not be trained on, "" if it may."""

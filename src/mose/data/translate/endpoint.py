@@ -100,8 +100,12 @@ def estimate(requests: Iterable[Mapping[str, Any]]) -> Estimate:
 
 def answered(ledger: Path) -> set[str]:
     """Requests that a ledger has an answer to; the piece of a line that a killed process left is none."""
+    return _answered(_whole_lines(ledger), ledger)
+
+
+def _answered(lines: bytes, ledger: Path) -> set[str]:
     found = set()
-    for number, line in enumerate(_whole_lines(ledger).splitlines(), start=1):
+    for number, line in enumerate(lines.splitlines(), start=1):
         try:
             found.add(str(parse_json(line)["custom_id"]))
         except (ValueError, KeyError, TypeError) as error:
@@ -155,8 +159,9 @@ def answer_all(
     """
     with ledger.open("ab") as file:
         _lock(file, ledger)
-        known = answered(ledger)
-        file.truncate(len(_whole_lines(ledger)))
+        whole = _whole_lines(ledger)
+        known = _answered(whole, ledger)
+        file.truncate(len(whole))
         todo = [request for request in requests if request["custom_id"] not in known]
         if not todo:
             return 0

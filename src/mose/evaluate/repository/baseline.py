@@ -18,7 +18,7 @@ from mose.evaluate.repository.measure import METRICS
 from mose.evaluate.repository.tree_report import TreeReport
 from mose.evaluate.repository.values import KINDS
 from mose.json_reading import parse_json
-from mose.storage import new_file
+from mose.storage import write_json
 
 FORMAT = "mose eval-repo, 1"
 _SMALLEST_SHARE = 0.1
@@ -77,8 +77,7 @@ def save_baseline(report: TreeReport, path: Path) -> None:
         "queries": queries,
     }
     try:
-        with new_file(path) as file:
-            file.write((json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode())
+        write_json(path, content)
     except OSError as error:
         raise DataError(f"{path} cannot be written: {error.strerror}", remedy="Name a file elsewhere.") from error
 
