@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import stat
 import sys
 import tempfile
@@ -53,6 +54,11 @@ _VARIABLES = {
     "GIT_LITERAL_PATHSPECS": "1",
     "LC_ALL": "C",
 }
+
+
+PLAIN = ("--no-color", "--no-ext-diff", "--no-textconv", "--no-show-signature")
+"""Options of a command that prints commits: nothing for people, and no program is run."""
+_LOG = ("log", "--no-merges", "--name-status", "-z", *PLAIN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +139,45 @@ def run_git(repository: Repository, *words: str, in_work_tree: bool = False) -> 
                     raise
                 return None
     return output if process.returncode == 0 else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedCommit:
+    """One commit of a log."""
+
+    id: str
+    subject: str
+    files: tuple[tuple[str, str], ...]
+    """Status, such as "M", "A", "D" or "R", and path of each file; of a renamed or copied one the new path."""
+
+
+def read_log(repository: Repository, *words: str) -> list[LoggedCommit] | None:
+    """Commits without merges, newest first, with the files they changed; None where `run_git` gives none.
+
+    Args:
+        repository: As for `run_git`.
+        words: Further options, and what to list.
+    """
+    mark = secrets.token_hex(16)  # that no subject and no path can hold
+    output = run_git(repository, *_LOG, f"--format={mark}%H%x00%s", *words)
+    if output is None:
+        return None
+    return [_logged(entry) for entry in output.decode("utf-8", "replace").split(mark)[1:]]
+
+
+def _logged(entry: str) -> LoggedCommit:
+    id_, subject, *fields = entry.split("\0")
+    files = []
+    rest = iter(field.lstrip("\n") for field in fields)
+    for status in rest:
+        if not status:
+            continue
+        path = next(rest, "")
+        if status[0] in "RC":
+            path = next(rest, "")
+        if path:
+            files.append((status[0], path))
+    return LoggedCommit(id=id_, subject=subject, files=tuple(files))
 
 
 def short_name(repository: Repository, *folders: Path) -> str:

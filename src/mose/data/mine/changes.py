@@ -3,36 +3,21 @@
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mose import git
-from mose.data.mine.commit_subjects import MAX_SUBJECT_CHARS
 from mose.errors import SourceError
 
 _COMMIT = "\x01"
-_LOG = ("log", "--no-merges", "--name-status", "--no-renames", "-z", "--no-color", "--no-ext-diff", "--no-textconv",
-        "--no-show-signature")  # fmt: skip
 # All context, so that a patch holds the whole old file; a change of white space is none.
 _SHOW = (
     "-c", "core.quotePath=false", "show", "--unified=10000000", "--ignore-all-space", "--no-renames",
-    "--diff-filter=M", f"--format={_COMMIT}%H", "--no-color", "--no-ext-diff", "--no-textconv",
-    "--no-show-signature", "--no-prefix",
+    "--diff-filter=M", f"--format={_COMMIT}%H", *git.PLAIN, "--no-prefix",
 )  # fmt: skip
 _BATCH = 40
 _SHOWN = re.compile(rf"^{_COMMIT}(?=[0-9a-f]{{40,64}}$)", re.MULTILINE)
 _HUNK = re.compile(r"^@@ -\d+(?:,\d+)? \+\d+(?:,\d+)? @@")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoggedCommit:
-    """One commit of the log."""
-
-    id: str
-    subject: str
-    files: tuple[tuple[str, str], ...]
-    """Status ("M", "A", "D") and path of each file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,23 +32,16 @@ class ChangedFile:
     which others were added."""
 
 
-def read_log(repository: git.Repository, most: int) -> list[LoggedCommit]:
-    """The newest commits without merges, newest first.
+def read_log(repository: git.Repository, most: int) -> list[git.LoggedCommit]:
+    """The newest commits without merges, newest first; a renamed file is one removed and one added.
 
     Raises:
         SourceError: git cannot read them.
     """
-    mark = secrets.token_hex(16)  # that no subject and no path can hold
-    output = git.run_git(repository, *_LOG, f"--format={mark}%H%x00%s", f"--max-count={most}", repository.commit)
-    if output is None:
+    commits = git.read_log(repository, "--no-renames", f"--max-count={most}", repository.commit)
+    if commits is None:
         raise SourceError(f"the history of {repository.top} cannot be read from {repository.commit}",
                           remedy="Clone it whole, and check the commit in the manifest.")  # fmt: skip
-    commits = []
-    for entry in output.decode("utf8", "replace").split(mark)[1:]:
-        id_, subject, *fields = entry.split("\0")
-        words = [field.lstrip("\n") for field in fields if field.strip("\n")]
-        files = tuple(zip((word[0] for word in words[::2]), words[1::2], strict=False))
-        commits.append(LoggedCommit(id=id_, subject=subject[:MAX_SUBJECT_CHARS].strip(), files=files))
     return commits
 
 

@@ -46,6 +46,11 @@ _PREFIX = re.compile(
 _TAIL = re.compile(r"(?i)(?:\s*\(?(?:(?:fix(?:e[sd])?|close[sd]?|refs?|see|resolves?|pr)\s*:?\s*)?#\d+\)?[,.]?)+\s*$")
 
 
+def cut_subject(subject: str) -> str:
+    """A subject as git prints it, of bounded length."""
+    return subject[:MAX_SUBJECT_CHARS].strip()
+
+
 def clean_subject(whole: str) -> str:
     """A subject without kind, area and number of the issue.
 

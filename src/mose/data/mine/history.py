@@ -18,8 +18,8 @@ from mose.config.toml import read_toml
 from mose.data.evaluation_sets import evaluation_files, read_evaluation
 from mose.data.mine.archives import hash_of
 from mose.data.mine.build import MANIFEST_NAME, SPLITS
-from mose.data.mine.changes import ChangedFile, LoggedCommit, read_changes, read_log
-from mose.data.mine.commit_subjects import clean_subject, reverted_subjects, subject_fault
+from mose.data.mine.changes import ChangedFile, read_changes, read_log
+from mose.data.mine.commit_subjects import clean_subject, cut_subject, reverted_subjects, subject_fault
 from mose.data.mine.extract import functions_at
 from mose.data.mine.harvest import Mined
 from mose.data.mine.manifest import held_out_name, require_license
@@ -229,14 +229,15 @@ def _functions_of(files: list[ChangedFile], code_chars: int, workers: int) -> di
     return changed
 
 
-def _queries(commits: list[LoggedCommit], dropped: Counter[str]) -> dict[str, str]:
+def _queries(commits: list[git.LoggedCommit], dropped: Counter[str]) -> dict[str, str]:
     """Commit -> query, for those that change few files of code and say what they do."""
-    reverted = reverted_subjects(commit.subject for commit in commits)
+    reverted = reverted_subjects(cut_subject(commit.subject) for commit in commits)
     queries = {}
     for commit in commits:
-        subject = clean_subject(commit.subject)
+        whole = cut_subject(commit.subject)
+        subject = clean_subject(whole)
         code = [(status, path) for status, path in commit.files if _is_code(path)]
-        reason = subject_fault(commit.subject, subject, reverted) or fault(subject)
+        reason = subject_fault(whole, subject, reverted) or fault(subject)
         if not reason and not any(status == "M" for status, _ in code):
             reason = "changes no code that was there"
         elif not reason and len(code) > _MAX_FILES:

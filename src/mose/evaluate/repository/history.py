@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mose import git, languages
-from mose.data.mine.commit_subjects import MAX_SUBJECT_CHARS, clean_subject, reverted_subjects, subject_fault
+from mose.data.mine.commit_subjects import clean_subject, cut_subject, reverted_subjects, subject_fault
 from mose.evaluate.repository.benchmark import Location
 from mose.evaluate.repository.values import GoldenQuery
 from mose.processes import find_program
@@ -18,9 +18,6 @@ MAX_COMMITS = 2_000
 MAX_FILES = 5
 """A commit that changes more files says too little about each."""
 
-_COMMIT = "\x01"
-_LOG_OPTIONS = ("--no-merges", "--name-status", "-z", f"--format={_COMMIT}%s", "--no-color", "--no-ext-diff",
-                "--no-textconv", "--no-show-signature")  # fmt: skip
 _SETTINGS = frozenset({"json", "yaml", "toml", "ini", "xml"})
 
 
@@ -58,29 +55,17 @@ def read_commits(root: Path, max_commits: int = MAX_COMMITS) -> Sequence[Commit]
         return "there is no git history"
     folder = git.relative_to_top(repository, root)
     relative = f"--relative={folder}/" if folder else "--no-relative"
-    options = (*_LOG_OPTIONS, relative, f"--max-count={max_commits}")
+    options = (relative, f"--max-count={max_commits}")
     # A clone without file contents cannot compare them; then only files that moved unchanged count as renamed.
     for renames in ("--find-renames", "--find-renames=100%"):
-        output = git.run_git(repository, "log", *options, renames, "--", folder or ".")
-        if output is not None:
-            entries = output.decode("utf-8", "replace").split(_COMMIT)[1:]
-            return [_commit(entry) for entry in entries] or "no commit changed a file of this folder"
+        found = git.read_log(repository, *options, renames, "--", folder or ".")
+        if found is not None:
+            commits = [
+                Commit(subject=cut_subject(commit.subject), paths=tuple(path for _, path in commit.files))
+                for commit in found
+            ]
+            return commits or "no commit changed a file of this folder"
     return "the git history cannot be read"
-
-
-def _commit(entry: str) -> Commit:
-    subject, *fields = entry.split("\0")
-    paths = []
-    rest = iter(field.lstrip("\n") for field in fields)
-    for status in rest:
-        if not status:
-            continue
-        path = next(rest, "")
-        if status[0] in "RC":
-            path = next(rest, "")
-        if path:
-            paths.append(path)
-    return Commit(subject=subject[:MAX_SUBJECT_CHARS].strip(), paths=tuple(paths))
 
 
 def from_history(commits: Sequence[Commit], known: Collection[str], dropped: Counter[str]) -> Iterator[GoldenQuery]:
