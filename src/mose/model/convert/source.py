@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mose.errors import ModelError
-from mose.json_reading import parse_json
+from mose.json_reading import read_json
 from mose.model.folder import StoredTensor, read_header
 
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 _FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "LICENSE*", "NOTICE*", "README.md")
 """What is fetched: no code, no pickled weights."""
 _INDEX = "model.safetensors.index.json"
+_TOKEN_FILES = ("special_tokens_map.json", "tokenizer_config.json")
 
 
 def source_folder(name_or_folder: str | Path) -> Path:
@@ -53,8 +54,8 @@ def read_settings(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise ModelError(f"{file.parent} is not a model folder: it has no {file.name}")
     try:
-        values = parse_json(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+        values = read_json(file)
+    except (OSError, ValueError) as error:
         raise ModelError(f"{file} is damaged ({error})") from error
     if not isinstance(values, dict):
         raise ModelError(f"{file} is damaged (not a JSON object)")
@@ -79,10 +80,14 @@ def stored_tensors(folder: Path) -> Mapping[str, StoredTensor]:
     return read_header(folder / "model.safetensors")
 
 
-def special_tokens(folder: Path) -> dict[str, str]:
-    """Special tokens by the keys of our config, as the files beside a tokenizer spell them."""
+def special_tokens(folder: Path, files: Sequence[str] = _TOKEN_FILES) -> dict[str, str]:
+    """Special tokens by the keys of our config, as the files beside a tokenizer spell them; later files win.
+
+    Raises:
+        ModelError: One of the files is damaged.
+    """
     named: dict[str, Any] = {}
-    for name in ("special_tokens_map.json", "tokenizer_config.json"):
+    for name in files:
         if (folder / name).is_file():
             named |= {key: value for key, value in read_settings(folder / name).items() if value is not None}
     tokens: dict[str, str] = {}

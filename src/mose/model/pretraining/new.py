@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from mose.errors import ConfigError, ModelError, OutputError, require
-from mose.json_reading import read_json
 from mose.model.checkpoint import save_model
+from mose.model.convert.source import special_tokens
 from mose.model.encoder import MoseModel
 from mose.model.presets import PRESETS, preset
 from mose.model.settings import ModelSettings
@@ -58,7 +58,9 @@ def new_model(
         raise OutputError(f"{out} exists", remedy="Name a new folder, or delete this one first.")
     if not (tokenizer / "tokenizer.json").is_file():
         raise ModelError(f"{tokenizer} has no tokenizer.json", remedy="Name the folder of a model, or of a tokenizer.")
-    found = read_settings(settings, _special_tokens(tokenizer) | dict(changes or {}))
+    named = special_tokens(tokenizer, _TOKEN_FILES)
+    tokens = {key: named[key] for key in _TOKENS if key in named}
+    found = read_settings(settings, tokens | dict(changes or {}))
     num_tokens = CodeTokenizer.build(tokenizer / "tokenizer.json", found.tokenizer_settings()).vocab_size
     if num_tokens > found.vocab_size:
         raise ConfigError(
@@ -93,21 +95,3 @@ def read_settings(source: str | Path, changes: Mapping[str, Any]) -> ModelSettin
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{file} is not TOML: {error}") from error
     return ModelSettings.from_json({**values, **changes}, where=str(file))
-
-
-def _special_tokens(folder: Path) -> dict[str, str]:
-    """Special tokens named in the files beside a tokenizer, by our keys."""
-    named: dict[str, str] = {}
-    for name in _TOKEN_FILES:
-        if not (folder / name).is_file():
-            continue
-        try:
-            values = read_json(folder / name)
-        except (OSError, ValueError) as error:
-            raise ModelError(f"{folder / name} is damaged ({error})") from error
-        for key in _TOKENS:
-            token = values.get(key) if isinstance(values, dict) else None
-            token = token.get("content") if isinstance(token, dict) else token
-            if isinstance(token, str):
-                named[key] = token
-    return named
