@@ -52,6 +52,7 @@ def change_config(folder: Path, **changes: object) -> None:
 def test_ladder_carries_settings_tokenizer_and_licences(foreign: Path, tmp_path: Path) -> None:
     (foreign / "sentence_bert_config.json").write_text('{"max_seq_length": 20}')
     (foreign / "LICENSE-Apache-2.0").write_text("licence")
+    (foreign / "NOTICE").write_text("attribution")
     (foreign / "README.md").write_text("who made it")
     report = convert_bert(foreign, tmp_path / "out", ConvertRecipe(exits=(2, 1)))
     assert report.unused_tensors == ("pooler.dense.bias", "pooler.dense.weight")
@@ -60,6 +61,7 @@ def test_ladder_carries_settings_tokenizer_and_licences(foreign: Path, tmp_path:
     assert (settings.exits, settings.max_tokens, settings.max_positions) == ((1, 2), 20, 24)
     assert (settings.pooling, settings.head, settings.block) == ("mean", "none", "bert")
     assert (tmp_path / "out" / "LICENSE-Apache-2.0").read_text() == "licence"
+    assert (tmp_path / "out" / "NOTICE").read_text() == "attribution"
     assert (tmp_path / "out" / "NOTICE-source.md").read_text() == "who made it"
     tokenizer = CodeTokenizer.load(tmp_path / "out")
     assert tokenizer.encode(["Open a proxys"], kind="query") == [[2, 5, 6, 7, 8, 3]]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,9 @@ from mose.errors import ConfigError, ModelError
 from mose.model.checkpoint import write_model
 from mose.model.convert.distill_table import fill_table
 from mose.model.convert.recipe import ConvertRecipe, ConvertReport
-from mose.model.convert.source import read_settings, special_tokens
+from mose.model.convert.source import copy_notices, read_settings, require_safetensors, special_tokens
 from mose.model.encoder import MoseModel
-from mose.model.folder import check_tensors, read_header
+from mose.model.folder import WEIGHTS_FILE, check_tensors, read_header
 from mose.model.settings import ModelSettings
 from mose.model.shapes import tensor_shapes
 from mose.model.transformers_config import MoseConfig
@@ -78,10 +77,7 @@ def convert_bert(
     model.load_state_dict(tensors, strict=False)
     with new_folder(out) as folder:
         _write_tokenizer(source, folder / "tokenizer.json")
-        for licence in source.glob("LICENSE*"):
-            shutil.copyfile(licence, folder / licence.name)
-        if (source / "README.md").is_file():
-            shutil.copyfile(source / "README.md", folder / "NOTICE-source.md")
+        copy_notices(source, folder)
         if model.table is not None:
             tokenizer = CodeTokenizer.build(folder / "tokenizer.json", settings.tokenizer_settings())
             fill_table(model, tokenizer, recipe.table, code_sample=code_sample, progress=progress)
@@ -154,10 +150,8 @@ def _tensors(
     source: Path, foreign: dict[str, Any], settings: ModelSettings
 ) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """Tensors by our names, and the names of unused foreign tensors."""
-    weights = source / "model.safetensors"
-    if not weights.is_file() and (source / "pytorch_model.bin").is_file():
-        raise ModelError(f"{source} holds pickled weights, which can run code when loaded",
-                         remedy="Save it as safetensors first.")  # fmt: skip
+    weights = source / WEIGHTS_FILE
+    require_safetensors(source)
     read_header(weights)
     tensors: dict[str, Tensor] = {}
     unused: list[str] = []

@@ -6,7 +6,6 @@ layers is counted in the tensors: the config of the released cut models says 36 
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from mose.errors import ConfigError, ModelError
 from mose.model.convert.names import Names, sort_names
 from mose.model.convert.pretraining import write_pretraining_heads
 from mose.model.convert.recipe import ConvertRecipe, ConvertReport
-from mose.model.convert.source import read_settings, special_tokens, stored_tensors
+from mose.model.convert.source import copy_notices, read_settings, special_tokens, stored_tensors
 from mose.model.folder import (
     WEIGHTS_FILE,
     StoredTensor,
@@ -66,7 +65,7 @@ def convert_decoder(source: Path, folder: Path, recipe: ConvertRecipe) -> Conver
     copy_tensors(tensors, folder / WEIGHTS_FILE)
     used = {id(tensor) for tensor in tensors.values()}
     in_heads = write_pretraining_heads(folder, stored, names, settings, listed)
-    _copy_words(source, folder)
+    copy_notices(source, folder)
     is_released = foreign["model_type"] == "ModularStarEncoder"
     guesses = [name for name in _GUESSES if is_released and name not in recipe.changes]
     return ConvertReport(
@@ -255,12 +254,3 @@ def _write_tokenizer(source: Path, target: Path, settings: ModelSettings) -> Non
     tokenizer.no_padding()
     tokenizer.no_truncation()
     tokenizer.save(str(target))
-
-
-def _copy_words(source: Path, folder: Path) -> None:
-    """Copy licences and notices; the source's card becomes NOTICE-source.md."""
-    for file in sorted(source.iterdir()):
-        if file.is_file() and file.name.startswith(("LICENSE", "NOTICE")):
-            shutil.copyfile(file, folder / file.name)
-    if (source / "README.md").is_file():
-        shutil.copyfile(source / "README.md", folder / "NOTICE-source.md")

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mose.errors import ModelError
 from mose.json_reading import read_json
-from mose.model.folder import StoredTensor, read_header
+from mose.model.folder import WEIGHTS_FILE, StoredTensor, read_header
 
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 _FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "LICENSE*", "NOTICE*", "README.md")
 """What is fetched: no code, no pickled weights."""
-_INDEX = "model.safetensors.index.json"
+_INDEX = f"{WEIGHTS_FILE}.index.json"
 _TOKEN_FILES = ("special_tokens_map.json", "tokenizer_config.json")
 
 
@@ -74,10 +75,24 @@ def stored_tensors(folder: Path) -> Mapping[str, StoredTensor]:
         if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
             raise ModelError(f"{folder / _INDEX} is damaged (no map of weights)")
         return {name: tensor for file in names for name, tensor in read_header(folder / file).items()}
-    if not (folder / "model.safetensors").is_file() and any(folder.glob("pytorch_model*.bin")):
+    require_safetensors(folder)
+    return read_header(folder / WEIGHTS_FILE)
+
+
+def require_safetensors(folder: Path) -> None:
+    """Raise `ModelError` for a folder whose weights are pickled alone."""
+    if not (folder / WEIGHTS_FILE).is_file() and any(folder.glob("pytorch_model*.bin")):
         raise ModelError(f"{folder} holds pickled weights, which can run code when loaded",
                          remedy="Save it as safetensors first.")  # fmt: skip
-    return read_header(folder / "model.safetensors")
+
+
+def copy_notices(source: Path, folder: Path) -> None:
+    """Copy licences and notices; the source's card becomes NOTICE-source.md."""
+    for file in sorted(source.iterdir()):
+        if file.is_file() and file.name.startswith(("LICENSE", "NOTICE")):
+            shutil.copyfile(file, folder / file.name)
+    if (source / "README.md").is_file():
+        shutil.copyfile(source / "README.md", folder / "NOTICE-source.md")
 
 
 def special_tokens(folder: Path, files: Sequence[str] = _TOKEN_FILES) -> dict[str, str]:
