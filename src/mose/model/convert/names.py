@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mose.errors import ModelError
-from mose.model.shapes import Shape
+from mose.model.shapes import EXIT_WIDTH, Shape
 
 _PARTS = {
     "self_attn.q_proj": "attention.query",
@@ -32,7 +32,6 @@ _OUTSIDE = re.compile(r"(?:(.*)\.)?(embed_tokens|norm)\.(weight|bias)")
 _HEAD = re.compile(r"(?:.*\.)?projection_heads?\.((?:\w+\.)*?)(\d+)\.(weight|bias)")
 _PRETRAINING = re.compile(r"(?:.*\.)?(predictions|seq_relationship|conditional_embeddings?|pooler|lm_head)(?:\.|$).*")
 _BUFFERS = re.compile(r"(?:.*\.)?(rotary_emb\.inv_freq|position_ids)")
-_EXIT_WIDTH = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,18 +69,19 @@ def sort_names(shapes: Mapping[str, Shape], key_map: Mapping[str, str], *, where
     backbone = {ours: name for name, ours in key_map.items() if ours}
     left = [name for name in shapes if name not in key_map]
     prefix, num_layers = _sort_blocks(left, backbone, where)
-    left = [name for name in left if name not in set(backbone.values())]
     for name in left:
         outside = _OUTSIDE.fullmatch(name)
         if outside and _plain(outside[1]) == prefix:
             backbone[f"{_OUTER[outside[2]]}.{outside[3]}"] = name
-    left = [name for name in left if name not in set(backbone.values())]
+    used = set(backbone.values())
+    left = [name for name in left if name not in used]
     if "embeddings.tokens.weight" not in backbone:
         raise ModelError(f"{where} has no token vectors", allowed="...embed_tokens.weight, named like its blocks",
                          remedy='Name them: --key-map FILE with "name" = "embeddings.tokens.weight".')  # fmt: skip
     width = shapes[backbone["embeddings.tokens.weight"]][-1]
     heads = _sort_heads(left, shapes, width)
-    left = [name for name in left if name not in {name for head in heads for layer in head for name in layer}]
+    used = {name for head in heads for layer in head for name in layer}
+    left = [name for name in left if name not in used]
     pretraining, unused = _sort_pretraining(left, shapes, width)
     unused += [name for name in left if _BUFFERS.fullmatch(name)]
     known = {*pretraining.values(), *unused}
@@ -160,10 +160,10 @@ def _sort_pretraining(names: list[str], shapes: Mapping[str, Shape], width: int)
 def _pretraining_name(name: str, shape: Shape, width: int) -> str | None:
     kind = name.rpartition(".")[2]
     if "conditional_embedding" in name:
-        return "exit_embedding.weight" if len(shape) == 2 and shape[1] == _EXIT_WIDTH else None
+        return "exit_embedding.weight" if len(shape) == 2 and shape[1] == EXIT_WIDTH else None
     if "seq_relationship" in name:
-        return f"pair.{kind}" if shape in ((2, width + _EXIT_WIDTH), (2,)) else None
-    if "transform" in name and shape == (width, width + _EXIT_WIDTH):
+        return f"pair.{kind}" if shape in ((2, width + EXIT_WIDTH), (2,)) else None
+    if "transform" in name and shape == (width, width + EXIT_WIDTH):
         return "transform.weight"
     if "transform" in name and shape == (width,):
         return f"norm.{kind}" if "norm" in name.lower() else "transform.bias"

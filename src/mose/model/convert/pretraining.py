@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from mose.model.convert.names import Names
 from mose.model.folder import StoredTensor
-from mose.model.pretraining.heads import HEADS_FILE, PretrainingHeads
+from mose.model.pretraining.heads import HEADS_FILE
 from mose.model.settings import ModelSettings
+from mose.model.shapes import pretraining_head_shapes
 
 
 def write_pretraining_heads(
@@ -32,8 +32,7 @@ def write_pretraining_heads(
     if not wanted:
         return ()
     wanted.setdefault("decoder.weight", names.backbone["embeddings.tokens.weight"])
-    with torch.device("meta"):
-        shapes = {name: tuple(tensor.shape) for name, tensor in PretrainingHeads(settings).state_dict().items()}
+    shapes = pretraining_head_shapes(settings)
     rows = _rows(stored[wanted["exit_embedding.weight"]].shape[0], settings, names.num_layers, listed_exits) if (
         "exit_embedding.weight" in wanted
     ) else None  # fmt: skip
