@@ -56,14 +56,18 @@ def write_tensors(
     Raises:
         ModelError: The tensors are not those of the settings.
     """
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     check_tensors(shapes, settings, where="the model")
     write_config(folder, settings)
-    save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
-    (folder / WEIGHTS_FILE).chmod(0o644)  # safetensors makes it readable by the owner alone
+    save_tensors(state, folder / WEIGHTS_FILE, metadata={"format": "pt"})
     if card is not None:
         (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def save_tensors(state: Mapping[str, torch.Tensor], file: Path, *, metadata: dict[str, str] | None = None) -> None:
+    """Write tensors from any device into a safetensors file that everyone may read."""
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, file, metadata=metadata)
+    file.chmod(0o644)  # safetensors makes it readable by the owner alone
 
 
 def load_model(

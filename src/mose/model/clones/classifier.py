@@ -15,13 +15,13 @@ from typing import Literal
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mose.errors import ModelError
 from mose.json_reading import parse_json
-from mose.model.checkpoint import load_model, write_model
+from mose.model.checkpoint import load_model, save_tensors, write_model
 from mose.model.clones.pair_batch import PairInputs
 from mose.model.encoder import MoseModel
 from mose.model.folder import copy_companions
@@ -171,9 +171,7 @@ def save_classifier(classifier: PairClassifier, settings: PairSettings, out: Pat
     """
     with new_folder(out) as folder:
         write_model(classifier.model, folder)
-        tensors = {name: tensor.detach().cpu() for name, tensor in classifier.classifiers.state_dict().items()}
-        save_file(tensors, folder / WEIGHTS_FILE)
-        (folder / WEIGHTS_FILE).chmod(0o644)
+        save_tensors(classifier.classifiers.state_dict(), folder / WEIGHTS_FILE)
         (folder / SETTINGS_FILE).write_text(json.dumps(asdict(settings), indent=2) + "\n", encoding="utf8")
         copy_companions(companions, folder)
 

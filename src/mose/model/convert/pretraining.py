@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from mose.model.checkpoint import save_tensors
 from mose.model.convert.names import Names
 from mose.model.folder import StoredTensor
 from mose.model.pretraining.heads import HEADS_FILE
@@ -40,9 +40,8 @@ def write_pretraining_heads(
     if rows is None or not fits or set(wanted) != set(shapes):
         return ()
     tensors = {ours: _read(stored[name], name) for ours, name in wanted.items()}
-    tensors["exit_embedding.weight"] = tensors["exit_embedding.weight"][rows].contiguous()
-    save_file(tensors, folder / HEADS_FILE)
-    (folder / HEADS_FILE).chmod(0o644)
+    tensors["exit_embedding.weight"] = tensors["exit_embedding.weight"][rows]
+    save_tensors(tensors, folder / HEADS_FILE)
     return tuple(names.pretraining.values())
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mose.errors import ModelError
-from mose.model.checkpoint import write_tensors
+from mose.model.checkpoint import save_tensors, write_tensors
 from mose.model.folder import copy_companions
 from mose.model.settings import ModelSettings
 from mose.model.shapes import EXIT_WIDTH
@@ -99,8 +99,7 @@ def save_pretrained(
     """
     with new_folder(out) as folder:
         write_tensors(settings, encoder, folder, card=card)
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in heads.items()}, folder / HEADS_FILE)
-        (folder / HEADS_FILE).chmod(0o644)
+        save_tensors(heads, folder / HEADS_FILE)
         copy_companions(companions, folder)
 
 
