@@ -214,9 +214,9 @@ def _learn(training: Training, batch: Any, share: float, state: RunState) -> dic
 
 def _fault(terms: Mapping[str, float], state: RunState, run: RunConfig) -> str:
     """Why a step must not be taken; empty if it may. The same on all processes."""
-    wrong = [name for name, term in terms.items() if not math.isfinite(term)]
+    wrong = _not_finite(terms)
     if wrong:
-        return f"{', '.join(wrong)} is not a finite number"
+        return wrong
     norm = terms["gradient_norm"]
     if run.spike and state.step >= _NORMS and norm > run.spike * state.typical_norm:
         return f"the gradient norm {norm:.3g} is more than run.spike times the usual {state.typical_norm:.3g}"
@@ -284,6 +284,12 @@ def mean_by_exit(values: Mapping[str, float]) -> dict[str, float]:
 
 def require_finite(terms: Mapping[str, float], when: str) -> None:
     """Raise `TrainingError` unless every term is a finite number."""
-    wrong = [name for name, term in terms.items() if not math.isfinite(term)]
+    wrong = _not_finite(terms)
     if wrong:
-        raise TrainingError(f"{when}: {', '.join(wrong)} is not a finite number", remedy=_REMEDY)
+        raise TrainingError(f"{when}: {wrong}", remedy=_REMEDY)
+
+
+def _not_finite(terms: Mapping[str, float]) -> str:
+    """Says which terms are not finite numbers; empty if all are."""
+    wrong = [name for name, term in terms.items() if not math.isfinite(term)]
+    return f"{', '.join(wrong)} is not a finite number" if wrong else ""
