@@ -58,7 +58,7 @@ def main() -> None:
     for number in range(given.rounds + 1):
         for name, (learner, optimizer) in learners.items():
             start, start_processor = perf_counter(), process_time()
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad()
             learner.backward(batch)
             optimizer.step()
             if device.type == "cuda":

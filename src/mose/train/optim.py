@@ -61,10 +61,10 @@ class Optimizers:
     def __init__(self, *members: torch.optim.Optimizer) -> None:
         self._members = members
 
-    def zero_grad(self, *, set_to_none: bool = True) -> None:
+    def zero_grad(self) -> None:
         """Drop the gradients."""
         for member in self._members:
-            member.zero_grad(set_to_none=set_to_none)
+            member.zero_grad()
 
     def step(self) -> None:
         """Update the parameters."""

@@ -34,8 +34,7 @@ class OwnPartLearner:
 
     def tensors(self) -> dict[str, Tensor]:
         """What a checkpoint must hold beside the model and the optimizer."""
-        state = self._part.state_dict()
-        return {self._prefix + name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+        return {self._prefix + name: tensor for name, tensor in self._part.state_dict().items()}
 
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Restore what ``tensors`` returned; other names are ignored."""

@@ -122,11 +122,7 @@ class RetrievalLearner:
 
     def tensors(self) -> dict[str, Tensor]:
         """What a checkpoint must hold beside the model and the optimizer."""
-        tensors = {
-            "log_scale": self.log_scale.detach(),
-            **({} if self.queue is None else self.queue.tensors()),
-        }
-        return {name: value.cpu().contiguous() for name, value in tensors.items()}
+        return {"log_scale": self.log_scale, **({} if self.queue is None else self.queue.tensors())}
 
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Restore what ``tensors`` returned."""
