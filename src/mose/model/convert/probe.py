@@ -80,7 +80,7 @@ def probe(
     guess = ModelSettings.read(folder)
     options = {name: CANDIDATES[name] if name in names else (getattr(guess, name),) for name in CANDIDATES}
     found: list[tuple[dict[str, Any], dict[int, float]]] = []
-    directions = options["causal"]
+    directions, tokenizer = options["causal"], CodeTokenizer.load(folder)
     for number, causal in enumerate(directions):
         write_config(folder, replace(guess, causal=bool(causal)))
         model = load_model(folder, mapped=True)
@@ -89,7 +89,7 @@ def probe(
         for side, kind in enumerate(KINDS):
             done = len(pairs) * (2 * number + side)
             texts = [pair[side] for pair in pairs]
-            sides.append(_pooled(model, folder, texts, kind, options["pooling"], progress, done, total))
+            sides.append(_pooled(model, tokenizer, texts, kind, options["pooling"], progress, done, total))
         found += _measure(model, sides[0], sides[1], options, causal=causal)
         del model
     chosen, mrr = _choose(found, guess)
@@ -100,7 +100,7 @@ def probe(
 
 def _pooled(
     model: MoseModel,
-    folder: Path,
+    tokenizer: CodeTokenizer,
     texts: Sequence[str],
     kind: Kind,
     rules: Sequence[Any],
@@ -109,7 +109,7 @@ def _pooled(
     total: int,
 ) -> dict[tuple[int, bool, str], Tensor]:
     """(Exit, normed?, pooling) -> pooled states [N,D] of texts, in batches as they come, padded as the model is."""
-    tokenizer, settings = CodeTokenizer.load(folder), model.settings
+    settings = model.settings
     limit = min(_TOKENS, settings.max_tokens)
     rows: dict[tuple[int, bool, str], list[Tensor]] = {}
     for first in range(0, len(texts), _BATCH):
