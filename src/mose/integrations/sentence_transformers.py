@@ -24,12 +24,12 @@ except ImportError as error:
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from mose.model.batch import TextBatch, text_batch
 from mose.model.checkpoint import load_model, write_model
 from mose.model.encoder import MoseModel
 from mose.model.folder import copy_companions
+from mose.model.heads import normalize
 from mose.tokenizer import CodeTokenizer
 
 
@@ -98,7 +98,7 @@ class MultiExitEncoder(Module):  # type: ignore[misc, unused-ignore]
         depth = self._depth(exit)
         vectors_BW = self.model.embed(batch, exits=(depth,))[depth]
         if self._width is not None:
-            vectors_BW = functional.normalize(vectors_BW[:, : self._width], dim=-1)
+            vectors_BW = normalize(vectors_BW[:, : self._width])
         features["sentence_embedding"] = vectors_BW
         return features
 
