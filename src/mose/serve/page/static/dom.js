@@ -18,13 +18,12 @@ export function svg(name, attributes, ...children) {
   return element;
 }
 
-/** Lines of code, numbered from `first`; `options.from` to `options.to` are those of a hit, `options.line` the one asked for. */
-export function codeLines(lines, first, options = {}) {
+/** Lines of code, numbered from `first`; `asked` is the number of the one asked for. */
+export function codeLines(lines, first, asked) {
   return lines.map((pieces, row) => {
     const number = first + row;
     const line = make("div", { className: "line", attributes: { "data-number": number } });
-    line.classList.toggle("within", number >= options.from && number <= options.to);
-    line.classList.toggle("asked", number === options.line);
+    line.classList.toggle("asked", number === asked);
     for (const [text, kind] of pieces) line.append(kind ? make("span", { className: kind }, text) : text);
     if (!pieces.length) line.append("\n");
     return line;

@@ -29,7 +29,7 @@ export async function showFile() {
       return;
     }
     if (readState().file !== state.file) return;
-    const rows = codeLines(found.code, found.first_line, {});
+    const rows = codeLines(found.code, found.first_line);
     at("file-code").replaceChildren(...rows);
     shown = { path, of: state.of, found, lines: Object.fromEntries(rows.map((row) => [row.dataset.number, row])) };
   }

@@ -25,7 +25,7 @@ export function showHit(hit, several) {
   const showLines = (all) => {
     const [from, to] = all ? [hit.start_line, hit.end_line] : hit.excerpt;
     const rows = hit.code.slice(from - hit.start_line, to - hit.start_line + 1);
-    code.replaceChildren(...codeLines(rows, from, { line: hit.line }));
+    code.replaceChildren(...codeLines(rows, from, hit.line));
   };
   showLines(false);
   const why = reasons(hit), score = scoreBar(hit, why);

@@ -28,7 +28,7 @@ async function connect() {
     return;
   }
   startExits(known.exits, (exit) => go({ exit: exit === known.exit ? "" : String(exit) }));
-  options("tree", known.trees.map((tree) => [tree.name, tree.name]), "all");
+  options("tree", known.trees.map((tree) => [tree.name, tree.name]));
   at("which").hidden = known.trees.length < 2;
   at("trees").textContent = known.trees.map((tree) => tree.root).join(", ");
   at("examples").replaceChildren(...EXAMPLES.map((query) => make("li", {}, make("a", { href: address({ q: query }) }, query))));
@@ -39,23 +39,21 @@ async function connect() {
   for (const tree of status.trees) {
     for (const [language, files] of Object.entries(tree.languages ?? {})) counts.set(language, (counts.get(language) ?? 0) + files);
   }
-  options("language", [...counts].sort((a, b) => b[1] - a[1]).map(([name, files]) => [name, `${name} (${files})`]), "all");
+  options("language", [...counts].sort((a, b) => b[1] - a[1]).map(([name, files]) => [name, `${name} (${files})`]));
   at("trees").textContent = status.trees.map((tree) => tree.error ?? `${tree.root}: ${tree.files.toLocaleString("en")} files`).join("; ");
   at("language").value = readState().language;
 }
 
-function options(id, values, all) {
-  at(id).replaceChildren(...[["", all], ...values].map(([value, textContent]) => make("option", { value, textContent })));
+function options(id, values) {
+  at(id).replaceChildren(...[["", "all"], ...values].map(([value, textContent]) => make("option", { value, textContent })));
 }
 
-/** Change the state; `quietly` without a step for the browser's Back. */
-function go(changes, quietly = true) {
+/** Change the state without a step for the browser's Back. */
+function go(changes) {
   const next = address(changes);
   if (next === location.hash || (next === "#" && !location.hash)) return;
-  if (quietly) {
-    history.replaceState(null, "", next);
-    render();
-  } else location.hash = next;
+  history.replaceState(null, "", next);
+  render();
 }
 
 /** Show what the state says. */
