@@ -4,12 +4,13 @@ import { ask } from "./server.js";
 
 const MOST = 10, NEW_PLACES = 100, POLL_MS = 2000;
 const HOW = "It asks the tree's own documentation, tests and history, in a copy without them, and takes minutes.";
-let ladder = [], running = null, costs = new Map(), same = new Map(), again = 0, quality = null;
+let ladder = [], choose = null, running = null, costs = new Map(), same = new Map(), again = 0, quality = null;
 
 export const chosenExit = () => ladder[Number(at("exit").value)];
 
-export function startExits(exits, choose) {
+export function startExits(exits, onChoice) {
   ladder = exits;
+  choose = onChoice;
   at("exit").max = exits.length - 1;
   at("exit").disabled = exits.length < 2;
   at("exit").oninput = nameExit;
@@ -37,7 +38,7 @@ function nameExit() {
 }
 
 /** Ask the question at every exit: how much time reading takes, how many of the deepest's best hits there are, how good they are. */
-export async function compareExits(body, tree, choose) {
+export async function compareExits(body, tree) {
   closeExits();
   const mine = running = new AbortController();
   at("exits").hidden = false;
@@ -46,7 +47,7 @@ export async function compareExits(body, tree, choose) {
     at("exits").replaceChildren(make("p", {}, "Ask something first: your question is then asked at every exit."));
     return;
   }
-  const found = new Map(), draw = () => { if (!mine.signal.aborted) show(tree, mine.signal, choose, draw); };
+  const found = new Map(), draw = () => { if (!mine.signal.aborted) show(tree, mine.signal, draw); };
   try {
     const names = (await ask("v1/models", null, mine.signal)).data.map((model) => model.id);
     let texts = [];
@@ -99,7 +100,7 @@ async function refreshQuality(tree, signal, measure) {
   quality = now.state === "none" && kept.get(name) ? JSON.parse(kept.get(name)) : now;
 }
 
-function show(tree, signal, choose, draw) {
+function show(tree, signal, draw) {
   const byExit = new Map((quality.exits ?? []).map((row) => [row.exit, row]));
   const rows = ladder.map((exit) => ({ exit, cost: costs.get(exit), same: same.get(exit), quality: byExit.get(exit) }));
   const isMeasured = quality.state === "done";

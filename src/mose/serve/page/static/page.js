@@ -222,7 +222,7 @@ function listen() {
     if (!at("exits").hidden) { closeExits(); return; }
     const body = question();
     const tree = known.trees.find((one) => one.name === readState().tree) ?? known.trees[0];
-    compareExits(body?.query ? body : null, tree, (exit) => go({ exit: exit === known.exit ? "" : String(exit) }));
+    compareExits(body?.query ? body : null, tree);
   });
   at("keys-list").replaceChildren(...KEYS.flatMap(([key, words]) => [make("dt", {}, make("kbd", {}, key)), make("dd", {}, words)]));
   at("help").addEventListener("click", () => at("keys").showModal());
