@@ -56,6 +56,11 @@ def python_command(code: str) -> list[str]:
     return [sys.executable, "-I", "-c", f"import sys; sys.path[:] = {import_path()!r}; {code}"]
 
 
+def mose_command(*arguments: str) -> list[str]:
+    """The command of a process that runs ``mose`` with these arguments; see `python_command`."""
+    return [*python_command("from mose.__main__ import main; main()"), *arguments]
+
+
 def find_program(name: str) -> str | None:
     """The full path of a program on ``PATH``, None if there is none; the current folder does not count."""
     from shutil import which

@@ -39,6 +39,15 @@ def home() -> Path:
         raise ConfigError("there is no home folder to keep indexes in", got=chosen, remedy=remedy) from error
 
 
+def home_environment() -> dict[str, str]:
+    """The environment of a process of ours that starts in another folder and keeps its things where this one does.
+
+    Raises:
+        ConfigError: As for `home`.
+    """
+    return {**os.environ, HOME_VARIABLE: str(home())}
+
+
 def create_file(path: Path, mode: int = 0o600) -> BinaryIO:
     """A new empty file; whatever had that name is removed, a link is not followed.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from argparse import Namespace as Arguments
 
@@ -12,22 +11,21 @@ from mose.runtime.encoder import DEFAULT_MODEL
 from mose.runtime.model import model_folder
 from mose.search.index import CodeIndex
 from mose.search.store.location import unwritable
-from mose.storage import HOME_VARIABLE, create_file, home
+from mose.storage import create_file, home_environment
 
 
 def deepen_in_background(index: CodeIndex, arguments: Arguments) -> None:
     """Start a process that embeds the rest of a tree, and say where its log is."""
     log = index.store.folder / "deepen.log"
     is_default = arguments.model == DEFAULT_MODEL
-    command = [
-        *processes.python_command("from mose.__main__ import main; main()"),
+    command = processes.mose_command(
         "index",
         str(index.root),
         "--existing",
         "--quiet",
         "--model",
         DEFAULT_MODEL if is_default else str(model_folder(arguments.model).absolute()),
-    ]
+    )
     if arguments.exit is not None:
         command += ["--exit", str(arguments.exit)]
     if arguments.inside:
@@ -40,7 +38,7 @@ def deepen_in_background(index: CodeIndex, arguments: Arguments) -> None:
         process = subprocess.Popen(
             command,
             cwd=processes.ROOT,
-            env={**os.environ, HOME_VARIABLE: str(home())},
+            env=home_environment(),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

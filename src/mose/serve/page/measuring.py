@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import threading
 import time
@@ -13,7 +12,7 @@ from typing import Any
 
 from mose import processes
 from mose.errors import ConfigError
-from mose.storage import HOME_VARIABLE, home
+from mose.storage import home_environment
 
 NUM_QUERIES = 40
 """Of each kind: documentation, history and tests."""
@@ -62,19 +61,18 @@ class Measuring:
                     raise ConfigError("another tree is being measured", remedy="Ask again when that is done.")
                 return
             process = subprocess.Popen(
-                [
-                    *processes.python_command("from mose.__main__ import main; main()"),
-                    "eval-repo", str(root), "--all-exits", "--queries", str(NUM_QUERIES), "--json", "--quiet",
-                ],
+                processes.mose_command(
+                    "eval-repo", str(root), "--all-exits", "--queries", str(NUM_QUERIES), "--json", "--quiet"
+                ),
                 cwd=processes.ROOT,
-                env={**os.environ, HOME_VARIABLE: str(home())},
+                env=home_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
                 encoding="utf-8",
                 errors="replace",
-            )  # fmt: skip
+            )
             self._running = root, process, time.monotonic()
         threading.Thread(target=self._wait, args=(root, process), daemon=True).start()
 
