@@ -57,8 +57,7 @@ def call(
         call = _Call(trees, asked, given, most, cancelled)
         return {"search": call.search, "find_similar": call.find_similar, "read_code": call.read_code}[name]()
     except MoseError as error:
-        is_size = isinstance(most, int) and FEWEST_TOKENS <= most <= MOST_TOKENS
-        return error_answer(str(error), most if is_size else FEWEST_TOKENS)
+        return error_answer(str(error), most if _NUMBERS["max_tokens"].holds(most) else FEWEST_TOKENS)
 
 
 @dataclass(frozen=True, slots=True)
