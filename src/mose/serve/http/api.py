@@ -182,6 +182,9 @@ class Api:
         """The tree of this name; the only one if None."""
         return self._served[0] if name is None else tree_named(self._served, self._names, name)
 
+    def _named(self, tree: Tree) -> dict[str, object]:
+        return {"name": self._names[tree], "root": str(tree.root)}
+
     def _timed(
         self, call: Call, ask: Callable[[SearchOptions, threading.Event], Found], options: SearchOptions
     ) -> Found:
@@ -199,10 +202,7 @@ class Api:
             "hits": [
                 {"tree": self._names[tree], **hit_as_dict(hit, tree.root), **shown(hit)} for tree, hit in found.hits
             ],
-            "trees": [
-                {"name": self._names[tree], "root": str(tree.root), **asdict(depth)}
-                for tree, depth in found.depths.items()
-            ],
+            "trees": [{**self._named(tree), **asdict(depth)} for tree, depth in found.depths.items()],
             "notes": list(found.notes),
         }
 
@@ -213,7 +213,7 @@ class Api:
     async def _list_trees(self, _: Call) -> Response:
         return json_response(
             {
-                "trees": [{"name": self._names[tree], "root": str(tree.root)} for tree in self._served],
+                "trees": [self._named(tree) for tree in self._served],
                 "exits": list(self._encoder.exits),
                 "exit": self._encoder.exit,
             }
@@ -230,14 +230,13 @@ class Api:
         return {"version": __version__, "trees": [self._status_of(tree, call.cancelled) for tree in self._served]}
 
     def _status_of(self, tree: Tree, cancelled: threading.Event) -> dict[str, object]:
-        named: dict[str, object] = {"name": self._names[tree], "root": str(tree.root)}
         try:
             ready = tree.ready(cancelled)
             status = ready.index.status()
         except MoseError as error:
-            return {**named, "error": str(error)}
+            return {**self._named(tree), "error": str(error)}
         return {
-            **named,
+            **self._named(tree),
             "files": status.num_files,
             "chunks": status.num_chunks,
             "languages": {row.language: row.num_files for row in status.languages},
