@@ -177,6 +177,4 @@ def _ask_all(
 def _fuse(found: Sequence[Hits], options: SearchOptions) -> list[tuple[int, Hit]]:
     if options.limit_tokens is None:
         return fuse(found, options.limit)
-    if len(found) == 1:
-        return [(0, hit) for hit in found[0]]
     return fuse_for_budget(found, options.limit_tokens)
