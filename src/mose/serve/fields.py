@@ -103,9 +103,9 @@ def some_of(*values: str) -> Kind:
     return Kind(
         ", ".join(values),
         lambda value: (
-            all(name in values for name in ([value] if isinstance(value, str) else value))
-            if isinstance(value, str | list) and value != []
-            else False
+            isinstance(value, str | list)
+            and value != []
+            and all(name in values for name in ([value] if isinstance(value, str) else value))
         ),
         {"anyOf": [{"enum": list(values)}, {"type": "array", "items": {"enum": list(values)}, "minItems": 1}]},
     )
