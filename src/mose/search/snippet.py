@@ -29,8 +29,7 @@ _WORD = re.compile(r"[^\W_]+")
 def snippet(hit: Hit, query: str, *, num_lines: int = 5) -> list[tuple[int, str]]:
     """Numbered lines of the hit where most of the query's words occur; its first lines if none occurs.
 
-    Lines end where editors end them: at a line feed, nowhere else. They come as they are in the source, without the
-    indentation that all have.
+    They come as they are in the source, without the indentation that all have.
 
     Args:
         hit: The hit.
@@ -38,7 +37,7 @@ def snippet(hit: Hit, query: str, *, num_lines: int = 5) -> list[tuple[int, str]
         num_lines: At most this many lines.
     """
     words = _words_of(query)
-    lines = [line.removesuffix("\r") for line in hit.text.split("\n")]
+    lines = source_lines(hit.text)
     filled = [row for row, line in enumerate(lines) if line.strip()] or [0]
     first = next((row for row in filled if not _is_divider(lines[row])), filled[0])
     start = first
@@ -58,9 +57,14 @@ def snippet(hit: Hit, query: str, *, num_lines: int = 5) -> list[tuple[int, str]
     return [(number, line[indent:]) for number, line in enumerate(shown, hit.start_line + start)]
 
 
+def source_lines(text: str) -> list[str]:
+    """The lines of a text, ended where editors end them: at a line feed, nowhere else."""
+    return [line.removesuffix("\r") for line in text.split("\n")]
+
+
 def all_lines(hit: Hit) -> list[tuple[int, str]]:
     """All lines of the hit, numbered, as they are in the source."""
-    return list(enumerate((line.removesuffix("\r") for line in hit.text.split("\n")), start=hit.start_line))
+    return list(enumerate(source_lines(hit.text), start=hit.start_line))
 
 
 def location(hit: Hit, query: str) -> tuple[int, int, str]:

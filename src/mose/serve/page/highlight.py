@@ -14,7 +14,7 @@ from pygments.util import ClassNotFound
 
 from mose.escaping import escape
 from mose.search.hits import Hit
-from mose.search.snippet import Lines, snippet, split_at_matches
+from mose.search.snippet import Lines, snippet, source_lines, split_at_matches
 
 Piece = tuple[str, str]
 """A text without unseen characters, and space-separated kinds: those of `_KINDS`, "match", "cut"."""
@@ -72,7 +72,7 @@ def highlight(text: str, language: str, query: str = "") -> list[list[Piece]]:
         language: Its label, as hits have it.
         query: Pieces that match a word of it are of the kind "match".
     """
-    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    lines = source_lines(text)
     shown = [line[:_MOST_LINE_CHARS] for line in lines]
     found = []
     for pieces, line, whole in zip(_coloured(shown, language), shown, lines, strict=True):
