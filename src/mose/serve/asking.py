@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from mose.errors import ConfigError, MoseError, SourceError
 from mose.search.hits import Hit, Hits
 from mose.search.options import SearchOptions
-from mose.search.ranking.several import NUM_COMPARED, fuse, fuse_for_budget
+from mose.search.ranking.several import fuse, fuse_for_budget, options_of_each
 from mose.search.snippet import Lines
 from mose.serve.trees import Ready, Tree, Trees, stop_if
 
@@ -50,9 +50,7 @@ def search(
         StoppedError: The call was cancelled.
         MoseError: No tree can be searched, or the query or an option is refused.
     """
-    share = options
-    if len(asked) > 1:
-        share = replace(options, budget_s=options.budget_s / len(asked), limit=max(options.limit, NUM_COMPARED))
+    share = options_of_each(options, len(asked))
 
     def ask(ready: Ready) -> Hits:
         return ready.index.search(query, share, progress=stop_if(cancelled))

@@ -89,20 +89,21 @@ def open_tree(arguments: Arguments) -> tuple[CodeIndex, str]:
 
 def _options(arguments: Arguments, part: str) -> SearchOptions:
     from mose.search.options import SearchOptions
-    from mose.search.ranking.several import NUM_COMPARED
+    from mose.search.ranking.several import options_of_each
 
-    return SearchOptions(
-        limit=arguments.limit if arguments.num_paths == 1 else max(arguments.limit, NUM_COMPARED),
+    options = SearchOptions(
+        limit=arguments.limit,
         mode=arguments.mode or "fused",
         language=arguments.language,
         path=[*(arguments.path_pattern or ()), *(f"!{pattern}" for pattern in arguments.exclude)],
         line_regex=arguments.regex,
         line_text=arguments.text,
         part=part,
-        budget_s=arguments.budget / arguments.num_paths,
+        budget_s=arguments.budget,
         per_file=not arguments.all_places,
         limit_tokens=arguments.max_tokens,
     )
+    return options_of_each(options, arguments.num_paths)
 
 
 def _start_early(root: Path | str, arguments: Arguments) -> None:

@@ -6,10 +6,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from mose.search.hits import Hit, Hits
+from mose.search.options import SearchOptions
 from mose.search.ranking.fit_tokens import CHARS_PER_TOKEN, cover
 
-NUM_COMPARED = 10
-"""Trees are compared by so many of their first hits: ask each for this many or more."""
+_NUM_COMPARED = 10
+"""Trees are compared by so many of their first hits."""
+
+
+def options_of_each(options: SearchOptions, num_trees: int) -> SearchOptions:
+    """How each tree is searched for `fuse`: for an equal share of the budget, and hits enough to compare the trees."""
+    if num_trees < 2:
+        return options
+    return replace(options, budget_s=options.budget_s / num_trees, limit=max(options.limit, _NUM_COMPARED))
 
 
 def fuse(found: Sequence[Hits], limit: int) -> list[tuple[int, Hit]]:
@@ -23,7 +31,7 @@ def fuse(found: Sequence[Hits], limit: int) -> list[tuple[int, Hit]]:
         found: The hits of each tree.
         limit: At most this many.
     """
-    exits = {hit.parts.exit for hits in found for hit in hits[:NUM_COMPARED] if hit.parts.exit is not None}
+    exits = {hit.parts.exit for hits in found for hit in hits[:_NUM_COMPARED] if hit.parts.exit is not None}
     cosines = [_best(hits, "cosine", max(exits, default=0)) for hits in found]
     words = [_best(hits, "bm25", None) for hits in found]
     ranked = []
@@ -57,6 +65,6 @@ def fuse_for_budget(found: Sequence[Hits], max_tokens: int) -> list[tuple[int, H
 
 def _best(hits: Hits, name: str, exit_layer: int | None) -> float:
     """The highest value of a part; cosines of different exits cannot be compared."""
-    first = hits[:NUM_COMPARED]
+    first = hits[:_NUM_COMPARED]
     values = [getattr(hit.parts, name) or 0.0 for hit in first if exit_layer is None or hit.parts.exit == exit_layer]
     return max(0.0, max(values, default=0.0))
