@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
+
+from mose.files.disk import inside
 
 _REMOTE = re.compile(
     r"(nfs\d?|cifs|smb\d?|smbfs|ncpfs|afs|9p|drvfs|ceph|glusterfs|lustre|beegfs|gpfs|vboxsf|vmhgfs|prl_fs|virtiofs|fuse"
@@ -35,14 +36,9 @@ def remote_kind(root: str, mounts: str | None = None) -> str:
         before, _, after = line.partition(" - ")
         point = _OCTAL.sub(lambda match: chr(int(match[1], 8)), before.split(" ")[4])
         kind = after.partition(" ")[0]
-        if _holds(point, root):
-            above = max(above, (point, kind), key=lambda found: len(found[0]))
-            if point == above[0]:
+        if inside(root, point):
+            if len(point) >= len(above[0]):
                 above = (point, kind)  # what was mounted last covers what was mounted there before
-        elif _holds(root, point) and _REMOTE.match(kind):
+        elif inside(point, root) and _REMOTE.match(kind):
             holds = kind
     return above[1] if _REMOTE.match(above[1]) else holds
-
-
-def _holds(folder: str, path: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)

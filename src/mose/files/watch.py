@@ -18,7 +18,7 @@ from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
-from mose.files.disk import identity_of
+from mose.files.disk import identity_of, inside
 from mose.files.mounts import remote_kind
 from mose.files.walking import Looked
 
@@ -243,7 +243,7 @@ class _Listener:
             for batch in changes:
                 gone = {path for change, path in batch if change != Change.modified and path in self._folders}
                 if gone:
-                    self._folders = {path for path in self._folders if not _is_below(path, gone)}
+                    self._folders = {path for path in self._folders if not any(inside(path, top) for top in gone)}
                 self.last_at = time.monotonic()
                 self.first_at = min(self.first_at, self.last_at)
                 self.num_changes += 1
@@ -274,7 +274,3 @@ class _Listener:
         if path in looked.rules or path in looked.folders:
             return True
         return os.path.dirname(path) in looked.folders and (change != 2 or path not in looked.named)
-
-
-def _is_below(path: str, folders: set[str]) -> bool:
-    return any(path == folder or path.startswith(folder + os.sep) for folder in folders)
