@@ -68,7 +68,7 @@ class Watch:
         """What has been heard so far, to be taken before a walk."""
         with self._lock:
             self._tried_at = time.monotonic()
-            listener = self._listener if self._is_listening() else None
+            listener = self._hearing()
             heard = listener.num_changes if listener is not None else 0
             return Mark(listener, heard, identity_of(self._root), self._tried_at)
 
@@ -83,8 +83,8 @@ class Watch:
         """
         with self._lock:
             self._walk_s = walk_s
-            listener = self._listener
-            if listener is None or not self._is_listening() or not listener.hears(looked):
+            listener = self._hearing()
+            if listener is None or not listener.hears(looked):
                 self._listen_to(looked)
             elif mark.listener is listener:
                 self._covered = mark, holder
@@ -99,12 +99,12 @@ class Watch:
             since: The moment, by the monotonic clock.
         """
         with self._lock:
-            if self._covered is None or not self._is_listening():
+            listener = self._hearing()
+            if self._covered is None or listener is None:
                 return False
-            (mark, covered), listener = self._covered, self._listener
+            mark, covered = self._covered
             return (
-                listener is not None
-                and mark.listener is listener
+                mark.listener is listener
                 and covered == holder
                 and listener.has_heard(since)
                 and listener.num_changes == mark.num_changes  # after the line before
@@ -123,8 +123,8 @@ class Watch:
 
     def has_changed(self) -> bool:
         """Whether a walk is needed, whatever is heard next."""
-        listener, covered = self._listener, self._covered
-        if listener is None or covered is None or not self._is_listening():
+        listener, covered = self._hearing(), self._covered
+        if listener is None or covered is None:
             return True
         return covered[0].listener is not listener or listener.num_changes != covered[0].num_changes
 
@@ -139,7 +139,8 @@ class Watch:
         if self.trouble:
             due = poll_s is not None and now - last >= max(poll_s, min(self._walk_s * _POLL_SHARE, _LONGEST_POLL_S))
         else:
-            rest_s = max(PAUSE_S if self._is_listening() else LONGEST_BATCH_S, min(self._walk_s * 4, LONGEST_BATCH_S))
+            pause_s = LONGEST_BATCH_S if self._hearing() is None else PAUSE_S
+            rest_s = max(pause_s, min(self._walk_s * 4, LONGEST_BATCH_S))
             due = self.has_changed() and now - last >= rest_s and self._has_paused(now)
         if due:
             self._asked_at = now
@@ -155,8 +156,10 @@ class Watch:
         listener = self._listener
         return listener is None or now - listener.last_at >= PAUSE_S or now - listener.first_at >= LONGEST_BATCH_S
 
-    def _is_listening(self) -> bool:
-        return self._listener is not None and self._listener.is_alive
+    def _hearing(self) -> _Listener | None:
+        """The listener; None if there is none, or it has ended."""
+        listener = self._listener
+        return listener if listener is not None and listener.is_alive else None
 
     def _listen_to(self, looked: Looked) -> None:
         if self._listener is not None:
