@@ -6,7 +6,6 @@ A new index may begin as a copy of another tree's, such as another worktree or c
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from collections.abc import Mapping
 from contextlib import closing, suppress
@@ -24,6 +23,7 @@ from mose.search.store.prune import bases
 from mose.search.store.schema import clear_errors
 from mose.search.store.store import Store
 from mose.search.store.write import forget_limits, set_meta
+from mose.storage import create_file
 
 ALIKE_FILES = 200
 """A tree of fewer files is cut sooner than another like it is looked for."""
@@ -156,5 +156,5 @@ def _newest_indexes() -> list[Path]:
 
 
 def _copy(source: Path, target: Path) -> None:
-    with source.open("rb") as old, os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as new:
+    with source.open("rb") as old, create_file(target) as new:
         shutil.copyfileobj(old, new, 1 << 20)
