@@ -282,7 +282,7 @@ class CodeIndex:
             raise self._no_line(path, line)
         chunk = chunks[0]
         words = read_words(chunk.text)
-        terms = _rarest_terms(view.store, words)
+        terms = _rarest_terms(view, words)
         query = replace(words, words=(), terms=terms)
         request = make_request(query, options, encoder, embedding_text(chunk, chunk.path), "code", chunk.language)
         others = np.arange(len(view.table)) != row
@@ -308,7 +308,7 @@ def _request_for(query: str, options: SearchOptions, encoder: Encoder) -> Reques
     return make_request(read_query(query), options, encoder, query, "query")
 
 
-def _rarest_terms(store: Store, query: Query, count: int = 24) -> tuple[str, ...]:
+def _rarest_terms(view: View, query: Query, count: int = 24) -> tuple[str, ...]:
     """The rarest terms of a long text that occur elsewhere, too: those that say most about where it comes from."""
-    counts = store.document_frequencies(query.terms)
+    counts = view.words.counts(view.store, query.terms)
     return tuple(sorted((term for term in query.terms if counts[term] > 1), key=counts.__getitem__)[:count])
