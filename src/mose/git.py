@@ -92,10 +92,10 @@ def open_repository(folder: Path, commit: str) -> Repository | None:
 
     Whether the commit is there shows when git is asked for it.
     """
-    found = find_repository(folder)
-    if found is not None and found.top == Path(os.path.realpath(folder)):
-        return replace(found, commit=commit)
     bare = Path(os.path.realpath(folder))
+    found = find_repository(folder)
+    if found is not None and found.top == bare:
+        return replace(found, commit=commit)
     if not (bare / "objects").is_dir() or not (bare / "HEAD").is_file():
         return None
     return Repository(top=bare, folder=bare, common=bare, commit=commit)
