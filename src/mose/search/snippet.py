@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mose.search.query import read_query
 from mose.search.ranking.matching import related
+from mose.syntax.comments import indent_of
 from mose.words import split_words
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def snippet(hit: Hit, query: str, *, num_lines: int = 5) -> list[tuple[int, str]
         best = max(sums)
         if best > sums[0] + 1:  # the beginning, where the name is, unless other lines say clearly more
             ties = [row for row, total in enumerate(sums, first) if total == best and lines[row].strip()]
-            start = min(ties or [first], key=lambda row: len(lines[row]) - len(lines[row].lstrip()))
+            start = min(ties or [first], key=lambda row: indent_of(lines[row]))
     shown = lines[start : start + num_lines]
     while shown and not shown[-1].strip():
         shown.pop()
@@ -83,7 +84,7 @@ def location(hit: Hit, query: str) -> tuple[int, int, str]:
             before = sum(len(piece) for piece, _ in takewhile(lambda piece: not piece[1], pieces))
             return number, hit.column or before + 1, lines[number]
     text = lines[shown[0]]
-    return shown[0], len(text) - len(text.lstrip()) + 1, text
+    return shown[0], indent_of(text) + 1, text
 
 
 def _is_divider(line: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from mose.syntax.comments import indent_of
+
 _CLOSING = (*"}])", "end", "else", "elif", "except", "catch", "finally", "fi", "done", "esac", "then", "{", ".")
 _CONTINUED = (",", "(", "[", "\\", "+", "=", "&&", "||", ":")
 _MAX_LEVELS = 8
@@ -61,7 +63,7 @@ def _best_end(lines: list[str], offsets: list[int], first: int, last: int, ideal
 def _cost_of_break(before: str, after: str) -> float:
     """Cost of a break between two lines."""
     stripped = after.strip()
-    cost = 0.15 * min((len(after) - len(after.lstrip())) / 4, _MAX_LEVELS)
+    cost = 0.15 * min(indent_of(after) / 4, _MAX_LEVELS)
     if before.strip():
         cost += 0.4
         if stripped.startswith(_CLOSING):
