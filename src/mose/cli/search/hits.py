@@ -29,7 +29,7 @@ def show_hits(hits: Sequence[tuple[Hit, Path]], query: str, *, whole: bool = Fal
         explain: Add why each hit has its rank.
         color: Whether styles are shown.
     """
-    from mose.search.snippet import all_lines, snippet, split_at_matches
+    from mose.search.snippet import all_lines, snippet
 
     width = columns()
     locations = [f"{hit.path}:{hit.start_line}-{hit.end_line}" for hit, _ in hits]
@@ -44,8 +44,7 @@ def show_hits(hits: Sequence[tuple[Hit, Path]], query: str, *, whole: bool = Fal
         )
         lines = all_lines(hit) if whole else snippet(hit, query)
         for number, line in lines:
-            pieces = split_at_matches((line if whole else clip(line, width - NUMBER_COLUMNS)).rstrip(), query)
-            words: list[str | Styled] = [marked(piece) if matches else piece for piece, matches in pieces]
+            words = _with_marks((line if whole else clip(line, width - NUMBER_COLUMNS)).rstrip(), query)
             show(dim(f"{number:>{NUMBER_COLUMNS - 2}}"), *(["  "] if words else []), *words, color=color)
         if hit.copies:
             more = f" and {len(hit.copies) - 1} more" if len(hit.copies) > 1 else ""
@@ -64,14 +63,19 @@ def show_locations(hits: Sequence[tuple[Hit, Path]], query: str, *, color: bool)
         query: What was asked.
         color: Whether styles are shown.
     """
-    from mose.search.snippet import location, split_at_matches
+    from mose.search.snippet import location
 
     for hit, file in hits:
         line, column, text = location(hit, query)
         num_bytes = len(text[: column - 1].encode("utf-8", "surrogatepass"))
-        pieces = split_at_matches(text, query)
-        words: list[str | Styled] = [marked(piece) if matches else piece for piece, matches in pieces]
-        show(bold(hit.path, file), f":{line}:{num_bytes + 1}:", *words, color=color)
+        show(bold(hit.path, file), f":{line}:{num_bytes + 1}:", *_with_marks(text, query), color=color)
+
+
+def _with_marks(line: str, query: str) -> list[str | Styled]:
+    """The line in pieces, those that stand for words of the query marked."""
+    from mose.search.snippet import split_at_matches
+
+    return [marked(piece) if matches else piece for piece, matches in split_at_matches(line, query)]
 
 
 def _symbol(symbol: str, location_columns: int, aligned: int, width: int) -> str:
