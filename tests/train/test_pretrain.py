@@ -428,6 +428,15 @@ def test_the_finished_model_goes_on_where_it_stopped(make: Make, tmp_path: Path)
     assert "held-out repositories" in (folder / "README.md").read_text()
 
 
+def test_a_new_decoder_can_start_as_the_token_embeddings(make: Make) -> None:
+    config = make(start__decoder="embeddings", run__steps=1, optimizer__rate=1e-12, optimizer__embedding_rate=1e-12)
+    folder = pretrain_run.run(config)
+    model = load_model(folder)
+    assert model.embeddings is not None
+    heads = read_heads(folder, model.settings, seed=9)
+    torch.testing.assert_close(heads.decoder.weight, model.embeddings.tokens.weight, rtol=0, atol=1e-6)
+
+
 def test_a_killed_run_ends_with_the_same_bits(make: Make, tmp_path: Path) -> None:
     pretrain_run.run(make("whole", run__steps=12))
     config = make("killed", run__steps=12, run__checkpoint_minutes=0.0)

@@ -19,6 +19,9 @@ class PretrainStart(StartConfig):
     """Preset that ``folder`` will be made from; read by ``mose plan`` alone, as long as the folder does not exist."""
     dropout: float = 0.1
     """Dropout in attention, after each sub-layer and of the embeddings."""
+    decoder: Literal["new", "embeddings"] = "new"
+    """How the decoder of masked tokens starts where the folder has no pre-training heads: random, or as the token
+    embeddings, which a trained encoder knows already. It is not tied to them in either case."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -103,14 +103,22 @@ def save_pretrained(
         copy_companions(companions, folder)
 
 
-def read_heads(folder: Path, settings: ModelSettings, *, seed: int) -> PretrainingHeads:
+def read_heads(folder: Path, settings: ModelSettings, *, seed: int, decoder: Tensor | None = None) -> PretrainingHeads:
     """The pre-training heads of a folder; new ones if it has none.
+
+    Args:
+        folder: The model folder.
+        settings: The model's.
+        seed: Fixes new heads.
+        decoder: [V,D] weights of a new decoder; random if None.
 
     Raises:
         ModelError: The heads are damaged, or those of another model.
     """
     heads = PretrainingHeads(settings, seed=seed)
     file = folder / HEADS_FILE
+    if decoder is not None:
+        heads.decoder.weight.data.copy_(decoder)
     if file.is_file():
         try:
             heads.load_state_dict({name: view.clone() for name, view in load_file(file).items()})

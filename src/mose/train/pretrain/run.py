@@ -38,7 +38,10 @@ def _run(config: PretrainConfig, device: torch.device, world: World, say: Say | 
     model = start_model(config.start)
     tokenizer = CodeTokenizer.load(start)
     make = partial(PairMaker, tokenizer, model.settings, config.objective, config.batch)
-    heads = read_heads(start, model.settings, seed=seed)
+    decoder = None
+    if config.start.decoder == "embeddings" and model.embeddings is not None:
+        decoder = model.embeddings.tokens.weight
+    heads = read_heads(start, model.settings, seed=seed, decoder=decoder)
     trained, held_out = read_corpus(config.data, seed=seed).split(config.data.valid_share, seed=seed)
     batches = _pairs(config, trained, seed=seed)
     for part in (model, heads):
