@@ -7,6 +7,7 @@ import shutil
 import pytest
 from index_doubles import WordEncoder, content, fresh_content, many_files, wait_until_settled, write_file
 
+from mose import CodeIndex
 from mose.search import lifecycle, refresh
 from mose.search.chunking import prepare
 from mose.search.deepen import deepen
@@ -71,7 +72,7 @@ def test_only_what_differs_is_cut_and_embedded_and_the_index_equals_a_new_one(fi
         assert store.meta("root") == str(first)
 
 
-@pytest.mark.parametrize("why", ["another model", "told not to", "few files", "another tree", "unfinished"])
+@pytest.mark.parametrize("why", ["another model", "told not to", "few files", "another tree", "unfinished", "inside"])
 def test_an_index_that_does_not_fit_is_not_used(why, first, second, num_cut, monkeypatch, tmp_path):
     if why == "few files":
         monkeypatch.setattr(lifecycle, "ALIKE_FILES", 1_000)
@@ -81,6 +82,10 @@ def test_an_index_that_does_not_fit_is_not_used(why, first, second, num_cut, mon
     if why == "unfinished":
         with Store.open(index_folder(first)) as store:
             refresh.set_meta(store, complete="0")
+    if why == "inside":
+        lifecycle.forget(first)
+        with Store.open(index_folder(first, inside=True)) as store:
+            refresh.refresh(store, first, WordEncoder())
     encoder = WordEncoder(identity="words-2" if why == "another model" else "words-1")
     num_cut.clear()
     index(second, encoder, begins_alike=why != "told not to")
@@ -112,3 +117,43 @@ def test_a_damaged_index_of_another_tree_harms_nothing(first, second, tmp_path):
     lifecycle.forget(second)
     database.write_bytes(database.read_bytes()[:9_000] + b"x" * 50_000)
     assert index(second, WordEncoder())[1] == fresh_content(second, tmp_path, (0, 6))
+
+
+def test_stamps_of_a_file_prove_nothing_in_another_tree(first, second, tmp_path):
+    """Two read-only images may give the same number and times to different files of one size."""
+    write_file(second / "f7.py", "def function_7():\n    return 8\n")
+    found = (second / "f7.py").stat()
+    wait_until_settled()
+    with Store.open(index_folder(first)) as store:
+        store.connection.execute(
+            "UPDATE files SET modified_ns = ?, changed_ns = ?, inode = ?, doubtful = 0 WHERE path = 'f7.py'",
+            (found.st_mtime_ns, found.st_ctime_ns, found.st_ino),
+        )
+    assert index(second, WordEncoder())[1] == fresh_content(second, tmp_path, (0, 6))
+
+
+@pytest.mark.parametrize("name", ["../../../precious", "absolute"])
+def test_nothing_outside_the_folders_of_both_indexes_is_copied(name, first, second, tmp_path, home):
+    precious = home / "precious"
+    precious.write_text("mine")
+    before = precious.stat().st_ino
+    with Store.open(index_folder(first)) as store:
+        file = str(precious) if name == "absolute" else name
+        store.connection.execute("UPDATE exits SET file = ? WHERE exit = 6", (file,))
+    assert index(second, WordEncoder())[1] == fresh_content(second, tmp_path, (0, 6))
+    assert (precious.read_text(), precious.stat().st_ino) == ("mine", before)
+
+
+def test_damage_that_came_along_is_mended_at_once(tmp_path):
+    """The tree is read then, and not the damaged index once more."""
+    tree = many_files(tmp_path, 220)
+    shutil.copytree(tree, tmp_path / "second", copy_function=shutil.copyfile)
+    with CodeIndex.open(tree, exit=0) as index:
+        database = index.store.path
+    content = database.read_bytes()
+    assert b"return 123" in content
+    database.write_bytes(content.replace(b"return 123", b"return 321"))
+    with CodeIndex.open(tmp_path / "second", exit=0) as index:
+        hits = index.search("function_123")
+        assert (hits[0].path, hits[0].text) == ("f123.py", "def function_123():\n    return 123")
+        assert "rebuilt" in index.notes[0]

@@ -156,6 +156,5 @@ class Connections:
             if self._was_mended or not self._opening.update or damaged.read_only:
                 raise error
             self._was_mended = True
-            self._opening.discard(damaged.folder)
-            opened = self._opening.open()
+            opened = self._opening.open_anew(damaged.folder)
             self._keep(replace(opened, notes=(rebuilt_note(error), *opened.notes)))

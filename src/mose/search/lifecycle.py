@@ -16,13 +16,13 @@ from mose.runtime.encoder import Encoder
 from mose.search.chunking.chunks import ChunkerConfig
 from mose.search.chunking.index_words import fingerprint
 from mose.search.store.exchange import exchanging, remove_index, replace_index
-from mose.search.store.exit_vectors import read_entries
+from mose.search.store.exit_vectors import VectorFile, read_entries
 from mose.search.store.location import DATABASE_NAME, base_folder, current_index, index_folder
 from mose.search.store.lock import writer_lock
 from mose.search.store.prune import bases
 from mose.search.store.schema import clear_errors
 from mose.search.store.store import Store
-from mose.search.store.write import forget_limits, set_meta
+from mose.search.store.write import forget_what_is_of_a_tree, set_meta
 from mose.storage import create_file
 
 ALIKE_FILES = 200
@@ -135,22 +135,23 @@ def begin_alike(store: Store, sizes: Mapping[str, int], encoder: Encoder) -> boo
         return False
     with suppress(CodeIndexError, OSError), Store.open_to_read(best) as other, other.snapshot():
         for entry in read_entries(other):
-            _copy(other.folder / entry.file, store.folder / entry.file)
+            files = (VectorFile(folder, entry.file, width=entry.width).path for folder in (other.folder, store.folder))
+            _copy(*files)
         with clear_errors(store.path):
             other.connection.backup(store.connection)
         set_meta(store, complete="0")
-        forget_limits(store)
+        forget_what_is_of_a_tree(store)
         return True
     return False
 
 
 def _newest_indexes() -> list[Path]:
-    """The indexes of other trees that were changed last."""
+    """The indexes that were changed last; none that lies in a tree, where others than the user may have been at it."""
     found = []
     for base in bases():
         folder = current_index(base)
         with suppress(OSError):
-            if folder is not None:
+            if folder is not None and folder.parent == base:
                 found.append(((folder / DATABASE_NAME).stat().st_mtime_ns, folder))
     return [folder for _, folder in sorted(found, reverse=True)[:ALIKE_INDEXES]]
 

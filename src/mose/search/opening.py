@@ -55,6 +55,8 @@ class Opening:
     """The largest file to read, from now on; None for what the index was last told."""
     watch: Watch | None = None
     """Hears of changes of the tree for as long as the index is open."""
+    begins_alike: bool = True
+    """False to read all of the tree into a new index: damage may come along with a copy of another one."""
 
     def open(self, progress: ProgressCallback = no_progress) -> Opened:
         """The index, brought up to date if that is asked for and possible; rebuilt if it was damaged.
@@ -81,10 +83,11 @@ class Opening:
         if self.rebuild:
             rebuild(folder)
         mended: tuple[str, ...] = ()
+        opening = replace(self, begins_alike=self.begins_alike and not self.rebuild)
         for attempt in range(ATTEMPTS):
             seen = current_index(base_folder(folder))
             try:
-                opened = self._open_to_write(folder, progress)
+                opened = opening._open_to_write(folder, progress)
                 return replace(opened, notes=(*mended, *opened.notes))
             except IndexReplacedError:
                 if attempt == ATTEMPTS - 1 or not self.create:
@@ -93,12 +96,14 @@ class Opening:
                 if mended:
                     raise
                 mended = (rebuilt_note(error),)
+                opening = replace(opening, begins_alike=False)
                 discard_damaged(folder, seen)
         raise AssertionError
 
-    def discard(self, damaged: Path) -> None:
-        """Replace a damaged index by an empty one; `open` fills it."""
+    def open_anew(self, damaged: Path) -> Opened:
+        """As `open`, of an index that is damaged: all of the tree is read again."""
         discard_damaged(index_folder(self.root, inside=self.inside), damaged)
+        return replace(self, begins_alike=False).open()
 
     def _open_to_write(self, folder: Path, progress: ProgressCallback) -> Opened:
         try:
@@ -132,7 +137,7 @@ class Opening:
             limits=None if self.max_file_bytes is None else WalkLimits(max_file_bytes=self.max_file_bytes),
             model_name=self.model_name,
             watch=self.watch,
-            begins_alike=not self.rebuild,
+            begins_alike=self.begins_alike,
         )
 
     def is_fresh(self, store: Store, since: float, *, waits: bool) -> bool:

@@ -37,10 +37,12 @@ def set_meta(store: Store, **values: str) -> None:
         store.connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(values.items()))
 
 
-def forget_limits(store: Store) -> None:
-    """Go back to the sizes of files that are read by default."""
+def forget_what_is_of_a_tree(store: Store) -> None:
+    """Of an index that was copied, keep the content alone: each file is read again, and sizes are those by default."""
     with transaction(store):
         store.connection.execute("DELETE FROM meta WHERE key = 'max_file_bytes'")
+        # In another file system, another file may have the same stamps.
+        store.connection.execute("UPDATE files SET changed_ns = -1, inode = -1")
 
 
 def write_files(store: Store, *, removed: Sequence[int], files: Sequence[CutFile]) -> list[int]:
