@@ -112,6 +112,32 @@ def test_repository_of_longer_hashes_is_read(tmp_path):
     assert len(tree_state(root).commit) == 64
 
 
+def test_few_objects_that_stand_for_billions_of_files_are_refused_in_little_memory(tmp_path, peak_memory):
+    run(tmp_path, "init", "-q", "-b", "main")
+    (tmp_path / "a.py").write_text("x = 1\n")
+    run(tmp_path, "add", ".")
+    run(tmp_path, "commit", "-qm", "Count things in a new way")
+    (tmp_path / "long").write_text("x")
+    entry = f"100644 blob {run(tmp_path, 'hash-object', '-w', tmp_path / 'long')}\t"
+    for _ in range(9):
+        names = "".join(f"{entry}{letter * 200}\n" for letter in "abcdefghij")
+        entry = f"040000 tree {make_tree(tmp_path, names)}\t"
+    head = run(
+        tmp_path, "commit-tree", make_tree(tmp_path, f"{entry}top\n"), "-p", "HEAD", "-m", "Keep a billion files"
+    )
+    run(tmp_path, "update-ref", "HEAD", head)
+    started = peak_memory()
+    assert read_commits(tmp_path) == "the git history cannot be read"
+    assert peak_memory() - started < 3 * git.MOST_OUTPUT_BYTES
+
+
+def make_tree(folder, entries):
+    made = subprocess.run(
+        ["git", "-C", str(folder), "mktree"], input=entries, check=True, capture_output=True, text=True
+    )
+    return made.stdout.strip()
+
+
 def test_no_repository_and_one_without_a_commit(tmp_path):
     assert git.find_repository(tmp_path) is None
     run(tmp_path, "init", "-q")

@@ -63,7 +63,9 @@ ALLOWED = {
         "words", "languages", "files", "syntax", "tokenizer", "runtime", "export", "search", "data.pairs", "data.curate", "data.mine.commit_subjects", "model",
     },
     "integrations": {"errors", "model", "runtime", "search", "tokenizer", "words"},
-    "serve": {"errors", "escaping", "processes", "progress", "storage", "runtime", "search", "files.watch"},
+    "serve": {
+        "errors", "escaping", "parallel", "processes", "progress", "workers", "storage", "runtime", "search", "files.watch",
+    },
 }  # fmt: skip
 """What a room imports of the lower ones; a room without a line imports nothing."""
 

@@ -15,6 +15,7 @@ import secrets
 import stat
 import sys
 import tempfile
+import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from mose import processes
 TIMEOUT_SECONDS = 30.0
 MEMORY_BYTES = 1_500_000_000
 """Address space of git, where the system lets one process limit another."""
+MOST_OUTPUT_BYTES = 64_000_000
+"""A few kilobytes of objects can stand for billions of files."""
 _HASH = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _SMALL_BYTES = 65_536
 _LARGE_BYTES = 64_000_000
@@ -102,7 +105,7 @@ def open_repository(folder: Path, commit: str) -> Repository | None:
 
 
 def run_git(repository: Repository, *words: str, in_work_tree: bool = False) -> bytes | None:
-    """What a reading command of git prints; None if it fails, takes too long, or there is no git.
+    """What a reading command of git prints; None if it fails, takes too long, says too much, or there is no git.
 
     Args:
         repository: Where its objects come from. HEAD is its commit; there are no branches.
@@ -131,13 +134,16 @@ def run_git(repository: Repository, *words: str, in_work_tree: bool = False) -> 
             stderr=subprocess.DEVNULL,
         ) as process:
             _limit_memory(process.pid)
+            timer = threading.Timer(TIMEOUT_SECONDS, process.kill)
+            timer.start()
             try:
-                output, _ = process.communicate(timeout=TIMEOUT_SECONDS)
-            except BaseException as error:
+                assert process.stdout is not None
+                output = process.stdout.read(MOST_OUTPUT_BYTES + 1)
+                if len(output) <= MOST_OUTPUT_BYTES:
+                    process.wait()
+            finally:
+                timer.cancel()
                 process.kill()
-                if not isinstance(error, subprocess.TimeoutExpired):
-                    raise
-                return None
     return output if process.returncode == 0 else None
 
 

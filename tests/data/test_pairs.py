@@ -4,6 +4,7 @@ import gzip
 import json
 import lzma
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,16 @@ def test_damaged_file_is_named(tmp_path: Path, name: str, content: bytes, messag
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=message):
         read_rows(tmp_path / name)
+
+
+def test_a_line_without_end_is_refused_before_it_is_all_read(tmp_path: Path, peak_memory: Callable[[], int]) -> None:
+    with lzma.open(tmp_path / "a.jsonl.xz", "wb", preset=0) as file:
+        for _ in range(300):
+            file.write(b" " * 1_000_000)
+    started = peak_memory()
+    with pytest.raises(DataError, match=r"line 1 has more than 16,000,000 characters"):
+        read_rows(tmp_path / "a.jsonl.xz")
+    assert peak_memory() - started < 150_000_000
 
 
 def test_what_cannot_be_opened_is_named(tmp_path: Path) -> None:

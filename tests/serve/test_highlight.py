@@ -1,5 +1,6 @@
 """Code in pieces: the same text, whatever it is and whatever colours it has."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,12 @@ SOURCES = sorted(path for path in Path(__file__).parents[2].rglob("*.py") if ".g
 
 
 def joined(text, language, query=""):
-    return ["".join(piece for piece, _ in line) for line in highlight(text, language, query)]
+    return ["".join(piece for piece, _ in line) for line in shown(text, language, query)]
+
+
+def shown(text, language, query=""):
+    (lines,) = highlight([(text, language)], query)
+    return lines
 
 
 @settings(deadline=None)
@@ -33,17 +39,27 @@ def test_real_files_keep_their_lines(path):
 
 
 def test_kinds_and_matches():
-    (first, second) = highlight("def open_url(x):\n    return 'a'  # opened", "python", "open")
+    (first, second) = shown("def open_url(x):\n    return 'a'  # opened", "python", "open")
     assert first[:4] == [("def", "keyword"), (" ", ""), ("open", "function match"), ("_url", "function")]
     assert ("'a'", "string") in second and ("opened", "comment match") in second
 
 
 def test_a_line_that_is_too_long_is_cut_and_says_so():
-    (line,) = highlight("x" * 5_000, "python")
+    (line,) = shown("x" * 5_000, "python")
     assert line[0][0] == "x" * 1_000 and line[1] == (" … 4,000 more characters", "cut")
 
 
 def test_a_text_that_takes_long_keeps_its_end_without_colour(monkeypatch):
-    monkeypatch.setattr("mose.serve.page.highlight._MOST_SECONDS", -1.0)
+    monkeypatch.setattr("mose.serve.page.highlight.MOST_SECONDS", -1.0)
     assert joined("def f():\n    return 1\n", "python") == ["def f():", "    return 1", ""]
-    assert highlight("def f():\n    return 1\n", "python")[1] == [("    return 1", "")]
+    assert shown("def f():\n    return 1\n", "python")[1] == [("    return 1", "")]
+
+
+def test_a_text_that_a_lexer_never_comes_back_from_has_no_colours():
+    lines = ["x", *[" " * 900] * 500]
+    started = time.monotonic()
+    slow, quick = highlight([("\n".join(lines), "c"), ("def f(): pass", "python")])
+    assert time.monotonic() - started < 60
+    assert slow == [[(line, "")] for line in lines]
+    assert quick == [[("def f(): pass", "")]]
+    assert ("def", "keyword") in shown("def f(): pass", "python")[0]

@@ -113,6 +113,9 @@ WRONG = [
 ]
 
 
+NO_NUMBERS = [b'{"query": "x", "budget_s": %s}' % word for word in (b"NaN", b"Infinity", b"-Infinity", b"1e999")]
+
+
 def test_what_is_wrong_is_said_in_four_parts_and_nothing_breaks(sample_tree, tmp_path):
     (tmp_path / "secret.py").write_text("secret = 'hunter2'\n")
     with serving(sample_tree) as server:
@@ -120,8 +123,10 @@ def test_what_is_wrong_is_said_in_four_parts_and_nothing_breaks(sample_tree, tmp
             status, answer = server.post(path, **body)
             assert (status, said in answer["error"]["message"]) == (wanted, True), answer
             assert {"message", "type", "code", "what", "got", "allowed", "remedy"} <= set(answer["error"])
-        for raw in (b"", b"[1]", b"{", b"\xff", b"[" * 100_000, b"null", b'"x"'):
-            assert server.ask("POST", "/search", raw=raw)[0] == 400
+        for raw in (b"", b"[1]", b"{", b"\xff", b"[" * 100_000, b"null", b'"x"', *NO_NUMBERS):
+            status, content, _ = server.ask("POST", "/search", raw=raw)
+            assert status == 400
+            json.loads(content, parse_constant=pytest.fail)  # what is refused is not repeated as it came
         assert server.ask("GET", "/nothing")[0] == 404
         assert server.ask("GET", "/../../etc/passwd")[0] == 404
         assert server.ask("GET", "/search")[0] == 405

@@ -23,6 +23,9 @@ from mose.errors import DataError
 from mose.json_reading import parse_json
 from mose.storage import new_file
 
+MOST_LINE_CHARS = 16_000_000
+"""The longest line that is read: a few bytes of a compressed file can stand for endless ones."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
@@ -76,8 +79,11 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """
     open_file: Any = {".xz": lzma.open, ".gz": gzip.open}.get(path.suffix, open)
     try:
-        with open_file(path, "rt", encoding="utf-8-sig") as lines:  # some editors begin a file with a mark
+        with open_file(path, "rt", encoding="utf-8-sig") as file:  # some editors begin a file with a mark
+            lines = iter(lambda: file.readline(MOST_LINE_CHARS + 1), "")
             for number, line in enumerate(lines, start=1):
+                if len(line) > MOST_LINE_CHARS:
+                    raise DataError(f"{path}, line {number} has more than {MOST_LINE_CHARS:,} characters")
                 if line.strip():
                     yield number, line
     except FileNotFoundError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -46,7 +47,7 @@ class Fields:
             ConfigError: The body is not a JSON object, or a field is missing, unknown or holds something else.
         """
         try:
-            value = json.loads(body, parse_float=_number)
+            value = json.loads(body, parse_float=_number, parse_constant=_number)
         except (ValueError, RecursionError) as error:
             raise ConfigError(
                 "the body of the request is not JSON", remedy='Send an object: {"query": "..."}'
@@ -66,8 +67,10 @@ class Fields:
 
 
 def _number(text: str) -> int | float:
-    """A number; 3.0 is a whole one, as in JSON Schema."""
+    """A number; 3.0 is a whole one, as in JSON Schema. NaN and infinities are none in JSON."""
     value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is not a finite number")
     return int(value) if value.is_integer() else value
 
 

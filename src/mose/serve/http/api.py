@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 
 from mose import __version__
 from mose.errors import MoseError
-from mose.search.hits import Hit, hit_as_dict
+from mose.search.hits import hit_as_dict
 from mose.search.options import SearchOptions
 from mose.serve import asking
 from mose.serve.asking import Found, short_names, tree_named
@@ -195,12 +195,12 @@ class Api:
             return ask(options, call.cancelled)
 
     def _found(self, found: Found, coloured_for: str | None) -> object:
-        def shown(hit: Hit) -> dict[str, object]:
-            return {} if coloured_for is None else highlighted(hit, coloured_for)
-
+        hits = [hit for _, hit in found.hits]
+        shown = [{}] * len(hits) if coloured_for is None else highlighted(hits, coloured_for)
         return {
             "hits": [
-                {"tree": self._names[tree], **hit_as_dict(hit, tree.root), **shown(hit)} for tree, hit in found.hits
+                {"tree": self._names[tree], **hit_as_dict(hit, tree.root), **more}
+                for (tree, hit), more in zip(found.hits, shown, strict=True)
             ],
             "trees": [{**self._named(tree), **asdict(depth)} for tree, depth in found.depths.items()],
             "notes": list(found.notes),
