@@ -5,9 +5,9 @@
 
 Each input follows from its kind and seed alone. Inputs run in a child process that is watched from outside. Faults
 are: an input that takes more than --seconds of processor time, or many times that by the clock, a process that needs
-more than --megabytes, an exception that is not a
-``MoseError``, a line of an indexed file that is in no chunk, a line of ``--json`` that does not parse. Each is printed
-with its seed, and written to --out. The last line of standard output is the result as JSON.
+more than --megabytes, an exception that is not a ``MoseError``, a line of an indexed file that is in no chunk, a line
+of ``--json`` that does not parse. Each is printed with its seed, and written to --out. The last line of standard output
+is the result as JSON.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from fuzz_files import archives, checkpoints, models, pairs
+from fuzz_files import archives, checkpoints, make_checkpoint, models, pairs
 from fuzz_requests import requests
 from fuzz_texts import EXTENSIONS, SAMPLES
 from fuzz_trees import alike, colours, contents, filters, ignores, indexes, lines, names, notebooks, queries
@@ -53,7 +53,9 @@ def serve(kind: str, first: int, count: int, base: str) -> None:
     os.dup2(2, 1)
     function, _ = KINDS[kind]
     if kind == "checkpoints":
-        import transformers  # noqa: F401 - takes seconds, which are of no input
+        import mose.model.convert.convert  # noqa: F401 - takes seconds, which are of no input
+
+        make_checkpoint(Path(base))
     for seed in range(first, first + count):
         print(f"begin {seed}", file=say)
         work = Path(tempfile.mkdtemp(prefix="in-", dir=base))

@@ -89,7 +89,7 @@ def archives(rng: random.Random, work: Path) -> None:
     path.write_bytes(data)
     before = sorted(work.parent.rglob("*.py"))
     with contextlib.suppress(MoseError):
-        unpack(path, files)
+        unpack(path, files, remedy="")
     outside = [found for found in work.parent.rglob("*.py") if found not in before and not found.is_relative_to(files)]
     assert not outside, f"written outside: {outside}"
     assert not [found for found in files.rglob("*") if found.is_symlink()]
@@ -153,7 +153,7 @@ def pairs(rng: random.Random, work: Path) -> None:
 CONFIG = Path(__file__).parents[1] / "configs" / "pretrain-tiny.toml"
 
 
-def _checkpoint(base: Path) -> Path:
+def make_checkpoint(base: Path) -> Path:
     """A tiny BERT as its library writes it, made once."""
     folder = base / "checkpoint"
     if not folder.exists():
@@ -176,7 +176,7 @@ def _checkpoint(base: Path) -> Path:
 def checkpoints(rng: random.Random, work: Path) -> None:
     """A model folder of another library with damage in its settings or headers, converted and planned."""
     folder = work / "model"
-    shutil.copytree(_checkpoint(work.parent), folder)
+    shutil.copytree(make_checkpoint(work.parent), folder)
     path = rng.choice([folder / "config.json"] * 3 + [folder / "model.safetensors", folder / "tokenizer.json"])
     data = bytearray(path.read_bytes())
     if path.name == "config.json" and rng.random() < 0.8:

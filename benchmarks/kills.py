@@ -3,7 +3,8 @@
     python benchmarks/kills.py --kills 200
 
 Every round runs one command, or two at once, on a small tree: a first search, an update after edits, `index`,
-`index --rebuild`, `forget`, `prune`. At a random moment the process (or one of its workers, or all of them) is stopped,
+`index --rebuild`, `forget`, `prune`. A copy of the tree is indexed, too, so that a first search begins with a copy of its
+index, however few files that has. At a random moment the process (or one of its workers, or all of them) is stopped,
 perhaps continued, and killed. Then `mose index` runs to its end, and the index must equal a new one: the same chunks,
 texts and words, and for every chunk the same vectors. The last line of standard output is the result as JSON.
 """
@@ -31,10 +32,11 @@ EXIT = 2
 
 
 def source(number: int, version: int) -> str:
+    """A file whose size does not depend on the version, from 0 to 9: trees of other versions are alike."""
     return "\n\n".join(
         f"def task_{number}_{part}(value):\n"
         f'    """Version {version}: part {part} of task {number} takes a value and counts it."""\n'
-        f"    total = value + {number * part + version}\n"
+        f"    total = value + {1_000 + number * part + version}\n"
         + "".join(f"    total += value * {step}  # step {step} of {version}\n" for step in range(8))
         + "    return total\n"
         for part in range(3)
@@ -55,10 +57,13 @@ def edit(tree: Path, rng: random.Random, version: int) -> None:
     removed.unlink(missing_ok=True)
 
 
+STARTER = "from mose.search import lifecycle; lifecycle.ALIKE_FILES = 1; from mose.__main__ import main; main()"
+
+
 def mose(home: Path, *words: str) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "MOSE_HOME": str(home), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     return subprocess.Popen(
-        [sys.executable, "-m", "mose", *words],
+        [sys.executable, "-c", STARTER, *words],
         env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
 
@@ -150,6 +155,8 @@ def main() -> int:
             path = tree / f"part{number % 3}" / f"task{number}.py"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(source(number, 0))
+        shutil.copytree(tree, base / "twin")
+        mose(home, "index", str(base / "twin"), "--exit", str(EXIT), "--quiet").communicate()
         started = time.monotonic()
         whole = ["index", str(tree), "--exit", str(EXIT), "--quiet"]
         first = mose(home, *whole)
@@ -164,7 +171,7 @@ def main() -> int:
             if "first search" in names:
                 mose(home, "forget", str(tree)).communicate()
             if rng.random() < 0.5 or "update" in names:
-                edit(tree, rng, round_number)
+                edit(tree, rng, round_number % 10)
             running = [mose(home, *actions[action]) for action in names]
             for process in running:
                 disturb(process, rng, longest)

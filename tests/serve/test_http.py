@@ -1,5 +1,6 @@
 """`mose serve`, as programs meet it: a process of its own, asked over a socket."""
 
+import asyncio
 import base64
 import json
 import re
@@ -15,7 +16,7 @@ import pytest
 from serving import serving
 
 from mose import CodeIndex, Encoder, SearchOptions
-from mose.serve.http.guards import MOST_BODY_BYTES
+from mose.serve.http.guards import MOST_BODY_BYTES, Access, Guard
 
 STATIC = Path(sys.modules["mose"].__file__).parent / "serve" / "page" / "static"
 
@@ -100,6 +101,7 @@ WRONG = [
     ("/search", {"query": "date", "colour": 1}, 400, "colour"),
     ("/search", {"query": "date", "trees": ["/etc"]}, 400, "sample"),
     ("/search", {"query": "date", "path": ["no/such"]}, 400, "no/such"),
+    ("/search", {"query": "date", "path": [f"a{number}*b" for number in range(201)]}, 400, "200"),
     ("/search", {"query": "date", "budget_s": 1e9}, 400, "30"),
     ("/similar", {"path": "../secret.py", "line": 1}, 404, "no line 1"),
     ("/similar", {"path": "/etc/passwd", "line": 1}, 404, "no line 1"),
@@ -146,6 +148,19 @@ def test_what_is_wrong_is_said_in_four_parts_and_nothing_breaks(sample_tree, tmp
             except ConnectionError:
                 pass  # it has hung up already
         assert server.post("/search", query="date")[0] == 200
+
+
+@pytest.mark.parametrize("length", [b"\xb2", b"9" * 5_000, b"-1", b"+1", b"x", b"", b"4000001"])
+def test_a_length_that_is_no_number_or_too_large_is_refused_before_the_body_is_read(length):
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    headers = [(b"host", b"localhost"), (b"content-length", length)]
+    scope = {"type": "http", "method": "POST", "path": "/search", "headers": headers}
+    asyncio.run(Guard(None, Access(host="127.0.0.1"), lambda *_: None)(scope, None, send))
+    assert sent[0]["status"] == 413
 
 
 def test_a_page_gets_the_code_of_a_hit_in_pieces_and_whole_files_of_the_index_alone(sample_tree, tmp_path):

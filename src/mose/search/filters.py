@@ -22,6 +22,8 @@ from mose.search.store.records import ChunkTable
 Names = str | Sequence[str] | None
 """One name, several, or None for no filter."""
 
+MOST_PATTERNS = 200
+"""Each is compared with every file."""
 _PATTERNS = "patterns as in .gitignore, e.g. 'src/', '*.py', '!tests/'"
 
 
@@ -58,15 +60,16 @@ def allowed_chunks(
         root = root / folder
         skip = len(folder) + 1 if folder else 0
         table = replace(table, paths=[own[skip:] if is_part(own, part) else "" for own in table.paths])
-    filters = [_path_filter(text, root) for text in _listed(path)]
-    names = _listed(language)
-    if not filters and not names:
+    patterns, names = list(dict.fromkeys(_listed(path))), _listed(language)
+    if not patterns and not names:
         return base
+    if len(patterns) > MOST_PATTERNS:
+        raise ConfigError(
+            "path: number of patterns", got=len(patterns), allowed=f"up to {MOST_PATTERNS}", remedy="Name folders."
+        )
+    filters = [_path_filter(text, root) for text in patterns]
     files = _of_languages(table, names)
-    fitting = _matching(table.paths, filters)
-    for written in filters:
-        if not written.excludes and not _matching(table.paths, [written]).any():
-            raise ConfigError("path: no indexed file matches", got=written.written, allowed=_PATTERNS)
+    fitting = _fitting(table.paths, filters)
     if not fitting.any():
         raise ConfigError("path: no indexed file is left", got=" ".join(_listed(path)), allowed=_PATTERNS)
     if not (files & fitting).any():
@@ -96,17 +99,21 @@ def _of_languages(table: ChunkTable, names: Sequence[str]) -> NDArray[np.bool_]:
     return np.array([label in wanted for label in table.languages], dtype=np.bool_)
 
 
-def _matching(paths: Sequence[str], filters: Sequence[_PathFilter]) -> NDArray[np.bool_]:
+def _fitting(paths: Sequence[str], filters: Sequence[_PathFilter]) -> NDArray[np.bool_]:
     """Which files fit one filter that includes, if there is any, and none that excludes."""
-    included = [_matcher(wanted.rules) for wanted in filters if not wanted.excludes]
-    excluded = [_matcher(unwanted.rules) for unwanted in filters if unwanted.excludes]
-    return np.array(
-        [
-            (not included or any(match(path) for match in included)) and not any(match(path) for match in excluded)
-            for path in paths
-        ],
-        dtype=np.bool_,
-    )
+    included, excluded = np.zeros(len(paths), np.bool_), np.zeros(len(paths), np.bool_)
+    for each in filters:
+        match = _matcher(each.rules)
+        matched = np.fromiter(map(match, paths), np.bool_, len(paths))
+        if each.excludes:
+            excluded |= matched
+            continue
+        if not matched.any():
+            raise ConfigError("path: no indexed file matches", got=each.written, allowed=_PATTERNS)
+        included |= matched
+    if all(each.excludes for each in filters):
+        included[:] = True
+    return included & ~excluded
 
 
 def _matcher(rules: IgnoreRules | None) -> Callable[[str], bool]:

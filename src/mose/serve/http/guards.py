@@ -8,6 +8,7 @@ rebinding): the ``Host`` and ``Origin`` of a request must be this machine.
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -96,7 +97,7 @@ class Guard:
                 )  # fmt: skip
         if scope["method"] == "POST":
             length = headers.get("content-length", "0")
-            if not length.isdigit() or int(length) > MOST_BODY_BYTES:
+            if not re.fullmatch(r"[0-9]{1,12}", length) or int(length) > MOST_BODY_BYTES:
                 return too_large()
         if self._num_requests >= MOST_REQUESTS:
             return overloaded()
