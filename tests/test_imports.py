@@ -19,6 +19,7 @@ escaping json_reading processes limited progress words framing
 errors
 storage workers git database
 parallel
+scale
 languages config metrics
 files syntax tokenizer
 data model
@@ -34,6 +35,7 @@ ALLOWED = {
     "storage": {"errors", "json_reading"},
     "workers": {"processes", "limited"},
     "parallel": {"limited", "workers"},
+    "scale": {"errors", "parallel", "workers"},
     "git": {"processes"},
     "config": {"errors"},
     "files": {"errors", "languages"},
@@ -189,7 +191,7 @@ def test_progress_is_reported_in_one_way(path):
     ("written", "owners"),
     [
         ("ProcessPoolExecutor", set()),
-        ("multiprocessing", {"train.retrieval.prefetch"}),  # its processes live as long as the training
+        ("multiprocessing", {"data.prefetch"}),  # its processes live as long as the training
         ("sqlite3.connect(", {"database", "search.store.reader"}),  # the latter in memory
         ("BEGIN IMMEDIATE", {"database", "search.store.prune"}),  # a dry run of the latter ends in a rollback
     ],

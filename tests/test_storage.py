@@ -179,3 +179,36 @@ def test_killed_at_any_moment_leaves_one_whole_folder_under_the_name(way, tmp_pa
     assert (tmp_path / "count").exists()
     if way == "exchange" and sys.platform == "linux":
         assert num_bare == 0
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kills")
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_a_killed_writer_leaves_goes_with_the_next_and_a_living_one_keeps_its_own(tmp_path, kind, monkeypatch):
+    monkeypatch.setattr(storage, "_YOUNG_SECONDS", 0.0)
+    code = f"import sys, time; from pathlib import Path; from mose import storage\nwith storage.new_{kind}(Path(sys.argv[1])):\n"
+    command = [sys.executable, "-c", code + "    print('writes', flush=True); time.sleep(60)", str(tmp_path / "out")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    writers = [subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) for _ in range(2)]
+    for writer in writers:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"writes\n"
+    writers[0].kill()
+    writers[0].wait()
+    assert len(list(tmp_path.iterdir())) == 2
+    with getattr(storage, f"new_{kind}")(tmp_path / "out"):
+        assert len(list(tmp_path.iterdir())) == 2  # the living one's and this one's
+    for writer in writers:
+        writer.kill()
+        writer.communicate()
+
+
+def test_a_file_that_is_not_to_be_replaced_stays_unless_it_is_the_same(tmp_path):
+    for _ in range(2):
+        with storage.new_file(tmp_path / "file", replace=False) as file:
+            file.write(b"one")
+    with (
+        pytest.raises(OutputError, match="holds something else"),
+        storage.new_file(tmp_path / "file", replace=False) as file,
+    ):
+        file.write(b"two")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"one"]

@@ -4,8 +4,8 @@ Each item is on its own: an answer, or a `Failure` that says why there is none. 
 speak over pipes: they import nothing of the caller's (so a script needs no ``__main__`` guard), they are not forks of
 a process with threads, and they end by themselves when the caller is killed.
 
-`run_each` is the one way to do this, and callers know only its signature. A second executor, such as Ray on a
-cluster, is another function of this signature. It must
+`run_each` is the one way to do this, and callers know only its signature. Another executor, such as that of
+`mose.scale.cluster`, is another function of this signature. It must
 
 - import the function by its module and name, and send ``shared`` once and not with each item;
 - take items as they are needed, and give answers in their order;
@@ -35,6 +35,8 @@ from mose.workers import CRASHED, KILLED, NO_PROCESS, TOO_LARGE, Failure, Worker
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
+RunEach = Callable[..., Iterator[Any]]
+"""A function with the signature of `run_each`."""
 _TRIED_AGAIN = frozenset({TOO_LARGE, CRASHED, KILLED})
 MAX_AHEAD_WEIGHT = 4_000_000
 """A lane is given no more than this before its first answers are taken, and one item at least."""

@@ -13,7 +13,7 @@ PACKAGES = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 """The folder this package is imported from."""
 ROOT = os.path.abspath(os.sep)
 """Working directory of our background processes: a core dump or a relative name must not land in a tree."""
-OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
+OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1", "RAY_USAGE_STATS_ENABLED": "0"}
 """Read by the libraries of the extras: no model hub is asked, no use is reported."""
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -19,6 +21,8 @@ INVENTORY_NAME = ".mose-folder.json"
 """Names and sizes of all files of a folder that `new_folder` wrote: the proof that it may be replaced."""
 _EXCHANGE = 2  # RENAME_EXCHANGE of renameat2(2)
 _HERE = -100  # AT_FDCWD
+_YOUNG_SECONDS = 5.0
+"""Of an unfinished file that is no older it is not asked whether its writer lives: it may be about to lock it."""
 
 
 def home() -> Path:
@@ -59,21 +63,40 @@ def create_file(path: Path, mode: int = 0o600) -> BinaryIO:
 
 
 @contextlib.contextmanager
-def new_file(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
+def new_file(path: Path, mode: int = 0o666, *, replace: bool = True) -> Iterator[BinaryIO]:
     """A file that gets its name, or replaces the file of that name, once the block has ended well.
+
+    Args:
+        path: The file.
+        mode: Its permissions.
+        replace: If False, a file of that name that holds something else stays.
 
     Raises:
         OSError: It cannot be written; what was there still is.
+        OutputError: There is such a file.
     """
+    _remove_abandoned(path)
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         with create_file(part, mode) as file:
+            _lock(file.fileno())
             yield file
             file.flush()
             os.fsync(file.fileno())
+        if not (replace or _may_become(part, path)):
+            raise OutputError(
+                f"{path} exists and holds something else", remedy="Name another file, or delete this one."
+            )
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _may_become(part: Path, path: Path) -> bool:
+    """True unless a file of another content has the name."""
+    import filecmp
+
+    return not os.path.lexists(path) or (path.is_file() and filecmp.cmp(part, path, shallow=False))
 
 
 def write_json(path: Path, value: object) -> None:
@@ -99,18 +122,20 @@ def new_folder(out: str | Path) -> Iterator[Path]:
     out = Path(os.path.realpath(out))  # of a link, what it points to: the new folder lies beside it
     recover(out)
     require_replaceable(out)
+    _remove_abandoned(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         part = out.with_name(f".{out.name}.{secrets.token_hex(4)}.part")
         part.mkdir()
     except OSError as error:
         raise OutputError(f"{out} cannot be written: {error.strerror}", remedy="Name another folder.") from error
-    try:
-        yield part
-        _write_inventory(part)
-        _put_in_place(part, out)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    with _locked(part):
+        try:
+            yield part
+            _write_inventory(part)
+            _put_in_place(part, out)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def require_replaceable(out: Path) -> None:
@@ -151,6 +176,41 @@ def require_writable_folder(folder: Path, *, marks: tuple[str, ...]) -> None:
     if not folder.is_dir() or any(folder.iterdir()):
         allowed = f"a new folder, an empty one, or one that holds {' or '.join(marks)}"
         raise OutputError("folder to write", got=str(folder), allowed=allowed, remedy="Name another folder.")
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what killed writers of a file or folder left beside it; one that is being written is locked."""
+    for part in path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * 8}.part"):
+        with contextlib.suppress(OSError):  # somebody else's, or gone
+            if time.time() - part.lstat().st_mtime < _YOUNG_SECONDS:
+                continue
+            with _locked(part) as is_free:
+                if is_free:
+                    shutil.rmtree(part) if part.is_dir() else part.unlink()
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[bool]:
+    """Whether a file or folder could be locked, for as long as the block runs; False where nothing can be."""
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    except OSError:  # a folder on Windows
+        yield False
+        return
+    try:
+        yield _lock(handle)
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    try:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):  # not POSIX; locked by another, or a file system without locks
+        return False
+    return True
 
 
 def _files(folder: Path) -> dict[str, int]:

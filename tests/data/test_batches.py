@@ -166,3 +166,80 @@ def test_changed_data_is_refused_on_resume(folder: Path) -> None:
     state = PairBatches(sources(folder), pairs=6, seed=3).state()
     with pytest.raises(DataError, match="data has changed"):
         PairBatches(sources(folder)[:2], pairs=6, seed=3).load_state(state)
+
+
+def test_passing_over_batches_leads_to_the_same_ones(folder: Path) -> None:
+    batches, other = (PairBatches(sources(folder), pairs=6, seed=3) for _ in range(2))
+    for number in range(24):
+        if number % 4 == 3:
+            assert next(other) == next(batches)
+        else:
+            other.skip()
+            next(batches)
+        assert other.state() == batches.state()
+
+
+@pytest.mark.parametrize("form", ["parquet", "folder of parquet", "datasets"])
+def test_a_table_gives_the_batches_of_its_json_lines(tmp_path: Path, form: str) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    rows = [
+        {"query": f"text {n}", "code": f"code {n}", "language": "go", "group": None if n % 2 else f"g{n % 7}", "negatives": [f"other {n}"]}
+        for n in range(40)
+    ]  # fmt: skip
+    write(tmp_path, "rows.jsonl", rows)  # type: ignore[arg-type]
+    table = tmp_path / ("rows.parquet" if form == "parquet" else "rows")
+    if form == "parquet":
+        parquet.write_table(pyarrow.Table.from_pylist(rows), table, row_group_size=7)
+    else:
+        table.mkdir()
+        for number in (0, 1):
+            part = pyarrow.Table.from_pylist(rows[20 * number :][:20])
+            if form == "datasets":  # as Dataset.save_to_disk writes it
+                with pyarrow.ipc.new_stream(table / f"data-0000{number}-of-00002.arrow", part.schema) as writer:
+                    writer.write_table(part, max_chunksize=9)
+            else:
+                parquet.write_table(part, table / f"{number}.parquet")
+        if form == "datasets":
+            names = [{"filename": f"data-0000{number}-of-00002.arrow"} for number in (0, 1)]
+            (table / "state.json").write_text(json.dumps({"_data_files": names, "_split": None}))
+    found = []
+    for name in ("rows.jsonl", table.name):
+        data = DataConfig(folder=str(tmp_path), hard_negatives=1, sources=(SourceConfig(name="t", file=name),))
+        batches = PairBatches(open_sources(data, batch_pairs=5, mixed=False), pairs=5, seed=0)
+        found.append([next(batches) for _ in range(12)])
+    assert found[0] == found[1]
+    assert any(pair.negatives for pair in found[0][0].pairs)
+
+
+def test_a_folder_without_a_table_says_which_of_its_splits_are(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    (tmp_path / "set" / "train").mkdir(parents=True)
+    (tmp_path / "set" / "train" / "state.json").write_text("{}")
+    for name, said in (("set", "one of its splits: train"), ("set/train", "damaged"), ("gone.parquet", "no table")):
+        data = DataConfig(folder=str(tmp_path), sources=(SourceConfig(name="t", file=name),))
+        with pytest.raises(DataError, match=said):
+            open_sources(data, batch_pairs=2, mixed=False)
+
+
+def test_rows_are_not_held_in_memory(tmp_path: Path) -> None:
+    """A table of 40 MB of codes takes a few hundred kilobytes; sent to a process without fork, it is whole again."""
+    import pickle
+    import tracemalloc
+
+    from mose.data.pairs import Row
+    from mose.data.tables.row_table import RowTable
+
+    def row(number: int) -> Row:
+        return Row(text=f"text {number}", code=f"{number} " * 2_000, language="go", group="", path="a.go")
+
+    tracemalloc.start()
+    table = RowTable((row(number) for number in range(4_000)), tmp_path)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 2_000_000
+    again = pickle.loads(pickle.dumps(table))
+    for number in (0, 17, 3_999):
+        assert table[number] == again[number] == row(number)
+    assert list(tmp_path.iterdir()) == []

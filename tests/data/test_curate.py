@@ -384,3 +384,41 @@ def test_a_table_with_other_values_than_texts(tmp_path, capsys, value, status, s
     assert main(["pairs", "convert", f"{tmp_path}/t.parquet", "--out", f"{tmp_path}/p.jsonl.xz"]) == status
     told = capsys.readouterr()
     assert said in told.out + told.err
+
+
+def test_what_another_stage_or_other_settings_wrote_is_never_replaced(tmp_path, capsys):
+    """Each is refused with a word that says what is there; the same run may be made again, also with more rows."""
+    rows = [
+        {"code": f"def f{n}(x):\n    return {'abcd'[n] * 40}", "query": f"find {n}", "language": "python"}
+        for n in range(4)
+    ]
+    pairs, other, out = tmp_path / "pairs.jsonl", tmp_path / "other.jsonl", tmp_path / "out"
+    write_objects(pairs, rows)
+    write_objects(other, rows[:1])
+    dedup = ["pairs", "dedup", str(pairs), "--out", str(out), "--quiet"]
+    assert main(dedup) == 0
+    held = (out / STAGE).read_bytes()
+    for command, said in (
+        (["pairs", "filter", str(pairs), "--out", str(out), "--quiet"], "holds what mose pairs dedup wrote."),
+        ([*dedup, "--jaccard", "0.8"], "wrote with other settings."),
+        ([*dedup, "--against", str(other)], "wrote with other settings."),
+        (["pairs", "dedup", str(other), "--out", str(out), "--quiet"], "wrote with other inputs."),
+        (["pairs", "ask", str(pairs), "--out", str(out)], "no row can be asked about"),
+    ):
+        assert main(command) == 2
+        assert said in capsys.readouterr().err
+        assert (out / STAGE).read_bytes() == held
+    write_objects(pairs, [*rows, {"code": "x = 1" * 30, "query": "x", "language": "python"}])
+    assert main(dedup) == 0
+    assert (out / STAGE).read_bytes() != held
+
+
+def test_a_converted_file_replaces_no_other(table, tmp_path, capsys):
+    out = tmp_path / "pairs.jsonl.gz"
+    convert = ["pairs", "convert", str(table), "--out", str(out)]
+    assert main(convert) == main(convert) == 0
+    write_objects(out, [{"query": "mine", "code": "own", "language": "c"}])
+    held = out.read_bytes()
+    assert main(convert) == 2
+    assert "exists and holds something else" in capsys.readouterr().err
+    assert out.read_bytes() == held

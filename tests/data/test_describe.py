@@ -46,7 +46,7 @@ def test_comments_come_as_often_as_asked_and_never_between_two_codes(tmp_path: P
     rng = np.random.default_rng(1)
     share = {}
     for source in open_sources(config, batch_pairs=4, mixed=False):
-        pairs = [source.pair(unit, rng) for unit in range(len(source))]
+        pairs = [source.pair(source.pick(unit, rng), rng) for unit in range(len(source))]
         share[source.name] = sum(pair.code.startswith("// ") for pair in pairs) / len(pairs)
     assert 0.24 < share["texts"] < 0.36
     assert share["plain"] == share["codes"] == 0

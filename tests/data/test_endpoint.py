@@ -18,7 +18,8 @@ import pytest
 
 from mose.cli import main
 from mose.data.pairs import read_objects, write_objects
-from mose.data.translate.endpoint import Endpoint, answer_all, answered, estimate
+from mose.data.translate.endpoint import Endpoint, answer_all, estimate
+from mose.data.translate.ledger import answered
 from mose.errors import ConfigError, EndpointError
 
 from .test_translate import row

@@ -39,7 +39,7 @@ def shares(config: DataConfig, first_line: str) -> dict[str, float]:
     rng = np.random.default_rng(1)
     found = {}
     for source in open_sources(config, batch_pairs=4, mixed=False):
-        codes = [source.pair(unit, rng).code for unit in range(len(source))]
+        codes = [source.pair(source.pick(unit, rng), rng).code for unit in range(len(source))]
         found[source.name] = sum(code.startswith(f"{first_line}\ndef add") for code in codes) / len(codes)
     return found
 
@@ -61,7 +61,7 @@ def test_row_without_a_path_is_unchanged(tmp_path: Path) -> None:
     config = write(tmp_path)
     (source, _, _) = open_sources(config, batch_pairs=4, mixed=False)
     rng = np.random.default_rng(1)
-    assert all(source.pair(unit, rng).code.startswith("def add") for unit in range(300))
+    assert all(source.pair(source.pick(unit, rng), rng).code.startswith("def add") for unit in range(300))
 
 
 def test_training_and_validation_write_what_a_search_writes_but_the_names(tmp_path: Path) -> None:
@@ -71,7 +71,9 @@ def test_training_and_validation_write_what_a_search_writes_but_the_names(tmp_pa
     searched = embedding_text(chunk, "src/sums/adding.py")
     source = open_sources(config, batch_pairs=4, mixed=False)[1]
     assert searched == "sums/adding\n" + chunk.text + "\nsums/adding add0 add0"
-    assert source.pair(0, np.random.default_rng(0)).code == add_frame("src/sums/adding.py", code)
+    assert source.pair(source.pick(0, np.random.default_rng(0)), np.random.default_rng(0)).code == add_frame(
+        "src/sums/adding.py", code
+    )
     tasks = ValidationConfig(tasks=(ValidationTask(name="t", file="rows.jsonl", frame=True),))
     (task,) = load_tasks(tasks, config)
     assert task.code.texts[0] == add_frame("src/sums/adding.py", code)

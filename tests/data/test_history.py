@@ -162,3 +162,52 @@ def test_marks_in_subjects_and_names_that_git_quotes_change_nothing(clones):
 def test_subjects_are_cleaned_and_refused():
     assert clean_subject("[parser] Accept empty lists, closes #3") == "Accept empty lists,"
     assert subject_fault("update dev dependencies", "update dev dependencies", ()) == "versions and dependencies"
+
+
+@pytest.mark.parametrize(
+    ("subject", "reason"),
+    [
+        ("tpl/os: Revert to the old reading of folders", "reverts and reverted"),
+        ("Update babel to v8.0.0-rc.5", "versions and dependencies"),
+        ("deps: Upgrade to libwebp 1.3.2", "versions and dependencies"),
+        ("Renamed wrapper to adapter for clarity", "tidying"),
+        ("graph.cc: constify the scan of dependencies", "tidying"),
+        ("Cleaned up the exception message", "tidying"),
+        ("Refactoring of the settings page", "tidying"),
+        ("Updated Javadoc for new public types", "documentation"),
+        ("Better docs for the body of a response", "documentation"),
+        ("globset: expand docs of the builder", "documentation"),
+        ("Clean caches that nobody uses before a download", ""),
+        ("Fix parsing of documentation comments in lists", ""),
+        ("Update the list of files to 3 columns when it is wide", ""),
+        ("Simplify analysis of locked packages", ""),
+    ],
+)
+def test_subjects_that_say_nothing_of_the_code_are_refused(subject, reason):
+    assert subject_fault(subject, clean_subject(subject), ()) == reason
+
+
+def test_tests_inside_a_source_of_rust_are_no_answer(tmp_path):
+    folder = tmp_path / "clones" / "store"
+    folder.mkdir(parents=True)
+    git(folder, "init", "-q", "-b", "main")
+    code = (
+        "pub fn trim(text: &str) -> &str {\n    text.trim()\n}\n\n"
+        '#[cfg(test)]\nmod tests {\n    #[test]\n    fn trims() {\n        assert_eq!(trim(" a"), "a");\n    }\n}\n'
+    )
+    for subject, text in (
+        ("initial import of everything there is", code),
+        (
+            "White space at the beginning of a text is kept",
+            code.replace("trim()", "trim_end()").replace('(" a")', '("a ")'),
+        ),
+    ):
+        (folder / "lib.rs").write_text(text)
+        git(folder, "add", "-A")
+        git(folder, "commit", "-q", "-m", subject)
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True).stdout
+    (tmp_path / "histories.toml").write_text(
+        f'[[repositories]]\nname = "owner/store"\ncommit = "{head.strip()}"\nlicense = "MIT"\n'
+    )
+    assert run(tmp_path) == 0
+    assert [row["func"] for _, row in read_objects(tmp_path / "out" / "train.jsonl.xz")] == ["trim"]

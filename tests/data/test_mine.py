@@ -399,6 +399,17 @@ def test_another_pin_is_mined_again(tmp_path, sources):
     assert [one for one in rows_of(tmp_path / "out") if "longest time" in one["query"]]
 
 
+def test_a_second_manifest_in_the_same_folder_loses_nothing_of_the_first(tmp_path, sources):
+    run(tmp_path / "out", sources)
+    files = [tmp_path / "out" / name for name in ("train.jsonl.xz", "valid.jsonl.xz", "manifest.json")]
+    held = [file.read_bytes() for file in files]
+    run(tmp_path / "out", sources, *ALL[:2], per_file=1)
+    assert [file.read_bytes() for file in files] != held
+    sources.rename(tmp_path / "gone")
+    run(tmp_path / "out", sources)
+    assert [file.read_bytes() for file in files] == held
+
+
 # -- the command -------------------------------------------------------------------------------------------------------
 
 

@@ -99,7 +99,7 @@ def test_a_line_without_end_is_refused_before_it_is_all_read(tmp_path: Path, pea
 
 def test_what_cannot_be_opened_is_named(tmp_path: Path) -> None:
     (tmp_path / "folder.jsonl").mkdir()
-    with pytest.raises(DataError, match=r"folder\.jsonl is damaged or not text"):
+    with pytest.raises(DataError, match=r"folder\.jsonl is a folder without a table"):
         read_rows(tmp_path / "folder.jsonl")
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from mose.cli import main
 from mose.data.pairs import write_objects
-from mose.data.translate.answers import labelled_lines, read_answers
-from mose.data.translate.asking import questions, translations, write_requests
+from mose.data.translate.answers import keep_answers, labelled_lines, read_answers
+from mose.data.translate.asking import as_request, questions, translations, write_requests
 from mose.data.translate.checks import fenced, plain_words, question_fault, syntax_fault, translation_fault
 from mose.data.translate.prompts import FUNCTION, PROMPTS, TARGETS
 from mose.errors import DataError
@@ -196,6 +196,11 @@ def test_a_lone_function_parses_in_its_language(language):
     assert syntax_fault(SAMPLES[language].replace("(", "(("), language) == "does not parse"
 
 
+def test_c_plus_plus_is_no_translation_into_c():
+    code = "#include <string>\n\nclass Command : public Base {\npublic:\n    void run() {}\n};"
+    assert (syntax_fault(code, "c"), syntax_fault(code, "cpp")) == ("another language", "")
+
+
 @pytest.mark.parametrize(
     ("text", "code"),
     [
@@ -328,3 +333,134 @@ def test_command_writes_requests_and_reads_answers(tmp_path, capsys):
     write_objects(tmp_path / "answers.jsonl.xz", [answer(id_, "search: join ranges that overlap")])
     assert main(["pairs", "ask", "--out", out, "--answers", str(tmp_path / "answers.jsonl.xz")]) == 0
     assert "answers: 1" in capsys.readouterr().out
+
+
+def test_a_folder_keeps_the_requests_and_answers_of_one_kind(tmp_path, capsys):
+    """Another command, other pairs or fewer of them are refused; more of the same go on, and no answer is lost."""
+    write_objects(tmp_path / "mined.jsonl.xz", [row(number) for number in range(4)])
+    write_objects(tmp_path / "other.jsonl.xz", [row(number) for number in range(4, 6)])
+    mined, out = str(tmp_path / "mined.jsonl.xz"), tmp_path / "asked"
+    ask = ["pairs", "ask", mined, "--out", str(out)]
+    assert main([*ask, "--limit", "2"]) == 0
+    held = (out / "rows.jsonl.xz").read_bytes()
+    for command, said in (
+        (["pairs", "translate", mined, "--out", str(out)], "holds 2 requests of mose pairs ask"),
+        (["pairs", "ask", str(tmp_path / "other.jsonl.xz"), "--out", str(out)], "holds 2 requests of mose pairs ask"),
+        ([*ask, "--limit", "1"], "holds 1 requests of mose pairs ask"),
+    ):
+        assert main(command) == 2
+        assert said in capsys.readouterr().err
+        assert (out / "rows.jsonl.xz").read_bytes() == held
+    first, second = (found["id"] for found in lines(out / "rows.jsonl.xz"))
+    for number, id_ in enumerate((first, second)):
+        write_objects(tmp_path / f"{number}.jsonl", [answer(id_, "search: join ranges that overlap")])
+        assert main(["pairs", "ask", "--out", str(out), "--answers", str(tmp_path / f"{number}.jsonl")]) == 0
+    assert len(lines(out / "accepted.jsonl.xz")) == 2
+    assert main(ask) == 0
+    assert len(lines(out / "rows.jsonl.xz")) == 4
+    (out / "rows.jsonl.xz").unlink()
+    assert main(ask) == 2
+    assert "of another run" in capsys.readouterr().err
+
+
+def test_an_error_in_a_batch_file_gives_way_to_an_answer(tmp_path):
+    """The forms of OpenAI's error file (expired; refused with its status) and of vLLM's."""
+    write_objects(tmp_path / "mined.jsonl.xz", [row(number) for number in range(3)])
+    write_requests([tmp_path / "mined.jsonl.xz"], tmp_path / "asked", questions)
+    ids = [found["id"] for found in lines(tmp_path / "asked/rows.jsonl.xz")]
+    refused = {"status_code": 400, "request_id": "r", "body": {"error": {"message": "too long", "code": "invalid"}}}
+    write_objects(
+        tmp_path / "errors.jsonl",
+        [
+            {"id": "b", "custom_id": ids[0], "response": None, "error": {"code": "batch_expired", "message": "late"}},
+            {"id": "b", "custom_id": ids[1], "response": refused, "error": None},
+            {
+                "id": "v",
+                "custom_id": ids[2],
+                "response": {"status_code": 400, "request_id": "v"},
+                "error": {"code": 400},
+            },
+        ],
+    )
+    write_objects(tmp_path / "late.jsonl", [answer(ids[0], "search: join ranges that overlap"), answer(ids[1], None)])
+    keep_answers(tmp_path / "asked", [tmp_path / "errors.jsonl"])
+    counts = read_answers(tmp_path / "asked", [tmp_path / "asked/answers.jsonl"], least_common=1)
+    assert counts["rejected"] == {f"function-{label}: refused by the server": 3 for label in FUNCTION.labels}
+    keep_answers(tmp_path / "asked", [tmp_path / "late.jsonl", tmp_path / "errors.jsonl"])
+    counts = read_answers(tmp_path / "asked", [tmp_path / "asked/answers.jsonl"], least_common=1)
+    assert counts["accepted"] == {"function-search python": 1}
+    assert counts["rejected"]["function-search: no line of this kind"] == 1
+    assert counts["rejected"]["function-search: refused by the server"] == 1
+
+
+def test_known_questions_about_similar_code_are_shown_and_not_repeated(tmp_path, capsys):
+    def known(name, code, say):
+        return [
+            {"kind": f"function-{label}", "query": f"{label} {say}", "code": code, "language": "python", "group": name, "path": f"{name}.py"}
+            for label in FUNCTION.labels
+        ]  # fmt: skip
+
+    near = known(
+        "near", CODE.replace("merged", "joined").replace("merge_overlapping", "join_touching"), "ranges that touch"
+    )
+    far = known(
+        "far", "def send(mail):\n    with smtp(host) as server:\n        server.sendmail(mail)\n", "how mail is sent"
+    )
+    own = known("own", row(1)["code"], "its own question")
+    half = known("half", CODE + "\n    # once more", "only two lines")[:2]
+    write_objects(tmp_path / "known.jsonl", [*far, *near, *own, *half])
+    write_objects(tmp_path / "mined.jsonl.xz", [row(1)])
+    ask = ["pairs", "ask", str(tmp_path / "mined.jsonl.xz"), "--examples", str(tmp_path / "known.jsonl")]
+    for count, expected in ((1, ["ranges that touch"]), (5, ["how mail is sent", "ranges that touch"])):
+        out = tmp_path / f"asked{count}"
+        assert main([*ask, "--num-examples", str(count), "--out", str(out)]) == 0
+        [request] = lines(out / "requests.jsonl.xz")
+        shown = [turn["content"] for turn in request["body"]["messages"][len(FUNCTION.head) : -1]]
+        assert shown[1::2] == ["\n".join(f"{label}: {label} {say}" for label in FUNCTION.labels) for say in expected]
+        assert shown[-2].startswith("near.py\n```python\n")
+    assert main([*ask[:3], "--out", str(out)]) == 2  # other requests: without examples
+    write_objects(tmp_path / "answers.jsonl", [answer(request["custom_id"], "search: search ranges that touch")])
+    assert main([*ask[:2], "--out", str(out), "--answers", str(tmp_path / "answers.jsonl"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert told["rejected"]["function-search: repeats an example"] == 1
+
+
+def test_known_translations_are_shown_for_the_same_languages(tmp_path, capsys):
+    write_objects(tmp_path / "mined.jsonl.xz", [row(number) for number in range(40)])
+    source = row(100, code=CODE.replace("merged", "joined"))
+    known = [source] + [
+        {**source, "kind": "translation", "language": target, "from": "python", "code": RUST if target == "rust" else f"// {target}"}
+        for target in ("rust", "go")
+    ]  # fmt: skip
+    write_objects(tmp_path / "known.jsonl", [*known, {**known[1], "group": "unknown"}])
+    out = tmp_path / "out"
+    command = ["pairs", "translate", str(tmp_path / "mined.jsonl.xz"), "--examples", str(tmp_path / "known.jsonl")]
+    assert main([*command, "--out", str(out)]) == 0
+    shown = Counter()
+    for found, request in zip(lines(out / "rows.jsonl.xz"), lines(out / "requests.jsonl.xz"), strict=True):
+        turns = [turn["content"] for turn in request["body"]["messages"][1:-1]]
+        shown[found["target"], len(turns)] += 1
+        if turns:
+            assert f"to {'Rust' if found['target'] == 'rust' else 'Go'}" in turns[0]
+    assert {target for target, count in shown if count} == {"rust", "go"}
+    to_rust = next(found["id"] for found in lines(out / "rows.jsonl.xz") if found["target"] == "rust")
+    write_objects(tmp_path / "answers.jsonl", [answer(to_rust, f"```rust\n{RUST}\n```")])
+    keep_answers(out, [tmp_path / "answers.jsonl"])
+    counts = read_answers(out, [out / "answers.jsonl"])
+    assert counts["rejected"] == {"translation: repeats an example": 1}
+    write_objects(tmp_path / "none.jsonl", [source])
+    assert main([*command[:4], str(tmp_path / "none.jsonl"), "--out", str(tmp_path / "x")]) == 2
+    assert "no examples" in capsys.readouterr().err
+
+
+def test_requests_are_what_openai_and_vllm_take():
+    """A line of a batch file, checked by the types of OpenAI's own client."""
+    pytest.importorskip("openai")
+    from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
+    from pydantic import TypeAdapter
+
+    request = as_request("function-1", FUNCTION, "```python\nx = 1\n```", "tiny")
+    assert request.keys() == {"custom_id", "method", "url", "body"}
+    assert (request["method"], request["url"]) == ("POST", "/v1/chat/completions")
+    kind = TypeAdapter(CompletionCreateParamsNonStreaming, config={"extra": "forbid"})
+    kind.validate_python(request["body"])

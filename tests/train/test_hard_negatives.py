@@ -45,7 +45,7 @@ def test_mined_file_trains_and_never_names_an_answer(ladder: Path, data_folder: 
     assert 40 < counts["with_negatives"] <= counts["rows"] and counts["negatives"] > 100
     data = DataConfig(folder=str(tmp_path), hard_negatives=2, sources=(SourceConfig(name="hard", file=out.name),))
     (source,) = open_sources(data, batch_pairs=8, mixed=False)
-    rows = [unit[0] for unit in source.units]
+    rows = [source.first_row(unit) for unit in range(len(source))]
     by_code = {row.code: row for row in rows}
     for row in rows:
         for negative in row.negatives:
@@ -82,6 +82,9 @@ def test_the_whole_command(mose, ladder: Path, tmp_path: Path) -> None:  # type:
         f"{out}: 4 rows, 4 of them with hard negatives\n"
         "Train with them: name the file in a source, and set data.hard_negatives.\n"
     )
+    code, _, error = mose(*command, "--first-rank", 2, "--count", 1)
+    assert code != 0 and "exists and holds something else" in error
+    out.unlink()
     code, printed, _ = mose(*command, "--first-rank", 2, "--count", 1, "--json")
     assert json.loads(printed) == {"file": str(out), "rows": 4, "with_negatives": 4, "negatives": 4}
     code, _, error = mose(*command, "--first-rank", 9, "--last-rank", 3)
@@ -95,6 +98,7 @@ def test_the_whole_command(mose, ladder: Path, tmp_path: Path) -> None:  # type:
 def test_exit_0_looks_without_the_blocks(ladder: Path, data_folder: Path, tmp_path: Path) -> None:
     def negatives(exit_layer: int | None) -> str:
         config = MiningConfig(first_rank=0, last_rank=3, margin=2.0, exit_layer=exit_layer)
+        (tmp_path / "b.jsonl").unlink(missing_ok=True)
         mine_hard_negatives(ladder, data_folder / "train.jsonl", tmp_path / "b.jsonl", config)
         return (tmp_path / "b.jsonl").read_text()
 

@@ -122,8 +122,8 @@ class BatchConfig:
     mini_batch_tokens: int = 8192
     """Padded tokens run through the encoder at once."""
     workers: int = 0
-    """Processes that prepare and tokenise batches in advance, each with its own order of the data. 0 prepares them
-    between the steps: fast enough for a CPU, too slow for a GPU."""
+    """Processes that prepare and tokenise batches in advance; their number changes nothing in the batches. 0 prepares
+    them between the steps: fast enough for a CPU, too slow for a GPU."""
     gradient_cache: bool = False
     """Keep activations of one mini-batch only and run each forward pass twice (exact)."""
 

@@ -15,7 +15,7 @@ import numpy as np
 from mose.data.neighbours import neighbour_order
 from mose.data.pairs import Pair
 from mose.data.passes import changed_data
-from mose.data.sources import Source
+from mose.data.sources import Picked, Source
 from mose.errors import DataError
 
 _PATIENCE = 50
@@ -79,25 +79,37 @@ class PairBatches:
         return self
 
     def __next__(self) -> PairBatch:
+        step, picked = self._step, self._pick()
+        # Random numbers of its own for each pair: what is passed over draws none of them.
+        pairs = tuple(
+            self._sources[number].pair(rows, np.random.default_rng([self._seed, 3, step, position]))
+            for position, (number, rows) in enumerate(picked)
+        )
+        name = "mixed" if self._mixed else self._sources[picked[0][0]].name
+        return PairBatch(step=step, source=name, pairs=pairs)
+
+    def skip(self) -> None:
+        """Pass over the next batch without making its pairs."""
+        self._pick()
+
+    def _pick(self) -> list[tuple[int, Picked]]:
+        """Source and rows of each pair of the next batch."""
         rng = np.random.default_rng([self._seed, 1, self._step])
-        pairs: list[Pair] = []
+        picked: list[tuple[int, Picked]] = []
         keys: set[int] = set()
         held: list[list[int]] = [[] for _ in self._sources]
-        chosen = self._choose(rng)
         used_up: set[int] = set()
-        for number in chosen:
-            pair = None if number in used_up else self._draw(number, rng, keys, held[number])
-            if pair is None:
+        for number in self._choose(rng):
+            rows = None if number in used_up else self._draw(number, rng, keys, held[number])
+            if rows is None:
                 used_up.add(number)
-                pair = self._substitute(rng, keys, held, used_up)
-            pairs.append(pair)
+                number, rows = self._substitute(rng, keys, held, used_up)
+            picked.append((number, rows))
         for waiting, late in zip(self._waiting, held, strict=True):
             # Without the check, the list of a source that is too small would grow with every pass.
             waiting.extend(unit for unit in dict.fromkeys(late) if unit not in waiting)
-        name = "mixed" if self._mixed else self._sources[chosen[0]].name
-        batch = PairBatch(step=self._step, source=name, pairs=tuple(pairs))
         self._step += 1
-        return batch
+        return picked
 
     def _choose(self, rng: np.random.Generator) -> list[int]:
         """Source of each pair of the batch."""
@@ -108,26 +120,28 @@ class PairBatches:
         position = (self._offset + self._step * _GOLDEN) % 1.0
         return [min(count - 1, int(np.searchsorted(self._shares.cumsum(), position, side="right")))] * self._pairs
 
-    def _draw(self, number: int, rng: np.random.Generator, keys: set[int], held: list[int]) -> Pair | None:
-        """A pair of the source that shares no key with the batch; None if there is none."""
+    def _draw(self, number: int, rng: np.random.Generator, keys: set[int], held: list[int]) -> Picked | None:
+        """Rows of a pair of the source that share no key with the batch; None if there are none."""
         source = self._sources[number]
         for _ in range(len(source) + _PATIENCE):
             unit = self._waiting[number].pop(0) if self._waiting[number] else self._next_unit(number)
             if keys.isdisjoint(source.group_keys(unit)):
-                pair = source.pair(unit, rng)
-                if keys.isdisjoint(pair.keys):
-                    keys.update(pair.keys)
-                    return pair
+                picked = source.pick(unit, rng)
+                if keys.isdisjoint(picked.keys):
+                    keys.update(picked.keys)
+                    return picked
             held.append(unit)
         return None
 
-    def _substitute(self, rng: np.random.Generator, keys: set[int], held: list[list[int]], used_up: set[int]) -> Pair:
-        """A pair of another source, if the chosen one has no more for this batch."""
+    def _substitute(
+        self, rng: np.random.Generator, keys: set[int], held: list[list[int]], used_up: set[int]
+    ) -> tuple[int, Picked]:
+        """Another source and rows of it, if the chosen one has no more for this batch."""
         others = [number for number in np.argsort(-self._shares).tolist() if number not in used_up]
         for number in others if self._mixed else []:
-            pair = self._draw(number, rng, keys, held[number])
-            if pair is not None:
-                return pair
+            rows = self._draw(number, rng, keys, held[number])
+            if rows is not None:
+                return number, rows
             used_up.add(number)
         names = sorted(self._sources[number].name for number in used_up)
         raise DataError(

@@ -19,6 +19,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from mose.data.tables.read import is_table
 from mose.errors import DataError
 from mose.json_reading import parse_json
 from mose.storage import new_file
@@ -96,11 +97,17 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Line number (from 1) and object of each line that is not blank.
+    """Line number (from 1) and object of each line that is not blank; of a parquet file or a folder, each row.
 
     Raises:
         DataError: The file is missing or damaged, or a line is not a JSON object of Unicode texts.
+        MissingExtraError: It is a table, and pyarrow is not installed.
     """
+    if is_table(path):
+        from mose.data.curate.parquet import read_pair_table
+
+        yield from enumerate(read_pair_table(path), start=1)
+        return
     for number, line in read_lines(path):
         try:
             value = parse_json(line)
@@ -115,14 +122,23 @@ def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         yield number, value
 
 
-def write_objects(path: Path, values: Iterable[Mapping[str, Any]]) -> None:
-    """Write objects as JSON lines, atomically; compressed as the name says, with xz or gzip."""
+def write_objects(path: Path, values: Iterable[Mapping[str, Any]], *, replace: bool = True) -> None:
+    """Write objects as JSON lines, atomically; compressed as the name says, with xz or gzip.
+
+    Args:
+        path: The file.
+        values: The objects.
+        replace: If False, a file of that name that holds something else stays.
+
+    Raises:
+        OutputError: There is such a file.
+    """
     with ExitStack() as opened:
-        file: Any = opened.enter_context(new_file(path))
+        file: Any = opened.enter_context(new_file(path, replace=replace))
         if path.suffix == ".xz":
             file = opened.enter_context(lzma.open(file, "w", preset=2))
         elif path.suffix == ".gz":
-            file = opened.enter_context(gzip.open(file, "w"))
+            file = opened.enter_context(gzip.GzipFile(fileobj=file, mode="w", mtime=0))  # the same bytes every time
         for value in values:
             file.write((json.dumps(value, ensure_ascii=False) + "\n").encode("utf8", "replace"))
 
@@ -146,7 +162,12 @@ def text_of(value: dict[str, Any], key: str, path: Path, number: int) -> str:
     return text
 
 
-def read_rows(
+def read_rows(path: Path, **how: Any) -> list[Row]:
+    """All checked rows of a pair file; see ``stream_rows``."""
+    return list(stream_rows(path, **how))
+
+
+def stream_rows(
     path: Path,
     *,
     with_text: bool = True,
@@ -155,9 +176,8 @@ def read_rows(
     languages: tuple[str, ...] = (),
     kinds: tuple[str, ...] = (),
     dropped: Counter[str] | None = None,
-    objects: Iterable[tuple[int, dict[str, Any]]] | None = None,
-) -> list[Row]:
-    """Checked rows of one pair file; exact duplicates (white space apart) are dropped.
+) -> Iterator[Row]:
+    """Checked rows of one pair file, one by one; exact duplicates (white space apart) are dropped.
 
     Args:
         path: The file.
@@ -167,15 +187,13 @@ def read_rows(
         languages: Keep these only; empty keeps all.
         kinds: Keep rows with one of these in the field ``kind``; empty keeps all.
         dropped: Counts of rows left out, by reason, are added here.
-        objects: Result of ``read_objects`` for the file, if it has been read before.
 
     Raises:
         DataError: A field is missing or empty; the message names file and line.
     """
-    rows: list[Row] = []
-    seen: set[tuple[int, int]] = set()
+    seen: set[int] = set()
     dropped = Counter() if dropped is None else dropped
-    for number, value in read_objects(path) if objects is None else objects:
+    for number, value in read_objects(path):
         code = text_of(value, "code", path, number)
         language = text_of(value, "language", path, number)
         text = text_of(value, text_field, path, number) if with_text else ""
@@ -186,23 +204,20 @@ def read_rows(
         if kinds and value.get("kind") not in kinds:
             dropped["other kind"] += 1
             continue
-        key = (key_of(text), key_of(code))
+        key = hash((key_of(text), key_of(code)))  # of 61 bits: one number for each row, in a set that may be large
         if key in seen:
             dropped["duplicate"] += 1
             continue
         seen.add(key)
-        rows.append(
-            Row(
-                text=text,
-                code=code,
-                language=language,
-                group=str(group),
-                name=str(value.get("func") or "").rsplit(".", 1)[-1],
-                path=_path(value),
-                negatives=_negatives(value, path, number),
-            )
+        yield Row(
+            text=text,
+            code=code,
+            language=language,
+            group=str(group),
+            name=str(value.get("func") or "").rsplit(".", 1)[-1],
+            path=_path(value),
+            negatives=_negatives(value, path, number),
         )
-    return rows
 
 
 _BLOB = re.compile(r"/blob/[^/]+/([^#?]+)")

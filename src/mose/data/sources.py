@@ -1,7 +1,8 @@
 """Sources: pairs drawn at random from pair files.
 
-In: ``SourceConfig`` (file, task, languages). Out: ``Source`` with ``len`` units; ``pair(unit, rng)`` is one.
-A unit is a row (text to code) or a group of codes for one problem (code to code).
+In: ``SourceConfig`` (file, task, languages). Out: ``Source`` with ``len`` units; ``pick(unit, rng)`` chooses the rows
+of a pair and ``pair(picked, rng)`` makes it. A unit is a row (text to code) or a group of codes for one problem (code
+to code). The rows lie on the disk; each is read when its pair is made.
 """
 
 from __future__ import annotations
@@ -9,22 +10,35 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 
 from mose.config import DataConfig, SourceConfig
 from mose.data.describe import add_description
-from mose.data.pairs import Pair, Row, key_of, read_objects, read_rows
+from mose.data.pairs import Pair, Row, stream_rows
 from mose.data.rename import hide_defined_name, rename_frequent, skip_imports
+from mose.data.tables.row_table import NO_GROUP, RowTable
 from mose.errors import DataError
 from mose.framing import add_frame
+from mose.storage import home
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picked:
+    """Rows of a pair that is not made yet."""
+
+    first: int
+    second: int
+    """Code to code: the row of the other code. Text to code: the same row."""
+    keys: frozenset[int]
+    """Hashes of group, query and code."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Pairs of one file."""
+    """Pairs of one file. U units."""
 
     name: str
     task: str
@@ -37,47 +51,72 @@ class Source:
     cross_language: bool
     hard_negatives: int = 0
     """Maximum number of hard negatives of a pair."""
-    units: tuple[tuple[Row, ...], ...]
-    """Text to code: one row each. Code to code: the rows of one group."""
+    rows: RowTable
+    members: NDArray[np.int64]
+    """Numbers of the rows of all units, one after another. Text to code: one each. Code to code: those of a group."""
+    ends_U: NDArray[np.int64]  # noqa: N815
+    """Where each unit ends in ``members``."""
     dropped: Counter[str] = field(default_factory=Counter)
     """Left-out rows by reason."""
 
     def __len__(self) -> int:
-        return len(self.units)
+        return len(self.ends_U)
 
     @property
     def num_groups(self) -> int:
         """Units that can be in one batch: different groups, or different rows without one."""
-        return len({unit[0].group or str(number) for number, unit in enumerate(self.units)})
+        groups = self.rows.group_R[self.members[self.ends_U - 1]]
+        return len(np.unique(groups[groups != NO_GROUP])) + int((groups == NO_GROUP).sum())
+
+    def members_of(self, unit: int) -> list[int]:
+        """Numbers of the rows of a unit."""
+        found: list[int] = self.members[self.ends_U[unit - 1] if unit else 0 : self.ends_U[unit]].tolist()
+        return found
+
+    def first_row(self, unit: int) -> Row:
+        """The first row of a unit."""
+        return self.rows[self.members_of(unit)[0]]
 
     def group_keys(self, unit: int) -> frozenset[int]:
         """Hash of the unit's group, if it has one."""
-        return _keys(self.units[unit][0].group)
+        return frozenset({int(self.rows.group_R[self.members_of(unit)[0]])} - {NO_GROUP})
 
-    def pair(self, unit: int, rng: Generator) -> Pair:
-        """One pair of a unit; ``rng`` chooses partners, renaming and hidden names."""
-        rows = self.units[unit]
+    def pick(self, unit: int, rng: Generator) -> Picked:
+        """The rows of one pair of a unit, of which no text is read; ``rng`` chooses partners."""
+        table, numbers = self.rows, self.members_of(unit)
+        first = second = numbers[0]
+        if self.task != "text-code":
+            first = numbers[int(rng.integers(len(numbers)))]
+            language_R = table.language_R
+            others = [
+                number
+                for number in numbers
+                if number != first and (language_R[number] != language_R[first] or not self.cross_language)
+            ]
+            second = others[int(rng.integers(len(others)))]
+        queries = table.text_R if self.task == "text-code" else table.code_R
+        keys = {int(table.group_R[first]), int(queries[first]), int(table.code_R[second])}
+        return Picked(first=first, second=second, keys=frozenset(keys - {NO_GROUP}))
+
+    def pair(self, picked: Picked, rng: Generator) -> Pair:
+        """The pair of the picked rows; ``rng`` chooses renaming, hidden names and hard negatives."""
+        first = self.rows[picked.first]
         if self.task == "text-code":
-            row = rows[0]
             return Pair(
-                query=row.text,
+                query=first.text,
                 query_language="",
-                code=self._vary(row, rng, description=row.text),
-                language=row.language,
-                keys=_keys(row.group, row.text, row.code),
-                negatives=self._negatives(row, rng),
+                code=self._vary(first, rng, description=first.text),
+                language=first.language,
+                keys=picked.keys,
+                negatives=self._negatives(first, rng),
             )
-        first = rows[int(rng.integers(len(rows)))]
-        others = [
-            row for row in rows if row is not first and (row.language != first.language or not self.cross_language)
-        ]
-        second = others[int(rng.integers(len(others)))]
+        second = self.rows[picked.second]
         return Pair(
             query=self._vary(first, rng),
             query_language=first.language,
             code=self._vary(second, rng),
             language=second.language,
-            keys=_keys(first.group, first.code, second.code),
+            keys=picked.keys,
         )
 
     def _negatives(self, row: Row, rng: Generator) -> tuple[str, ...]:
@@ -99,24 +138,13 @@ class Source:
         return add_frame(row.path, code) if frame < self.frame else code
 
 
-def _keys(group: str, *texts: str) -> frozenset[int]:
-    keys = {key_of(text) for text in texts}
-    if group:
-        keys.add(key_of("group " + group))
-    return frozenset(keys)
-
-
-_Objects = list[tuple[int, dict[str, Any]]]
-
-
-def open_source(config: SourceConfig, data: DataConfig, *, seed: int = 0, objects: _Objects | None = None) -> Source:
+def open_source(config: SourceConfig, data: DataConfig, *, seed: int = 0) -> Source:
     """Read, check and group one source.
 
     Args:
         config: The source.
         data: Folder of its file, and defaults.
         seed: Chooses rows if there are more than ``max_rows``.
-        objects: Lines of the file, if they have been read before.
 
     Raises:
         DataError: The file is missing, a row is faulty, no row is left, or a file of one language is used for code to
@@ -125,7 +153,7 @@ def open_source(config: SourceConfig, data: DataConfig, *, seed: int = 0, object
     path = Path(data.folder) / config.file
     dropped: Counter[str] = Counter()
     code_only = config.task == "code-code"
-    rows = read_rows(
+    rows = stream_rows(
         path,
         with_text=not code_only,
         with_group=code_only,
@@ -133,14 +161,17 @@ def open_source(config: SourceConfig, data: DataConfig, *, seed: int = 0, object
         languages=config.languages,
         kinds=config.kinds,
         dropped=dropped,
-        objects=objects,
     )
-    if config.max_rows and len(rows) > config.max_rows:
-        chosen = np.random.default_rng([seed, config.max_rows]).permutation(len(rows))[: config.max_rows]
-        dropped["over max_rows"] = len(rows) - config.max_rows
-        rows = [rows[index] for index in sorted(chosen)]
-    units = _groups(rows, data.cross_language, path, dropped) if code_only else [(row,) for row in rows]
-    if not units:
+    table = RowTable(rows, home())
+    numbers = np.arange(len(table))
+    if config.max_rows and len(table) > config.max_rows:
+        chosen = np.random.default_rng([seed, config.max_rows]).permutation(len(table))[: config.max_rows]
+        dropped["over max_rows"] = len(table) - config.max_rows
+        numbers = np.sort(chosen)
+    ends = np.arange(1, len(numbers) + 1)
+    if code_only:
+        numbers, ends = _groups(table, numbers, data.cross_language, path, dropped)
+    if not len(ends):
         raise DataError(f"source {config.name}: no rows left of {path}", got=dict(dropped))
     return Source(
         name=config.name,
@@ -153,16 +184,18 @@ def open_source(config: SourceConfig, data: DataConfig, *, seed: int = 0, object
         frame=data.frame if config.frame is None else config.frame,
         hard_negatives=data.hard_negatives,
         cross_language=data.cross_language,
-        units=tuple(units),
+        rows=table,
+        members=numbers,
+        ends_U=ends,
         dropped=dropped,
     )
 
 
-def _groups(rows: list[Row], cross_language: bool, path: Path, dropped: Counter[str]) -> list[tuple[Row, ...]]:
-    members: defaultdict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        members[row.group].append(row)
-    languages = {row.language for row in rows}
+def _groups(
+    table: RowTable, numbers: NDArray[np.int64], cross_language: bool, path: Path, dropped: Counter[str]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of each group that can make a pair, and where each group ends; groups in the order of their first rows."""
+    languages = {table.languages[number] for number in np.unique(table.language_R[numbers]).tolist()}
     if cross_language and len(languages) < 2:
         raise DataError(
             f"{path} holds one language only, but code to code across languages is configured",
@@ -170,13 +203,19 @@ def _groups(rows: list[Row], cross_language: bool, path: Path, dropped: Counter[
             allowed="two languages or more",
             remedy="Add a language, or set data.cross_language = false.",
         )
-    groups: list[tuple[Row, ...]] = []
-    for group in members.values():
-        if len(group) < 2 or (cross_language and len({row.language for row in group}) < 2):
-            dropped["group without a partner"] += len(group)
+    members: defaultdict[int, list[int]] = defaultdict(list)
+    for number, group in zip(numbers.tolist(), table.group_R[numbers].tolist(), strict=True):
+        members[group].append(number)
+    kept: list[int] = []
+    ends: list[int] = []
+    for group_members in members.values():
+        spoken = set(table.language_R[group_members].tolist())
+        if len(group_members) < 2 or (cross_language and len(spoken) < 2):
+            dropped["group without a partner"] += len(group_members)
             continue
-        groups.append(tuple(group))
-    return groups
+        kept += group_members
+        ends.append(len(kept))
+    return np.array(kept, dtype=np.int64), np.array(ends, dtype=np.int64)
 
 
 def open_sources(data: DataConfig, *, batch_pairs: int, mixed: bool, seed: int = 0) -> list[Source]:
@@ -187,10 +226,7 @@ def open_sources(data: DataConfig, *, batch_pairs: int, mixed: bool, seed: int =
     """
     folder = Path(data.folder)
     wanted = [config for config in data.sources if not (data.skip_missing and not (folder / config.file).exists())]
-    # A file that several sources share is read once.
-    uses = Counter(config.file for config in wanted)
-    shared = {file: list(read_objects(folder / file)) for file, count in uses.items() if count > 1}
-    sources = [open_source(config, data, seed=seed, objects=shared.get(config.file)) for config in wanted]
+    sources = [open_source(config, data, seed=seed) for config in wanted]
     if not sources:
         raise DataError("none of the sources' files exists", got=data.folder, remedy="Set data.folder.")
     sizes = {source.name: source.num_groups for source in sources}

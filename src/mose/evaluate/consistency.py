@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mose.data.curate.stage import Fate, Row, pair_files, read_pairs, write_stage
+from mose.data.curate.stage import Fate, Row, described, pair_files, read_pairs, require_same_run, write_stage
 from mose.errors import require
 from mose.evaluate.systems.bm25 import Bm25Index
 from mose.progress import Progress, ProgressCallback, no_progress
@@ -48,10 +48,12 @@ def keep_found(
     Raises:
         DataError: A file is faulty.
         ConfigError: ``first`` is below 1.
-        OutputError: ``out`` holds something else.
+        OutputError: ``out`` holds something else, or the rows of another run.
     """
     require(first >= 1, "first", first, "1 or more")
     files = pair_files(inputs)
+    settings = {"first": first, "among": [str(path) for path in among]}
+    require_same_run(out, described("filter", files, settings))
     rows = [row for _, row in read_pairs(files, needs=("code", "query"))]
     codes = rows if not among else [row for _, row in read_pairs(pair_files(among))]
     ranks = rank_own_codes(rows, codes, encoder or Encoder.load("small", exit=0), progress=progress)
@@ -62,7 +64,6 @@ def keep_found(
             return Fate(reason=ABSENT)
         return Fate(reason=f"not among the first {first}") if rank > first else None
 
-    settings = {"first": first, "among": [str(path) for path in among]}
     return write_stage(
         "filter", files, out, judge, settings=settings, change=lambda number, row: row | {"rank": ranks[number]}
     )

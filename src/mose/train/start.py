@@ -127,7 +127,7 @@ def freeze_embeddings_of_exits(model: MoseModel) -> None:
 def require_same_settings(config: FinetuneConfig | ClonesConfig | PretrainConfig, folder: Path) -> None:
     """Raise `ConfigError`, naming the settings, if the run in the folder was started with different ones.
 
-    Length, intervals, threads, device, validation, and the folders of run and data may differ.
+    Length, intervals, threads, processes, device, validation, and the folders of run and data may differ.
     """
     file = folder / "config.toml"
     if not file.is_file():
@@ -141,7 +141,7 @@ def require_same_settings(config: FinetuneConfig | ClonesConfig | PretrainConfig
             for field in dataclasses.fields(now)
             if getattr(before, field.name) != getattr(now, field.name)
             and not (part == "run" and field.name in _MAY_CHANGE)
-            and (part, field.name) != ("data", "folder")
+            and (part, field.name) not in (("data", "folder"), ("batch", "workers"))
         ]
     if changed:
         raise ConfigError(

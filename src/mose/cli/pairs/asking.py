@@ -16,9 +16,11 @@ from mose.errors import ConfigError
 
 _NOTES = (
     "Without --endpoint and --answers only the requests are written, as an OpenAI batch file (requests.jsonl.xz); give "
-    "its results back with --answers. With --endpoint the server is asked and every answer is kept as it comes "
-    "(answers.jsonl): a stopped run continues with the same command. The code of the pairs is sent to that server, and "
-    "nowhere else. What is written is checked: accepted.jsonl.xz, and rejected.jsonl.xz with reasons."
+    "its results back with --answers, all at once or as they come. With --endpoint the server is asked. Every answer "
+    "is kept in FOLDER (answers.jsonl): a stopped run continues with the same command, and so does one with a larger "
+    "--limit or another model; other pairs, or the other command, need a folder of their own. The code of the pairs is "
+    "sent to that server, and nowhere else. What is written is checked: accepted.jsonl.xz, and rejected.jsonl.xz with "
+    "reasons."
 )
 
 
@@ -58,6 +60,18 @@ def _add_requests(command: Parser, run: Callable[[Arguments], int]) -> None:
         "--without", nargs="+", default=[], metavar="SOURCE", help="leave out rows of these sources (pypi:rich)"
     )
     command.add_argument("--limit", type=count, metavar="N", help="requests to write (default: all)")
+    command.add_argument(
+        "--examples",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="accepted pairs (of translations, with the functions they were made from); those whose code is most like "
+        "a row's, by the shipped model, are shown to the model before it",
+    )
+    command.add_argument(
+        "--num-examples", type=count, default=2, metavar="N", help="examples of each request (default: 2)"
+    )
     server = command.add_argument_group("server (needs mose[data])")
     server.add_argument(
         "--endpoint", metavar="URL", help="a server that speaks OpenAI's chat completions, up to its version (.../v1)"
@@ -109,17 +123,18 @@ def translate(arguments: Arguments) -> int:
 
 def _write(arguments: Arguments, choose: Any) -> int:
     from mose.data.curate.stage import pair_files
-    from mose.data.translate.answers import ACCEPTED, REJECTED, read_answers
-    from mose.data.translate.asking import ANSWERS, REQUESTS, write_requests
+    from mose.data.translate.answers import keep_answers, read_answers
+    from mose.data.translate.asking import ACCEPTED, ANSWERS, REJECTED, REQUESTS, write_requests
 
     if arguments.endpoint and not arguments.model:
         raise ConfigError("--endpoint needs --model", remedy="Name the model as the server calls it.")
     if arguments.answers and (arguments.endpoint or arguments.estimate):
         raise ConfigError("--answers goes without --endpoint and --estimate", remedy="Give one of them.")
     counts: dict[str, Any] = {}
-    answers = arguments.answers
     files = [ACCEPTED, REJECTED]
-    if not answers:
+    if arguments.answers:
+        keep_answers(arguments.out, arguments.answers)
+    else:
         counts["requests"] = write_requests(
             pair_files(arguments.pairs),
             arguments.out,
@@ -127,15 +142,16 @@ def _write(arguments: Arguments, choose: Any) -> int:
             without=frozenset(arguments.without),
             most=arguments.limit,
             model=arguments.model or "",
+            examples=_examples(arguments),
         )
         files = [REQUESTS]
     if arguments.estimate:
         counts |= _estimate(arguments)
     elif arguments.endpoint:
         counts["unanswered"] = _ask_server(arguments)
-        answers, files = [arguments.out / ANSWERS], [ACCEPTED, REJECTED]
-    if answers:
-        counts |= read_answers(arguments.out, answers)
+        files = [ACCEPTED, REJECTED]
+    if arguments.answers or "unanswered" in counts:
+        counts |= read_answers(arguments.out, [arguments.out / ANSWERS])
     if arguments.json:
         show_json([counts])
     else:
@@ -149,11 +165,23 @@ def _write(arguments: Arguments, choose: Any) -> int:
     return 0
 
 
+def _examples(arguments: Arguments) -> Any:
+    if not arguments.examples:
+        return None
+    from mose.data.curate.stage import pair_files, read_pairs
+    from mose.data.translate.examples import Examples
+    from mose.runtime.encoder import Encoder
+
+    rows = (row for _, row in read_pairs(pair_files(arguments.examples), needs=("query", "code", "language")))
+    return Examples(rows, Encoder.load("small", exit=0).encode, count=arguments.num_examples)
+
+
 def _estimate(arguments: Arguments) -> dict[str, Any]:
     need_packages("pairs --estimate", "httpx", extra="data")
     from mose.data.pairs import read_objects
     from mose.data.translate.asking import ANSWERS, REQUESTS
-    from mose.data.translate.endpoint import answered, estimate
+    from mose.data.translate.endpoint import estimate
+    from mose.data.translate.ledger import answered
 
     known = answered(arguments.out / ANSWERS)
     requests = (request for _, request in read_objects(arguments.out / REQUESTS))

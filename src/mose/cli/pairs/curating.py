@@ -134,7 +134,7 @@ def convert(arguments: Arguments) -> int:
                     counts["rows"] += 1
                     yield row
 
-        write_objects(arguments.out, rows())
+        write_objects(arguments.out, rows(), replace=False)
     if arguments.json:
         show_json([{"file": str(arguments.out), **counts}])
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace as Arguments
 from pathlib import Path
+from typing import Any
 
 from mose.cli.options import add_files, add_json_counts, add_quiet, count, define
 from mose.cli.output import ProgressBar, need_packages
@@ -98,6 +99,24 @@ def _add_exclude_near(command: Parser) -> None:
 
 def _add_workers(command: Parser) -> None:
     command.add_argument("--workers", type=count, default=2, metavar="N", help="processes (default: 2)")
+    command.add_argument(
+        "--executor",
+        choices=("local", "ray"),
+        default="local",
+        help="run them on this machine, or as tasks of a Ray cluster, that of RAY_ADDRESS or one started here (needs "
+        "mose[scale]; default: local)",
+    )
+
+
+def _executor(arguments: Arguments) -> Any:
+    if arguments.executor == "local":
+        from mose.parallel import run_each
+
+        return run_each
+    need_packages("pairs --executor ray", "ray", extra="scale")
+    from mose.scale import cluster
+
+    return cluster.run_each
 
 
 def mine(arguments: Arguments) -> int:
@@ -114,6 +133,7 @@ def mine(arguments: Arguments) -> int:
             exclude_near=tuple(arguments.exclude_near),
             skip_missing=arguments.skip_missing,
             workers=arguments.workers,
+            each=_executor(arguments),
             progress=progress,
         )
     if arguments.json:
@@ -140,6 +160,7 @@ def history(arguments: Arguments) -> int:
             arguments.out,
             exclude_near=tuple(arguments.exclude_near),
             workers=arguments.workers,
+            each=_executor(arguments),
             progress=progress,
         )
     if arguments.json:

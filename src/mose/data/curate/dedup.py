@@ -12,7 +12,7 @@ from typing import Any
 
 from mose.data.curate.contamination import find_copies
 from mose.data.curate.near_pairs import GramTable, describe_bands, group_pairs, near_pairs
-from mose.data.curate.stage import Fate, Row, pair_files, read_compared, write_stage
+from mose.data.curate.stage import Fate, Row, described, pair_files, read_compared, require_same_run, write_stage
 from mose.data.evaluation_sets import evaluation_files, read_evaluation
 from mose.data.pairs import key_of
 from mose.progress import ProgressCallback, no_progress
@@ -44,10 +44,11 @@ def drop_near_copies(
     Raises:
         DataError: A file is faulty.
         ConfigError: ``jaccard`` is out of range.
-        OutputError: ``out`` holds something else.
+        OutputError: ``out`` holds something else, or the rows of another run.
     """
     files = pair_files(inputs)
-    bands = describe_bands(jaccard)
+    settings = {"jaccard": jaccard, "bands": describe_bands(jaccard), "against": [str(path) for path in against]}
+    require_same_run(out, described("dedup", files, settings))
     where, rows = read_compared(files)
     fates: dict[int, Fate] = {}
     if against:
@@ -55,10 +56,7 @@ def drop_near_copies(
             rows, list(read_evaluation(evaluation_files(against))), threshold=jaccard, progress=progress
         )
     fates |= _copies_within(rows, where, fates, jaccard, progress)
-    return write_stage(
-        "dedup", files, out, lambda number, _: fates.get(number),
-        settings={"jaccard": jaccard, "bands": bands, "against": [str(path) for path in against]},
-    )  # fmt: skip
+    return write_stage("dedup", files, out, lambda number, _: fates.get(number), settings=settings)
 
 
 def _copies_within(

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from mose.data.tables.read import need_pyarrow, table_columns, table_rows
 from mose.data.translate.prompts import SPOKEN_NAMES
-from mose.errors import DataError, MissingExtraError
+from mose.errors import DataError
 from mose.languages import labels_named
 from mose.storage import new_file
 
@@ -44,29 +45,28 @@ def read_triplets(path: Path, dropped: Counter[str] | None = None) -> Iterator[d
         DataError: The file is damaged or has not the columns, or a column holds something else than texts.
         MissingExtraError: pyarrow is not installed.
     """
-    parquet = _parquet()
-    seen: set[str] = set()
+    seen: set[int] = set()
     dropped = Counter() if dropped is None else dropped
-    try:
-        with parquet.ParquetFile(path) as table:
-            missing = [name for name in COLUMNS if name not in table.schema_arrow.names]
-            if missing:
-                raise DataError(f"columns of {path}", got=table.schema_arrow.names, allowed=", ".join(COLUMNS))
-            columns = [name for name in table.schema_arrow.names if name in (*COLUMNS, *PROVENANCE)]
-            for batch in table.iter_batches(_BATCH_ROWS, columns=columns):
-                for row in batch.to_pylist():
-                    for pair in _pairs_of(_texts_of(row, path), seen):
-                        if pair["query"].strip() and pair["code"].strip():
-                            yield pair
-                        else:
-                            dropped["without_text_or_code"] += 1
-    except FileNotFoundError as error:
-        raise DataError(f"no table {path}") from error
-    except (OSError, ValueError, NotImplementedError) as error:
-        if isinstance(error, DataError):
-            raise
-        reason = str(error).partition("\n")[0]
-        raise DataError(f"{path} is not a parquet table, or is damaged ({reason})") from error
+    names = table_columns(path)
+    if missing := [name for name in COLUMNS if name not in names]:
+        raise DataError(f"columns of {path}, which lack {missing[0]}", got=names, allowed=", ".join(COLUMNS))
+    for row in table_rows(path, [name for name in names if name in (*COLUMNS, *PROVENANCE)]):
+        for pair in _pairs_of(_texts_of(row, path), seen):
+            if pair["query"].strip() and pair["code"].strip():
+                yield pair
+            else:
+                dropped["without_text_or_code"] += 1
+
+
+def read_pair_table(path: Path) -> Iterator[dict[str, Any]]:
+    """Rows of pair files of any table: of one with the columns of SynthCoNL as ``read_triplets``, else as they are.
+
+    Raises:
+        DataError: As ``read_triplets``.
+        MissingExtraError: pyarrow is not installed.
+    """
+    is_triplets = set(COLUMNS) <= set(table_columns(path))
+    yield from read_triplets(path) if is_triplets else table_rows(path)
 
 
 def write_triplets(rows: Iterable[Mapping[str, Any]], path: Path) -> dict[str, int]:
@@ -81,11 +81,10 @@ def write_triplets(rows: Iterable[Mapping[str, Any]], path: Path) -> dict[str, i
 
     Raises:
         DataError: There is no triplet.
+        OutputError: A file of that name holds something else.
         MissingExtraError: pyarrow is not installed.
     """
-    parquet = _parquet()
-    import pyarrow
-
+    pyarrow = need_pyarrow()
     functions: dict[str, Mapping[str, Any]] = {}
     translations: list[Mapping[str, Any]] = []
     others = 0
@@ -103,7 +102,7 @@ def write_triplets(rows: Iterable[Mapping[str, Any]], path: Path) -> dict[str, i
             remedy="Give the mined pairs and their translations together.",
         )  # fmt: skip
     schema = pyarrow.schema([(name, pyarrow.string()) for name in (*COLUMNS, *PROVENANCE)])
-    with new_file(path) as file, parquet.ParquetWriter(file, schema) as writer:
+    with new_file(path, replace=False) as file, pyarrow.parquet.ParquetWriter(file, schema) as writer:
         for first in range(0, len(whole), _BATCH_ROWS):
             batch = whole[first : first + _BATCH_ROWS]
             values = [_triplet(functions[str(row["group"])], row) for row in batch]
@@ -120,7 +119,7 @@ def _texts_of(row: Mapping[str, Any], path: Path) -> dict[str, str]:
     return texts
 
 
-def _pairs_of(row: Mapping[str, str], seen: set[str]) -> Iterator[dict[str, Any]]:
+def _pairs_of(row: Mapping[str, str], seen: set[int]) -> Iterator[dict[str, Any]]:
     group = row.get("group") or row["func_code_url"] or f"{row['repository_name']}/{row['func_path_in_repository']}"
     shared = {
         "query": row["func_documentation_string"],
@@ -131,7 +130,7 @@ def _pairs_of(row: Mapping[str, str], seen: set[str]) -> Iterator[dict[str, Any]
     }
     shared |= {"url": row["func_code_url"]} if row["func_code_url"] else {}
     first = _language(row["language1_CSN"])
-    key = f"{group}\0{row['func1_CSN']}"
+    key = hash(f"{group}\0{row['func1_CSN']}")
     if key not in seen:
         seen.add(key)
         yield shared | {"code": row["func1_CSN"], "language": first, "kind": "doc"}
@@ -157,12 +156,3 @@ def _language(name: str) -> str:
     """Our name of a language, whatever it is called: "C++" is "cpp"."""
     labels = labels_named(name)
     return name.lower() if name.lower() in labels else min(labels)
-
-
-def _parquet() -> Any:
-    try:
-        from pyarrow import parquet
-    except ImportError as error:
-        raise MissingExtraError("parquet tables need the package pyarrow",
-                                remedy="Install it with: pip install 'mose[parquet]'") from error  # fmt: skip
-    return parquet

@@ -19,7 +19,7 @@ from typing import IO, Any
 from mose.data.mine.archives import hash_of
 from mose.data.mine.build import MANIFEST_NAME
 from mose.data.pairs import read_objects, text_of
-from mose.errors import DataError
+from mose.errors import DataError, OutputError
 from mose.json_reading import read_json
 from mose.storage import new_folder, write_json
 
@@ -114,8 +114,9 @@ def write_stage(
 
     Raises:
         DataError: A file is faulty or lies in ``out``, or two are called the same.
-        OutputError: ``out`` holds something else.
+        OutputError: ``out`` holds something else, or the rows of another run (see ``require_same_run``).
     """
+    require_same_run(out, described(name, files, settings))
     names = [_name_of(label) for label in _labels(files)]
     twice = [name for name, times in Counter([DROPPED, *names]).items() if times > 1]
     if twice:
@@ -153,6 +154,43 @@ def write_stage(
         }  # fmt: skip
         write_json(folder / STAGE, summary)
     return summary
+
+
+def described(name: str, files: Sequence[Path], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts of ``stage.json`` that say what was asked for: two runs with the same are one run made again."""
+    return {"stage": name, "settings": dict(settings), "inputs": [{"file": str(file)} for file in files]}
+
+
+def require_same_run(out: Path, asked: Mapping[str, Any]) -> None:
+    """Raise `OutputError` if a folder holds the rows of another stage, other files or other settings.
+
+    Args:
+        out: The folder.
+        asked: As `described` gives it. Of dictionaries in lists only the fields named here count.
+    """
+    wanted = json.loads(json.dumps(asked))
+    for path in (out / STAGE, out / MANIFEST_NAME):
+        try:
+            held = read_json(path)
+        except (OSError, ValueError):  # there is none; what it is instead, `new_folder` looks at
+            continue
+        differs = [
+            name for name, value in wanted.items() if not isinstance(held, dict) or not _agrees(held, name, value)
+        ]
+        if differs:
+            stage = held.get("stage", "mine") if isinstance(held, dict) else "mine"
+            how = "" if "stage" in differs else f" with other {' and '.join(differs)}"
+            raise OutputError(f"{out} holds what mose pairs {stage} wrote{how}",
+                              remedy="Name another --out folder, or delete this one first.")  # fmt: skip
+
+
+def _agrees(held: Mapping[str, Any], name: str, wanted: Any) -> bool:
+    value = held.get(name)
+    if not isinstance(value, list) or not isinstance(wanted, list):
+        return bool(value == wanted)
+    return len(value) == len(wanted) and all(
+        isinstance(each, dict) and each.items() >= other.items() for each, other in zip(value, wanted, strict=True)
+    )
 
 
 def stages_before(files: Sequence[Path]) -> list[dict[str, Any]]:

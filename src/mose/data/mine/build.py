@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from mose.data.mine.package import Part, count_rows, mine_package, part_path, re
 from mose.data.mine.select import Evaluation, drop_copies, limit_language_share
 from mose.data.pairs import write_objects
 from mose.errors import DataError, SourceError
+from mose.parallel import RunEach, run_each
 from mose.progress import Progress, ProgressCallback, no_progress
 from mose.storage import require_writable_folder, write_json
 
@@ -35,6 +37,7 @@ def mine(
     exclude_near: tuple[Path, ...] = (),
     skip_missing: bool = False,
     workers: int = 2,
+    each: RunEach = run_each,
     progress: ProgressCallback = no_progress,
 ) -> dict[str, Any]:
     """Mine all packages of a manifest.
@@ -46,6 +49,7 @@ def mine(
         exclude_near: Evaluation files, and folders of them; rows that are near copies of theirs are left out.
         skip_missing: Leave out packages that cannot be fetched, and say so in the manifest.
         workers: Number of parsing processes.
+        each: Runs them.
         progress: Called with the progress so far.
 
     Returns:
@@ -61,7 +65,7 @@ def mine(
     (out / "parts").mkdir(parents=True, exist_ok=True)
     (out / MANIFEST_NAME).unlink(missing_ok=True)
     folders, missing = _fetch_all(config, out, sources, skip_missing, progress)
-    _mine_all(config, out, folders, workers, progress)
+    _mine_all(config, out, folders, partial(each, num_workers=workers), progress)
     packages = [package for package in config.packages if package.label not in missing]
     parts = [read_part(part_path(out / "parts", package, config)) for package in packages]
     evaluation = Evaluation(read_evaluation(exclude_near), config.near)
@@ -104,13 +108,13 @@ def _fetch_all(
 
 
 def _mine_all(
-    config: MineConfig, out: Path, folders: dict[str, tuple[Path, ...]], workers: int, progress: ProgressCallback
+    config: MineConfig, out: Path, folders: dict[str, tuple[Path, ...]], each: RunEach, progress: ProgressCallback
 ) -> None:
     """Write the part of every package, one after another."""
     todo = [package for package in config.packages if package.label in folders]
     for number, package in enumerate(todo):
         progress(Progress("mine", number, len(todo)))
-        part = mine_package(package, config, folders[package.label], workers=workers)
+        part = mine_package(package, config, folders[package.label], each=each)
         write_part(part_path(out / "parts", package, config), part)
 
 

@@ -21,6 +21,7 @@ _VERSION = re.compile(
       | back\ to\ development | (?:start|begin)\ (?:new\ )?(?:development|version) | post-?release | changelog\b
       | updat(?:e|ing|ed)\ (?:(?:the|dev|development|test)\ )? (?: change | dependenc | deps?\b | version | lock
           | copyright | requirements | submodule | authors | pre-commit )
+      | updat(?:e|es|ed|ing)\ .{1,40}\ to\ (?:v\d|\d+\.\d)
     )"""
 )
 _TIDYING = re.compile(
@@ -32,10 +33,16 @@ _TIDYING = re.compile(
       | (?:code\ )?clean-?\ ?ups? | whitespace
       | run\ (?: black | ruff | isort | prettier | gofmt )
       | initial\ (?: commit | import ) | first\ commit | misc(?:ellaneous)?
-      | (?: minor | small ) \ (?: changes | fixes | edits | tweaks )
+      | (?: minor | small ) \ (?: changes | fixes | edits | tweaks | improvements? )
+      | refactor\w* | renam(?:e|ed|es|ing) | tid(?:y|ied|ies|ying) | clean(?:ed|s|ing)?\ up | constify
       | (?: address | apply ) \ .{0,20} (?: review | comments | feedback | suggestions )
     ) \b"""
 )
+_DOCUMENTATION = re.compile(
+    r"(?i)^(?:add|fix|updat|improv|better|correct|clarif|expand|reword|reintroduc|remov)(?:e|es|ed|ing|y|ied|s)?"
+    r"(?: [\w'-]+){0,3} (?:javadocs?|kdocs?|godocs?|docs|docstrings?)\b"
+)
+_AREA = re.compile(r"^[\w./-]{1,40}:\s+")
 _PREFIX = re.compile(
     r"""(?ix) ^ (?:
         \[ [^\]]{1,30} \] \s*
@@ -74,12 +81,15 @@ def subject_fault(whole: str, subject: str, reverted: Collection[str]) -> str:
         subject: The same after ``clean_subject``.
         reverted: Subjects of commits that were taken back.
     """
-    if _REVERT.match(whole) or whole in reverted:
+    bare = _AREA.sub("", subject)
+    if _REVERT.match(whole) or _REVERT.match(bare) or whole in reverted:
         return "reverts and reverted"
     if _UNFINISHED.match(whole):
         return "merges and unfinished work"
-    if _VERSION.match(whole) or _VERSION.match(subject):
+    if _VERSION.match(whole) or _VERSION.match(bare):
         return "versions and dependencies"
-    if _TIDYING.match(subject):
+    if _TIDYING.match(bare):
         return "tidying"
+    if _DOCUMENTATION.match(bare):
+        return "documentation"
     return "too short" if has_few_words(subject) else ""

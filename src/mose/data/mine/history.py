@@ -10,11 +10,13 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from mose import git, languages
 from mose.config.toml import read_toml
+from mose.data.curate.stage import require_same_run
 from mose.data.evaluation_sets import evaluation_files, read_evaluation
 from mose.data.mine.archives import hash_of
 from mose.data.mine.build import MANIFEST_NAME, SPLITS
@@ -26,7 +28,7 @@ from mose.data.mine.manifest import held_out_name, require_license
 from mose.data.mine.select import Evaluation
 from mose.data.pairs import key_of, write_objects
 from mose.errors import ConfigError, DataError, SourceError, require
-from mose.parallel import run_each
+from mose.parallel import RunEach, run_each
 from mose.progress import Progress, ProgressCallback, no_progress
 from mose.storage import new_folder, write_json
 from mose.syntax import GRAMMARS
@@ -110,6 +112,7 @@ def mine_histories(
     *,
     exclude_near: tuple[Path, ...] = (),
     workers: int = 2,
+    each: RunEach = run_each,
     progress: ProgressCallback = no_progress,
 ) -> dict[str, Any]:
     """Write the pairs of all repositories of a manifest.
@@ -120,6 +123,7 @@ def mine_histories(
         out: Folder to write; it appears complete or not at all.
         exclude_near: Evaluation files and folders; rows that are near copies of theirs are left out.
         workers: Number of parsing processes.
+        each: Runs them.
         progress: Called with the progress so far.
 
     Returns:
@@ -128,9 +132,16 @@ def mine_histories(
     Raises:
         SourceError: A clone is missing, or its history cannot be read.
         DataError: An evaluation file is faulty, or no row is left.
-        OutputError: ``out`` holds something else.
+        OutputError: ``out`` holds something else, or the rows of another manifest.
     """
     files = evaluation_files(exclude_near)
+    asked = {
+        "stage": "history",
+        "settings": {name: value for name, value in asdict(config).items() if name != "repositories"},
+        "repositories": [asdict(each) for each in config.repositories],
+        "excluded_near": [{"file": file.name} for file in files],
+    }
+    require_same_run(out, asked)
     evaluation = Evaluation(read_evaluation(files), config.near)
     dropped: Counter[str] = Counter()
     rows: dict[str, list[dict[str, str]]] = {split: [] for split in SPLITS}
@@ -139,7 +150,7 @@ def mine_histories(
     for number, repository in enumerate(config.repositories):
         progress(Progress("histories", number, len(config.repositories)))
         found = 0
-        for row in _rows_of(repository, config, clones, workers, dropped):
+        for row in _rows_of(repository, config, clones, partial(each, num_workers=workers), dropped):
             key = (key_of(row["query"].casefold()), key_of(row["code"]))
             fields = {name: row[name] for name in ("kind", "query", "code", "language", "path")}
             reason = evaluation.fault(Mined(symbol=row["func"], **fields))
@@ -160,8 +171,7 @@ def mine_histories(
         for split in SPLITS:
             write_objects(folder / f"{split}.jsonl.xz", rows[split])
         summary = {
-            "stage": "history",
-            "settings": {name: value for name, value in asdict(config).items() if name != "repositories"},
+            **{name: asked[name] for name in ("stage", "settings")},
             "totals": {split: _totals(rows[split]) for split in SPLITS},
             "dropped": dict((+dropped).most_common()),
             "repositories": [asdict(each) | {"rows": counts[each.name]} for each in config.repositories],
@@ -180,7 +190,7 @@ def _totals(rows: list[dict[str, str]]) -> dict[str, Any]:
 
 
 def _rows_of(
-    repository: HistoryRepository, config: HistoryConfig, clones: Path, workers: int, dropped: Counter[str]
+    repository: HistoryRepository, config: HistoryConfig, clones: Path, each: RunEach, dropped: Counter[str]
 ) -> Iterator[dict[str, str]]:
     """Rows of one repository, newest commit first."""
     folder = clones / repository.folder
@@ -190,9 +200,11 @@ def _rows_of(
                           remedy=f"git clone https://github.com/{repository.name} {folder}")  # fmt: skip
     queries = _queries(read_log(opened, config.most_commits), dropped)
     files = [file for file in read_changes(opened, list(queries)) if _is_code(file.path)]
-    shown = _functions_of(files, config.code_chars, workers)
+    shown = _functions_of(files, config.code_chars, each)
     dropped["no changed code that git can show"] += len(queries.keys() - shown.keys())
-    for commit, functions in shown.items():
+    for commit, changed in shown.items():
+        functions = [each for each in changed if not _is_test(*each)]
+        dropped["function of tests"] += len(changed) - len(functions)
         reason = ""
         if not functions:
             reason = "changes no function that was there"
@@ -215,12 +227,15 @@ def _rows_of(
             }
 
 
-def _functions_of(files: list[ChangedFile], code_chars: int, workers: int) -> dict[str, list[tuple[str, str, str]]]:
+def _is_test(path: str, symbol: str, code: str) -> bool:
+    """True for a test in a file of source, as Rust has them."""
+    return path.endswith(".rs") and (symbol.startswith(("tests.", "test.")) or "#[test]" in code)
+
+
+def _functions_of(files: list[ChangedFile], code_chars: int, each: RunEach) -> dict[str, list[tuple[str, str, str]]]:
     """Commit -> path, symbol and code of each function that it changed."""
     items = ((file.text, languages.language_of(file.path), file.path, sorted(file.spans)) for file in files)
-    answers = run_each(
-        _find_functions, items, shared=(code_chars,), weigh=lambda item: len(item[0]), num_workers=workers
-    )
+    answers = each(_find_functions, items, shared=(code_chars,), weigh=lambda item: len(item[0]))
     changed: dict[str, list[tuple[str, str, str]]] = {}
     for file, found in zip(files, answers, strict=True):
         functions = changed.setdefault(file.commit, [])

@@ -18,7 +18,7 @@ from mose.data.mine.harvest import Harvest, Mined
 from mose.data.mine.manifest import MineConfig, Package, held_out_name
 from mose.data.mine.select import apply_caps, drop_copies
 from mose.files import Skipped, read_source, walk
-from mose.parallel import run_each
+from mose.parallel import RunEach, run_each
 from mose.storage import new_file
 from mose.syntax.documentation import parse_file
 from mose.workers import Failure
@@ -42,14 +42,14 @@ class Part:
     num_files: int
 
 
-def mine_package(package: Package, config: MineConfig, folders: tuple[Path, ...], *, workers: int = 1) -> Part:
+def mine_package(package: Package, config: MineConfig, folders: tuple[Path, ...], *, each: RunEach = run_each) -> Part:
     """Pairs of all files of a package in its languages.
 
     Args:
         package: Where the files come from.
         config: Caps and sizes.
         folders: Unpacked files, as ``fetch`` returns them.
-        workers: Number of parsing processes.
+        each: Runs the parsing processes.
 
     Raises:
         SourceError: A folder cannot be read.
@@ -58,7 +58,7 @@ def mine_package(package: Package, config: MineConfig, folders: tuple[Path, ...]
     num_files = 0
     files = _readable(package, folders, harvest)
     shared = (config.code_chars,)
-    for found in run_each(_mine_file, files, shared=shared, weigh=lambda file: len(file[0]), num_workers=workers):
+    for found in each(_mine_file, files, shared=shared, weigh=lambda file: len(file[0])):
         if found is None or isinstance(found, Failure):
             harvest.dropped["file that cannot be parsed"] += 1
             continue

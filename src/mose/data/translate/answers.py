@@ -13,16 +13,40 @@ from pathlib import Path
 from typing import Any
 
 from mose.data.pairs import read_objects, write_objects
-from mose.data.translate.asking import ROWS
+from mose.data.translate.asking import ACCEPTED, ANSWERS, REJECTED, ROWS
 from mose.data.translate.checks import MIN_COMMON, fenced, plain_words, question_fault, translation_fault
+from mose.data.translate.ledger import is_failed, open_ledger, write_answer
 from mose.data.translate.prompts import PROMPTS, Prompt
 from mose.errors import DataError
 
-ACCEPTED = "accepted.jsonl.xz"
-REJECTED = "rejected.jsonl.xz"
 FAILED = "refused by the server"
 
 _LABEL = re.compile(r"^\W*(\w+)\W*?:\s*(.*)$")
+
+
+def keep_answers(out: Path, files: Sequence[Path]) -> None:
+    """Add batch results to the ledger of a folder, which keeps those of earlier runs.
+
+    Args:
+        out: Folder with ``rows.jsonl.xz``.
+        files: Answers; of several for a request the first counts, or the first that is not a failed one.
+
+    Raises:
+        DataError: The folder has no rows, or an answer is not in OpenAI's batch format.
+        EndpointError: Another run is writing the ledger, or it is damaged.
+    """
+    if not (out / ROWS).exists():
+        raise DataError(f"{out} holds no requests", remedy="Write them first, without --answers.")
+    with open_ledger(out / ANSWERS) as (ledger, known):
+        for path in files:
+            if path.resolve() == (out / ANSWERS).resolve():
+                continue
+            for number, value in read_objects(path):
+                id_, failed = str(value.get("custom_id")), is_failed(value)
+                _content(value, path, number)
+                if id_ not in known or (known[id_] and not failed):
+                    known[id_] = failed
+                    write_answer(ledger, value)
 
 
 def read_answers(out: Path, files: Sequence[Path], *, least_common: int = MIN_COMMON) -> dict[str, Any]:
@@ -30,7 +54,7 @@ def read_answers(out: Path, files: Sequence[Path], *, least_common: int = MIN_CO
 
     Args:
         out: Folder with ``rows.jsonl.xz``.
-        files: Answers; the first one for a request counts.
+        files: Answers; of several for a request the first counts, or the first that is not a failed one.
         least_common: A word is plain if at least this many descriptions use it.
 
     Returns:
@@ -47,7 +71,7 @@ def read_answers(out: Path, files: Sequence[Path], *, least_common: int = MIN_CO
             id_ = str(value.get("custom_id"))
             if id_ not in rows:
                 num_foreign += 1
-            elif id_ not in answers:
+            elif id_ not in answers or answers[id_][1] == FAILED:
                 answers[id_] = _content(value, path, number)
     plain = plain_words(_texts_by_package(rows, answers), least_common=least_common)
     accepted: list[dict[str, Any]] = []
@@ -88,13 +112,13 @@ def _texts_by_package(
 
 
 def _content(value: dict[str, Any], path: Path, number: int) -> tuple[str, str, str]:
-    """Text, finish reason and model; the text is empty if the server failed."""
-    if value.get("error"):
+    """Text, finish reason and model; the text is empty if the server failed, or its model said nothing."""
+    if is_failed(value):
         return "", FAILED, ""
     try:
         body = value["response"]["body"]
         choice = body["choices"][0]
-        return str(choice["message"]["content"]), str(choice.get("finish_reason")), str(body.get("model", ""))
+        return str(choice["message"]["content"] or ""), str(choice.get("finish_reason")), str(body.get("model", ""))
     except (KeyError, IndexError, TypeError) as error:
         raise DataError(f"{path}, line {number} is not an answer in OpenAI's batch format") from error
 
@@ -114,8 +138,14 @@ def labelled_lines(answer: str, labels: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _examples(prompt: Prompt) -> frozenset[str]:
-    answers = [content for role, content in prompt.head if role == "assistant"]
+def _shown(row: dict[str, Any]) -> list[str]:
+    """Answers of the examples that the model saw beside those of the prompt."""
+    found = row.get("examples")
+    return found if isinstance(found, list) else []
+
+
+def _examples(prompt: Prompt, row: dict[str, Any]) -> frozenset[str]:
+    answers = [content for role, content in prompt.head if role == "assistant"] + _shown(row)
     return frozenset(text for answer in answers for text in labelled_lines(answer, prompt.labels).values())
 
 
@@ -123,6 +153,8 @@ def _pair(row: dict[str, Any], kind: str, query: str, code: str, language: str) 
     kept: dict[str, Any] = {
         name: row[name] for name in ("group", "source", "version", "path", "license", "prompt", "id") if name in row
     }
+    if _shown(row):
+        kept["examples"] = len(_shown(row))
     return {"query": query, "code": code, "language": language, "kind": kind, **kept}
 
 
@@ -145,7 +177,7 @@ def _check_questions(
                 name=name,
                 common=common,
                 about=row["query"] if row["kind"] != "name" else "",
-                examples=_examples(prompt),
+                examples=_examples(prompt, row),
             )
         folded = " ".join(re.findall(r"[a-z]+", question.lower()))
         if not reason and folded in said:
@@ -158,6 +190,7 @@ def _check_questions(
 def _check_translation(row: dict[str, Any], answer: str, finish: str) -> list[tuple[dict[str, Any], str]]:
     code = fenced(answer)
     reason = {"length": "cut off", FAILED: FAILED}.get(finish, "")
-    reason = reason or translation_fault(code, code=row["code"], target=row["target"])
+    examples = [fenced(example) for example in _shown(row)]
+    reason = reason or translation_fault(code, code=row["code"], target=row["target"], examples=examples)
     pair = _pair(row, "translation", row["query"], code if not reason else answer, row["target"])
     return [(pair | {"from": row["language"]}, reason)]

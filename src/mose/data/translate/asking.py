@@ -7,29 +7,33 @@ with the same ids. Every kind and language is spread evenly over the file.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from mose.data.curate.stage import read_pairs
 from mose.data.mine.harvest import draw
-from mose.data.pairs import key_of, write_objects
+from mose.data.pairs import key_of, read_objects, write_objects
+from mose.data.translate.examples import Examples, turns
 from mose.data.translate.prompts import (
     FILE,
     FUNCTION,
     SPOKEN_NAMES,
     TARGETS,
     TRANSLATE,
+    Messages,
     Prompt,
     shown_code,
     translation_order,
 )
-from mose.errors import DataError
+from mose.errors import DataError, OutputError
 
 REQUESTS = "requests.jsonl.xz"
 ROWS = "rows.jsonl.xz"
 ANSWERS = "answers.jsonl"
+ACCEPTED = "accepted.jsonl.xz"
+REJECTED = "rejected.jsonl.xz"
 
 _QUESTION_CHARS = (150, 1_200)
 _OUTLINE_CHARS = 1_100
@@ -51,22 +55,25 @@ def write_requests(
     without: frozenset[str] = frozenset(),
     most: int | None = None,
     model: str = "",
+    examples: Examples | None = None,
 ) -> dict[str, int]:
     """Write the requests about the rows of pair files.
 
     Args:
         files: Mined pairs.
-        out: Folder to write.
+        out: Folder to write. Requests that it holds already must be among those of this run.
         choose: ``questions`` or ``translations``.
         without: Values of the field ``source`` whose rows are left out.
         most: Write at most this many requests.
         model: Written into each request, as batch runners want it; left out if empty.
+        examples: Those most like a row are shown before it.
 
     Returns:
         Number of requests by task and language.
 
     Raises:
         DataError: A file is missing or faulty, or no row is left.
+        OutputError: ``out`` holds other requests, or answers to them.
     """
     rows = (
         {"query": "", "source": "", "path": "", "group": f"{key_of(row['code']):x}"} | row
@@ -76,26 +83,55 @@ def write_requests(
     chosen = choose(rows)[:most]
     if not chosen:
         raise DataError("no row can be asked about", remedy="Give files written by mose pairs mine.")
-    out.mkdir(parents=True, exist_ok=True)
     requests, about = [], []
     counts: Counter[str] = Counter()
     known: set[str] = set()
-    for prompt, turn, row in chosen:
-        id_ = f"{prompt.name}-{blake2b(turn.encode('utf8', 'replace'), digest_size=8).hexdigest()}"
+    shown = examples.choose(chosen) if examples else [[] for _ in chosen]
+    for (prompt, turn, row), before in zip(chosen, shown, strict=True):
+        # Not the examples themselves: another processor may find others, and the answers would count for nothing.
+        words = turn + (f"\nexamples {examples.name}" if examples else "")
+        id_ = f"{prompt.name}-{blake2b(words.encode('utf8', 'replace'), digest_size=8).hexdigest()}"
         if id_ in known:
             continue
         known.add(id_)
-        requests.append(as_request(id_, prompt, turn, model))
-        about.append({"id": id_, "task": prompt.task, "prompt": prompt.name, **row})
+        requests.append(as_request(id_, prompt, turn, model, before=turns(before)))
+        told = {"examples": [example.answer for example in before]} if before else {}
+        about.append({"id": id_, "task": prompt.task, "prompt": prompt.name, **row, **told})
         counts[f"{prompt.task} {row['language']}"] += 1
+    _require_continued(out, known)
+    out.mkdir(parents=True, exist_ok=True)
     write_objects(out / ROWS, about)
     write_objects(out / REQUESTS, requests)
     return dict(sorted(counts.items()))
 
 
-def as_request(id_: str, prompt: Prompt, turn: str, model: str = "") -> dict[str, Any]:
-    """One line of OpenAI's batch format; without a model the server fills it in."""
-    messages = [{"role": role, "content": content} for role, content in (*prompt.head, ("user", turn))]
+def _require_continued(out: Path, ids: Collection[str]) -> None:
+    """Raise `OutputError` unless all requests of a folder are among ``ids``: answers to others would be lost."""
+    held = [value for _, value in read_objects(out / ROWS)] if (out / ROWS).exists() else []
+    left = [str(value.get("task")) for value in held if value.get("id") not in ids]
+    loose = [name for name in (REQUESTS, ANSWERS, ACCEPTED, REJECTED) if not held and (out / name).exists()]
+    if left:
+        command = "translate" if TRANSLATE.task in left else "ask"
+        raise OutputError(
+            f"{out} holds {len(left):,} requests of mose pairs {command} that this run does not make",
+            allowed="the same pairs and options, or more of them",
+            remedy="Name another --out folder, or run the command that made this one: it goes on where it stopped.",
+        )
+    if loose:
+        raise OutputError(f"{out} holds {loose[0]} of another run", remedy="Name another --out folder.")
+
+
+def as_request(id_: str, prompt: Prompt, turn: str, model: str = "", before: Messages = ()) -> dict[str, Any]:
+    """One line of OpenAI's batch format; without a model the server fills it in.
+
+    Args:
+        id_: Identifies its answer.
+        prompt: Begins the conversation.
+        turn: Ends it.
+        model: Name of the model.
+        before: Further examples.
+    """
+    messages = [{"role": role, "content": content} for role, content in (*prompt.head, *before, ("user", turn))]
     body = {"messages": messages, "max_tokens": prompt.max_tokens, "temperature": prompt.temperature}
     if model:
         body["model"] = model

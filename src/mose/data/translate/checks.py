@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
 from mose.data.near_copies import shingles
+from mose.languages.content import is_cpp
 from mose.languages.tables import word_set
 from mose.syntax import prose
 from mose.syntax.definitions import definitions
@@ -187,8 +188,15 @@ def fenced(answer: str) -> str:
     return str(found[0]).strip("\n") if len(found) == 1 and answer.count("```") == 2 else ""
 
 
-def translation_fault(translated: str, *, code: str, target: str) -> str:
-    """Why a translation cannot be used; empty if it can."""
+def translation_fault(translated: str, *, code: str, target: str, examples: Sequence[str] = ()) -> str:
+    """Why a translation cannot be used; empty if it can.
+
+    Args:
+        translated: As the model wrote it.
+        code: What it was made from.
+        target: Its language.
+        examples: Translations in the prompt itself.
+    """
     if not translated.strip():
         return "no fenced code"
     if _REFUSAL.search(translated):
@@ -200,10 +208,15 @@ def translation_fault(translated: str, *, code: str, target: str) -> str:
     ratio = len("".join(translated.split())) / max(1, len("".join(code.split())))
     if not _LENGTH_RATIOS[0] <= ratio <= _LENGTH_RATIOS[1]:
         return "far shorter or longer"
-    new, old = set(shingles(translated).tolist()), set(shingles(code).tolist())
-    if len(new & old) > _SAME * len(new | old):
-        return "echo"
+    for reason, others in (("echo", [code]), ("repeats an example", examples)):
+        if any(_is_copy(translated, other) for other in others):
+            return reason
     return syntax_fault(translated, target)
+
+
+def _is_copy(text: str, other: str) -> bool:
+    new, old = set(shingles(text).tolist()), set(shingles(other).tolist())
+    return len(new & old) > _SAME * len(new | old)
 
 
 def syntax_fault(code: str, language: str) -> str:
@@ -217,6 +230,8 @@ def syntax_fault(code: str, language: str) -> str:
         code = f"<?php\n{code}"
     if not has_grammar(language):
         return "no grammar of its language"
+    if language == "c" and is_cpp(code):
+        return "another language"
     candidates = [(code, "")]
     if language in ("java", "csharp") and not re.match(r"\s*(?:import|package|using)\b", code):
         candidates.append((f"class Holder {{\n{code}\n}}", "Holder"))  # a method alone does not parse

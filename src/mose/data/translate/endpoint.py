@@ -7,7 +7,6 @@ goes on with what the ledger lacks: a request is identified by its ``custom_id``
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +18,7 @@ from typing import IO, Any
 
 import httpx
 
+from mose.data.translate.ledger import open_ledger, write_answer
 from mose.errors import ConfigError, EndpointError, require
 from mose.json_reading import parse_json
 from mose.progress import Progress, ProgressCallback, no_progress
@@ -98,42 +98,6 @@ def estimate(requests: Iterable[Mapping[str, Any]]) -> Estimate:
     return Estimate(requests=count, prompt_tokens=round(chars / _CHARS_PER_TOKEN), written_tokens=written)
 
 
-def answered(ledger: Path) -> set[str]:
-    """Requests that a ledger has an answer to; the piece of a line that a killed process left is none."""
-    return _answered(_whole_lines(ledger), ledger)
-
-
-def _answered(lines: bytes, ledger: Path) -> set[str]:
-    found = set()
-    for number, line in enumerate(lines.splitlines(), start=1):
-        try:
-            found.add(str(parse_json(line)["custom_id"]))
-        except (ValueError, KeyError, TypeError) as error:
-            raise EndpointError(f"{ledger}, line {number} is not an answer", remedy="Remove the line.") from error
-    return found
-
-
-def _whole_lines(ledger: Path) -> bytes:
-    if not ledger.exists():
-        return b""
-    if not ledger.is_file():  # a device may never end
-        raise EndpointError(f"{ledger} is not a file of answers", remedy="Move it away.")
-    content = ledger.read_bytes()
-    return content[: content.rfind(b"\n") + 1]
-
-
-def _lock(file: IO[bytes], ledger: Path) -> None:
-    """One run at a time: two would ask for everything twice, and cut off each other's lines."""
-    try:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except ImportError:  # not POSIX
-        pass
-    except BlockingIOError as error:
-        raise EndpointError(f"another run is writing {ledger}", remedy="Wait for it, or name another --out.") from error
-
-
 def answer_all(
     requests: Sequence[Mapping[str, Any]],
     ledger: Path,
@@ -157,11 +121,7 @@ def answer_all(
     Raises:
         EndpointError: The server cannot be reached, or refuses the key, the model or the address.
     """
-    with ledger.open("ab") as file:
-        _lock(file, ledger)
-        whole = _whole_lines(ledger)
-        known = _answered(whole, ledger)
-        file.truncate(len(whole))
+    with open_ledger(ledger) as (file, known):
         todo = [request for request in requests if request["custom_id"] not in known]
         if not todo:
             return 0
@@ -224,8 +184,7 @@ class _Client:
                     raise self._no_answer()
                 continue
             self._failed_in_a_row = 0
-            self._ledger.write((json.dumps(answer, ensure_ascii=False) + "\n").encode("utf8", "replace"))
-            self._ledger.flush()
+            write_answer(self._ledger, answer)
             self.written += 1
             self._done += 1
             self._progress(Progress("answers", self._done, self._total))

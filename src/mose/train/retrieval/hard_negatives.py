@@ -164,5 +164,5 @@ def _write(out: Path, rows: Sequence[Row], found: dict[int, list[str]]) -> None:
         known = {"func": row.name, "path": row.path, "negatives": found[number]}
         lines.append(json.dumps({**values, **known}, ensure_ascii=False))
     data = ("\n".join(lines) + "\n").encode()
-    with new_file(out) as file:
+    with new_file(out, replace=False) as file:
         file.write(lzma.compress(data) if out.suffix == ".xz" else data)

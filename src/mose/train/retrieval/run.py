@@ -17,6 +17,7 @@ import torch
 
 from mose.config import FinetuneConfig
 from mose.data.batches import PairBatches
+from mose.data.prefetch import Prefetched
 from mose.data.sources import Source, open_sources
 from mose.model.batch import TextBatch
 from mose.model.checkpoint import save_model
@@ -28,7 +29,6 @@ from mose.train.loop import RunState, Validate, check_before_training, mean_by_e
 from mose.train.retrieval.card import model_card
 from mose.train.retrieval.fit_heads import fit_heads, fitting_texts
 from mose.train.retrieval.learner import RetrievalLearner
-from mose.train.retrieval.prefetch import Prefetched
 from mose.train.retrieval.rotate_heads import rotate_heads
 from mose.train.retrieval.start import code_vectors, start_ladder
 from mose.train.retrieval.validate import ValidationSet, evaluate_tasks, load_tasks
@@ -41,7 +41,7 @@ def _run(config: FinetuneConfig, device: torch.device, world: World, say: Say | 
     sources = open_sources(config.data, batch_pairs=config.batch.pairs, mixed=mixed, seed=seed)
     tasks = load_tasks(config.validation, config.data, seed=seed, skip_missing=config.data.skip_missing)
     folder = RunFolder(config, world, say)
-    streams = _streams(config, sources)
+    stream = _stream(config, sources)
     model = start_ladder(config) if folder.checkpoint is None else folder.checkpoint.model
     tokenizer = CodeTokenizer.load(config.start.folder)
     torch.nn.Module.to(model, device)
@@ -49,7 +49,8 @@ def _run(config: FinetuneConfig, device: torch.device, world: World, say: Say | 
     if reference is not None:
         torch.nn.Module.to(reference, device)
     learner = RetrievalLearner(model, tokenizer, config, world=world, device=device, reference=reference)
-    batches = Prefetched(streams, learner.prepare) if config.batch.workers else streams[0]
+    workers = config.batch.workers
+    batches = Prefetched(stream, learner.prepare, workers=workers) if workers else stream
     validate = _validator(tasks, learner, tokenizer, world)
 
     def texts(count: int) -> Iterator[TextBatch]:
@@ -88,21 +89,17 @@ def _run(config: FinetuneConfig, device: torch.device, world: World, say: Say | 
 run = Training(FinetuneConfig, _run)
 
 
-def _streams(config: FinetuneConfig, sources: Sequence[Source]) -> list[PairBatches]:
-    """One stream of batches for each process that makes them, or one for this process."""
+def _stream(config: FinetuneConfig, sources: Sequence[Source]) -> PairBatches:
     batch = config.batch
     vectors = code_vectors(config.start.folder, sources) if batch.neighbours > 1 else {}
-    return [
-        PairBatches(
-            sources,
-            pairs=batch.pairs,
-            seed=config.run.seed + 7919 * number,
-            mixed=batch.mixed,
-            vectors=vectors,
-            neighbours=batch.neighbours,
-        )
-        for number in range(max(batch.workers, 1))
-    ]
+    return PairBatches(
+        sources,
+        pairs=batch.pairs,
+        seed=config.run.seed,
+        mixed=batch.mixed,
+        vectors=vectors,
+        neighbours=batch.neighbours,
+    )
 
 
 def _validator(

@@ -60,7 +60,8 @@ def code_vectors(folder: str, sources: Sequence[Source]) -> dict[str, NDArray[np
     for source in sources:
         parts = []
         for first in range(0, len(source), _TEXTS_AT_ONCE):
-            codes = [unit[0].code for unit in source.units[first : first + _TEXTS_AT_ONCE]]
+            units = range(first, min(first + _TEXTS_AT_ONCE, len(source)))
+            codes = [source.first_row(unit).code for unit in units]
             parts.append(model.embed_words(words_batch(tokenizer, codes)).numpy())
         vectors[source.name] = np.concatenate(parts)
     return vectors
