@@ -239,6 +239,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--stages", nargs="+", metavar="NAME", help="kill these alone; the others run once")
     arguments = parser.parse_args()
     rng = random.Random(arguments.seed)
     results, faults = {}, []
@@ -265,6 +266,8 @@ def main() -> int:
                 rows = gzip.decompress(next((base / "mine/out/parts").glob("*tqdm*")).read_bytes())
                 some = [{"query": "", "code": row["code"]} for row in json.loads(rows)["rows"][:20]]
                 (base / "held.jsonl").write_text("".join(json.dumps(row) + "\n" for row in some))
+            if arguments.stages and stage.name not in arguments.stages:
+                continue
             killed = Killing(stage, base / "killed", forker)
             expected = whole.content()
             killed.run(expected, seconds, rng, arguments.kills)

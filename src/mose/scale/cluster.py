@@ -29,6 +29,11 @@ BATCH_WEIGHT = MAX_AHEAD_WEIGHT // 8
 """A batch has no more items and no more weight, and one item at least."""
 BATCHES_AHEAD = 2
 """For each process: while it works on one, the next is on its way."""
+_SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_task_oom_retries": "1"}
+_LOOPBACK = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # the address of this machine is 127.0.0.1, as it is there
+    "RAY_agent_register_timeout_ms": "120000",  # on a busy machine
+}
 STORE_BYTES = 256_000_000
 """Of a cluster that is started here: items and answers on their way."""
 
@@ -74,21 +79,21 @@ def run_each(
 
 
 def _connected(num_workers: int, limits: Limits) -> Any:
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # read when the package is imported
-    os.environ.setdefault("RAY_task_oom_retries", "1")  # without end by default
+    is_elsewhere = bool(os.environ.get("RAY_ADDRESS"))
+    os.environ.update(_SETTINGS if is_elsewhere else _SETTINGS | _LOOPBACK)  # read when the package is imported
     try:
         import ray
     except ImportError as error:
         raise MissingExtraError("the executor ray needs the package ray",
                                 remedy="Install it with: pip install 'mose[scale]'") from error  # fmt: skip
     if not ray.is_initialized():
-        if os.environ.get("RAY_ADDRESS"):
+        if is_elsewhere:
             ray.init(log_to_driver=False, logging_level="ERROR")
         else:
             ray.init(
                 address="local", num_cpus=num_workers, include_dashboard=False, object_store_memory=STORE_BYTES,
                 log_to_driver=False, logging_level="ERROR",
-                _node_ip_address="127.0.0.1", _memory=num_workers * limits.memory_bytes,
+                _memory=num_workers * limits.memory_bytes,
             )  # fmt: skip
     return ray
 
