@@ -125,6 +125,13 @@ def test_missing_or_broken_file_is_named(tmp_path: Path) -> None:
         read_toml(written(tmp_path, "steps ="), FinetuneConfig)
 
 
+def test_file_without_end_is_refused_before_it_is_all_read(tmp_path: Path) -> None:
+    with (tmp_path / "run.toml").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(ConfigError, match=r"run\.toml is not TOML: more than"):
+        read_toml(tmp_path / "run.toml", FinetuneConfig)
+
+
 def test_stage_holds_only_what_differs_from_the_file_that_it_extends(tmp_path: Path) -> None:
     written(tmp_path, MINIMAL.replace('languages = ["go"]}', 'languages = ["go"]}, {name = "b", file = "b.jsonl"}'))
     stage, last = tmp_path / "sub" / "stage.toml", tmp_path / "last.toml"

@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeVar
 from mose.errors import ConfigError
 
 T = TypeVar("T")
+_MOST_BYTES = 4_000_000
 
 
 def read_toml(path: str | Path, kind: type[T], *, overrides: Mapping[str, Any] | None = None) -> T:
@@ -97,7 +98,11 @@ def _read_chain(path: Path, above: tuple[Path, ...]) -> tuple[dict[str, Any], li
 
 def _read_file(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf8"))
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise ValueError(f"more than {_MOST_BYTES:,} bytes")
+        return tomllib.loads(content.decode("utf-8"))
     except FileNotFoundError as error:
         raise ConfigError(f"no settings file {path}") from error
     except OSError as error:
