@@ -37,10 +37,10 @@ def import_path() -> list[str]:
     wherever it is, and so do Python's own folders.
     """
     named = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    from_here = {os.path.abspath(entry) for entry in named if not os.path.isabs(entry)}
+    from_here = {_absolute(entry) for entry in named if not os.path.isabs(entry)}
     kept = []
     for entry in sys.path:
-        if os.path.abspath(entry) == PACKAGES:
+        if _absolute(entry) == PACKAGES:
             kept.append(PACKAGES)
         elif os.path.isabs(entry) and (_is_of_python(entry) or not (entry in from_here or _is_current_folder(entry))):
             kept.append(entry)
@@ -67,6 +67,13 @@ def find_program(name: str) -> str | None:
 
     found = which(name, path=_absolute_entries(os.environ.get("PATH", os.defpath)))
     return found if found is not None and os.path.isabs(found) else None
+
+
+def _absolute(entry: str) -> str:
+    try:
+        return os.path.abspath(entry)
+    except OSError:  # the current folder is gone
+        return entry
 
 
 def _absolute_entries(path: str) -> str:

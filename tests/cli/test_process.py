@@ -90,6 +90,25 @@ def test_no_folder_for_temporary_files_is_needed(shell):
     )
 
 
+def test_the_current_folder_may_be_gone(shell, tmp_path):
+    gone = f"mkdir {tmp_path}/gone && cd {tmp_path}/gone && rmdir {tmp_path}/gone && mose"
+    for words in ("search proxy $TREE --deepen", "index $TREE", "status $TREE --why src/network.py", "list", "help"):
+        code, out, err = shell(f"{gone} {words}")
+        assert (code, bool(out)) == (0, True), (words, err)
+    for verb in (
+        "search proxy",
+        "index",
+        "status",
+        "status --why a.py",
+        "eval-repo --list",
+        "forget",
+        "watch",
+        "serve",
+    ):
+        code, _, err = shell(f"{gone} {verb}")
+        assert (code, "SourceError" in err) == (2, True), (verb, err)
+
+
 def test_a_tree_whose_name_is_no_text_is_searched(shell):
     line = r"""cp -r $TREE "$TREE"$'\xff'; cd "$TREE"$'\xff'; mose search proxy . --json --limit 1"""
     code, out, _ = shell(line)

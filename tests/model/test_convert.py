@@ -68,6 +68,14 @@ def test_ladder_carries_settings_tokenizer_and_licences(foreign: Path, tmp_path:
     assert tokenizer.encode(["open " * 50], kind="code") == [[2, *[5] * 18, 3]]
 
 
+@pytest.mark.parametrize("name", ["README.md", "LICENSE"])
+def test_a_file_of_another_folder_is_not_copied(foreign: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "private").write_text("key")
+    (foreign / name).symlink_to(tmp_path / "private")
+    with pytest.raises(ModelError, match="a link to a file of another folder"):
+        convert_bert(foreign, tmp_path / "out", ConvertRecipe(exits=(2, 1)))
+
+
 def test_baked_in_padding_and_truncation_are_dropped(foreign: Path, tmp_path: Path) -> None:
     convert_bert(foreign, tmp_path / "first", ConvertRecipe(exits=(2,)))
     (foreign / "vocab.txt").unlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +61,26 @@ def test_cut_keeps_bytes_tokenizer_card_licences_and_training_weights(model_fold
         assert (tmp_path / "cut" / name).read_bytes() == (model_folder / name).read_bytes()
     before, after = ModelSettings.read(model_folder), ModelSettings.read(tmp_path / "cut")
     assert after.weight_of == {exit_layer: before.weight_of[exit_layer] for exit_layer in (0, 1, 2)}
+
+
+@pytest.mark.parametrize("name", ["README.md", "LICENSE-words", "tokenizer.json"])
+def test_a_file_of_another_folder_is_not_copied(model_folder: Path, tmp_path: Path, name: str) -> None:
+    model = Path(shutil.copytree(model_folder, tmp_path / "model"))
+    (model / name).rename(tmp_path / "private")
+    (model / name).symlink_to(tmp_path / "private")
+    with pytest.raises(ModelError, match="a link to a file of another folder"):
+        cut(model, 2, tmp_path / "cut")
+    assert not (tmp_path / "cut").exists()
+
+
+def test_a_repository_in_the_cache_of_the_hub_is_copied(model_folder: Path, tmp_path: Path) -> None:
+    snapshot, blobs = tmp_path / "hub" / "snapshots" / "0a1b", tmp_path / "hub" / "blobs"
+    shutil.copytree(model_folder, blobs)
+    snapshot.mkdir(parents=True)
+    for file in blobs.iterdir():
+        (snapshot / file.name).symlink_to(Path("../../blobs") / file.name)
+    cut(snapshot, 2, tmp_path / "cut")
+    assert (tmp_path / "cut" / "README.md").read_bytes() == (model_folder / "README.md").read_bytes()
 
 
 def test_cut_passes_bfloat16_through(model_folder: Path, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ Works from ``config.json`` and ``model.safetensors`` with numpy; torch is not ne
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,8 +177,10 @@ def _write_table(path: Path, tensors: TensorFile, *, dtype: Dtype) -> None:
 
 
 def _copy_companions(checkpoint: Path, folder: Path) -> None:
+    from mose.model.folder import copy_file
+
     if not (checkpoint / TOKENIZER_NAME).is_file():
         raise ModelError(f"{checkpoint / TOKENIZER_NAME} is missing")
     for path in sorted(checkpoint.iterdir()):
         if path.is_file() and (path.name == TOKENIZER_NAME or path.name.startswith(_COMPANIONS)):
-            shutil.copyfile(path, folder / path.name)
+            copy_file(path, folder / path.name)

@@ -72,12 +72,19 @@ def explain(root: Path, name: str, limits: WalkLimits | None = None) -> Explanat
 
 def _in_tree(top: str, name: str) -> str | None:
     """Path of a file in the tree, None if it is outside; links in its folders are resolved, not the last one."""
-    for base in (os.getcwd(), top):
+    for base in (*_current_folder(), top):
         whole = os.path.normpath(os.path.join(base, name))
         whole = os.path.join(os.path.realpath(os.path.dirname(whole)), os.path.basename(whole))
         if inside(whole, top) and (base == top or os.path.lexists(whole)):
             return os.path.relpath(whole, top).replace(os.sep, "/").removeprefix("./") if whole != top else "."
     return None
+
+
+def _current_folder() -> list[str]:
+    try:
+        return [os.getcwd()]
+    except FileNotFoundError:  # it is gone
+        return []
 
 
 def _missing(scope: Scope, path: str, here: str) -> Explanation:

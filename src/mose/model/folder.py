@@ -141,12 +141,26 @@ def write_modules(folder: Path) -> None:
     (folder / "modules.json").write_text(json.dumps([module], indent=2) + "\n", encoding="utf-8")
 
 
+def copy_file(file: Path, target: Path) -> None:
+    """Copy a file of a model folder.
+
+    Raises:
+        ModelError: It is a link that leads out of the folder, to what is not the model's. (The hub's cache keeps the
+            files of a repository in a folder of their own, with links to them.)
+    """
+    folder, found = file.parent.resolve(), file.resolve()
+    is_of_hub = folder.parent.name == "snapshots" and found.parent == folder.parent.parent / "blobs"
+    if not found.is_relative_to(folder) and not is_of_hub:
+        raise ModelError(f"{file} is a link to a file of another folder", remedy="Copy the model with all its files.")
+    shutil.copyfile(found, target)
+
+
 def copy_companions(source: Path, target: Path) -> None:
     """Copy the tokenizer, the card and the licences of a model folder."""
     for file in sorted(source.iterdir()):
         named = file.name in ("tokenizer.json", "README.md") or file.name.startswith(("LICENSE", "NOTICE"))
         if file.is_file() and named and not (target / file.name).exists():
-            shutil.copyfile(file, target / file.name)
+            copy_file(file, target / file.name)
 
 
 def _some(names: list[str]) -> str:

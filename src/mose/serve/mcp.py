@@ -24,7 +24,7 @@ from mcp.shared.exceptions import MCPError
 
 from mose import __version__
 from mose.errors import MoseError
-from mose.serve.roots import folders_of, require_tree
+from mose.serve.roots import current_tree, folders_of
 from mose.serve.signals import handle_signals
 from mose.serve.tool_descriptions import FEWEST_TOKENS, TOOLS
 
@@ -149,16 +149,16 @@ class McpServer:
             return self._folders
         capabilities = context.session.client_capabilities
         if capabilities is None or capabilities.roots is None:
-            return [require_tree(Path.cwd())]
+            return [current_tree()]
         if context.session.can_send_request:
             if self._roots is None:
                 self._roots = await self._ask_for_roots(context)
-            return self._roots or [require_tree(Path.cwd())]
+            return self._roots or [current_tree()]
         given = (params.input_responses or {}).get(_ROOTS)
         if given is None:
             return None
         roots = given if isinstance(given, types.ListRootsResult) else types.ListRootsResult.model_validate(given)
-        return folders_of(str(root.uri) for root in roots.roots) or [require_tree(Path.cwd())]
+        return folders_of(str(root.uri) for root in roots.roots) or [current_tree()]
 
     async def _ask_for_roots(self, context: ServerRequestContext[Any]) -> list[Path]:
         """The client's roots; none if it does not answer."""

@@ -41,3 +41,16 @@ def require_tree(folder: Path) -> Path:
             remedy="Open a project in the agent, or name its folder in the agent's settings: mose mcp PATH.",
         )
     return resolved
+
+
+def current_tree() -> Path:
+    """The folder that this process was started in.
+
+    Raises:
+        SourceError: It is gone, or too large to be read unasked.
+    """
+    try:
+        return require_tree(Path.cwd())
+    except FileNotFoundError as error:
+        what = "the folder that the server was started in is gone"
+        raise SourceError(what, remedy="Open a project in the agent, and start it again.") from error

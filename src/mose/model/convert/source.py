@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mose.errors import ModelError
 from mose.json_reading import read_json
-from mose.model.folder import WEIGHTS_FILE, StoredTensor, read_header
+from mose.model.folder import WEIGHTS_FILE, StoredTensor, copy_file, read_header
 
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 _FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "LICENSE*", "NOTICE*", "README.md")
@@ -90,9 +89,9 @@ def copy_notices(source: Path, folder: Path) -> None:
     """Copy licences and notices; the source's card becomes NOTICE-source.md."""
     for file in sorted(source.iterdir()):
         if file.is_file() and file.name.startswith(("LICENSE", "NOTICE")):
-            shutil.copyfile(file, folder / file.name)
+            copy_file(file, folder / file.name)
     if (source / "README.md").is_file():
-        shutil.copyfile(source / "README.md", folder / "NOTICE-source.md")
+        copy_file(source / "README.md", folder / "NOTICE-source.md")
 
 
 def special_tokens(folder: Path, files: Sequence[str] = _TOKEN_FILES) -> dict[str, str]:
