@@ -10,7 +10,7 @@ import pytest
 from mose.config import DataConfig, SourceConfig
 from mose.data.batches import PairBatch, PairBatches
 from mose.data.sources import Source, open_sources
-from mose.errors import DataError
+from mose.errors import DataError, OutputError
 
 
 def write(folder: Path, name: str, rows: list[dict[str, object]]) -> None:
@@ -243,3 +243,6 @@ def test_rows_are_not_held_in_memory(tmp_path: Path) -> None:
     for number in (0, 17, 3_999):
         assert table[number] == again[number] == row(number)
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=r"rows cannot be kept in .*file: (?s:.*)MOSE_HOME"):
+        RowTable([row(0)], tmp_path / "file")

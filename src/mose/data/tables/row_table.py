@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mose.data.pairs import Row, key_of
+from mose.errors import OutputError
 
 NO_GROUP = -1
 
@@ -29,6 +30,9 @@ class RowTable:
         rows: Taken one by one.
         folder: Folder on the disk that takes the file.
 
+    Raises:
+        OutputError: The disk is full, or the folder cannot be written.
+
     Example:
         >>> row = Row(text="add", code="a + b", language="c", group="")
         >>> RowTable([row], Path(tempfile.gettempdir()))[0] == row
@@ -36,18 +40,22 @@ class RowTable:
     """
 
     def __init__(self, rows: Iterable[Row], folder: Path) -> None:
-        self._file = _file_in(folder)
         ends, codes, texts, groups, languages = array("q", [0]), array("q"), array("q"), array("q"), array("h")
         self.languages: list[str] = []
         """Each once; ``language_R`` counts from 0."""
         known: dict[str, int] = {}
-        for row in rows:
-            ends.append(ends[-1] + self._file.write(_packed(row)))
-            codes.append(key_of(row.code))
-            texts.append(key_of(row.text))
-            groups.append(key_of("group " + row.group) if row.group else NO_GROUP)
-            languages.append(known.setdefault(row.language, len(known)))
-        self._file.flush()
+        try:
+            self._file = _file_in(folder)
+            for row in rows:
+                ends.append(ends[-1] + self._file.write(_packed(row)))
+                codes.append(key_of(row.code))
+                texts.append(key_of(row.text))
+                groups.append(key_of("group " + row.group) if row.group else NO_GROUP)
+                languages.append(known.setdefault(row.language, len(known)))
+            self._file.flush()
+        except OSError as error:  # readers of pair files raise errors of their own
+            raise OutputError(f"rows cannot be kept in {folder}: {error.strerror}",
+                              remedy="Set MOSE_HOME to a folder on a disk with room for them.") from error  # fmt: skip
         self.languages = list(known)
         self._ends = np.array(ends, dtype=np.int64)
         self.code_R, self.text_R, self.group_R = (np.array(keys, dtype=np.int64) for keys in (codes, texts, groups))
