@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 
 from mose.errors import OutputError
 from mose.serve.settings import jsonc
-from mose.serve.settings.clients import CLIENTS, launch
-from mose.serve.settings.install import plan_install, plan_uninstall
+from mose.serve.settings.clients import CLIENTS, grep_hook, launch
+from mose.serve.settings.grep_hint import HINT
+from mose.serve.settings.install import plan_hook, plan_install, plan_uninstall
 
 JSON_CLIENTS = [name for name in CLIENTS if name != "codex"]
 SETTINGS = {
@@ -205,3 +207,124 @@ def test_the_command_line_names_the_clients():
 
     assert tuple(CLIENTS) == serving._CLIENTS
     assert all(Path.home() in client.file().parents for client in CLIENTS.values())
+
+
+# ---- the hook that reminds of the search
+
+OTHERS = {
+    "none": None,
+    "no hooks": '{\n  "model": "x"\n}\n',
+    "another event": '{\n  "hooks": {\n    "Stop": [\n      {\n        "hooks": []\n      }\n    ]\n  }\n}\n',
+    "another hook": '{\n  "hooks": {\n    "PreToolUse": [\n      {\n        "matcher": "Bash",\n        "hooks": [\n          {\n'
+    '            "type": "command",\n            "command": "x"\n          }\n        ]\n      }\n    ]\n  }\n}\n',
+    "an empty list": '{\n  "hooks": {\n    "PreToolUse": []\n  }\n}\n',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_hook_is_put_behind_others_and_undone(user, name):
+    file = user / "settings.json"
+    if OTHERS[name] is not None:
+        file.write_text(OTHERS[name])
+    assert plan_hook(file, None).is_none
+    old = json.loads(OTHERS[name] or "{}")
+    plan_hook(file, grep_hook()).make()
+    new = json.loads(file.read_text())
+    assert new["hooks"]["PreToolUse"] == [*old.get("hooks", {}).get("PreToolUse", []), grep_hook()]
+    assert {**new, "hooks": 0} == {**old, "hooks": 0}
+    assert plan_hook(file, grep_hook()).is_none
+    moved = file.read_text().replace("/bin/python", "/old/python")
+    file.write_text(moved)
+    plan_hook(file, grep_hook()).make()
+    assert json.loads(file.read_text()) == new  # that of an earlier installation is replaced
+    plan_hook(file, None).make()
+    if name == "an empty list":
+        assert json.loads(file.read_text() if file.exists() else "{}") == {}
+    else:
+        assert (file.read_text() if file.exists() else None) == OTHERS[name]
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"hooks": 3}', '{"hooks": {"PreToolUse": {"a": 1}}}', '{"hooks": {} /* mine */}', "[" * 5_000]
+)
+def test_hooks_that_are_not_understood_are_left_alone(user, text):
+    file = user / "settings.json"
+    file.write_text(text)
+    with pytest.raises(OutputError, match="cannot be changed"):
+        plan_hook(file, grep_hook())
+
+
+def test_a_hook_of_the_user_beside_ours_is_not_taken_out(user):
+    both = {"matcher": "Bash", "hooks": [*grep_hook()["hooks"], {"type": "command", "command": "x"}]}
+    file = user / "settings.json"
+    file.write_text(json.dumps({"hooks": {"PreToolUse": [both]}}))
+    assert plan_hook(file, None).is_none
+
+
+def ran(call, **changed):
+    """What the hook says to a call, run as Claude Code runs it."""
+    command = grep_hook()["hooks"][0]["command"]
+    for old, new in changed.items():
+        assert old in command
+        command = command.replace(old, new)
+    given = call if isinstance(call, bytes) else json.dumps(call).encode()
+    done = subprocess.run(["sh", "-c", command], input=given, capture_output=True, timeout=60)
+    assert done.returncode == 0
+    return json.loads(done.stdout)["hookSpecificOutput"] if done.stdout else None
+
+
+@pytest.mark.parametrize(
+    ("tool", "given", "hinted"),
+    [
+        ("Grep", {"pattern": "where requests are retried"}, True),
+        ("Grep", {"pattern": "retry.*with.*backoff"}, True),
+        ("Grep", {"pattern": r"parse\s+a\s+date|strptime"}, True),
+        ("Grep", {"pattern": "HTTPAdapter"}, False),
+        ("Grep", {"pattern": "async def fetch"}, False),
+        ("Grep", {"pattern": "from typing import Any"}, False),
+        ("Grep", {"pattern": "max_tokens = 5"}, False),
+        ("Grep", {"pattern": "retry|backoff|timeout"}, False),
+        ("Grep", {}, False),
+        ("Bash", {"command": 'cd src && rg -n -i "where requests are retried" .'}, True),
+        ("Bash", {"command": "git grep 'where requests are retried' -- '*.py'"}, True),
+        ("Bash", {"command": "grep -rn --include='*.py' \"where requests are retried\" ."}, True),
+        ("Bash", {"command": "pytest 2>&1 | grep 'no tests were run'"}, False),
+        ("Bash", {"command": "echo 'where requests are retried'"}, False),
+        ("Bash", {"command": "grep -rn 'def retry' ."}, False),
+        ("Bash", {"command": "rg 'a.b' . | sed 's/where requests are/x y z/'"}, False),
+        ("Read", {"file_path": "where requests are retried"}, False),
+    ],
+)
+def test_the_hook_hints_at_phrases_alone(tool, given, hinted):
+    said = ran({"session_id": "x", "tool_name": tool, "tool_input": given})
+    assert said == ({"hookEventName": "PreToolUse", "additionalContext": HINT} if hinted else None)
+
+
+def test_the_hook_never_refuses_a_call():
+    for odd in (
+        b"",
+        b"{",
+        b"[]",
+        b'{"tool_name": "Grep"}',
+        b'{"tool_name": "Grep", "tool_input": 3}',
+        b"\xff" * 300_000,
+    ):
+        assert ran(odd) is None
+    phrase = {"tool_name": "Grep", "tool_input": {"pattern": "where requests are retried"}}
+    assert ran(phrase, **{"grep_hint.py": "gone.py"}) is None  # mose was removed, the settings were not
+    long = {"tool_name": "Bash", "tool_input": {"command": "grep " + "'a b' " * 10_000 + "\n; " * 10_000 + '"'}}
+    assert ran(long) is None
+
+
+def test_the_command_installs_the_hook_and_takes_it_out(mose, user):
+    file = user / ".claude" / "settings.json"
+    assert mose("mcp", "--install", "claude", "--yes")[0] == 0 and not file.exists()
+    code, out, _ = mose("mcp", "--install", "claude", "--hook", "--yes")
+    assert code == 0 and str(file) in out and grep_hook() in json.loads(file.read_text())["hooks"]["PreToolUse"]
+    assert "has it already" in mose("mcp", "--install", "claude", "--hook")[1]
+    assert mose("mcp", "--uninstall", "claude", "--yes")[0] == 0
+    assert not file.exists() and not (user / ".claude.json").exists()
+    for wrong in (("--hook",), ("--install", "codex", "--hook", "--yes")):
+        code, _, err = mose("mcp", *wrong)
+        assert code == 2 and "--install claude" in err
+    assert not (user / ".codex").exists()

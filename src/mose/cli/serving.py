@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace as Arguments
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mose.cli.options import add_exit, add_json, define
@@ -39,6 +40,11 @@ def add_mcp(command: Parser) -> None:
         help=f"write the server into an agent's settings: {', '.join(_CLIENTS)}",
     )
     settings.add_argument("--uninstall", choices=_CLIENTS, metavar="AGENT", help="take it out of them again")
+    command.add_argument(
+        "--hook",
+        action="store_true",
+        help="with --install claude: also remind the agent of the search where it is about to grep a phrase of words",
+    )
     command.add_argument("--yes", action="store_true", help="change the settings without asking")
 
 
@@ -46,6 +52,8 @@ def mcp(arguments: Arguments) -> int:
     """``mose mcp``: serves an agent on standard input and output, or tells an agent of that."""
     if arguments.uninstall is not None:
         return _uninstall(arguments)
+    if arguments.hook and arguments.install is None:
+        raise ConfigError("--hook", allowed="with --install claude", remedy="Run `mose mcp --install claude --hook`.")
     need_packages("mcp", "mcp", extra="serve")
     if arguments.install is not None:
         return _install(arguments)
@@ -61,18 +69,22 @@ def _install(arguments: Arguments) -> int:
     from dataclasses import replace
 
     from mose.search.store.location import source_root
-    from mose.serve.settings.clients import CLIENTS, launch
-    from mose.serve.settings.install import plan_install
+    from mose.serve.settings.clients import CLIENTS, grep_hook, launch
+    from mose.serve.settings.install import plan_hook, plan_install
 
     how = launch()
     more = () if arguments.exit is None else ("--exit", str(arguments.exit))
     roots = tuple(str(source_root(path)) for path in arguments.trees)
     client = CLIENTS[arguments.install]
-    change = plan_install(client, replace(how, arguments=(*how.arguments, *more, *roots)))
-    if change.is_none:
-        show(f"{client.title} has it already: {change.file}")
+    changes = [plan_install(client, replace(how, arguments=(*how.arguments, *more, *roots)))]
+    if arguments.hook:
+        if client.hooks is None:
+            raise ConfigError("--hook", got=f"--install {client.name}", allowed="--install claude")
+        changes.append(plan_hook(client.hooks(), grep_hook()))
+    if all(change.is_none for change in changes):
+        show(f"{client.title} has it already: {_files(changes)}")
         return 0
-    if not _agreed(change, client, yes=arguments.yes):
+    if not _agreed(changes, client, yes=arguments.yes):
         return 1
     show(f"{client.title} finds it when it is started again. `mose mcp --uninstall {client.name}` undoes this.")
     return 0
@@ -80,24 +92,33 @@ def _install(arguments: Arguments) -> int:
 
 def _uninstall(arguments: Arguments) -> int:
     from mose.serve.settings.clients import CLIENTS
-    from mose.serve.settings.install import plan_uninstall
+    from mose.serve.settings.install import plan_hook, plan_uninstall
 
     client = CLIENTS[arguments.uninstall]
-    change = plan_uninstall(client)
-    if change.is_none:
-        show(f"{client.title} does not have it: {change.file}")
+    changes = [plan_uninstall(client)]
+    if client.hooks is not None:
+        changes.append(plan_hook(client.hooks(), None))
+    if all(change.is_none for change in changes):
+        show(f"{client.title} does not have it: {_files(changes)}")
         return 0
-    return 0 if _agreed(change, client, yes=arguments.yes) else 1
+    return 0 if _agreed(changes, client, yes=arguments.yes) else 1
 
 
-def _agreed(change: Change, client: AgentClient, *, yes: bool) -> bool:
-    """Show the change, and make it if the user confirms it."""
+def _files(changes: Sequence[Change]) -> str:
+    return ", ".join(str(change.file) for change in changes)
+
+
+def _agreed(changes: Sequence[Change], client: AgentClient, *, yes: bool) -> bool:
+    """Show the changes, and make them if the user confirms it."""
     import difflib
 
-    before, after = (change.before or "").splitlines(), (change.after or "").splitlines()
-    show(f"{'Removes' if change.after is None else 'Changes' if change.before is not None else 'Makes'} {change.file}:")
-    for line in list(difflib.unified_diff(before, after, lineterm="", n=1))[2:]:
-        show(clip(f"  {line}", columns()))
+    wanted = [change for change in changes if not change.is_none]
+    for change in wanted:
+        before, after = (change.before or "").splitlines(), (change.after or "").splitlines()
+        verb = "Removes" if change.after is None else "Changes" if change.before is not None else "Makes"
+        show(f"{verb} {change.file}:")
+        for line in list(difflib.unified_diff(before, after, lineterm="", n=1))[2:]:
+            show(clip(f"  {line}", columns()))
     if client.note:
         show(client.note)
     if not yes:
@@ -107,8 +128,9 @@ def _agreed(change: Change, client: AgentClient, *, yes: bool) -> bool:
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             show("Nothing was changed.")
             return False
-    change.make()
-    show(f"{change.file} is changed.")
+    for change in wanted:
+        change.make()
+        show(f"{change.file} is changed.")
     return True
 
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from mose.storage import HOME_VARIABLE, home
+
+HOOK_SCRIPT = Path(__file__).with_name("grep_hint.py")
+HOOK_PATH = ("hooks", "PreToolUse")
+"""Names on the path to the list of hooks before calls of tools."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +38,8 @@ class AgentClient:
     entry: Callable[[Launch], dict[str, object]]
     note: str = ""
     """What to do afterwards."""
+    hooks: Callable[[], Path] | None = None
+    """Its settings file that has hooks before calls of tools, as those of Claude Code; None without."""
 
 
 def launch() -> Launch:
@@ -45,6 +52,13 @@ def launch() -> Launch:
         arguments=("mcp",) if found else ("-P", "-m", "mose", "mcp"),
         environment={HOME_VARIABLE: str(home())} if os.environ.get(HOME_VARIABLE) else {},
     )
+
+
+def grep_hook() -> dict[str, object]:
+    """The hook of Claude Code that runs `mose.serve.settings.grep_hint`."""
+    command = shlex.join((sys.executable, "-I", "-S", str(HOOK_SCRIPT)))
+    # A Python that does not find its script, once mose is removed, ends with 2: that would refuse the call.
+    return {"matcher": "Grep|Bash", "hooks": [{"type": "command", "command": f"{command} || true", "timeout": 5}]}
 
 
 def _plain(how: Launch) -> dict[str, object]:
@@ -69,6 +83,10 @@ def _folder(variable: str, *default: str) -> Path:
 
 def _claude() -> Path:
     return _folder("CLAUDE_CONFIG_DIR") / ".claude.json"
+
+
+def _claude_hooks() -> Path:
+    return _folder("CLAUDE_CONFIG_DIR", ".claude") / "settings.json"
 
 
 def _vscode() -> Path:
@@ -99,7 +117,7 @@ CLIENTS = {
     for client in (
         AgentClient(
             name="claude", title="Claude Code", file=_claude, path=("mcpServers", "mose"), entry=_typed,
-            note="Close running sessions first: they write this file too.",
+            note="Close running sessions first: they write this file too.", hooks=_claude_hooks,
         ),
         AgentClient(
             name="codex", title="Codex", file=lambda: _folder("CODEX_HOME", ".codex") / "config.toml",

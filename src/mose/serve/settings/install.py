@@ -1,4 +1,4 @@
-"""Registering the server with an agent, and undoing that: changes one entry of its settings and no other byte."""
+"""Registering the server and its hook with an agent, and undoing that: one entry of a file, and no other byte of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from mose.errors import OutputError
 from mose.serve.settings import jsonc
-from mose.serve.settings.clients import AgentClient, Launch
+from mose.serve.settings.clients import HOOK_PATH, HOOK_SCRIPT, AgentClient, Launch
 from mose.storage import new_file
 
 _LARGEST_BYTES = 64_000_000
@@ -64,7 +64,7 @@ def plan_install(client: AgentClient, how: Launch) -> Change:
     Raises:
         OutputError: The client's settings cannot be read or changed.
     """
-    return _change(client, client.entry(how))
+    return _change(client.file(), client.path, client.entry(how))
 
 
 def plan_uninstall(client: AgentClient) -> Change:
@@ -73,53 +73,85 @@ def plan_uninstall(client: AgentClient) -> Change:
     Raises:
         OutputError: The client's settings cannot be read or changed.
     """
-    return _change(client, None)
+    return _change(client.file(), client.path, None)
 
 
-def _change(client: AgentClient, entry: dict[str, object] | None) -> Change:
-    file = client.file()
+def plan_hook(file: Path, hook: dict[str, object] | None) -> Change:
+    """The change that puts our hook behind all others in a settings file, or takes it out.
+
+    Args:
+        file: The settings, in plain JSON.
+        hook: What `mose.serve.settings.clients.grep_hook` gives; None to take it out.
+
+    Raises:
+        OutputError: The settings cannot be read or changed.
+    """
+    try:
+        hooks = _entry_of(json.loads((_read(file) or "").strip() or "{}"), HOOK_PATH) or []
+        if not isinstance(hooks, list):
+            raise ValueError(f"{HOOK_PATH[1]} is not a list")
+    except (ValueError, RecursionError) as error:
+        raise _not_changed(file, HOOK_PATH, hook and [hook], str(error)) from error
+    others = [other for other in hooks if not _is_own_hook(other)]
+    if hook is None and len(others) == len(hooks):
+        before = _read(file)
+        return Change(file=file, before=before, after=before)
+    return _change(file, HOOK_PATH, [*others, hook] if hook else others or None)
+
+
+def _is_own_hook(entry: Any) -> bool:
+    """Whether an entry of the list runs our script and nothing else."""
+    try:
+        (hook,) = entry["hooks"]
+        return HOOK_SCRIPT.name in hook["command"]
+    except (TypeError, KeyError, ValueError):
+        return False
+
+
+def _change(file: Path, path: tuple[str, ...], entry: object) -> Change:
+    """The change that sets an entry of a settings file, or removes it if ``entry`` is None."""
     before = _read(file)
     is_toml = file.suffix == ".toml"
     ends = "\r\n" if before and before.count("\r\n") == before.count("\n") > 0 else "\n"
     text = (before or "").replace(ends, "\n")
     try:
         old = _parsed(text, is_toml)
-        if _entry_of(old, client.path) == entry:
+        if _entry_of(old, path) == entry:
             return Change(file=file, before=before, after=before)
         if is_toml:
-            after = _in_toml(text, client.path, entry)
+            after = _in_toml(text, path, entry)
         elif entry is None:
-            after = jsonc.remove_member(text, client.path)
+            after = jsonc.remove_member(text, path)
         else:
-            after = jsonc.set_member(text, client.path, entry)
+            after = jsonc.set_member(text, path, entry)
         new = _parsed(after, is_toml)
-        is_right = _without_empty(new, client.path[0]) == _expected(old, client.path, entry)
+        is_right = _without_empty(new, path[0]) == _expected(old, path, entry)
     except (ValueError, IndexError, RecursionError) as error:
-        raise _not_changed(file, client, entry, str(error)) from error
+        raise _not_changed(file, path, entry, str(error)) from error
     if not is_right:
-        raise _not_changed(file, client, entry, "an entry of this name is written in an unusual way")
+        raise _not_changed(file, path, entry, "an entry of this name is written in an unusual way")
     if entry is None and (before is None or (not new and after.strip() in ("", "{}"))):
         return Change(file=file, before=before, after=None)
     return Change(file=file, before=before, after=after.replace("\n", ends))
 
 
-def _not_changed(file: Path, client: AgentClient, entry: dict[str, object] | None, why: str) -> OutputError:
+def _not_changed(file: Path, path: tuple[str, ...], entry: object, why: str) -> OutputError:
     what = "Remove" if entry is None else "Add"
-    inner = json.dumps({client.path[-1]: entry} if entry else client.path[-1], ensure_ascii=False)
+    inner = json.dumps({path[-1]: entry} if entry else path[-1], ensure_ascii=False)
     return OutputError(
         f"{file} cannot be changed safely: {why}",
-        remedy=f"Nothing was written. {what} it by hand, under {client.path[0]}: {inner}",
+        remedy=f"Nothing was written. {what} it by hand, under {path[0]}: {inner}",
     )
 
 
-def _expected(old: Any, path: tuple[str, ...], entry: dict[str, object] | None) -> Any:
+def _expected(old: Any, path: tuple[str, ...], entry: object) -> Any:
     """What the settings should be afterwards."""
     if not isinstance(old, dict):
         raise ValueError("it is not an object")
     new = dict(old)
     section = new.get(path[0], {})
     if not isinstance(section, dict):
-        raise ValueError(f"{path[0]} is not a table of servers")
+        raise ValueError(f"{path[0]} is not an object")
     if entry is not None:
         new[path[0]] = {**section, path[1]: entry}
     else:
@@ -143,7 +175,7 @@ def _parsed(text: str, is_toml: bool) -> Any:
     return jsonc.parse(text) if text.strip() else {}
 
 
-def _in_toml(text: str, path: tuple[str, ...], entry: dict[str, object] | None) -> str:
+def _in_toml(text: str, path: tuple[str, ...], entry: Any) -> str:
     """The text with the table of the server at its end, or without it."""
     name = rf"{re.escape(path[0])}\s*\.\s*(?:{re.escape(path[1])}|\"{re.escape(path[1])}\")"
     table = re.compile(rf"(?:^|\n)\n?[ \t]*\[\s*{name}\s*(?:\.[^\]]*)?\][^\n]*(?:\n(?![ \t]*\[)[^\n]*)*")
