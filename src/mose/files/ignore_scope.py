@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -82,7 +82,7 @@ class Scope:
         seen = self.lead + path[self.cut :]
         return tracked.has_below(seen) if is_directory else tracked.has(seen)
 
-    def entered(self, directory: str, prefix: str, names: Iterable[str]) -> Scope:
+    def entered(self, directory: str, prefix: str, names: Set[str]) -> Scope:
         """The scope inside a folder.
 
         Args:
@@ -91,22 +91,19 @@ class Scope:
             names: Its entries.
         """
         scope = self
-        for name in names:
-            if name == ".git" and prefix:
-                repository = repository_at(directory)
-                if repository is not None:
-                    outer = _rules_of_repository(repository, cut=len(prefix))
-                    scope = replace(
-                        scope, git=outer, repository=repository, cut=len(prefix), lead="", only_tracked=False
-                    )
-            elif name in (GIT_RULES, MOSE_RULES):
-                rules = read_rules(os.path.join(directory, name))
-                if rules:
-                    located = LocatedRules(rules, prefix + name, cut=len(prefix))
-                    if name == GIT_RULES:
-                        scope = replace(scope, git=(located, *scope.git))
-                    else:
-                        scope = replace(scope, mose=(located, *scope.mose))
+        if ".git" in names and prefix:
+            repository = repository_at(directory)
+            if repository is not None:
+                outer = _rules_of_repository(repository, cut=len(prefix))
+                scope = replace(scope, git=outer, repository=repository, cut=len(prefix), lead="", only_tracked=False)
+        for name in names & RULE_NAMES:
+            rules = read_rules(os.path.join(directory, name))
+            if rules:
+                located = LocatedRules(rules, prefix + name, cut=len(prefix))
+                if name == GIT_RULES:
+                    scope = replace(scope, git=(located, *scope.git))
+                else:
+                    scope = replace(scope, mose=(located, *scope.mose))
         return scope
 
     def shares_repository(self, directory: str) -> bool:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
+from collections.abc import Set
 
 from mose.files.records import CACHE, DEPENDENCIES, GENERATED, HIDDEN, IGNORED
 from mose.languages.tables import word_set
@@ -44,12 +43,13 @@ def folder_reason(name: str, *, ignored: bool, kept: bool) -> str | None:
     return None
 
 
-def marked_reason(name: str, entries: Iterable[os.DirEntry[str]]) -> str | None:
-    """Reason given by files that tools leave in the folders they write."""
-    marks = _DEPENDENCY_MARKS.get(name)
-    for entry in entries:
-        if entry.name in _CACHE_MARKS:
-            return CACHE
-        if marks is not None and entry.name in marks:
-            return DEPENDENCIES
-    return None
+def marked_reason(name: str, names: Set[str]) -> str | None:
+    """Reason given by files that tools leave in the folders they write.
+
+    Args:
+        name: Name of a folder.
+        names: Names of its entries.
+    """
+    if not _CACHE_MARKS.isdisjoint(names):
+        return CACHE
+    return None if names.isdisjoint(_DEPENDENCY_MARKS.get(name, ())) else DEPENDENCIES

@@ -9,6 +9,7 @@ import stat
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 from mose import languages
@@ -115,7 +116,7 @@ class _Directory:
     ) -> Iterator[SourceFile | Skipped | _Directory]:
         prefix = self.prefix
         looked.folders.add(self.path)
-        scope = self.above.entered(self.path, prefix, [entry.name for entry in self.entries])
+        scope = self.above.entered(self.path, prefix, {entry.name for entry in self.entries})
         if scope.repository is not self.above.repository:
             looked.rules.update(rule_files(scope, self.path))
         has_rules = scope.has_rules
@@ -185,9 +186,10 @@ def judge_folder(
     if reason:
         return [], reason, scope
     below = list_folder(entry.path)
+    names = {inner.name for inner in below}
     if not decision.kept:
-        reason = marked_reason(entry.name, below)
-    if reason is None and any(inner.name == ".git" for inner in below) and scope.shares_repository(entry.path):
+        reason = marked_reason(entry.name, names)
+    if reason is None and ".git" in names and scope.shares_repository(entry.path):
         reason = records.WORKTREE
     return below, reason, replace(scope, only_tracked=True) if only_tracked and not scope.only_tracked else scope
 
@@ -208,25 +210,30 @@ def judge_file(
     if entry.is_symlink():
         return Skipped(path=path, reason=link_reason(entry.path, top))
     status = entry.stat(follow_symlinks=False)
-    reason = _reason_of_name(name, kept=decision.kept)
+    reason, language = _judge_name(name, decision.kept)
     if reason == records.HIDDEN and scope.is_tracked(path, is_directory=False):
         reason = None
     if not stat.S_ISREG(status.st_mode):
         reason = records.SPECIAL
-    elif reason is None and not 0 < status.st_size <= limits.bytes_of(name):
-        reason = records.OVERSIZED if status.st_size else records.EMPTY
+    elif reason is None and not 0 < status.st_size <= limits.max_file_bytes:
+        if not status.st_size:
+            reason = records.EMPTY
+        elif status.st_size > limits.bytes_of(name):
+            reason = records.OVERSIZED
     if reason is not None:
         return Skipped(path=path, reason=reason)
     modified_ns, changed_ns, inode = status.st_mtime_ns, status.st_ctime_ns, status.st_ino
-    language = languages.language_of(name)
     return SourceFile(path, status.st_size, modified_ns & _63_BITS, language, changed_ns & _63_BITS, inode & _63_BITS)
 
 
-def _reason_of_name(name: str, *, kept: bool) -> str | None:
+@lru_cache(maxsize=1 << 15)
+def _judge_name(name: str, kept: bool) -> tuple[str | None, str]:
+    """Why a file of this name is left out, and its language; a server asks for the same names again and again."""
+    reason = None
     if languages.is_binary_or_data(name) and (not kept or languages.is_binary(name)):
-        return records.BINARY if languages.is_binary(name) else records.DATA
-    if kept:
-        return None
-    if name[0] == "." and _HIDDEN_FILES_SKIPPED.match(name):
-        return records.HIDDEN
-    return records.GENERATED if languages.is_generated(name) else None
+        reason = records.BINARY if languages.is_binary(name) else records.DATA
+    elif not kept and name[0] == "." and _HIDDEN_FILES_SKIPPED.match(name):
+        reason = records.HIDDEN
+    elif not kept and languages.is_generated(name):
+        reason = records.GENERATED
+    return reason, languages.language_of(name)

@@ -47,7 +47,7 @@ def explain(root: Path, name: str, limits: WalkLimits | None = None) -> Explanat
         here = prefix + part
         try:
             entries = list_folder(directory)
-            scope = scope.entered(directory, prefix, [entry.name for entry in entries])
+            scope = scope.entered(directory, prefix, {entry.name for entry in entries})
             entry = next((entry for entry in entries if entry.name == part), None)
             if entry is None:
                 return _missing(scope, path, here)

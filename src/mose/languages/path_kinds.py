@@ -30,15 +30,17 @@ _GENERATED_NAMES = word_set(
     stack.yaml.lock cabal.project.freeze .terraform.lock.hcl chart.lock cartfile.resolved symfony.lock
     """
 )
-_GENERATED = re.compile(
+_GENERATED = re.compile(  # begins with one set of signs, so that names without these endings take no time
     r"""(?x)
-      _pb2(_grpc)?\.pyi? $
-    | \.pb\.(go|cc|h|rs|swift|validate\.go|gw\.go) $ | _pb\.(js|d\.ts|rb) $
-    | [.-]min\.(js|mjs|cjs|css|html) $ | \.(js|css|mjs|cjs|ts)\.map $ | \.map $
-    | \.(bundle|chunk)\.(js|css) $
-    | \.g\.(dart|cs|i\.cs) $ | \.freezed\.dart $ | \.designer\.(cs|vb) $
-    | \.generated\.\w+ $ | [._-]generated\.go $
-    | ^ zz_generated[^/]* $ | \.tsbuildinfo $ | \.snap $ | \.pbxproj $
+    [._-] (
+        (?<=_) ( pb2(_grpc)?\.pyi? | pb\.(js|d\.ts|rb) )
+      | (?<=[.-]) min\.(js|mjs|cjs|css|html)
+      | (?<=\.) (
+            pb\.(go|cc|h|rs|swift|validate\.go|gw\.go) | map | (bundle|chunk)\.(js|css)
+          | g\.(dart|cs|i\.cs) | freezed\.dart | designer\.(cs|vb) | generated\.\w+ | tsbuildinfo | snap | pbxproj
+        )
+      | generated\.go
+    ) $
     """
 )
 _VENDORED = re.compile(
@@ -182,7 +184,7 @@ def is_generated(path: str) -> bool:
         (True, True, False)
     """
     name = path.rpartition("/")[2].lower()
-    return name in _GENERATED_NAMES or _GENERATED.search(name) is not None
+    return name in _GENERATED_NAMES or name.startswith("zz_generated") or _GENERATED.search(name) is not None
 
 
 def is_vendored(path: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -84,6 +85,10 @@ def refuse_empty_mount(store: Store, root: Path, found: Found) -> None:
         )
 
 
+_AS_BEFORE = """
+SELECT path, size_bytes, modified_ns, language, changed_ns, inode, cut_by
+FROM files WHERE NOT doubtful AND skipped NOT IN (SELECT value FROM json_each(?))
+"""
 _KNOWN_FILES = """
 SELECT path, id, size_bytes, modified_ns, changed_ns, inode, doubtful, hash, skipped, language, cut_by, trouble
 FROM files
@@ -92,17 +97,31 @@ FROM files
 
 def find_changes(store: Store, root: Path, found: Found) -> Changes:
     """What an index lacks of the files that were found, and has too much."""
+    as_before = _files_as_before(store)
+    changed = [file for file in found.files if file not in as_before]
+    if not changed and len(found.files) == store.rows("SELECT count(*) FROM files")[0][0]:
+        return Changes(tasks=[], old_ids={}, removed=[])
     known = {row[0]: KnownFile(*row[1:]) for row in store.rows(_KNOWN_FILES)}
     tasks, old_ids = [], {}
-    for file in found.files:
-        old = known.pop(file.path, None)
+    for file in changed:
+        old = known.get(file.path)
         task = CutTask(file=file) if old is None else _task(root, file, old)
         if task is not None:
             tasks.append(task)
             if old is not None:
                 old_ids[file.path] = old.id
-    removed = [old.id for path, old in known.items() if not _may_be_there(path, found.unreadable)]
+    gone = known.keys() - {file.path for file in found.files}
+    removed = [old.id for path, old in known.items() if path in gone and not _may_be_there(path, found.unreadable)]
     return Changes(tasks=tasks, old_ids=old_ids, removed=removed)
+
+
+def _files_as_before(store: Store) -> set[tuple[object, ...]]:
+    """What a walk finds of files that need not be read again: everything that `SourceFile` says of them.
+
+    Most files are among them, and are compared all at once; `_task` looks closely at the others.
+    """
+    rows = store.rows(_AS_BEFORE, (json.dumps([OVERSIZED, *TRANSIENT]),))
+    return {row[:6] for row in rows if row[6] == parser_of(row[3])}
 
 
 def is_up_to_date(store: Store, found: Found, changes: Changes) -> bool:
