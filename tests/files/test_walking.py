@@ -283,9 +283,12 @@ def test_link_that_replaces_a_folder_at_any_moment_is_not_followed(tmp_path):
             read_inside(str(top), "a/b/c.py", 100)
 
 
-def test_path_that_leaves_the_tree_is_not_read(tmp_path):
-    make(tmp_path, {"tree/a.py": "x", "secret.py": "secret"})
-    assert isinstance(read(tmp_path / "tree", "../secret.py"), Skipped)
+@pytest.mark.parametrize("name", ["../secret.py", "a/../../secret.py", "a/b/../../../secret.py", "..", "/etc/passwd"])
+def test_path_that_leaves_the_tree_is_not_read(tmp_path, name):
+    make(tmp_path, {"tree/a/b/c.py": "x", "secret.py": "secret"})
+    assert isinstance(read(tmp_path / "tree", name), Skipped)
+    (tmp_path / "link").symlink_to(tmp_path / "tree")
+    assert read(tmp_path / "link", "a/b/c.py") == "x"
 
 
 def test_pipes_and_sockets_are_reported(tmp_path):

@@ -9,7 +9,7 @@ from index_doubles import WordEncoder, content, fresh_content, many_files, wait_
 
 from mose import CodeIndex
 from mose.search import lifecycle, refresh
-from mose.search.chunking import prepare
+from mose.search.chunking import cut_files, prepare
 from mose.search.deepen import deepen
 from mose.search.store.location import index_folder
 from mose.search.store.status import limits_of
@@ -70,6 +70,14 @@ def test_only_what_differs_is_cut_and_embedded_and_the_index_equals_a_new_one(fi
     with Store.open(index_folder(first)) as store:
         assert content(store, (0, 6)) == fresh_content(first, tmp_path, (0, 6))
         assert store.meta("root") == str(first)
+
+
+def test_what_is_equal_needs_no_process(first, tmp_path, monkeypatch):
+    copy = tmp_path / "copy"
+    shutil.copytree(first, copy)
+    expected = fresh_content(copy, tmp_path, (0, 6))
+    monkeypatch.setattr(cut_files, "_cut_each", None)
+    assert index(copy, WordEncoder())[1] == expected
 
 
 @pytest.mark.parametrize("why", ["another model", "told not to", "few files", "another tree", "unfinished", "inside"])

@@ -18,12 +18,19 @@ from mose.search.store.location import index_folder
 from mose.search.store.store import Store
 from mose.search.store.write_vectors import write_vectors
 
+
+def read_nothing(monkeypatch):
+    """Let every attempt to read a file of a tree fail."""
+    for name in ("read_source", "read_bytes"):
+        monkeypatch.setattr(prepare, name, None)
+
+
 # ---- refresh
 
 
 def test_unchanged_tree_is_neither_read_nor_written(store, tree, monkeypatch):
     generation, encoder = store.generation, WordEncoder()
-    monkeypatch.setattr(prepare, "read_source", None)
+    read_nothing(monkeypatch)
     monkeypatch.setattr(Store, "writing", None)
     report = refresh(store, tree, encoder)
     assert (report.num_added, report.num_changed, report.num_removed) == (0, 0, 0)
@@ -48,7 +55,7 @@ def test_new_time_stamp_alone_cuts_nothing_again(store, tree, monkeypatch):
     report = refresh(store, tree, WordEncoder())
     assert (report.num_changed, report.num_new_chunks) == (0, 0)
     assert store.generation == generation
-    monkeypatch.setattr(prepare, "read_source", None)
+    read_nothing(monkeypatch)
     refresh(store, tree, WordEncoder())
 
 
@@ -72,7 +79,7 @@ def test_settled_file_is_not_doubted_any_more(tmp_path, monkeypatch):
         later = time.time_ns() + 10**10
         monkeypatch.setattr(prepare.time, "time_ns", lambda: later)
         refresh(store, tree, WordEncoder())
-        monkeypatch.setattr(prepare, "read_source", None)
+        read_nothing(monkeypatch)
         refresh(store, tree, WordEncoder())
 
 
@@ -89,7 +96,7 @@ def test_file_left_out_for_its_content_is_not_read_again(store, tree, monkeypatc
     (tree / "blob.py").write_bytes(b"\0\1\2\xff" * 50)
     settle(tree / "blob.py")
     assert refresh(store, tree, WordEncoder()).skipped["binary"] == 1
-    monkeypatch.setattr(prepare, "read_source", None)
+    read_nothing(monkeypatch)
     assert refresh(store, tree, WordEncoder()).skipped["binary"] == 1
 
 

@@ -39,6 +39,11 @@ def inside(path: str, top: str) -> bool:
     return path == top or path.startswith(top.rstrip(os.sep) + os.sep)
 
 
+def leads_inside(path: str, top: str) -> bool:
+    """Whether the folder of a path is ``top`` or below it, with all links on the way followed."""
+    return inside(os.path.realpath(os.path.dirname(path)), os.path.realpath(top))
+
+
 def read_regular(path: str, limit: int, *, follow: bool = False) -> bytes:
     """At most ``limit`` bytes of a regular file; does not wait for a pipe.
 
@@ -67,8 +72,12 @@ def read_inside(top: str, name: str, limit: int) -> bytes:
     """
     path = os.path.join(top, *name.split("/"))
     if os.open not in os.supports_dir_fd:  # Windows
+        if not leads_inside(path, top):
+            raise OSError(errno.ELOOP, "there is a link on the way", path)
         return read_regular(path, limit)
     *folders, last = name.split("/")
+    if os.pardir in folders:
+        raise OSError(errno.EINVAL, "leads out of the folder", path)
     descriptor = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
     try:
         for folder in folders:

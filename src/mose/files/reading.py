@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mose import languages
 from mose.files import content, records
-from mose.files.disk import inside, read_inside
+from mose.files.disk import leads_inside, read_inside
 from mose.files.notebooks import is_notebook, read_notebook
 from mose.files.records import Skipped, SourceFile, WalkLimits, printable
 
@@ -47,11 +47,14 @@ def read_source(root: Path, file: SourceFile, limits: WalkLimits | None = None) 
 
 def read_bytes(root: Path, name: str, limit: int) -> bytes | Skipped:
     """At most ``limit`` bytes of a file of the tree, or why it cannot be read; no link leads out of the tree."""
-    top = os.path.realpath(root)
-    path = os.path.join(top, *name.split("/"))
     try:
-        if not inside(os.path.realpath(os.path.dirname(path)), top):
-            return Skipped(path=printable(name), reason=records.LINK_OUTSIDE)
-        return read_inside(top, name, limit)
+        return read_inside(os.fspath(root), name, limit)
     except (OSError, ValueError):  # ValueError: a path that no file can have
-        return Skipped(path=printable(name), reason=records.UNREADABLE)
+        return Skipped(path=printable(name), reason=_why_unreadable(os.path.join(root, name), os.fspath(root)))
+
+
+def _why_unreadable(path: str, top: str) -> str:
+    try:
+        return records.UNREADABLE if leads_inside(path, top) else records.LINK_OUTSIDE
+    except (OSError, ValueError):
+        return records.UNREADABLE

@@ -127,7 +127,10 @@ def begin_alike(store: Store, sizes: Mapping[str, int], encoder: Encoder) -> boo
     for folder in _newest_indexes():
         with suppress(CodeIndexError), Store.open_to_read(folder) as other:
             check_maker(other, encoder)
-            known = other.rows("SELECT path, size_bytes FROM files") if other.complete else []
+            ((num_known,),) = other.rows("SELECT count(*) FROM files")
+            if not other.complete or num_known <= most or num_known // 2 >= len(sizes):
+                continue
+            known = other.rows("SELECT path, size_bytes FROM files")
             num_same = sum(sizes.get(path) == size for path, size in known)
             if num_same > max(most, len(known) // 2):
                 best, most = folder, num_same

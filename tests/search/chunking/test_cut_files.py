@@ -31,6 +31,44 @@ def test_workers_cut_as_this_process_does_and_in_order(tmp_path):
         assert content(one) == content(two)
 
 
+CONTENTS = {
+    "plain": b"def f():\n    return 1\n",
+    "another": b"def g():\n    return 1\n",
+    "\\r\\n": b"def f():\r\n    return 1\r\n",
+    "\\r": b"def f():\r    return 1\r",
+    "mixed": b"def f():\r\n    return 1\r",
+    "BOM": b"\xef\xbb\xbfdef f():\n    return 1\n",
+    "two BOMs": b"\xef\xbb\xbf\xef\xbb\xbfdef f():\n    return 1\n",
+    "UTF-16": "\ufeffdef f():\n    return 1\n".encode("utf-16-le"),
+    "accents": "def f():\n    return 'é'\n".encode(),
+    "accents in Latin-1": "def f():\n    return 'é'\n".encode("latin-1"),
+    "binary": b"def f():\n    return 1\n\0",
+    "empty": b" \n",
+    "long": b"x = 1\n" * 200_000,
+    "notebook": b'{"cells": [{"cell_type": "code", "source": ["x = 1"]}]}\n',
+    "notebook with \\r\\n": b'{"cells": [{"cell_type": "code", "source": ["x = 1"]}]}\r\n',
+}
+
+
+@pytest.mark.parametrize("name", ["f.py", "f.ipynb", "f.h"])
+def test_a_file_is_as_known_only_where_reading_it_in_full_says_so(tmp_path, name):
+    where = (tmp_path, WalkLimits())
+    file = SourceFile(name, 1, 0, "python")
+    sure = set()
+    for known, before in CONTENTS.items():
+        (tmp_path / name).write_bytes(before)
+        cut = prepare.cut_file(CutTask(file=file), *where, ChunkerConfig())
+        task = CutTask(file=file, known_hash=cut.hash, known_language=cut.language, known_skip=cut.skipped)
+        for now, after in CONTENTS.items():
+            (tmp_path / name).write_bytes(after)
+            as_known = prepare.file_as_known(task, *where)
+            if as_known is not None:
+                assert as_known._replace(chunks=[]) == prepare.cut_file(task, *where, ChunkerConfig())
+                sure.add((known, now))
+    assert {("plain", "plain"), ("accents", "accents"), ("notebook", "notebook")} <= sure
+    assert (("plain", "\\r\\n") in sure) == (name != "f.ipynb")
+
+
 # Each brings down a process that parses it without limits: by memory, by a stack that overflows, by time.
 BOMBS = {
     "memory.c": "=>casewhere\n" * 30_000,

@@ -14,7 +14,7 @@ from pathlib import Path
 from mose.files import WalkLimits
 from mose.parallel import run_each
 from mose.search.chunking.chunks import ChunkerConfig
-from mose.search.chunking.prepare import CutFile, CutTask, cut_file
+from mose.search.chunking.prepare import CutFile, CutTask, cut_file, file_as_known
 from mose.syntax import parser_of
 from mose.workers import NO_PROCESS, Failure
 
@@ -34,7 +34,7 @@ def cut_files(
     *,
     num_workers: int | None = None,
 ) -> Iterator[CutFile]:
-    """Read and cut files, in the order given.
+    """Read and cut files: first those that have the text that the index knows, each group in the order given.
 
     Args:
         root: The source tree.
@@ -43,8 +43,20 @@ def cut_files(
         config: How to cut.
         num_workers: Processes; None for `worker_count`, 0 for this process, which a file may then kill.
     """
-    if num_workers is None:
-        num_workers = worker_count(tasks)
+    rest = []
+    for task in tasks:
+        same = file_as_known(task, root, limits)
+        if same is not None:
+            yield same
+        else:
+            rest.append(task)
+    if rest:
+        yield from _cut_each(root, rest, limits, config, worker_count(rest) if num_workers is None else num_workers)
+
+
+def _cut_each(
+    root: Path, tasks: Sequence[CutTask], limits: WalkLimits, config: ChunkerConfig, num_workers: int
+) -> Iterator[CutFile]:
     shared = (root.absolute(), limits, config)
     if num_workers == 0 or not sys.executable:
         for task in tasks:
@@ -90,10 +102,6 @@ def _cut_by_lines(task: CutTask, failure: Failure, shared: tuple[Path, WalkLimit
             doubtful=False,
             language=task.file.language,
             cut_by=parser_of(task.file.language),
-            trouble="",
-            generated=False,
             skipped=cut.reason,
-            same=False,
-            chunks=[],
         )
     return cut._replace(doubtful=cut.doubtful or may_pass)

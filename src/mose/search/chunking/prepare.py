@@ -5,16 +5,19 @@ Imports neither numpy nor the encoder, so that workers start quickly and stay sm
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from mose.files import TRANSIENT, SourceFile, WalkLimits, read_source
+from mose.files import TRANSIENT, Skipped, SourceFile, WalkLimits, read_source
 from mose.files.content import is_generated_text
 from mose.files.notebooks import is_notebook
+from mose.files.reading import read_bytes
 from mose.languages import label_of
 from mose.search.chunking.chunk import Chunk, embedding_frame, embedding_key
 from mose.search.chunking.chunks import ChunkerConfig, Cut, cut_by_lines, cut_text
@@ -60,11 +63,11 @@ class CutFile(NamedTuple):
     doubtful: bool  # to be read again next time: changed shortly before it was read, or its fault may pass
     language: str
     cut_by: str  # the parser of the language, from `mose.syntax.parser_of`
-    trouble: str  # why it is cut by lines although it has a grammar; empty if it is not
-    generated: bool  # whether a comment at its head says that a tool wrote it
-    skipped: str  # why its content is left out, or why it was not read again; empty if neither
-    same: bool  # whether the index keeps what it has of the file
-    chunks: list[CutChunk]
+    trouble: str = ""  # why it is cut by lines although it has a grammar; empty if it is not
+    generated: bool = False  # whether a comment at its head says that a tool wrote it
+    skipped: str = ""  # why its content is left out, or why it was not read again; empty if neither
+    same: bool = False  # whether the index keeps what it has of the file
+    chunks: Sequence[CutChunk] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +82,39 @@ class CutTask:
     tried_before: bool = False  # whether the last run had a fault with it that may have passed
 
 
+def file_as_known(task: CutTask, root: Path, limits: WalkLimits) -> CutFile | None:
+    """What `cut_file` gives for a file that has the very text that the index knows; None if that is not certain.
+
+    Compares bytes and understands nothing in them, so that no process of its own is needed for it.
+    """
+    file = task.file
+    if not task.known_hash or task.known_skip:
+        return None
+    started_ns = time.time_ns()
+    data = read_bytes(root, file.path, limits.bytes_of(file.path) + 1)
+    if isinstance(data, Skipped) or data.startswith(codecs.BOM_UTF8) or b"\0" in data:
+        return None
+    text = data if is_notebook(file.path) else data.replace(b"\r\n", b"\n")
+    if b"\r" in text or _digest(text) != task.known_hash:
+        return None
+    return CutFile(
+        path=file.path,
+        hash=task.known_hash,
+        size_bytes=file.size_bytes,
+        modified_ns=file.modified_ns,
+        changed_ns=file.changed_ns,
+        inode=file.inode,
+        doubtful=is_doubtful(file, started_ns),
+        language=task.known_language,
+        cut_by=parser_of(task.known_language),
+        same=True,
+    )
+
+
+def _digest(text: bytes) -> bytes:
+    return hashlib.blake2b(text, digest_size=16).digest()
+
+
 def cut_file(task: CutTask, root: Path, limits: WalkLimits, config: ChunkerConfig) -> CutFile:
     """Read and cut one file, ready to be stored."""
     file = task.file
@@ -87,7 +123,7 @@ def cut_file(task: CutTask, root: Path, limits: WalkLimits, config: ChunkerConfi
     language, skipped, digest = file.language, "", b""
     if isinstance(text, str):
         language = label_of(file.path, text)
-        digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        digest = _digest(text.encode("utf-8", "surrogatepass"))
         same = task.known_hash == digest and (task.known_skip == "" or task.known_skip in TRANSIENT)
     else:
         skipped = text.reason
