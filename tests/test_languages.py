@@ -103,6 +103,22 @@ def test_other_kinds_of_paths():
     assert is_generated("Form.Designer.cs")
     assert is_generated("a/Cargo.lock")
     assert not is_generated("src/map.py")
+
+
+@pytest.mark.parametrize(
+    ("names", "generated"),
+    [
+        ("a_pb2.py a_pb2_grpc.pyi a.pb.go a.pb.validate.go a_pb.js a_pb.d.ts zz_generated.deepcopy.go", True),
+        ("jquery.min.js a-min.css a.js.map a.map app.bundle.js 1.chunk.css a.tsbuildinfo a.snap a.pbxproj", True),
+        ("a.g.dart a.g.i.cs a.freezed.dart Form.Designer.vb a.generated.ts a_generated.go a-generated.go", True),
+        (
+            "a_min.js a-pb.js a.pb2.py a-pb2.py pb2.py min.js generated.go map a_map snap a.pb.py a_zz_generated.x.go",
+            False,
+        ),
+    ],
+)
+def test_names_that_tools_write(names, generated):
+    assert {name: is_generated(f"src/{name}") for name in names.split()} == dict.fromkeys(names.split(), generated)
     assert is_example("docs_src/tutorial001.py")
     assert not is_example("src/sampling/a.py")
     assert is_documentation("docs/a.py")

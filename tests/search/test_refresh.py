@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 import pytest
-from index_doubles import SOURCES, WordEncoder, content, fresh_content, settle, write_file
+from index_doubles import SOURCES, WordEncoder, content, fresh_content, settle, wait_until_settled, write_file
 
 from mose.errors import CodeIndexError
 from mose.search import lifecycle
@@ -52,6 +52,7 @@ def test_one_edit_reads_and_embeds_that_file_alone(store, tree, tmp_path):
 def test_new_time_stamp_alone_cuts_nothing_again(store, tree, monkeypatch):
     generation = store.generation
     settle(tree / "src" / "dates.py", age_s=50)
+    wait_until_settled()
     report = refresh(store, tree, WordEncoder())
     assert (report.num_changed, report.num_new_chunks) == (0, 0)
     assert store.generation == generation
