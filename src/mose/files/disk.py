@@ -70,21 +70,21 @@ def read_inside(top: str, name: str, limit: int) -> bytes:
     Raises:
         OSError: As for `read_regular`, or there is a link on the way.
     """
-    path = os.path.join(top, *name.split("/"))
     if os.open not in os.supports_dir_fd:  # Windows
+        path = os.path.join(top, *name.split("/"))
         if not leads_inside(path, top):
             raise OSError(errno.ELOOP, "there is a link on the way", path)
         return read_regular(path, limit)
     *folders, last = name.split("/")
     if os.pardir in folders:
-        raise OSError(errno.EINVAL, "leads out of the folder", path)
+        raise OSError(errno.EINVAL, "leads out of the folder", name)
     descriptor = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
     try:
         for folder in folders:
             below = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | _NO_LINK, dir_fd=descriptor)
             os.close(descriptor)
             descriptor = below
-        return _read(os.open(last, _READ | _NO_LINK, dir_fd=descriptor), path, limit)
+        return _read(os.open(last, _READ | _NO_LINK, dir_fd=descriptor), name, limit)
     finally:
         os.close(descriptor)
 
