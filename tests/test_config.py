@@ -37,6 +37,7 @@ KINDS: dict[str, type] = {
     "mine": MineConfig,
     "pretrain-tiny": PretrainConfig,
     "pretrain-1b": PretrainConfig,
+    "pretrain-minilm": PretrainConfig,
 }
 """Configs in ``configs/`` that are not of retrieval fine-tuning, by file."""
 
