@@ -118,6 +118,7 @@ class PretrainLearner(OwnPartLearner):
         """Each mini-batch's part of the terms, which sum to those of all.
 
         "tokens_04" is the loss of masked tokens at exit 4, "tokens_right_04" the share that is right; "pairs" likewise.
+        "cosine_04", outside training: mean cosine of the pooled states of exit 4 to those of the deepest exit.
         "total" is ``L = sum over exits of alpha_i (L_tokens + pair_weight L_pairs)``.
         """
         # The mean over processes, so that the mean of their losses counts every token of the step as much.
@@ -129,6 +130,9 @@ class PretrainLearner(OwnPartLearner):
             terms: dict[str, Tensor] = {}
             weighted = []
             for (kind, exit_layer), both in found.items():
+                if kind == "cosine":
+                    terms[f"cosine_{exit_layer:02d}"] = both / num_pairs
+                    continue
                 loss, right = (both / count[kind]).unbind()
                 terms[f"{kind}_{exit_layer:02d}"] = loss
                 terms[f"{kind}_right_{exit_layer:02d}"] = right.detach()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity
 
 from mose.config import PretrainConfig
 from mose.data.masking import UNMASKED
@@ -37,7 +38,10 @@ class PretrainingObjective(nn.Module):
         self._pairs = config.objective.pairs != "none"
 
     def forward(self, inputs: MaskedPairs) -> dict[tuple[str, int], Tensor]:
-        """("tokens" or "pairs", exit) -> summed loss, and how many are right [2]."""
+        """("tokens" or "pairs", exit) -> summed loss, and how many are right [2].
+
+        Not in training, ("cosine", exit) as well: summed over pairs, that of the pooled state to the deepest exit's [].
+        """
         masked_BT = inputs.labels_BT != UNMASKED
         labels_M = inputs.labels_BT[masked_BT]
         device = inputs.labels_BT.device
@@ -46,12 +50,16 @@ class PretrainingObjective(nn.Module):
             hidden: Mapping[int, Tensor] = self.encoder(
                 inputs.token_ids_BT, inputs.keep_BT, exits=self._exits, segments=inputs.segments
             )
+            pooled = {exit_layer: self._pool(hidden_BTD, inputs) for exit_layer, hidden_BTD in hidden.items()}
             for exit_layer, hidden_BTD in hidden.items():
                 predict = partial(self.heads.predict_tokens, exit_layer)
                 found["tokens", exit_layer] = token_loss(predict, hidden_BTD[masked_BT], labels_M, chunk=self._chunk)
                 if self._pairs:
-                    logits_N2 = self.heads.predict_pairs(exit_layer, self._pool(hidden_BTD, inputs))
+                    logits_N2 = self.heads.predict_pairs(exit_layer, pooled[exit_layer])
                     found["pairs", exit_layer] = pair_loss(logits_N2, inputs.same_N)
+                if not self.training:
+                    alike_N = cosine_similarity(pooled[exit_layer].float(), pooled[max(pooled)].float())
+                    found["cosine", exit_layer] = alike_N.sum()
         return found
 
     def _pool(self, hidden_BTD: Tensor, inputs: MaskedPairs) -> Tensor:

@@ -7,13 +7,15 @@ from mose.train.pretrain.inputs import PairMaker
 from mose.train.pretrain.learner import PretrainLearner
 
 Found = dict[int, dict[str, float]]
-"""Exit -> "token_loss", "token_accuracy" and, with an objective for pairs, "pair_loss", "pair_accuracy"."""
+"""Exit -> "token_loss", "token_accuracy" and, with an objective for pairs, "pair_loss", "pair_accuracy"; "cosine": mean
+cosine of its pooled states to those of the deepest exit."""
 
 _NAMES = {
     "token_loss": "tokens_",
     "token_accuracy": "tokens_right_",
     "pair_loss": "pairs_",
     "pair_accuracy": "pairs_right_",
+    "cosine": "cosine_",
 }
 
 
