@@ -95,6 +95,19 @@ def home(tmp_path_factory, monkeypatch):
 
 
 @pytest.fixture
+def no_home(monkeypatch):
+    """A user whom the system does not know, as in some containers, without a home folder."""
+    pwd = pytest.importorskip("pwd")
+
+    def unknown(uid):
+        raise KeyError(uid)
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    for name in ("HOME", "XDG_CONFIG_HOME", "CLAUDE_CONFIG_DIR", "CODEX_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
 def sample_tree(tmp_path):
     """A source tree of six small files in three languages and prose."""
     root = tmp_path / "sample"

@@ -154,9 +154,69 @@ def test_a_file_that_is_not_there_is_not_left_out(mose, sample_tree):
     assert (code, out.splitlines()[0]) == (1, "nowhere.py: there is no such file")
 
 
+@pytest.mark.parametrize(
+    ("folder", "tree", "file"),
+    [
+        (".", "src", "dates.py"),
+        (".", "src", "src/dates.py"),
+        (".", "src/dates.py", "src/dates.py"),
+        ("src", ".", "dates.py"),
+        ("src", "..", "dates.py"),
+        ("src", ".", "src/dates.py"),
+        ("tests", "../src", "dates.py"),
+    ],
+)
+def test_why_is_answered_for_a_folder_inside_a_tree_as_for_the_tree(mose, sample_tree, monkeypatch, folder, tree, file):
+    mose("search", "date", sample_tree)
+    (sample_tree / "tests" / "__init__.py").write_text("pass\n")
+    monkeypatch.chdir(sample_tree / folder)
+    code, out, err = mose("status", tree, "--why", file)
+    assert (code, err) == (0, "")
+    assert out.startswith("src/dates.py: read as python\n  the index has ") and "nothing of it" not in out
+
+
+def test_a_file_is_searched_by_a_user_without_a_home_folder(mose, sample_tree, no_home):
+    assert mose("search", "date", sample_tree / "src" / "dates.py")[0] == 0
+
+
 def test_a_wrong_value_is_named_first(mose, sample_tree):
     err = mose("search", "date", sample_tree, "--limit", 0)[2]
     assert err.startswith("mose search: argument --limit/--top: '0' is not a number from 1 up\n"), err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("search", "date", "--exit", "deep"), "argument --exit: got 'deep', allowed: a whole number"),
+        (
+            ("pairs", "dedup", "x", "--out", "y", "--jaccard", "half"),
+            "argument --jaccard: got 'half', allowed: a number",
+        ),
+        (("search", "date", "--format", "xml"), "argument --format: got 'xml', allowed: text, rg, vimgrep, json"),
+        (("mcp", "--install", "emacs"), "argument --install: got 'emacs', allowed: claude, codex, "),
+    ],
+)
+def test_a_wrong_value_is_told_in_plain_words(mose, words, message):
+    code, out, err = mose(*words)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"mose {words[0]}") and message in err
+
+
+@pytest.mark.parametrize("word", ["what's", 'say "so"', "it's", "'", '"', "co\\py", "serch's"])
+def test_an_unknown_command_is_named_as_it_was_typed(mose, word):
+    for words in ((word,), ("pairs", word)):
+        code, out, err = mose(*words) if " " not in word or len(words) > 1 else (2, "", repr(word))
+        assert (code, out) == (2, "")
+        assert repr(word) in err.splitlines()[0]
+
+
+def test_a_query_behind_its_tree_is_answered_with_the_command(mose, sample_tree, monkeypatch):
+    monkeypatch.chdir(sample_tree)
+    assert mose("search", ".", "parse a date") == (
+        2, "", 'SourceError: there is no folder parse a date.\n  The query comes first: mose search "parse a date" .\n'
+    )  # fmt: skip
+    err = mose("search", "parse", "dates")[2]
+    assert 'mose search "parse dates"' in err
 
 
 def test_version_is_asked_for_as_git_is_asked(mose):

@@ -77,16 +77,16 @@ def test_unknown_key_inside_a_list_is_named_with_its_position(tmp_path: Path) ->
 
 
 def test_missing_required_key_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"batch\.pairs is missing"):
+    with pytest.raises(ConfigError, match=r"batch\.pairs is missing.*\n.*--set batch\.pairs=VALUE"):
         read_toml(written(tmp_path, MINIMAL.replace("pairs = 4", "")), FinetuneConfig)
 
 
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("batch.pairs", "many", "type int"),
-        ("batch.pairs", True, "type int"),
-        ("batch.mixed", 1, "type bool"),
+        ("batch.pairs", "many", "a whole number"),
+        ("batch.pairs", True, "a whole number"),
+        ("batch.mixed", 1, "true or false"),
         ("run.device", "tpu", "auto, cpu, cuda"),
         ("data.rename", 1.5, "0 to 1"),
         ("loss.scale_start", 40.0, "0 to limit"),
@@ -98,7 +98,15 @@ def test_missing_required_key_is_named(tmp_path: Path) -> None:
         ("run.seed", -1, "0 to 4294967295"),
         ("run.checkpoint_minutes", -1, "0 or more"),
         ("optimizer.betas", [0.9, 1.0], "0 up to, not including, 1"),
-        ("optimizer.betas", [float("nan"), 0.9], "0 up to, not including, 1"),
+        ("run.device", 3, "auto, cpu, cuda"),
+        ("run.folder", 3, "a text in quotes"),
+        ("optimizer.rate", "fast", "a number"),
+        *(
+            (key, value, "a finite number below 2")
+            for key in ("optimizer.rate", "run.steps")
+            for value in (float("nan"), float("inf"), 10**400, -(2**63))
+        ),
+        ("optimizer.betas", [float("nan"), 0.9], "a finite number"),
         ("optimizer.weight_decay", -0.1, "0 or more"),
         ("validation.every", -1, "0 or more"),
         ("data.sources", [{"name": "a", "file": "a", "max_rows": -1}], "0 or more"),

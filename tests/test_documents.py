@@ -57,12 +57,20 @@ def test_the_python_of_the_readme_runs(sample_tree, capsys):
     assert "src/network.py" in capsys.readouterr().out.splitlines()[0]
 
 
-def test_the_shell_of_the_readme_runs(sample_tree, monkeypatch, capsys):
+def test_the_shell_of_the_readme_runs(tmp_path, monkeypatch, capsys):
+    """In a part of this repository: all of it would take minutes."""
     from mose import cli
 
-    monkeypatch.chdir(sample_tree)
-    functions = [f"def f{n}(): return {n}" for n in range(200)]
-    (sample_tree / "src" / "app.py").write_text("\n".join([*functions, "class HTTPAdapter: pass"]))
+    for name in (
+        "README.md",
+        "src/mose/words.py",
+        "src/mose/limited.py",
+        "src/mose/search/index.py",
+        "tests/test_git.py",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    monkeypatch.chdir(tmp_path)
     readme = (ROOT / "README.md").read_text(encoding="utf8")
     blocks = re.findall(r"```sh\n(mose .*?)```", readme, re.DOTALL)
     for line in "".join(blocks).splitlines():
@@ -77,7 +85,12 @@ def test_the_first_command_of_the_readme_finds_something_in_a_fresh_clone(monkey
     readme = (ROOT / "README.md").read_text(encoding="utf8")
     command = re.search(r"<!-- install command -->\n```sh\npip install \. && (mose .*)\n```", readme)[1]
     assert cli.main(shlex.split(command)[1:]) == 0
-    assert "mose/search/store/location.py" in capsys.readouterr().out
+    score, location, symbol = capsys.readouterr().out.splitlines()[0].split()
+    shown = re.search(r"```text\n(.*?)```", readme, re.DOTALL)[1].splitlines()
+    path = location.partition(":")[0]
+    assert shown[0].split()[1].startswith(f"{path}:") and shown[0].split()[2] == symbol
+    code = (ROOT / path).read_text(encoding="utf8")
+    assert all(line.split(maxsplit=1)[1] in code for line in shown[1:])
 
 
 def _status(main, words):

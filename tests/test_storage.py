@@ -212,3 +212,15 @@ def test_a_file_that_is_not_to_be_replaced_stays_unless_it_is_the_same(tmp_path)
     ):
         file.write(b"two")
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"one"]
+
+
+@pytest.mark.parametrize("name", [".", "/", "folder", "file/below", "missing/out", "x" * 300])
+def test_a_file_that_cannot_be_written_is_named_as_it_was_asked_for(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    out = Path(name)
+    with pytest.raises(OSError) as caught, storage.new_file(out) as file:
+        file.write(b"text")
+    assert str(caught.value.filename) == str(out)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import json
 import os
@@ -72,9 +73,11 @@ def new_file(path: Path, mode: int = 0o666, *, replace: bool = True) -> Iterator
         replace: If False, a file of that name that holds something else stays.
 
     Raises:
-        OSError: It cannot be written; what was there still is.
+        OSError: It cannot be written; what was there still is. The error names the file by ``path``.
         OutputError: There is such a file.
     """
+    if not path.name:  # the current folder, or the root
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     _remove_abandoned(path)
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
@@ -88,8 +91,13 @@ def new_file(path: Path, mode: int = 0o666, *, replace: bool = True) -> Iterator
                 f"{path} exists and holds something else", remedy="Name another file, or delete this one."
             )
         os.replace(part, path)
+    except OSError as error:
+        if str(error.filename) == str(part):
+            error.filename = str(path)
+        raise
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def _may_become(part: Path, path: Path) -> bool:

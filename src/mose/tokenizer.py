@@ -28,6 +28,7 @@ PaddingSide = Literal["left", "right"]
 KINDS: tuple[Kind, ...] = ("query", "code")
 DEFAULT_LANGUAGE = "source"
 SETTINGS_FILES = ("config.json", "mose.json")
+_AGAIN = "Copy or make the folder again."
 _MARKER = re.compile(r"\{(\w+)\}")
 _MARKERS = ("cls", "sep", "text", "language")
 _CACHED_WORDS = 500_000
@@ -117,7 +118,8 @@ class CodeTokenizer:
         for name in SETTINGS_FILES:
             if (folder / name).is_file():
                 return cls.build(folder / "tokenizer.json", _read_settings(folder / name))
-        raise ModelError(f"{folder} is not a model folder: it has neither {' nor '.join(SETTINGS_FILES)}")
+        what = f"{folder} is not a model folder: it has neither {' nor '.join(SETTINGS_FILES)}"
+        raise ModelError(what, remedy="Name a folder that `mose convert`, `mose export` or a training wrote.")
 
     @classmethod
     def build(cls, tokenizer_file: str | Path, settings: TokenizerSettings) -> CodeTokenizer:
@@ -129,7 +131,7 @@ class CodeTokenizer:
         from tokenizers import Tokenizer
 
         if not Path(tokenizer_file).is_file():
-            raise ModelError(f"{tokenizer_file} is missing")
+            raise ModelError(f"{tokenizer_file} is missing", remedy=_AGAIN)
         size = Path(tokenizer_file).stat().st_size
         if size > _LARGEST_FILE_BYTES:
             raise ModelError(f"size of {tokenizer_file}", got=size, allowed=f"up to {_LARGEST_FILE_BYTES:,} bytes")
@@ -139,7 +141,7 @@ class CodeTokenizer:
             # The library raises the plain class for a damaged file, and panics on some.
             if type(error) is not Exception and type(error).__name__ != "PanicException":
                 raise
-            raise ModelError(f"{tokenizer_file} is damaged ({error})") from error
+            raise ModelError(f"{tokenizer_file} is damaged ({error})", remedy=_AGAIN) from error
         return cls(tokenizer, settings)
 
     @property
@@ -287,7 +289,7 @@ def _read_settings(file: Path) -> TokenizerSettings:
         if not isinstance(values, dict):
             raise ValueError("it is not a JSON object")
     except (OSError, ValueError) as error:
-        raise ModelError(f"{file} is damaged ({error})") from error
+        raise ModelError(f"{file} is damaged ({error})", remedy=_AGAIN) from error
     return TokenizerSettings.read(values, where=str(file))
 
 

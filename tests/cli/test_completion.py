@@ -83,4 +83,4 @@ def test_the_shell_can_read_its_script(mose, tmp_path, shell):
 def test_an_unknown_shell_is_named(mose):
     code, out, err = mose("completion", "tcsh")
     assert (code, out) == (2, "")
-    assert "'tcsh' (choose from 'bash', 'zsh', 'fish')" in err
+    assert "got 'tcsh', allowed: bash, zsh, fish" in err

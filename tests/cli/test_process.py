@@ -83,6 +83,17 @@ def test_standard_input_may_be_closed_odd_or_endless(shell):
     assert (code, err.splitlines()[0]) == (0, f"Of the query, the first {MAX_QUERY_CHARS:,} characters are read.")
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&- 2>&-"])
+def test_an_agent_cannot_be_served_through_closed_streams(shell, closed):
+    pytest.importorskip("mcp")
+    code, out, err = shell(f"mose mcp $TREE {closed}")
+    assert (code, out) == (2, "")
+    assert not err or err.splitlines() == [
+        "ConfigError: standard input or output is closed, and an agent talks through them.",
+        "  Let an agent start it: mose mcp --install AGENT",
+    ]
+
+
 def test_no_folder_for_temporary_files_is_needed(shell):
     assert (
         shell("mose index $TREE --rebuild && mose search proxy $TREE && mose status $TREE", TMPDIR="/nonexistent")[0]

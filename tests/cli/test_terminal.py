@@ -196,3 +196,25 @@ def test_no_bar_is_drawn_where_none_is_wanted(monkeypatch, capsys, term, quiet):
         tell(Progress("cut", 1, 9))
     assert screen.getvalue() == ""
     assert ProgressBar(quiet=False).draws == (term == "xterm")
+
+
+@pytest.mark.parametrize("columns", [40, 120])
+def test_talk_fits_the_terminal_that_it_goes_to_wherever_the_answer_goes(sample_tree, tmp_path, columns):
+    """Standard output is a pipe, standard error a terminal of so many columns."""
+    pty = pytest.importorskip("pty")
+    import os
+
+    parent, child = pty.openpty()
+    termios = pytest.importorskip("termios")
+    termios.tcsetwinsize(child, (24, columns))
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    done = subprocess.run(
+        [sys.executable, "-m", "mose", "search", "date", str(sample_tree), "--exit", "6", "--budget", "0"],
+        stdout=subprocess.DEVNULL, stderr=child, check=True, cwd=tmp_path,
+        env={**environment, "TERM": "dumb", "PYTHONPATH": os.pathsep.join(filter(os.path.isabs, sys.path))},
+    )  # fmt: skip
+    assert done.returncode == 0
+    lines = os.read(parent, 65536).decode().split("\r\n")
+    os.close(child), os.close(parent)
+    assert max(map(len, lines)) <= columns
+    assert len(lines) == 2 if columns == 120 else len(lines) > 3

@@ -465,3 +465,32 @@ def test_requests_are_what_openai_and_vllm_take():
     assert (request["method"], request["url"]) == ("POST", "/v1/chat/completions")
     assert request["body"].keys() <= get_type_hints(CompletionCreateParamsNonStreaming).keys()
     TypeAdapter(CompletionCreateParamsNonStreaming).validate_python(request["body"])
+
+    kind = TypeAdapter(CompletionCreateParamsNonStreaming, config={"extra": "forbid"})
+    kind.validate_python(request["body"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": None},
+        {"task": "sing"},
+        {"task": "translate"},
+        {"kind": 3},
+        {"query": None},
+        {"code": 1},
+        {"source": ...},
+        {"group": ...},
+    ],
+)
+def test_rows_that_were_not_asked_about_are_refused(tmp_path, change):
+    asked = {"id": "function-1", "task": "function", **row(1), **change}
+    write_objects(tmp_path / "rows.jsonl.xz", [{name: value for name, value in asked.items() if value is not ...}])
+    write_objects(tmp_path / "answers.jsonl", [])
+    with pytest.raises(DataError, match=r"rows\.jsonl\.xz, line 1 is not a row"):
+        read_answers(tmp_path, [tmp_path / "answers.jsonl"])
+
+
+def test_answers_to_a_folder_without_requests_are_refused(tmp_path):
+    with pytest.raises(DataError, match="has no requests"):
+        read_answers(tmp_path, [tmp_path / "answers.jsonl"])

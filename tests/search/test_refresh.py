@@ -16,6 +16,7 @@ from mose.search.deepen import deepen
 from mose.search.refresh import refresh
 from mose.search.store.location import index_folder
 from mose.search.store.store import Store
+from mose.search.store.write import set_meta
 from mose.search.store.write_vectors import write_vectors
 
 
@@ -142,18 +143,26 @@ def test_other_model_is_refused_with_what_to_run(store, tree):
         with pytest.raises(CodeIndexError, match="another model") as caught:
             act()
         assert f"mose index {tree.resolve()} --rebuild" in str(caught.value)
+        assert "words-" not in str(caught.value), "a hash says nothing to a user"
+
+
+def test_an_index_of_a_model_that_was_named_names_it(store, tree):
+    with store.writing():
+        set_meta(store, model_name="models/mine")
+    with pytest.raises(CodeIndexError, match=r"another model, models/mine\.\n  Ask with --model models/mine, or "):
+        refresh(store, tree, WordEncoder(identity="words-2"))
 
 
 def test_other_chunker_is_refused_with_what_to_run(store, tree, monkeypatch):
     monkeypatch.setattr(lifecycle, "ChunkerConfig", lambda: ChunkerConfig(min_chars=10))
-    with pytest.raises(CodeIndexError, match="another chunker") as caught:
+    with pytest.raises(CodeIndexError, match="another version of mose") as caught:
         refresh(store, tree, WordEncoder())
     assert f"mose index {tree.resolve()} --rebuild" in str(caught.value)
 
 
 def test_other_way_of_splitting_words_is_another_chunker(store, tree, monkeypatch):
     monkeypatch.setattr(lifecycle, "fingerprint", lambda: "changed")
-    with pytest.raises(CodeIndexError, match="another chunker"):
+    with pytest.raises(CodeIndexError, match="another version of mose"):
         refresh(store, tree, WordEncoder())
 
 

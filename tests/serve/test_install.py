@@ -328,3 +328,12 @@ def test_the_command_installs_the_hook_and_takes_it_out(mose, user):
         code, _, err = mose("mcp", *wrong)
         assert code == 2 and "--install claude" in err
     assert not (user / ".codex").exists()
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_user_without_a_home_folder_is_told(mose, no_home, client):
+    code, out, err = mose("mcp", "--install", client, "--yes")
+    assert (code, out) == (2, "")
+    assert err == (
+        "ConfigError: there is no home folder, in which agents keep their settings.\n  Set HOME to that folder.\n"
+    )

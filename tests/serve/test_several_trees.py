@@ -73,5 +73,5 @@ def test_list_shows_every_index_with_its_tree_size_and_depth(mose, sample_tree, 
     shutil.rmtree(sample_tree)
     (next((home / "trees").glob("other-*")) / "current").write_bytes(b"nowhere\0")
     code, out, _ = mose("list")
-    assert code == 0 and "the tree is gone: `mose prune`" in out and "read at exit 0 100%, exit 6 100%" in out
+    assert code == 0 and "the tree is gone: `mose prune`" in out and "read 100% for --exit 0, 100% for --exit 6" in out
     assert "cannot be read" in out

@@ -125,3 +125,11 @@ def test_a_model_of_the_run_is_read_before_its_preset(tmp_path: Path) -> None:
         planned_settings(from_values(values, PretrainConfig))
     with pytest.raises(ConfigError):
         planned_settings(from_values({**values, "start": {"folder": "nowhere"}}, PretrainConfig))
+
+
+@pytest.mark.parametrize("option", ["--gpus", "--mfu", "--tflops", "--mean-tokens"])
+def test_odd_numbers_are_refused_with_what_is_allowed(mose, option: str) -> None:
+    for value in ("nan", "inf", "-1", "0", "1e-320", "1e300", "9" * 400, "many"):
+        code, out, err = mose("plan", PAPER, option, value)
+        assert (code, out) == (2, ""), value
+        assert "allowed: " in err

@@ -15,7 +15,11 @@ def add_info(command: Parser) -> None:
     """Add the arguments of ``mose info``."""
     define(command, info, example="mose info small")
     command.add_argument(
-        "model", metavar="MODEL", nargs="?", default="small", help="model folder, shipped model or preset"
+        "model",
+        metavar="MODEL",
+        nargs="?",
+        default="small",
+        help="model folder, shipped model or preset (default: small)",
     )
     command.add_argument("--length", type=int, default=128, metavar="T", help="tokens in a text (default: 128)")
     add_json(command)

@@ -17,13 +17,17 @@ if TYPE_CHECKING:
 
 EXIT_STATUS = """exit status:
   0    found, or done
-  1    nothing found; with `eval-repo --check`, search has become worse
+  1    nothing found, or the answer is no: a file is left out (status --why),
+       search is worse (eval-repo --check), a row is a copy (pairs check),
+       a change was declined (mcp --install), answers lack (pairs ask)
   2    an error, or wrong usage
   130  interrupted"""
 
 
 _WHAT_IS_READ = ("--hidden", "--no-ignore")
 """What other tools call reading more files."""
+_NUMBERS: dict[object, str] = {int: "a whole number", float: "a number"}
+"""What an argument of one of Python's types takes, in words."""
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):
@@ -52,8 +56,6 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print what is wrong with the arguments, and exit."""
-        if "invalid choice" in message and (verbs := self.verbs()):
-            self.refuse_verb(message.split("'")[1], verbs)
         if not message.startswith("argument "):  # the message names the option and what it takes
             say_lines(self.format_usage())
         say(f"{self.prog}: {message}")
@@ -65,14 +67,21 @@ class Parser(argparse.ArgumentParser):
             self.error(f"argument {'/'.join(action.option_strings)}: -- is not a value")
         return super()._get_values(action, arg_strings)
 
-    def verbs(self) -> list[str]:
-        """The verbs below this one."""
-        return [
-            verb
-            for action in self._actions
-            if isinstance(action, argparse._SubParsersAction)
-            for verb in action.choices
-        ]
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        try:
+            return super()._get_value(action, arg_string)
+        except argparse.ArgumentError:
+            allowed = _NUMBERS.get(action.type)
+            if allowed is None:  # a type of ours, which says what it takes
+                raise
+            raise argparse.ArgumentError(action, f"got {arg_string!r}, allowed: {allowed}") from None
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is None or value in action.choices:
+            return
+        if isinstance(action, argparse._SubParsersAction):
+            self.refuse_verb(value, list(action.choices))
+        raise argparse.ArgumentError(action, f"got {value!r}, allowed: {', '.join(map(str, action.choices))}")
 
     def refuse_verb(self, asked: str, verbs: Sequence[str]) -> NoReturn:
         """Names the nearest verb, and stops."""

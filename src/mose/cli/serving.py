@@ -57,6 +57,9 @@ def mcp(arguments: Arguments) -> int:
     need_packages("mcp", "mcp", extra="serve")
     if arguments.install is not None:
         return _install(arguments)
+    if sys.stdin is None or sys.stdout is None:
+        remedy = "Let an agent start it: mose mcp --install AGENT"
+        raise ConfigError("standard input or output is closed, and an agent talks through them", remedy=remedy)
     from mose.search.store.location import source_root
     from mose.serve.mcp import serve
 
@@ -216,13 +219,13 @@ def list_indexes(arguments: Arguments) -> int:
         gone = "" if index.has_tree else "  (the tree is gone: `mose prune` removes the index)"
         show(f"{index.root}{gone}")
         read = ", ".join(
-            f"exit {exit_layer} {count / max(index.num_chunks, 1):.0%}"
+            f"{count / max(index.num_chunks, 1):.0%} for --exit {exit_layer}"
             for exit_layer, count in sorted(index.vectors.items())
         )
         age = "" if index.refreshed_at is None else f", changed {_age(time.time() - index.refreshed_at)} ago"
         show(
             f"  {counted(index.num_files, 'file')}, {counted(index.num_chunks, 'chunk')}, {size}{age}"
-            + (f"; read at {read}" if read else "")
+            + (f"; read {read}" if read else "")
         )
     if not found:
         say("There is no index on this machine. `mose search` makes one.")

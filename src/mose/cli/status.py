@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace as Arguments
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mose.cli.options import add_inside, add_json, add_path, define
 from mose.cli.parser import Parser, quoted
-from mose.cli.terminal import counted, megabytes, show, show_json
+from mose.cli.terminal import counted, fitted, megabytes, show, show_json
 
 if TYPE_CHECKING:
     from mose.search.store.store import Store
@@ -38,32 +40,33 @@ def status(arguments: Arguments) -> int:
         return 0
     state = "complete" if status.complete else f"unfinished, {status.num_pending_files:,} files to go"
     show(status.root)
-    show(f"  index     {status.folder} ({megabytes(status.size_bytes)}), {state}")
+    show(f"  index     {status.folder}")
+    show(f"  size      {megabytes(status.size_bytes)}, {state}")
     show(f"  content   {counted(status.num_files, 'file')}, {counted(status.num_chunks, 'chunk')}")
     for exit_layer, count in sorted(status.vectors.items()):
         share = count / max(status.num_chunks, 1)
         damaged = status.damaged.get(exit_layer, 0)
         mended = f", {damaged:,} vectors were damaged and will be made again" if damaged else ""
         show(f"  read      {counted(count, 'chunk')} ({share:.0%}) for searches with --exit {exit_layer}{mended}")
+    width = max((len(language.language) for language in status.languages), default=0)
     for language in status.languages:
-        how = (
-            f", {counted(language.num_cut_by_lines, 'file')} cut by length, not by definition"
-            if language.num_cut_by_lines
-            else ""
-        )
+        by_length = language.num_cut_by_lines
+        how = f", {counted(by_length, 'file')} cut by length" if by_length else ""
         files, chunks = counted(language.num_files, "file"), counted(language.num_chunks, "chunk")
-        show(f"  {language.language:<16} {files:>13} {chunks:>16}{how}")
-    if status.troubles:
-        show("  cut by length although the language is known")
-        for reason, count in status.troubles.items():
-            examples = ", ".join(status.trouble_examples[reason][:2])
-            show(f"    {reason:<22} {count:>7,}   {examples}")
-    if status.skipped:
-        show("  left out")
-        for reason, count in sorted(status.skipped.items(), key=lambda item: -item[1]):
-            examples = ", ".join(map(_shortened, status.skipped_examples.get(reason, ())[:2]))
-            show(f"    {reason:<22} {count:>7,}   {examples}")
+        show(f"  {language.language:<{width}} {files:>13} {chunks:>16}{how}")
+    _show_reasons("cut by length although the language is known", status.troubles, status.trouble_examples)
+    _show_reasons("left out", status.skipped, status.skipped_examples)
     return 0
+
+
+def _show_reasons(title: str, counts: Mapping[str, int], examples: Mapping[str, Sequence[str]]) -> None:
+    """Show how many files each reason holds for, and two of them."""
+    if counts:
+        show(f"  {title}")
+    width = max(map(len, counts), default=0)
+    for reason, count in sorted(counts.items(), key=lambda item: -item[1]):
+        named = ", ".join(map(_shortened, examples.get(reason, ())[:2]))
+        show(fitted(f"    {reason:<{width}} {count:>7,}   {named}"))
 
 
 def _open_around(arguments: Arguments) -> Store:
@@ -91,18 +94,22 @@ def _why(arguments: Arguments) -> int:
     from mose.errors import CodeIndexError
     from mose.files import explain
     from mose.files.why import MISSING
-    from mose.search.store.location import index_folder, source_root
+    from mose.search.store.location import index_folder, source_root, tree_and_part
     from mose.search.store.status import file_status, limits_of
     from mose.search.store.store import Store
 
-    root, limits, known = source_root(arguments.path), None, None
+    root, part = (source_root(arguments.path), "") if arguments.inside else tree_and_part(arguments.path)
+    limits = known = None
+    file = arguments.why
+    if part and not os.path.lexists(file) and os.path.lexists(root / part / file):  # named from PATH
+        file = str(root / part / file)
     try:
-        with Store.open_to_read(index_folder(arguments.path, inside=arguments.inside)) as store:
+        with Store.open_to_read(index_folder(root, inside=arguments.inside)) as store:
             limits = limits_of(store)
-            found = explain(root, arguments.why, limits)
+            found = explain(root, file, limits)
             known = file_status(store, found.path)
     except CodeIndexError:  # none yet, or none that can be read: the file can be judged even so
-        found = explain(root, arguments.why, limits)
+        found = explain(root, file, limits)
     if arguments.json:
         from dataclasses import asdict
 

@@ -7,7 +7,6 @@ one line.
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import textwrap
 import unicodedata
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 PIPE_COLUMNS = 119
 """Width of a line where nobody says how wide the screen is."""
 MIN_COLUMNS = 20
+_USUAL_COLUMNS = 80
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 
 
@@ -152,14 +152,23 @@ def columns() -> int:
     """Columns of the screen that the answer goes to."""
     if sys.stdout is None or not sys.stdout.isatty():
         return PIPE_COLUMNS
-    return max(shutil.get_terminal_size().columns, MIN_COLUMNS)
+    return _screen_columns(sys.stdout)
 
 
 def wrapped(text: str, stream: TextIO | None, *, indent: int = 0) -> list[str]:
     """The text in lines that fit the screen behind an indentation; one line if there is no screen."""
     if stream is None or not stream.isatty():
         return [text]
-    return textwrap.wrap(text, max(shutil.get_terminal_size().columns, MIN_COLUMNS) - indent)
+    return textwrap.wrap(text, _screen_columns(stream) - indent)
+
+
+def _screen_columns(stream: TextIO) -> int:
+    """Columns of a terminal; ``shutil`` would ask for those of standard output, which may be a pipe."""
+    try:
+        found = int(os.environ.get("COLUMNS", 0)) or os.get_terminal_size(stream.fileno()).columns
+    except (ValueError, OSError):  # COLUMNS is not a number, or the stream no longer a terminal
+        found = 0
+    return max(found or _USUAL_COLUMNS, MIN_COLUMNS)
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
@@ -200,6 +209,11 @@ def clip(text: str, width: int) -> str:
     return line
 
 
+def fitted(text: str) -> str:
+    """The text on one line of the screen that the answer goes to; whole if that is none."""
+    return clip(text, columns()) if sys.stdout is not None and sys.stdout.isatty() else text
+
+
 def _width(character: str) -> int:
     if unicodedata.combining(character) or "\ufe00" <= character <= "\ufe0f":
         return 0
@@ -231,7 +245,9 @@ def _url(file: PurePath) -> str:
 
 def _write_answer(text: str) -> None:
     if sys.stdout is None:
-        raise OutputError("the answer cannot be written: standard output is closed")
+        raise OutputError(
+            "the answer cannot be written: standard output is closed", remedy="Leave it open, or send it to a file."
+        )
     try:
         sys.stdout.write(text)
         if not text:
@@ -241,7 +257,9 @@ def _write_answer(text: str) -> None:
         raise ReaderGoneError from error
     except OSError as error:
         _mute(sys.stdout)
-        raise OutputError(f"the answer cannot be written: {error.strerror or error}") from error
+        raise OutputError(
+            f"the answer cannot be written: {error.strerror or error}", remedy="Send it to another place."
+        ) from error
 
 
 def _mute(stream: TextIO) -> None:

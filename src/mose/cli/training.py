@@ -6,7 +6,7 @@ from argparse import Namespace as Arguments
 from collections.abc import Callable
 from pathlib import Path
 
-from mose.cli.options import add_changes, add_json, define
+from mose.cli.options import add_changes, add_json, add_quiet, define
 from mose.cli.output import need_packages
 from mose.cli.parser import Parser
 from mose.cli.terminal import counted, say, show, show_json
@@ -17,6 +17,7 @@ def add_pretrain(command: Parser) -> None:
     define(command, pretrain, example="mose pretrain configs/pretrain-tiny.toml --set data.folder=PACKAGES")
     command.add_argument("config", type=Path, metavar="FILE", help="TOML file with all settings")
     add_changes(command, "file")
+    _add_quiet(command)
 
 
 def pretrain(arguments: Arguments) -> int:
@@ -25,7 +26,7 @@ def pretrain(arguments: Arguments) -> int:
     from mose.config import parse_overrides
     from mose.train.pretrain.run import run
 
-    folder = run(arguments.config, overrides=parse_overrides(arguments.changes), say=say)
+    folder = run(arguments.config, overrides=parse_overrides(arguments.changes), say=_say(arguments))
     show(str(folder))
     return 0
 
@@ -101,6 +102,7 @@ def add_finetune(command: Parser) -> None:
     )
     command.add_argument("--config", type=Path, required=True, metavar="FILE", help="TOML file with all settings")
     add_changes(command, "file")
+    _add_quiet(command)
 
 
 def finetune(arguments: Arguments) -> int:
@@ -111,6 +113,14 @@ def finetune(arguments: Arguments) -> int:
     from mose.train.retrieval import run as retrieval
 
     run: Callable[..., Path] = retrieval.run if arguments.task == "retrieval" else clones.run
-    folder = run(arguments.config, overrides=parse_overrides(arguments.changes), say=say)
+    folder = run(arguments.config, overrides=parse_overrides(arguments.changes), say=_say(arguments))
     show(str(folder))
     return 0
+
+
+def _add_quiet(command: Parser) -> None:
+    add_quiet(command, "show nothing of the log, which is in the run's folder, too")
+
+
+def _say(arguments: Arguments) -> Callable[[str], None]:
+    return (lambda text: None) if arguments.quiet else say

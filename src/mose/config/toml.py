@@ -20,6 +20,10 @@ from mose.errors import ConfigError
 T = TypeVar("T")
 _MOST_BYTES = 4_000_000
 
+_BEYOND = 2**63
+_SPOKEN = {bool: "true or false", int: "a whole number", float: "a number", str: "a text in quotes"}
+"""What a setting of each type takes, in words."""
+
 
 def read_toml(path: str | Path, kind: type[T], *, overrides: Mapping[str, Any] | None = None) -> T:
     """Settings of class ``kind`` from a TOML file.
@@ -43,7 +47,7 @@ def read_toml(path: str | Path, kind: type[T], *, overrides: Mapping[str, Any] |
     for old, new in _moved_keys(kind):
         *tables, key = old.split(".")
         if new and any(key in table for table in _tables_at(values, tables)):
-            raise ConfigError(f"{file}: {old} is now {new}")
+            raise ConfigError(f"{file}: {old} is now {new}", remedy="Write the new name.")
     return from_values(values, kind, file=file)
 
 
@@ -104,11 +108,11 @@ def _read_file(path: Path) -> dict[str, Any]:
             raise ValueError(f"more than {_MOST_BYTES:,} bytes")
         return tomllib.loads(content.decode("utf-8"))
     except FileNotFoundError as error:
-        raise ConfigError(f"no settings file {path}") from error
+        raise ConfigError(f"no settings file {path}", remedy="Check the path; it ends in .toml.") from error
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+        raise ConfigError(f"{path} cannot be read: {error.strerror}", remedy="Name a file of settings.") from error
     except (ValueError, RecursionError) as error:  # not text, not TOML, or nested too deeply
-        raise ConfigError(f"{path} is not TOML: {error}") from error
+        raise ConfigError(f"{path} is not TOML: {error}", remedy="Correct it; configs/ has examples.") from error
 
 
 def _merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
@@ -184,7 +188,8 @@ def from_values(values: Mapping[str, Any], kind: type[T], *, file: str = "settin
     for name, field in fields.items():
         optional = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
         if name not in values and not optional:
-            raise ConfigError(f"{file}: {prefix}{name} is missing")
+            remedy = f"Write it into the file, or pass --set {prefix}{name}=VALUE."
+            raise ConfigError(f"{file}: {prefix}{name} is missing", remedy=remedy)
     given = {key: _fit(value, hints[key], file, prefix + key) for key, value in values.items()}
     try:
         return kind(**given)
@@ -204,10 +209,13 @@ def _fit(value: Any, hint: Any, file: str, key: str) -> Any:
         return None if value is None else _fit(value, parts[0], file, key)
     if origin is tuple:
         return _fit_list(value, parts, file, key)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if is_number and not abs(value) < _BEYOND:  # as much as TOML promises of whole numbers; nan is beyond, too
+        raise ConfigError(f"{file}: {key}", got=value, allowed="a finite number below 2**63")
+    if hint is float and is_number:
         return float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise ConfigError(f"{file}: {key}", got=value, allowed=f"a value of type {hint.__name__}")
+        raise ConfigError(f"{file}: {key}", got=value, allowed=_SPOKEN.get(hint, hint.__name__))
     return value
 
 

@@ -26,6 +26,7 @@ from mose.storage import new_file
 
 MOST_LINE_CHARS = 16_000_000
 """The longest line that is read: a few bytes of a compressed file can stand for endless ones."""
+_MEND = "Correct or remove the line."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +85,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
             lines = iter(lambda: file.readline(MOST_LINE_CHARS + 1), "")
             for number, line in enumerate(lines, start=1):
                 if len(line) > MOST_LINE_CHARS:
-                    raise DataError(f"{path}, line {number} has more than {MOST_LINE_CHARS:,} characters")
+                    raise DataError(f"{path}, line {number} has more than {MOST_LINE_CHARS:,} characters", remedy=_MEND)
                 if line.strip():
                     yield number, line
     except FileNotFoundError as error:
@@ -114,9 +115,13 @@ def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             if "\\u" in line:  # half of a surrogate pair is valid JSON, but no tokenizer accepts it
                 json.dumps(value, ensure_ascii=False).encode()
         except UnicodeError as error:
-            raise DataError(f"{path}, line {number} has a character that is not Unicode: {error}") from error
+            raise DataError(
+                f"{path}, line {number} has a character that is not Unicode: {error}", remedy=_MEND
+            ) from error
         except ValueError as error:
-            raise DataError(f"{path}, line {number} is not JSON: {getattr(error, 'msg', error)}") from error
+            raise DataError(
+                f"{path}, line {number} is not JSON: {getattr(error, 'msg', error)}", remedy=_MEND
+            ) from error
         if not isinstance(value, dict):
             raise DataError(f"{path}, line {number}", got=type(value).__name__, allowed="a JSON object")
         yield number, value

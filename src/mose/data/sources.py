@@ -172,7 +172,11 @@ def open_source(config: SourceConfig, data: DataConfig, *, seed: int = 0) -> Sou
     if code_only:
         numbers, ends = _groups(table, numbers, data.cross_language, path, dropped)
     if not len(ends):
-        raise DataError(f"source {config.name}: no rows left of {path}", got=dict(dropped))
+        raise DataError(
+            f"source {config.name}: no rows left of {path}",
+            got=dict(dropped),
+            remedy="These are the reasons: change the source's settings, or leave the source out.",
+        )
     return Source(
         name=config.name,
         task=config.task,

@@ -55,7 +55,7 @@ def read_result(path: Path) -> Result:
     except OSError as error:
         raise DataError(f"no result file {path}: {error.strerror}", remedy="Run `mose eval` first.") from error
     except ValueError as error:
-        raise DataError(f"{path} is not a result file ({error})") from error
+        raise DataError(f"{path} is not a result file ({error})", remedy=_REMEDY) from error
     if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
         raise DataError(f"{path} is not a result file of this version", remedy=_REMEDY)
     try:

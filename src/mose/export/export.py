@@ -180,7 +180,7 @@ def _copy_companions(checkpoint: Path, folder: Path) -> None:
     from mose.model.folder import copy_file
 
     if not (checkpoint / TOKENIZER_NAME).is_file():
-        raise ModelError(f"{checkpoint / TOKENIZER_NAME} is missing")
+        raise ModelError(f"{checkpoint / TOKENIZER_NAME} is missing", remedy="Copy it there from the model's source.")
     for path in sorted(checkpoint.iterdir()):
         if path.is_file() and (path.name == TOKENIZER_NAME or path.name.startswith(_COMPANIONS)):
             copy_file(path, folder / path.name)

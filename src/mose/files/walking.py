@@ -73,7 +73,9 @@ def walk(root: Path, limits: WalkLimits | None = None, looked: Looked | None = N
     try:
         entries = list_folder(top)
     except OSError as error:
-        raise SourceError(f"{root} cannot be listed: {error.strerror}") from error
+        raise SourceError(
+            f"{root} cannot be listed: {error.strerror}", remedy="Name a folder that you can read."
+        ) from error
     return _walk(top, identity, entries, limits or WalkLimits(), Looked() if looked is None else looked)
 
 

@@ -33,7 +33,7 @@ def save_model(model: MoseModel, out: str | Path, *, companions: str | Path, car
     """
     companions = Path(companions)
     if not (companions / "tokenizer.json").is_file():
-        raise ModelError(f"{companions / 'tokenizer.json'} is missing")
+        raise ModelError(f"{companions / 'tokenizer.json'} is missing", remedy="Copy it there from the model's source.")
     with new_folder(out) as folder:
         write_model(model, folder, card=card)
         copy_companions(companions, folder)

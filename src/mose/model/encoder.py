@@ -137,7 +137,7 @@ class MoseModel(PreTrainedModel):  # type: ignore[misc, no-untyped-call, unused-
         """
         settings = self.settings
         if self.embeddings is None:
-            raise ModelError("The model has no blocks: exit 0 alone.")
+            raise ModelError("the model has exit 0 alone, no blocks", remedy="Take a deeper model.")
         longest = token_ids_BT.shape[1] if segments is None else max(segments.lengths)
         if not settings.pre_norm and longest > settings.max_positions:
             raise ConfigError("tokens in a sequence", got=longest,

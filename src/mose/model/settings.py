@@ -256,13 +256,15 @@ class ModelSettings:
         required = [name for name, field in names.items() if field.default is dataclasses.MISSING]
         missing = [name for name in required if name not in values]
         if missing:
-            raise ConfigError(f"{where} has no {', '.join(missing)}")
+            raise ConfigError(f"{where} has no {', '.join(missing)}", remedy="Add what is missing.")
         try:
             return cls(**values)
         except (TypeError, ValueError, AttributeError, OverflowError) as error:
             if isinstance(error, ConfigError):
                 raise
-            raise ConfigError(f"{where} has a value of the wrong kind ({error})") from error
+            raise ConfigError(
+                f"{where} has a value of the wrong kind ({error})", remedy="Correct the value."
+            ) from error
 
     @classmethod
     def read(cls, folder: str | Path) -> ModelSettings:
@@ -275,11 +277,14 @@ class ModelSettings:
         recover(Path(folder))
         file = Path(folder) / "config.json"
         if not file.is_file():
-            raise ModelError(f"{folder} is not a model folder: it has no config.json")
+            raise ModelError(
+                f"{folder} is not a model folder: it has no config.json",
+                remedy="Name a folder that `mose new`, `mose convert` or a training wrote.",
+            )
         try:
             values = read_json(file)
         except (OSError, ValueError) as error:
-            raise ModelError(f"{file} is damaged ({error})") from error
+            raise ModelError(f"{file} is damaged ({error})", remedy="Copy or make the folder again.") from error
         if not isinstance(values, dict) or values.get("model_type") != "mose":
             found = values.get("model_type") if isinstance(values, dict) else None
             raise ModelError(f"{file} is not a MoSE model's: model_type", got=found, allowed="mose",

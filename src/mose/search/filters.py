@@ -74,7 +74,9 @@ def allowed_chunks(
         raise ConfigError("path: no indexed file is left", got=" ".join(_listed(path)), allowed=_PATTERNS)
     if not (files & fitting).any():
         raise ConfigError(
-            "path and language together leave no indexed file", got=f"{' '.join(_listed(path))} {', '.join(names)}"
+            "path and language together leave no indexed file",
+            got=f"{' '.join(_listed(path))} {', '.join(names)}",
+            remedy="Leave one of them out.",
         )
     chunks: NDArray[np.bool_] = (files & fitting)[table.file_row]
     return chunks if base is None else chunks & base

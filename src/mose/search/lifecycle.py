@@ -40,13 +40,10 @@ def chunker_identity() -> str:
 
 def check_maker(store: Store, encoder: Encoder) -> None:
     """Raise `CodeIndexError` if another chunker or model has made an index."""
-    made, wanted = store.meta("chunker"), chunker_identity()
-    if made is not None and made != wanted:
+    if store.meta("chunker") not in (None, chunker_identity()):
         raise CodeIndexError(
-            f"the index in {store.folder} was cut by another chunker",
-            got=made,
-            allowed=wanted,
-            remedy=f"Run `mose index {store.meta('root') or 'PATH'} --rebuild`.",
+            f"the index of {store.meta('root')} was made by another version of mose",
+            remedy=f"Build it again: mose index {store.meta('root')} --rebuild{_model_option(store)}",
         )
     check_model(store, encoder)
 
@@ -55,13 +52,18 @@ def check_model(store: Store, encoder: Encoder) -> None:
     """Raise `CodeIndexError` if an index has vectors of another model."""
     model = store.meta("model")
     if model is not None and model != encoder.identity:
+        made_with = store.meta("model_name") or "the shipped one"
         raise CodeIndexError(
-            f"the index in {store.folder} has vectors of another model",
-            got=model,
-            allowed=encoder.identity,
-            remedy=f"Run `mose index {store.meta('root') or 'PATH'} --rebuild`, "
-            "or name the model that made it with --model.",
+            f"the index of {store.meta('root')} was made with another model, {made_with}",
+            remedy=f"Ask with{_model_option(store) or 'out --model'}, or add --model to this and build it again: "
+            f"mose index {store.meta('root')} --rebuild",
         )
+
+
+def _model_option(store: Store) -> str:
+    """The option that names the model of an index, after a blank; "" for the shipped one."""
+    name = store.meta("model_name")
+    return f" --model {name}" if name else ""
 
 
 def is_outdated(store: Store, encoder: Encoder) -> bool:

@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
 from mose.errors import SourceError
+from mose.search.store.location import is_home_or_top
 
 
 def folders_of(uris: Iterable[str]) -> list[Path]:
@@ -34,7 +35,7 @@ def require_tree(folder: Path) -> Path:
         SourceError: The folder is the user's home or the root of the file system: too large to be read unasked.
     """
     resolved = folder.resolve()
-    if resolved in (Path(resolved.anchor), Path.home().resolve()):
+    if is_home_or_top(resolved):
         raise SourceError(
             f"{resolved} is too large to be read for an agent",
             allowed="a folder with source code",

@@ -41,7 +41,8 @@ def ask(index: CodeIndex, part: str, arguments: Arguments, query: str) -> Asked:
         arguments: Of the command line.
         query: The query, "" with ``--like``.
     """
-    say_warnings(index)
+    if not arguments.quiet:
+        say_warnings(index)
     named = index.root / part
     is_folder = named.is_dir()
     named = named if is_folder else named.parent
@@ -136,7 +137,7 @@ def query_of(arguments: Arguments) -> str:
     if arguments.query is None:
         raise ConfigError("there is no query", remedy='Say what to look for: mose search "parse a date" .')
     query = _read_input(MAX_QUERY_CHARS + 1) if arguments.query == "-" else str(arguments.query)
-    if len(query) > MAX_QUERY_CHARS:
+    if len(query) > MAX_QUERY_CHARS and not arguments.quiet:
         say(f"Of the query, the first {MAX_QUERY_CHARS:,} characters are read.")
     return checked_query(query)
 
@@ -147,13 +148,21 @@ def _read_input(num_chars: int) -> str:
     return sys.stdin.read(num_chars)
 
 
-def need_tree(arguments: Arguments) -> None:
-    """Raise `SourceError` if PATH is nothing that exists, with the query in quotes if it looks like part of it."""
-    if arguments.like is None and not os.path.lexists(os.path.expanduser(arguments.path)) and "/" not in arguments.path:
+def need_tree(arguments: Arguments, path: str) -> None:
+    """Raise `SourceError` if PATH is nothing that exists, with the command that may have been meant."""
+    query = arguments.query
+    if query is None or arguments.like is not None or os.path.lexists(os.path.expanduser(path)):
+        return
+    if os.path.lexists(os.path.expanduser(query)):
+        what = f"there is no folder {path}"
         raise SourceError(
-            f"there is no folder {arguments.path}",
+            what, remedy=f"The query comes first: mose search {quoted(path, always=True)} {quoted(query)}"
+        )
+    if "/" not in path:
+        raise SourceError(
+            f"there is no folder {path}",
             remedy="If it belongs to the query, put both in quotes: "
-            f"mose search {quoted(f'{arguments.query} {arguments.path}', always=True)}",
+            f"mose search {quoted(f'{query} {path}', always=True)}",
         )
 
 

@@ -44,4 +44,5 @@ def deepen_in_background(index: CodeIndex, arguments: Arguments) -> None:
             stderr=output,
             start_new_session=True,
         )
-    say(f"Reading the rest in the background (process {process.pid}, log {log}).")
+    if not arguments.quiet:
+        say(f"Reading the rest in the background (process {process.pid}, log {log}).")

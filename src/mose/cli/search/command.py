@@ -117,13 +117,14 @@ def add_search(command: Parser) -> None:
 
 def search(arguments: Arguments) -> int:
     """``mose search``: hits on stdout, notes on stderr."""
+    for path in (arguments.path, *arguments.more_paths):
+        need_tree(arguments, path)
     query = query_of(arguments)
     paths = [arguments.path, *arguments.more_paths]
     with ExitStack() as stack:
         asked = []
         for path in paths:
             own = argparse.Namespace(**{**vars(arguments), "path": path, "num_paths": len(paths)})
-            need_tree(own)
             index, part = open_tree(own)
             stack.enter_context(index)
             asked.append(ask(index, part, own, query))

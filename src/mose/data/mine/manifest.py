@@ -110,7 +110,7 @@ class MineConfig:
         labels = [package.label for package in self.packages]
         twice = sorted({label for label in labels if labels.count(label) > 1})
         if twice:
-            raise ConfigError("duplicate packages", got=twice)
+            raise ConfigError("duplicate packages", got=twice, allowed="each once")
         if not 0 <= self.name_share < 1:
             raise ConfigError("name_share", got=self.name_share, allowed="0 or more, below 1")
         for name in ("language_share", "near"):

@@ -29,7 +29,7 @@ def table_columns(path: Path) -> list[str]:
     """
     for names, _ in _batches(path, None):
         return names
-    raise DataError(f"{path} holds no row")
+    raise DataError(f"{path} holds no row", remedy="Leave it out, or write it again.")
 
 
 def table_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
@@ -71,7 +71,9 @@ def _batches(path: Path, columns: Sequence[str] | None) -> Iterator[tuple[list[s
         if isinstance(error, DataError):
             raise
         reason = str(error).partition("\n")[0]
-        raise DataError(f"{path} is not a table of pairs, or is damaged ({reason})") from error
+        raise DataError(
+            f"{path} is not a table of pairs, or is damaged ({reason})", remedy="Write or copy the file again."
+        ) from error
 
 
 def _files(path: Path) -> list[Path]:

@@ -16,11 +16,12 @@ from mose.data.pairs import read_objects, write_objects
 from mose.data.translate.asking import ACCEPTED, ANSWERS, REJECTED, ROWS
 from mose.data.translate.checks import MIN_COMMON, fenced, plain_words, question_fault, translation_fault
 from mose.data.translate.ledger import is_failed, open_ledger, write_answer
-from mose.data.translate.prompts import PROMPTS, Prompt
+from mose.data.translate.prompts import PROMPTS, TARGETS, Prompt
 from mose.errors import DataError
 
 FAILED = "refused by the server"
 
+_TEXTS = ("id", "task", "kind", "query", "code", "language")
 _LABEL = re.compile(r"^\W*(\w+)\W*?:\s*(.*)$")
 
 
@@ -63,7 +64,7 @@ def read_answers(out: Path, files: Sequence[Path], *, least_common: int = MIN_CO
     Raises:
         DataError: The folder has no rows, or an answer is not in OpenAI's batch format.
     """
-    rows = {value["id"]: value for _, value in read_objects(out / ROWS)}
+    rows = _read_asked(out / ROWS)
     answers: dict[str, tuple[str, str, str]] = {}
     num_foreign = 0
     for path in files:
@@ -99,6 +100,27 @@ def read_answers(out: Path, files: Sequence[Path], *, least_common: int = MIN_CO
     }
 
 
+def _read_asked(file: Path) -> dict[str, dict[str, Any]]:
+    """Id -> row of every request."""
+    if not file.is_file():
+        raise DataError(
+            f"{file.parent} has no requests", remedy="Name the folder that they were written to with --out."
+        )
+    rows = {}
+    for number, row in read_objects(file):
+        is_whole = all(isinstance(row.get(name), str) for name in _TEXTS) and {"group", "source"} <= row.keys()
+        if (
+            not is_whole
+            or row["task"] not in PROMPTS
+            or (row["task"] == "translate" and row.get("target") not in TARGETS)
+        ):
+            raise DataError(
+                f"{file}, line {number} is not a row that was asked about", remedy="Write the requests again."
+            )
+        rows[row["id"]] = row
+    return rows
+
+
 def _texts_by_package(
     rows: dict[str, dict[str, Any]], answers: dict[str, tuple[str, str, str]]
 ) -> Iterator[tuple[str, str]]:
@@ -120,7 +142,9 @@ def _content(value: dict[str, Any], path: Path, number: int) -> tuple[str, str, 
         choice = body["choices"][0]
         return str(choice["message"]["content"] or ""), str(choice.get("finish_reason")), str(body.get("model", ""))
     except (KeyError, IndexError, TypeError) as error:
-        raise DataError(f"{path}, line {number} is not an answer in OpenAI's batch format") from error
+        raise DataError(
+            f"{path}, line {number} is not an answer in OpenAI's batch format", remedy="Correct or remove the line."
+        ) from error
 
 
 def labelled_lines(answer: str, labels: Sequence[str]) -> dict[str, str]:

@@ -89,7 +89,7 @@ def _shared_tasks(first: Result, second: Result) -> list[str]:
     known = {task.name: task for task in second.tasks}
     shared = [task for task in first.tasks if task.name in known]
     if not shared:
-        raise DataError("the two results have no task in common")
+        raise DataError("the two results have no task in common", remedy="Run both on the same tasks.")
     for task in shared:
         other = known[task.name]
         sizes = (task.num_queries, task.num_corpus, task.metric)

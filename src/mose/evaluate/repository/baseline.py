@@ -93,7 +93,7 @@ def load_baseline(path: Path) -> Baseline:
     except FileNotFoundError as error:
         raise DataError(f"there is no baseline {path}", remedy=_REMEDY) from error
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+        raise DataError(f"{path} cannot be read: {error.strerror}", remedy=_REMEDY) from error
     except json.JSONDecodeError as error:
         raise DataError(f"{path}, line {error.lineno} is not JSON: {error.msg}", remedy=_REMEDY) from error
     except UnicodeDecodeError as error:

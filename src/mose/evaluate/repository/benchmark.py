@@ -16,6 +16,8 @@ from pathlib import Path
 from mose.errors import DataError
 from mose.json_reading import parse_json
 
+_REMEDY = "Fetch the file again, or correct it."
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Location:
@@ -98,9 +100,9 @@ def _read(file: Path) -> RepoTask:
             pinned=True if is_package else task["pinned"],
         )
     except KeyError as error:
-        raise DataError(f"{file}: no field {error.args[0]!r}") from error
+        raise DataError(f"{file}: no field {error.args[0]!r}", remedy=_REMEDY) from error
     except json.JSONDecodeError as error:
-        raise DataError(f"{file}, line {error.lineno}: not JSON: {error.msg}") from error
+        raise DataError(f"{file}, line {error.lineno}: not JSON: {error.msg}", remedy=_REMEDY) from error
 
 
 def ndcg_at_10(hits: Sequence[Location], targets: Sequence[Location]) -> float:

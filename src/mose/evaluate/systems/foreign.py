@@ -70,7 +70,10 @@ def sentence_transformer(folder: Path, *, threads: int | None = None) -> Foreign
         MissingExtraError: sentence-transformers is not installed.
     """
     if not (folder / "modules.json").is_file():
-        raise ModelError(f"{folder} is not a sentence-transformers folder: it has no modules.json")
+        raise ModelError(
+            f"{folder} is not a sentence-transformers folder: it has no modules.json",
+            remedy="Name a folder of sentence-transformers or of `mose export`.",
+        )
     try:
         import torch
         from sentence_transformers import SentenceTransformer

@@ -93,6 +93,8 @@ def _loaders(data: Path) -> Loaders:
     for folder in sorted(path for path in data.iterdir() if path.is_dir()):
         for name, load in published.loaders(folder).items():
             if name in found:
-                raise DataError(f"{folder}: another task in {data} has the same name", got=name)
+                raise DataError(
+                    f"{folder}: another task in {data} has the same name", got=name, remedy="Move one away."
+                )
             found[name] = load
     return found

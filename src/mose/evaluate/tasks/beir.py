@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from mose.errors import DataError
-from mose.evaluate.tasks.reading import TextsBuilder, build_task, columns, find, need, objects, text_in
+from mose.evaluate.tasks.reading import MEND, TextsBuilder, build_task, columns, find, need, objects, text_in
 from mose.evaluate.tasks.values import Loaders, RetrievalTask
 
 Kind = Literal["query", "code"]
@@ -63,7 +63,7 @@ def _load(folder: Path, name: str, kinds: tuple[Kind, Kind]) -> RetrievalTask:
         if positive:
             relevant.setdefault(query_row, set()).add(answer_row)
     if not relevant:
-        raise DataError(f"{path} has no score above 0")
+        raise DataError(f"{path} has no score above 0", remedy=MEND)
     texts = asked.build()
     queries = TextsBuilder(kinds[0])
     excluded = []

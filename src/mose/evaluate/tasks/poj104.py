@@ -40,7 +40,7 @@ def _load(folder: Path) -> RetrievalTask:
         problems[labels[-1]].add(row)
     lonely = next((label for label, rows in problems.items() if len(rows) < 2), None)
     if lonely is not None or not problems:
-        raise DataError(f"{path}: each label needs two programs or more", got=lonely)
+        raise DataError(f"{path}: programs of one label", got=lonely, allowed="labels of two programs or more")
     return build_task(
         "poj104",
         folder,

@@ -17,6 +17,7 @@ from mose.errors import DataError
 from mose.evaluate.tasks.values import RetrievalTask, Texts
 from mose.json_reading import parse_json
 
+MEND = "Fetch the file again, or correct it."
 _PACKED = ("", ".gz", ".xz")
 
 
@@ -60,7 +61,7 @@ def document(path: Path) -> Any:
     try:
         return parse_json("".join(line for _, line in read_lines(path)))
     except json.JSONDecodeError as error:
-        raise DataError(f"{path}, line {error.lineno} is not JSON: {error.msg}") from error
+        raise DataError(f"{path}, line {error.lineno} is not JSON: {error.msg}", remedy=MEND) from error
 
 
 def columns(path: Path, names: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
@@ -92,7 +93,7 @@ def text_in(value: dict[str, Any], name: str, where: str) -> str:
         DataError: It is missing, empty, or of another kind.
     """
     if value.get(name) is None:
-        raise DataError(f"{where} has no field {name!r}", got=sorted(value))
+        raise DataError(f"{where} has no field {name!r}", got=sorted(value), remedy=MEND)
     found = value[name]
     if isinstance(found, list) and all(isinstance(token, str) for token in found):
         found = " ".join(found)
@@ -149,7 +150,7 @@ class TextsBuilder:
             DataError: There is no such id.
         """
         if identity not in self._rows:
-            raise DataError(f"{where}: refers to an unknown id", got=identity)
+            raise DataError(f"{where}: refers to an unknown id", got=identity, remedy=MEND)
         return self._rows[identity]
 
     def build(self) -> Texts:

@@ -74,7 +74,9 @@ class PairClassifier(nn.Module):
         width = model.settings.hidden_size * (1 if features == "pooled" else 3)
         self.exits = tuple(exit_layer for exit_layer in model.settings.exits if exit_layer > 0)
         if not self.exits:
-            raise ModelError("The model has no exit above 0, so nothing can read a pair.")
+            raise ModelError(
+                "the model has no exit above 0, so nothing can read a pair", remedy="Start from a deeper model."
+            )
         self.classifiers = nn.ModuleDict({str(exit_layer): nn.Linear(width, 2) for exit_layer in self.exits})
         for layer in self.classifiers.values():
             assert isinstance(layer, nn.Linear)

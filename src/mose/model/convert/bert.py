@@ -25,6 +25,7 @@ from mose.progress import ProgressCallback, no_progress
 from mose.storage import new_folder
 from mose.tokenizer import CodeTokenizer
 
+_WHOLE = "Copy the whole folder of the model."
 FAMILIES = ("bert", "roberta", "xlm-roberta")
 """``model_type`` of the configs that are read."""
 _ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}
@@ -165,7 +166,7 @@ def _tensors(
         elif name.startswith("embeddings."):
             tensors[name] = tensor
         else:
-            raise ModelError(f"{weights} has an unknown tensor {name}")
+            raise ModelError(f"{weights} has an unknown tensor {name}", allowed="those of BERT and RoBERTa encoders")
     try:
         token_type = tensors.pop("embeddings.token_type_embeddings.weight")[0]
         positions = tensors.pop("embeddings.position_embeddings.weight")[_first_position(foreign) :]
@@ -173,7 +174,7 @@ def _tensors(
         for kind in ("weight", "bias"):
             tensors[f"embeddings.norm.{kind}"] = tensors.pop(f"embeddings.LayerNorm.{kind}")
     except KeyError as error:
-        raise ModelError(f"{weights} has no tensor {error.args[0]}") from error
+        raise ModelError(f"{weights} has no tensor {error.args[0]}", remedy=_WHOLE) from error
     # Every token is of type 0, whose vector is added to the positions.
     tensors["embeddings.positions.weight"] = positions + token_type
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
@@ -218,7 +219,7 @@ def _write_tokenizer(source: Path, target: Path) -> None:
             handle_chinese_chars=options.get("tokenize_chinese_chars", True),
         )
     else:
-        raise ModelError(f"{source} has neither tokenizer.json nor vocab.txt")
+        raise ModelError(f"{source} has neither tokenizer.json nor vocab.txt", remedy=_WHOLE)
     tokenizer.no_padding()
     tokenizer.no_truncation()
     tokenizer.save(str(target))

@@ -243,7 +243,7 @@ def _write_tokenizer(source: Path, target: Path, settings: ModelSettings) -> Non
         ModelError: It is missing or damaged, has not the special tokens, or has more tokens than the weights.
     """
     if not (source / "tokenizer.json").is_file():
-        raise ModelError(f"{source} has no tokenizer.json")
+        raise ModelError(f"{source} has no tokenizer.json", remedy="Copy the whole folder of the model.")
     own = CodeTokenizer.build(source / "tokenizer.json", settings.tokenizer_settings())
     needed = max(own.vocab_size, *(token_id + 1 for token_id in own.special_ids()))
     if needed > settings.vocab_size:

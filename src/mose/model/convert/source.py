@@ -16,6 +16,7 @@ _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 _FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "LICENSE*", "NOTICE*", "README.md")
 """What is fetched: no code, no pickled weights."""
 _INDEX = f"{WEIGHTS_FILE}.index.json"
+_WHOLE = "Copy the whole folder of the model again."
 _TOKEN_FILES = ("special_tokens_map.json", "tokenizer_config.json")
 
 
@@ -52,13 +53,13 @@ def read_settings(file: Path) -> dict[str, Any]:
         ModelError: It is missing or damaged.
     """
     if not file.is_file():
-        raise ModelError(f"{file.parent} is not a model folder: it has no {file.name}")
+        raise ModelError(f"{file.parent} is not a model folder: it has no {file.name}", remedy=_WHOLE)
     try:
         values = read_json(file)
     except (OSError, ValueError) as error:
-        raise ModelError(f"{file} is damaged ({error})") from error
+        raise ModelError(f"{file} is damaged ({error})", remedy=_WHOLE) from error
     if not isinstance(values, dict):
-        raise ModelError(f"{file} is damaged (not a JSON object)")
+        raise ModelError(f"{file} is damaged (not a JSON object)", remedy=_WHOLE)
     return values
 
 
@@ -72,7 +73,7 @@ def stored_tensors(folder: Path) -> Mapping[str, StoredTensor]:
         files = read_settings(folder / _INDEX).get("weight_map")
         names = sorted({*files.values()} if isinstance(files, dict) else ())
         if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
-            raise ModelError(f"{folder / _INDEX} is damaged (no map of weights)")
+            raise ModelError(f"{folder / _INDEX} is damaged (no map of weights)", remedy=_WHOLE)
         return {name: tensor for file in names for name, tensor in read_header(folder / file).items()}
     require_safetensors(folder)
     return read_header(folder / WEIGHTS_FILE)

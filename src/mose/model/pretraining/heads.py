@@ -42,7 +42,9 @@ class PretrainingHeads(nn.Module):
         super().__init__()
         self.exits = tuple(exit_layer for exit_layer in settings.exits if exit_layer > 0)
         if not self.exits:
-            raise ModelError("The model has no exit above 0, so nothing can be pre-trained.")
+            raise ModelError(
+                "the model has no exit above 0, so nothing can be trained", remedy="Start from a deeper model."
+            )
         width = settings.hidden_size
         self._approximate = "tanh" if settings.activation == "gelu_tanh" else "none"
         self.exit_embedding = nn.Embedding(len(self.exits), EXIT_WIDTH)

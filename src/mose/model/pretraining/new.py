@@ -93,5 +93,5 @@ def read_settings(source: str | Path, changes: Mapping[str, Any]) -> ModelSettin
     try:
         values = tomllib.loads(file.read_text(encoding="utf8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{file} is not TOML: {error}") from error
+        raise ConfigError(f"{file} is not TOML: {error}", remedy="Correct it, or name a preset.") from error
     return ModelSettings.from_json({**values, **changes}, where=str(file))

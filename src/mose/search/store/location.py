@@ -147,9 +147,17 @@ def tree_and_part(path: Path | str) -> tuple[Path, str]:
     for root in _own_folders(folder):
         if current_index(base_folder(root / INSIDE_NAME)) is not None:
             return root, _relative(file or folder, root)
-    if file is not None and folder in (Path.home(), Path(folder.anchor)):
+    if file is not None and is_home_or_top(folder):
         raise SourceError(f"no indexed tree holds {file}", remedy=f"Index one first: mose index {folder}")
     return folder, _relative(file or folder, folder)
+
+
+def is_home_or_top(folder: Path) -> bool:
+    """Whether a folder without links is the user's home or the root of the file system: too large to read unasked."""
+    try:
+        return folder in (Path(folder.anchor), Path.home().resolve())
+    except RuntimeError:  # the user has no home folder
+        return False
 
 
 def _file_at(path: Path | str) -> Path | None:

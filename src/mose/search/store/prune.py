@@ -95,7 +95,7 @@ def _listed(base: Path) -> ListedIndex | None:
     folder = named[0]
     try:
         if current_index(base) is None:
-            raise CodeIndexError("its folder is gone")
+            raise CodeIndexError("its folder is gone", remedy="`mose prune` removes the rest.")
         with Store.open_to_read(folder) as store:
             vectors = {entry.exit: len(read_exit(store, entry.exit).ids) for entry in read_entries(store)}
             ((num_files,),) = store.rows("SELECT count(*) FROM files WHERE skipped = ''")

@@ -114,7 +114,7 @@ class Reader:
             except sqlite3.OperationalError as error:
                 if not any(word in str(error) for word in ("syntax error", "unterminated", "no such column")):
                     raise
-                raise CodeIndexError(f"{match!r} is not a query of words ({error})") from error
+                raise CodeIndexError(f"a query of words ({error})", got=match, allowed="words in quotes") from error
         with stored_values(self.path):
             ids = np.array([row[0] for row in found], dtype=np.int64)
             scores = -np.array([row[1] for row in found], dtype=np.float64)

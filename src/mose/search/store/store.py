@@ -133,7 +133,7 @@ class Store(Reader):
             yield True
             return
         if self.read_only:
-            raise UnwritableIndexError(f"{self.path}: was opened for reading, not for writing")
+            raise UnwritableIndexError(f"{self.path} was opened for reading alone", remedy="Open it again, to write.")
         with writer_lock(self.base, wait=wait, progress=progress) as mine:
             if mine and not self.is_current():
                 if current_index(self.base) is None:

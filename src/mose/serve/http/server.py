@@ -46,7 +46,7 @@ def listen(host: str, port: int) -> socket.socket:
         # Without it, the body of a response waits 40 ms for the client to acknowledge the head; connections inherit it.
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return listening
-    except (OSError, OverflowError, UnicodeError) as error:
+    except (OSError, OverflowError, UnicodeError, TypeError) as error:  # the last: a name that has no encoding
         raise ConfigError(
             f"cannot listen at {host}, port {port}: {getattr(error, 'strerror', None) or error}",
             remedy="Name another --port (0 takes a free one) or --host.",

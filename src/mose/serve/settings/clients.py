@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from mose.errors import ConfigError
 from mose.storage import HOME_VARIABLE, home
 
 HOOK_SCRIPT = Path(__file__).with_name("grep_hint.py")
@@ -75,10 +76,18 @@ def _of_opencode(how: Launch) -> dict[str, object]:
     return {**entry, "environment": dict(how.environment)} if how.environment else entry
 
 
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError as error:
+        raise ConfigError("there is no home folder, in which agents keep their settings",
+                          remedy="Set HOME to that folder.") from error  # fmt: skip
+
+
 def _folder(variable: str, *default: str) -> Path:
     """The folder that a variable names, else one in the user's home."""
     named = os.environ.get(variable)
-    return Path(named) if named else Path.home().joinpath(*default)
+    return Path(named) if named else _home().joinpath(*default)
 
 
 def _claude() -> Path:
@@ -91,7 +100,7 @@ def _claude_hooks() -> Path:
 
 def _vscode() -> Path:
     if sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
+        base = _home() / "Library" / "Application Support"
     elif sys.platform == "win32":
         base = _folder("APPDATA", "AppData", "Roaming")
     else:
@@ -108,7 +117,7 @@ def _opencode() -> Path:
 def _zed() -> Path:
     if sys.platform == "win32":
         return _folder("APPDATA", "AppData", "Roaming") / "Zed" / "settings.json"
-    folder = Path.home() / ".config" if sys.platform == "darwin" else _folder("XDG_CONFIG_HOME", ".config")
+    folder = _home() / ".config" if sys.platform == "darwin" else _folder("XDG_CONFIG_HOME", ".config")
     return folder / "zed" / "settings.json"
 
 
@@ -124,14 +133,14 @@ CLIENTS = {
             path=("mcp_servers", "mose"), entry=_plain,
         ),
         AgentClient(
-            name="cursor", title="Cursor", file=lambda: Path.home() / ".cursor" / "mcp.json",
+            name="cursor", title="Cursor", file=lambda: _home() / ".cursor" / "mcp.json",
             path=("mcpServers", "mose"), entry=_plain,
         ),
         AgentClient(name="vscode", title="VS Code", file=_vscode, path=("servers", "mose"), entry=_typed),
         AgentClient(name="opencode", title="opencode", file=_opencode, path=("mcp", "mose"), entry=_of_opencode),
         AgentClient(name="zed", title="Zed", file=_zed, path=("context_servers", "mose"), entry=_plain),
         AgentClient(
-            name="gemini", title="Gemini CLI", file=lambda: Path.home() / ".gemini" / "settings.json",
+            name="gemini", title="Gemini CLI", file=lambda: _home() / ".gemini" / "settings.json",
             path=("mcpServers", "mose"), entry=_plain,
         ),
     )

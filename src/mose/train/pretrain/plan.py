@@ -84,9 +84,9 @@ def plan(
     Raises:
         ConfigError: A number is out of range.
     """
-    require(gpus >= 1, "--gpus", gpus, "1 or more")
-    require(0 < mfu <= 1, "--mfu", mfu, "above 0, at most 1")
-    require(peak_flops > 0, "--tflops", peak_flops / 1e12, "above 0")
+    require(1 <= gpus <= 1_000_000, "--gpus", gpus, "1 to 1,000,000")
+    require(0.001 <= mfu <= 1, "--mfu", mfu, "0.001 to 1")
+    require(1e9 <= peak_flops <= 1e18, "--tflops", peak_flops / 1e12, "0.001 to 1,000,000")
     length = mean_tokens if mean_tokens is not None else MEAN_SHARE * config.objective.max_tokens
     allowed = f"1 to objective.max_tokens {config.objective.max_tokens}"
     require(1 <= length <= config.objective.max_tokens, "--mean-tokens", length, allowed)

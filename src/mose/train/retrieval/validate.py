@@ -63,7 +63,7 @@ def _load(task: ValidationTask, config: ValidationConfig, folder: Path, seed: in
     else:
         queries, languages, codes, relevant = _pairs(task, folder)
     if not queries:
-        raise DataError(f"validation task {task.name} has no queries", got=task.file)
+        raise DataError(f"validation task {task.name} has no queries", got=task.file, remedy="Name another file.")
     if task.max_queries and len(queries) > task.max_queries:
         chosen = sorted(rng.permutation(len(queries))[: task.max_queries].tolist())
         queries, relevant = [queries[row] for row in chosen], [relevant[row] for row in chosen]
@@ -142,7 +142,7 @@ def _against_codebase(task: ValidationTask, folder: Path) -> _Loaded:
     for line, value in read_objects(path):
         positive = text_of(value, "positive", path, line)
         if positive not in number:
-            raise DataError(f"{path}, line {line}: positive is not in {task.codebase}", got=positive)
+            raise DataError(f"{path}, line {line}: positive", got=positive, allowed=f"an id of {task.codebase}")
         queries.append(text_of(value, "query", path, line))
         relevant.append(frozenset(same[key_of(codes[number[positive]][0])]))
     return queries, ["text"] * len(queries), codes, relevant
