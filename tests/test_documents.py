@@ -85,7 +85,7 @@ def test_the_first_command_of_the_readme_finds_something_in_a_fresh_clone(monkey
     readme = (ROOT / "README.md").read_text(encoding="utf8")
     command = re.search(r"<!-- install command -->\n```sh\npip install \. && (mose .*)\n```", readme)[1]
     assert cli.main(shlex.split(command)[1:]) == 0
-    score, location, symbol = capsys.readouterr().out.splitlines()[0].split()
+    _, location, symbol = capsys.readouterr().out.splitlines()[0].split()
     shown = re.search(r"```text\n(.*?)```", readme, re.DOTALL)[1].splitlines()
     path = location.partition(":")[0]
     assert shown[0].split()[1].startswith(f"{path}:") and shown[0].split()[2] == symbol
