@@ -64,4 +64,4 @@ def test_every_default_is_told():
         for action in parser._actions:
             if action.default in (None, False, argparse.SUPPRESS) or action.default in ([], ()) or not action.help:
                 continue
-            assert "(default: " in action.help, f"{parser.prog} {'/'.join(action.option_strings)}"
+            assert "default: " in action.help, f"{parser.prog} {'/'.join(action.option_strings)}"
