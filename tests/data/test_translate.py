@@ -466,9 +466,6 @@ def test_requests_are_what_openai_and_vllm_take():
     assert request["body"].keys() <= get_type_hints(CompletionCreateParamsNonStreaming).keys()
     TypeAdapter(CompletionCreateParamsNonStreaming).validate_python(request["body"])
 
-    kind = TypeAdapter(CompletionCreateParamsNonStreaming, config={"extra": "forbid"})
-    kind.validate_python(request["body"])
-
 
 @pytest.mark.parametrize(
     "change",
