@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from mose.errors import DataError
-from mose.evaluate.tasks.reading import TextsBuilder, build_task, find, first_object, need, objects, text_in
+from mose.evaluate.tasks.reading import MEND, TextsBuilder, build_task, find, first_object, need, objects, text_in
 from mose.evaluate.tasks.values import Loaders, RetrievalTask
 
 _PROTOCOL = (
@@ -40,7 +40,7 @@ def _load(folder: Path) -> RetrievalTask:
         problems[labels[-1]].add(row)
     lonely = next((label for label, rows in problems.items() if len(rows) < 2), None)
     if lonely is not None or not problems:
-        raise DataError(f"{path}: programs of one label", got=lonely, allowed="labels of two programs or more")
+        raise DataError(f"{path}: each label needs two programs or more", got=lonely, remedy=MEND)
     return build_task(
         "poj104",
         folder,

@@ -142,7 +142,9 @@ def _against_codebase(task: ValidationTask, folder: Path) -> _Loaded:
     for line, value in read_objects(path):
         positive = text_of(value, "positive", path, line)
         if positive not in number:
-            raise DataError(f"{path}, line {line}: positive", got=positive, allowed=f"an id of {task.codebase}")
+            raise DataError(
+                f"{path}, line {line}: positive is not in {task.codebase}", got=positive, remedy="Correct the line."
+            )
         queries.append(text_of(value, "query", path, line))
         relevant.append(frozenset(same[key_of(codes[number[positive]][0])]))
     return queries, ["text"] * len(queries), codes, relevant
