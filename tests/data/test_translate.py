@@ -360,8 +360,11 @@ def test_a_folder_keeps_the_requests_and_answers_of_one_kind(tmp_path, capsys):
     assert main(ask) == 0
     assert len(lines(out / "rows.jsonl.xz")) == 4
     (out / "rows.jsonl.xz").unlink()
-    assert main(ask) == 2
-    assert "of another run" in capsys.readouterr().err
+    (tmp_path / "final").mkdir()
+    (tmp_path / "final" / "stage.json").write_text("{}")
+    for folder in (out, tmp_path / "final"):
+        assert main([*ask[:-1], str(folder)]) == 2
+        assert "of another run" in capsys.readouterr().err
 
 
 def test_an_error_in_a_batch_file_gives_way_to_an_answer(tmp_path):

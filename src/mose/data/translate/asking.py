@@ -12,7 +12,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from mose.data.curate.stage import read_pairs
+from mose.data.curate.stage import STAGE, read_pairs
+from mose.data.mine.build import MANIFEST_NAME
 from mose.data.mine.harvest import draw
 from mose.data.pairs import key_of, read_objects, write_objects
 from mose.data.translate.examples import Examples, turns
@@ -34,6 +35,9 @@ ROWS = "rows.jsonl.xz"
 ANSWERS = "answers.jsonl"
 ACCEPTED = "accepted.jsonl.xz"
 REJECTED = "rejected.jsonl.xz"
+
+_OF_OTHERS = (REQUESTS, ANSWERS, ACCEPTED, REJECTED, STAGE, MANIFEST_NAME, "parts")
+"""Without rows beside them, these are not of a run that can go on: the last three are of other stages."""
 
 _QUESTION_CHARS = (150, 1_200)
 _OUTLINE_CHARS = 1_100
@@ -109,7 +113,7 @@ def _require_continued(out: Path, ids: Collection[str]) -> None:
     """Raise `OutputError` unless all requests of a folder are among ``ids``: answers to others would be lost."""
     held = [value for _, value in read_objects(out / ROWS)] if (out / ROWS).exists() else []
     left = [str(value.get("task")) for value in held if value.get("id") not in ids]
-    loose = [name for name in (REQUESTS, ANSWERS, ACCEPTED, REJECTED) if not held and (out / name).exists()]
+    loose = [name for name in _OF_OTHERS if not held and (out / name).exists()]
     if left:
         command = "translate" if TRANSLATE.task in left else "ask"
         raise OutputError(
