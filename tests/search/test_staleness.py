@@ -124,6 +124,18 @@ def test_copy_with_other_stamps_and_equal_content_is_read_and_not_embedded(store
     assert is_up_to_date(store, tree, monkeypatch)
 
 
+def test_doubtful_file_is_read_again_though_its_stamps_are_the_same(store, tree):
+    path = tree / "src" / "proxy.js"
+    path.write_text(path.read_text().replace("openProxy", "shutProxy"))
+    status = path.stat()
+    store.connection.execute(  # a file system that gives two changes the same stamps
+        "UPDATE files SET modified_ns = ?, changed_ns = ?, doubtful = 1 WHERE path = 'src/proxy.js'",
+        (status.st_mtime_ns, status.st_ctime_ns),
+    )
+    refresh(store, tree, WordEncoder())
+    assert "shutProxy" in all_text(store)
+
+
 def test_time_stamp_in_the_future_is_no_reason_to_read_again(tree, monkeypatch):
     settle(tree / "README.md", age_s=-3e9)
     wait_until_settled()
