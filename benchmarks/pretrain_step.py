@@ -19,7 +19,7 @@ import torch
 from results import write_result
 
 from mose.config import PretrainConfig, parse_overrides, read_toml
-from mose.data.corpus import read_corpus
+from mose.data.corpus.folders import read_corpus
 from mose.data.repository_pairs import RepositoryPairs
 from mose.model.pretraining.heads import read_heads
 from mose.tokenizer import CodeTokenizer
@@ -92,7 +92,8 @@ def main() -> None:
                     )
                 )
     rows = range(config.batch.pairs)
-    one_by_one = [part for row in rows for part in built["padded"][0].mini_batches(batches[0], [row])]
+    maker = built["padded"][0]
+    one_by_one = [part for row in rows for part in maker.mini_batches(maker.prepare(batches[0], [row]))]
     lengths = [sum(part.lengths) for part in one_by_one]
     budget = max(1, config.batch.mini_batch_tokens // max(lengths))
     groups = [lengths[first : first + budget] for first in range(0, len(lengths), budget)]
@@ -100,8 +101,8 @@ def main() -> None:
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
         "exits": exits,
         "mean_tokens": sum(lengths) / len(lengths),
-        "padding_packed": padding(built["packed"][0].mini_batches(batches[0], rows)),
-        "padding_sorted": padding(built["padded"][0].mini_batches(batches[0], rows)),
+        "padding_packed": padding(built["packed"][0].mini_batches(built["packed"][0].prepare(batches[0], rows))),
+        "padding_sorted": padding(maker.mini_batches(maker.prepare(batches[0], rows))),
         "padding_unsorted": 1 - sum(lengths) / sum(len(group) * max(group) for group in groups),
     }
     for name, speeds in found.items():

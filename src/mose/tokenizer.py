@@ -92,11 +92,7 @@ class CodeTokenizer:
     """
 
     def __init__(self, tokenizer: Tokenizer, settings: TokenizerSettings) -> None:
-        tokenizer.no_padding()
-        tokenizer.no_truncation()
-        # A text that contains "[SEP]" must not be able to forge a special token.
-        tokenizer.encode_special_tokens = True
-        self._tokenizer = tokenizer
+        self._tokenizer = _plain(tokenizer)
         self._word_ids: dict[str, list[int]] = {}
         self.settings = settings
         self.cls_id = self._special("cls_token", settings.cls_token)
@@ -128,21 +124,7 @@ class CodeTokenizer:
         Raises:
             ModelError: The file is missing or damaged, or a special token is unknown.
         """
-        from tokenizers import Tokenizer
-
-        if not Path(tokenizer_file).is_file():
-            raise ModelError(f"{tokenizer_file} is missing", remedy=_AGAIN)
-        size = Path(tokenizer_file).stat().st_size
-        if size > _LARGEST_FILE_BYTES:
-            raise ModelError(f"size of {tokenizer_file}", got=size, allowed=f"up to {_LARGEST_FILE_BYTES:,} bytes")
-        try:
-            tokenizer = Tokenizer.from_file(str(tokenizer_file))
-        except BaseException as error:
-            # The library raises the plain class for a damaged file, and panics on some.
-            if type(error) is not Exception and type(error).__name__ != "PanicException":
-                raise
-            raise ModelError(f"{tokenizer_file} is damaged ({error})", remedy=_AGAIN) from error
-        return cls(tokenizer, settings)
+        return cls(read_tokenizer(tokenizer_file), settings)
 
     @property
     def vocab_size(self) -> int:
@@ -258,6 +240,36 @@ class CodeTokenizer:
         if token_id is None:
             raise ModelError(f"{key} is not in tokenizer.json", got=token, remedy="Correct config.json.")
         return int(token_id)
+
+
+def read_tokenizer(file: str | Path) -> Tokenizer:
+    """The tokenizer of one ``tokenizer.json``, without padding, truncation or a template of its own.
+
+    Raises:
+        ModelError: The file is missing or damaged.
+    """
+    from tokenizers import Tokenizer
+
+    if not Path(file).is_file():
+        raise ModelError(f"{file} is missing", remedy=_AGAIN)
+    size = Path(file).stat().st_size
+    if size > _LARGEST_FILE_BYTES:
+        raise ModelError(f"size of {file}", got=size, allowed=f"up to {_LARGEST_FILE_BYTES:,} bytes")
+    try:
+        return _plain(Tokenizer.from_file(str(file)))
+    except BaseException as error:
+        # The library raises the plain class for a damaged file, and panics on some.
+        if type(error) is not Exception and type(error).__name__ != "PanicException":
+            raise
+        raise ModelError(f"{file} is damaged ({error})", remedy=_AGAIN) from error
+
+
+def _plain(tokenizer: Tokenizer) -> Tokenizer:
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    # A text that contains "[SEP]" must not be able to forge a special token.
+    tokenizer.encode_special_tokens = True
+    return tokenizer
 
 
 def pad_batch(

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from mose.config import CorpusConfig
-from mose.data.corpus import Corpus, Repository, read_corpus
+from mose.data.corpus.folders import Corpus, Repository, read_corpus
+from mose.data.corpus.snippets import cut_text
 from mose.data.masking import UNMASKED, Masking
 from mose.data.mine import archives
-from mose.data.repository_pairs import RepositoryPairs, cut_text
+from mose.data.repository_pairs import RepositoryPairs
 from mose.errors import DataError, SourceError
 
 
@@ -86,9 +87,9 @@ def test_everything_left_out_is_counted_by_reason(tmp_path: Path) -> None:
         "generated": 2,
         "minified": 1,
         "vendored": 1,
-        "beyond data.max_files": 1,
+        "beyond max_files": 1,
         "in a repository with fewer than two files": 1,
-        "repository in data.exclude": 1,
+        "repository in exclude": 1,
         "link, hidden entry or loose file beside the repositories": 1,
         "repository of a held-out benchmark": 1,
     }

@@ -126,8 +126,8 @@ def test_template_frames_both_codes(tokenizer: CodeTokenizer, template: str) -> 
     (first,), (second,) = tokenizer.plain_ids(["red sum"]), tokenizer.plain_ids(["blue"])
     cls, sep = tokenizer.cls_id, tokenizer.sep_id
     expected = {BERT: [cls, *first, sep, *second, sep], PAPER: [sep, *first, sep, *second, cls]}
-    assert pair.ids == expected[template]
-    assert pair.sides == [0, *[1] * len(first), 0, *[2] * len(second), 0]
+    assert pair.ids.tolist() == expected[template]
+    assert pair.sides.tolist() == [0, *[1] * len(first), 0, *[2] * len(second), 0]
 
 
 @pytest.mark.parametrize(
@@ -141,13 +141,13 @@ def test_longer_code_is_cut_first_and_special_tokens_never(
     assert len(one) == 1
     first, second = (" ".join(["red"] * count) for count in lengths)
     pair = encode_pairs(tokenizer, [first], [second], template=PAPER, max_tokens=20)[0]
-    assert (pair.sides.count(1), pair.sides.count(2)) == kept
-    assert pair.ids.count(tokenizer.sep_id) == 2 and pair.ids[-1] == tokenizer.cls_id
+    assert ((pair.sides == 1).sum(), (pair.sides == 2).sum()) == kept
+    assert (pair.ids == tokenizer.sep_id).sum() == 2 and pair.ids[-1] == tokenizer.cls_id
 
 
 def test_code_cannot_forge_a_special_token(tokenizer: CodeTokenizer) -> None:
     pair = encode_pairs(tokenizer, ["a <sep> b"], ["c"], template=BERT, max_tokens=40)[0]
-    assert pair.ids.count(tokenizer.sep_id) == 2
+    assert (pair.ids == tokenizer.sep_id).sum() == 2
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,7 +27,9 @@ from torch.nn import functional
 import mose as package
 from mose import cli
 from mose.config import PretrainConfig, from_values, write_toml
-from mose.data.corpus import read_corpus
+from mose.data.corpus.build import build_corpus
+from mose.data.corpus.folders import read_corpus
+from mose.data.corpus.settings import BuildSettings
 from mose.data.repository_pairs import RepositoryPairs, SnippetBatch
 from mose.errors import ConfigError, DataError, ModelError
 from mose.model.checkpoint import load_model
@@ -145,7 +148,7 @@ def pairs_of(part: MaskedPairs) -> list[tuple[list[int], list[int]]]:
 def test_a_pair_is_read_as_the_paper_joins_it(make: Make, start: Path, pack: bool) -> None:
     _, maker, batches = learner_of(make(batch__pack=pack))
     tokenizer = CodeTokenizer.load(start)
-    for part in maker.mini_batches(next(batches), range(8)):
+    for part in maker.mini_batches(maker.prepare(next(batches), range(8))):
         for real, labels in pairs_of(part):
             seps = [n for n, token_id in enumerate(real) if token_id == tokenizer.sep_id and labels[n] == -100]
             assert (seps[0], len(seps)) == (0, 2)
@@ -159,7 +162,7 @@ def test_the_mask_hides_only_tokens_that_are_to_be_predicted(make: Make, start: 
     tokenizer = CodeTokenizer.load(start)
     for style, mask_rate in (("full", 0.3), ("bert", 0.3)):
         _, maker, batches = learner_of(make(objective__masking=style, objective__mask_rate=mask_rate))
-        parts = [part for batch in islice(batches, 20) for part in maker.mini_batches(batch, range(8))]
+        parts = [part for batch in islice(batches, 20) for part in maker.mini_batches(maker.prepare(batch, range(8)))]
         for part in parts:
             assert (part.labels_BT[part.token_ids_BT == tokenizer.mask_id] != -100).all()
         hidden = sum(int((part.token_ids_BT == tokenizer.mask_id).sum()) for part in parts)
@@ -171,8 +174,15 @@ def test_the_masks_of_a_pair_do_not_depend_on_the_pairs_beside_it(make: Make) ->
     _, maker, batches = learner_of(make(objective__max_tokens=32))
     batch = next(batches)
 
-    alone = [pair for number in range(8) for part in maker.mini_batches(batch, [number]) for pair in pairs_of(part)]
-    assert sorted(alone) == sorted(pair for part in maker.mini_batches(batch, range(8)) for pair in pairs_of(part))
+    alone = [
+        pair
+        for number in range(8)
+        for part in maker.mini_batches(maker.prepare(batch, [number]))
+        for pair in pairs_of(part)
+    ]
+    assert sorted(alone) == sorted(
+        pair for part in maker.mini_batches(maker.prepare(batch, range(8))) for pair in pairs_of(part)
+    )
 
 
 @pytest.mark.parametrize("label", [0, 1])
@@ -180,7 +190,7 @@ def test_the_label_of_one_repository_is_that_of_the_config(make: Make, label: in
     _, maker, batches = learner_of(make(objective__same_label=label))
     batch = next(batches)
     for number in range(8):
-        (part,) = maker.mini_batches(batch, [number])
+        (part,) = maker.mini_batches(maker.prepare(batch, [number]))
         first, second = batch.repositories[number]
         assert part.same_N.tolist() == [label if first == second else 1 - label]
 
@@ -238,7 +248,7 @@ def test_the_loss_and_its_gradients_equal_the_formula(make: Make, pair_weight: f
     learner, maker, batches = learner_of(config)
     batch = next(batches)
     terms, ours = gradients_of(learner, batch)
-    (whole,) = maker.mini_batches(batch, range(8))
+    (whole,) = maker.mini_batches(maker.prepare(batch, range(8)))
     learner.objective.zero_grad()
     expected = plain_loss(learner, whole, pair_weight)
     expected.backward()  # type: ignore[no-untyped-call]
@@ -254,7 +264,7 @@ def test_mini_batches_change_nothing(make: Make) -> None:
     changes = {"start__dropout": 0.0, "batch__pairs": 16}
     learner, maker, batches = learner_of(make(**changes, batch__mini_batch_tokens=128))
     batch = next(batches)
-    counts = [part.num_masked for part in maker.mini_batches(batch, range(16))]
+    counts = [part.num_masked for part in maker.mini_batches(maker.prepare(batch, range(16)))]
     assert len(set(counts)) > 2
     assert_same_step(learner, learner_of(make(**changes, batch__mini_batch_tokens=10_000))[0], batch)
 
@@ -269,7 +279,7 @@ def test_packed_pairs_equal_padded_ones(make: Make, tmp_path: Path, start: Path,
     padded, maker, batches = learner_of(make(**settings, batch__pack=False))
     packed, packing_maker, _ = learner_of(make(**settings))
     batch = next(batches)
-    (part,), (packed_part,) = (each.mini_batches(batch, range(8)) for each in (maker, packing_maker))
+    (part,), (packed_part,) = (each.mini_batches(each.prepare(batch, range(8))) for each in (maker, packing_maker))
     assert not part.keep_BT.all()
     assert packed_part.token_ids_BT.shape == (1, int(part.keep_BT.sum()))
     assert_same_step(padded, packed, batch)
@@ -277,7 +287,7 @@ def test_packed_pairs_equal_padded_ones(make: Make, tmp_path: Path, start: Path,
 
 def test_a_pair_does_not_see_the_pairs_packed_beside_it(make: Make) -> None:
     learner, maker, batches = learner_of(make(batch__mini_batch_tokens=10_000))
-    (part,) = maker.mini_batches(next(batches), range(8))
+    (part,) = maker.mini_batches(maker.prepare(next(batches), range(8)))
     changed = part.token_ids_BT.clone()
     changed[:, : part.lengths[0]] = 7
     states = [learner.model(ids, part.keep_BT, segments=part.segments) for ids in (part.token_ids_BT, changed)]
@@ -366,7 +376,7 @@ def test_an_exit_without_weight_is_not_computed(make: Make) -> None:
 @pytest.mark.parametrize("pack", [True, False])
 def test_heads_read_the_final_token(make: Make, start: Path, pack: bool) -> None:
     _, maker, batches = learner_of(make(batch__pack=pack))
-    (part, *_) = maker.mini_batches(next(batches), range(8))
+    (part, *_) = maker.mini_batches(maker.prepare(next(batches), range(8)))
     cls = CodeTokenizer.load(start).cls_id
     ids = part.token_ids_BT[..., None]
     read = pool(ids, part.keep_BT, "cls") if part.segments is None else pool_segments(ids, part.segments, "cls")
@@ -387,7 +397,7 @@ def test_the_loss_of_held_out_repositories_falls_at_every_exit(make: Make, tmp_p
     assert after["exit_04"]["cosine"] == pytest.approx(1, abs=1e-4) and after["exit_01"]["cosine"] < 0.999
     counts = log_of(tmp_path / "run", "start")[0]["sources"]
     assert counts["train"]["repositories"] > 8 and counts["held out"]["repositories"] >= 2
-    assert counts["train"]["dropped"]["beyond data.max_files"] > 0
+    assert counts["train"]["dropped"]["beyond max_files"] > 0
 
 
 def test_every_exit_learns_from_the_tokens_around(make: Make, tmp_path: Path) -> None:
@@ -483,7 +493,7 @@ def test_two_processes_train_the_model_that_one_trains(make: Make, tmp_path: Pat
     alone_run, *shared = (make(name, **changes, run__parallel=name) for name in ("ddp", "ddp", "fsdp"))
     learner, maker, batches = learner_of(alone_run)
     batch = next(batches)
-    parts = [maker.mini_batches(batch, range(rank, 12, 2)) for rank in (0, 1)]
+    parts = [maker.mini_batches(maker.prepare(batch, range(rank, 12, 2))) for rank in (0, 1)]
     masked = [sum(part.num_masked for part in mine) for mine in parts]
     assert masked[0] != masked[1] and len(parts[0]) > 1
     terms, alone = gradients_of(learner, batch)
@@ -576,6 +586,61 @@ def test_a_ladder_of_the_other_block_can_be_trained(make: Make, tmp_path: Path, 
     new_model("tiny", tmp_path / "bert", start, changes=changes)
     pretrain_run.run(make(start__folder=str(tmp_path / "bert"), run__steps=2))
     assert set(log_of(tmp_path / "run", "step")[0]) >= {"tokens_02", "pairs_04"}
+
+
+# --- a corpus that was built -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def corpora(start: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The package's rooms as text, and as tokens of the model."""
+    folder = tmp_path_factory.mktemp("corpora")
+    settings = BuildSettings(licences=("any",), max_files=4, shard_units=30_000)
+    build_corpus([SOURCES], folder / "text", settings)
+    build_corpus([folder / "text"], folder / "tokens", settings, tokenizer=start)
+    return {"text": folder / "text", "tokens": folder / "tokens"}
+
+
+def on_corpus(folder: Path) -> dict[str, object]:
+    return {"data__folder": str(folder), "data__max_files": 0, "validation__every": 0}
+
+
+@pytest.mark.parametrize("kind", ["text", "tokens"])
+def test_batches_made_ahead_change_nothing_and_a_run_goes_on_with_another_number(
+    make: Make, tmp_path: Path, corpora: dict[str, Path], kind: str
+) -> None:
+    changes = on_corpus(corpora[kind])
+    pretrain_run.run(make("plain", **changes))
+
+    def stop(line: str) -> None:
+        if json.loads(line).get("step") == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pretrain_run.run(make("parts", batch__workers=2, run__checkpoint_minutes=0.0, **changes), say=stop)
+    pretrain_run.run(make("parts", batch__workers=1, **changes))
+    assert log_of(tmp_path / "parts", "resumed")
+    terms = [{line["step"]: line["total"] for line in log_of(tmp_path / name, "step")} for name in ("plain", "parts")]
+    assert terms[0] == terms[1] and len(set(terms[0].values())) == 6
+    assert_same_weights(tmp_path / "plain" / "model", tmp_path / "parts" / "model")
+
+
+def test_what_a_corpus_cannot_be_read_with_is_refused(make: Make, tmp_path: Path, corpora: dict[str, Path]) -> None:
+    with pytest.raises(ConfigError, match=r"data\.max_files, and data\.folder is a corpus: got 6, allowed: 0"):
+        pretrain_run.run(make(data__folder=str(corpora["text"])))
+    other = Tokenizer.from_file(str(corpora["tokens"] / "tokenizer.json"))
+    other.add_tokens(["more"])
+    shutil.copytree(make().start.folder, tmp_path / "other")
+    other.save(str(tmp_path / "other" / "tokenizer.json"))
+    changes = {**on_corpus(corpora["tokens"]), "start__folder": str(tmp_path / "other")}
+    with pytest.raises(DataError, match=r"tokenizer of .*tokens: got (.|\n)*Build the corpus with --tokenizer"):
+        pretrain_run.run(make(**changes))
+    assert not (tmp_path / "run").exists()
+    shutil.copytree(corpora["tokens"], tmp_path / "cut")
+    (shard, *_) = sorted((tmp_path / "cut").glob("shard-*"))
+    os.truncate(shard, shard.stat().st_size - 8)
+    with pytest.raises(DataError, match=r"bytes of .*shard-00000"):
+        pretrain_run.run(make(**on_corpus(tmp_path / "cut")))
 
 
 # --- errors --------------------------------------------------------------------------------------------------

@@ -65,6 +65,7 @@ COMMANDS = {
         "measure search on a source tree with queries from its own documentation, history and tests",
     ),
     "completion": ("completion.add_completion", "print a script that completes commands and options in a shell"),
+    "corpus": ("corpus.add_corpus", "make a corpus of repositories to pre-train on"),
     "pairs": ("pairs.add_pairs", "make pairs to train on"),
 }
 """For each command the function that adds its arguments, and what the help says of it."""

@@ -26,12 +26,16 @@ class PretrainStart(StartConfig):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorpusConfig:
-    """Repositories to read. What is left out is counted by reason in the log."""
+    """Repositories to read. What is left out is counted by reason in the log.
 
-    sources: tuple[str, ...]
+    ``folder`` may be a corpus that ``mose corpus build`` wrote: it is mapped, not read, and holds what it was built to
+    hold: ``sources``, ``exclude``, ``languages`` and ``max_files`` stay as they are.
+    """
+
+    sources: tuple[str, ...] = (".",)
     """Folders whose sub-folders and archives (.tar.*, .tgz, .zip, .whl) are one repository each, or single archives."""
     folder: str = "."
-    """Folder that ``sources`` are relative to."""
+    """Folder that ``sources`` are relative to, or a corpus."""
     exclude: tuple[str, ...] = ()
     """Repositories to leave out, those of test data say: names of folders, and of archives without their ending."""
     skip_benchmarks: bool = True
@@ -96,8 +100,12 @@ class PretrainBatchConfig:
     pack: bool = True
     """Put the pairs of a mini-batch one behind the other in one row without padding, where none sees another. Such
     attention has no dropout: the kernel for it has none. False: a padded row for each pair."""
+    workers: int = 0
+    """Processes that make and mask batches in advance; 0 makes them between the steps. The batches are the same,
+    whatever the number, and a run may go on with another."""
 
     def __post_init__(self) -> None:
+        require(self.workers >= 0, "batch.workers", self.workers, "0 or more")
         for key in ("pairs", "decode_tokens"):
             require(getattr(self, key) >= 1, f"batch.{key}", getattr(self, key), "1 or more")
 

@@ -49,11 +49,14 @@ class NearCopies:
         threshold: Similarity from which two texts are near copies, 0 to 1.
         contained: Compare the shared part with the smaller text (so that a copy inside a longer text is found),
             not with both together (Jaccard).
+        sketch: Of longer texts only so many of the smallest hashes are given, which bounds the memory of each; their
+            similarity is then estimated. 0: texts are given whole.
     """
 
-    def __init__(self, threshold: float, *, contained: bool = False) -> None:
+    def __init__(self, threshold: float, *, contained: bool = False, sketch: int = 0) -> None:
         self.threshold = threshold
         self.contained = contained
+        self._sketch = sketch
         self._texts: list[Shingles] = []
         self._postings: dict[int, list[int]] = {}
 
@@ -77,6 +80,9 @@ class NearCopies:
         return any(self._is_near(text, self._texts[number]) for number, _ in shared.most_common(_MOST_CANDIDATES))
 
     def _is_near(self, text: Shingles, other: Shingles) -> bool:
+        # Of a longer text, hashes above its last one are not known: both are compared up to there.
+        if edges := [one[-1] for one in (text, other) if len(one) == self._sketch > 0]:
+            text, other = (one[: np.searchsorted(one, min(edges), side="right")] for one in (text, other))
         common = len(np.intersect1d(text, other, assume_unique=True))
         smaller = min(len(text), len(other))
         union = len(text) + len(other) - common

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from mose.data.corpus import Corpus
+from mose.data.corpus.folders import Corpus
+from mose.data.corpus.snippets import Snippet, span
+from mose.data.corpus.stored import StoredCorpus
 from mose.data.passes import Passes, changed_data
 from mose.errors import DataError
 
@@ -21,8 +22,8 @@ class SnippetBatch:
     """Pairs of one step."""
 
     step: int
-    firsts: tuple[str, ...]
-    seconds: tuple[str, ...]
+    firsts: tuple[Snippet, ...]
+    seconds: tuple[Snippet, ...]
     same: tuple[bool, ...]
     """True for two snippets of one repository (nsp: consecutive ones)."""
     repositories: tuple[tuple[str, str], ...]
@@ -32,26 +33,6 @@ class SnippetBatch:
 
     def __len__(self) -> int:
         return len(self.same)
-
-
-def cut_text(text: str, chars: int) -> list[str]:
-    r"""A text in pieces of about ``chars`` characters that begin and end with lines; a longer line is a piece.
-
-    Example:
-        >>> cut_text("a\nbb\nccc\n", 5)
-        ['a\nbb\n', 'ccc\n']
-    """
-    pieces: list[str] = []
-    lines: list[str] = []
-    size = 0
-    for line in text.splitlines(keepends=True):
-        if lines and size + len(line) > chars:
-            pieces.append("".join(lines))
-            lines, size = [], 0
-        lines.append(line)
-        size += len(line)
-    pieces.append("".join(lines))
-    return [piece for piece in pieces if piece.strip()]
 
 
 class RepositoryPairs:
@@ -74,21 +55,21 @@ class RepositoryPairs:
     """
 
     def __init__(
-        self, corpus: Corpus, *, kind: PairKind, size: int, same_share: float, snippet_chars: int, seed: int
+        self,
+        corpus: Corpus | StoredCorpus,
+        *,
+        kind: PairKind,
+        size: int,
+        same_share: float,
+        snippet_chars: int,
+        seed: int,
     ) -> None:
         self._size, self._seed, self._same_share, self._kind = size, seed, same_share, kind
-        self._names = [repository.name for repository in corpus.repositories]
-        self._snippets: list[str] = []
-        self._file_starts: list[int] = []
-        self._repository_starts: list[int] = []
-        for repository in corpus.repositories:
-            self._repository_starts.append(len(self._snippets))
-            for text in repository.texts:
-                self._file_starts.append(len(self._snippets))
-                self._snippets += cut_text(text, snippet_chars)
+        self._snippets = snippets = corpus.snippets(snippet_chars)
         # Only snippets with a partner of either kind start a pair.
-        rows = range(len(self._snippets))
-        self._anchors = np.array([row for row in rows if kind != "nsp" or self._follower(row) is not None])
+        self._anchors = np.arange(snippets.count)
+        if kind == "nsp":
+            self._anchors = np.setdiff1d(self._anchors, np.append(snippets.file_starts[1:], snippets.count) - 1)
         if not len(self._anchors):
             raise DataError("no file is longer than data.snippet_chars", got=snippet_chars,
                             remedy='Lower data.snippet_chars, or set objective.pairs = "icc".')  # fmt: skip
@@ -98,7 +79,7 @@ class RepositoryPairs:
     @property
     def num_snippets(self) -> int:
         """Number of all snippets."""
-        return len(self._snippets)
+        return self._snippets.count
 
     def __iter__(self) -> RepositoryPairs:
         return self
@@ -112,13 +93,17 @@ class RepositoryPairs:
             pairs.append((first, self._partner(first, same, rng), same))
         batch = SnippetBatch(
             step=self._step,
-            firsts=tuple(self._snippets[first] for first, _, _ in pairs),
-            seconds=tuple(self._snippets[second] for _, second, _ in pairs),
+            firsts=tuple(self._snippets.read(first) for first, _, _ in pairs),
+            seconds=tuple(self._snippets.read(second) for _, second, _ in pairs),
             same=tuple(same for _, _, same in pairs),
             repositories=tuple((self._name(first), self._name(second)) for first, second, _ in pairs),
         )
         self._step += 1
         return batch
+
+    def skip(self) -> None:
+        """Pass over the next batch."""
+        self._step += 1
 
     def state(self) -> dict[str, Any]:
         """Position, as plain values for JSON."""
@@ -135,27 +120,15 @@ class RepositoryPairs:
         self._step = state["step"]
 
     def _partner(self, first: int, same: bool, rng: np.random.Generator) -> int:
-        repository = _span(self._repository_starts, first, self.num_snippets)
+        repository = span(self._snippets.repository_starts, first, self.num_snippets)
         if not same:
             return _draw((0, self.num_snippets), repository, rng)
         if self._kind == "nsp":
-            follower = self._follower(first)
-            assert follower is not None
-            return follower
-        return _draw(repository, _span(self._file_starts, first, self.num_snippets), rng)
-
-    def _follower(self, row: int) -> int | None:
-        _, end = _span(self._file_starts, row, self.num_snippets)
-        return row + 1 if row + 1 < end else None
+            return first + 1
+        return _draw(repository, span(self._snippets.file_starts, first, self.num_snippets), rng)
 
     def _name(self, row: int) -> str:
-        return self._names[bisect_right(self._repository_starts, row) - 1]
-
-
-def _span(starts: Sequence[int], row: int, end: int) -> tuple[int, int]:
-    """First row of the group that holds ``row``, and the first row after it."""
-    after = bisect_right(starts, row)
-    return starts[after - 1], starts[after] if after < len(starts) else end
+        return self._snippets.names[self._snippets.repository(row)]
 
 
 def _draw(within: tuple[int, int], without: tuple[int, int], rng: np.random.Generator) -> int:

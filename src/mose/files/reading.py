@@ -25,12 +25,15 @@ def read_source(root: Path, file: SourceFile, limits: WalkLimits | None = None) 
     """
     limits = limits or WalkLimits()
     data = read_bytes(root, file.path, limits.bytes_of(file.path) + 1)
-    if isinstance(data, Skipped):
-        return data
+    return data if isinstance(data, Skipped) else source_text(file.path, data, limits)
+
+
+def source_text(path: str, data: bytes, limits: WalkLimits) -> str | Skipped:
+    """As `read_source`, of a file's bytes, read up to one above the limit."""
     text = content.decode(data)
-    longest_allowed = limits.max_line_chars * (10 if languages.is_documentation(file.path) else 1)
+    longest_allowed = limits.max_line_chars * (10 if languages.is_documentation(path) else 1)
     reason = None
-    if len(data) <= limits.bytes_of(file.path) and text is not None and is_notebook(file.path) and read_notebook(text):
+    if len(data) <= limits.bytes_of(path) and text is not None and is_notebook(path) and read_notebook(text):
         return text
     if len(data) > limits.max_file_bytes:
         reason = records.OVERSIZED
@@ -41,7 +44,7 @@ def read_source(root: Path, file: SourceFile, limits: WalkLimits | None = None) 
     elif content.is_minified_text(text, longest_allowed):
         reason = records.MINIFIED
     if text is None or reason is not None:
-        return Skipped(path=printable(file.path), reason=reason or records.BINARY)
+        return Skipped(path=printable(path), reason=reason or records.BINARY)
     return text.replace("\r\n", "\n") if "\n" in text else text.replace("\r", "\n")
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mose import languages
+from mose.data.corpus.licences import names_copyleft
 from mose.data.mine.extract import extract
 from mose.data.mine.harvest import Harvest, Mined
 from mose.data.mine.manifest import MineConfig, Package, held_out_name
@@ -25,11 +26,6 @@ from mose.workers import Failure
 
 _VERSION = 1
 """Raised after every change that yields other rows from the same files."""
-_COPYLEFT = re.compile(
-    r"GNU\s+(?:\w+\s+)?General\s+Public|GNU\s+(?:LGPL|GPL|AGPL)|Mozilla\s+Public\s+License|Eclipse\s+Public\s+License"
-    r"|Common\s+Development\s+and\s+Distribution|\b(?:GPL|LGPL|AGPL|MPL|EPL|CDDL)-?[v ]?\d"
-)
-_HEAD_CHARS = 4_000
 _DECLARATIONS = (".d.ts", ".d.mts", ".d.cts", ".pyi", ".pyx", ".pxd")
 
 
@@ -91,7 +87,7 @@ def _readable(package: Package, folders: tuple[Path, ...], harvest: Harvest) -> 
             text = "" if reason else read_source(folder, file)
             if isinstance(text, Skipped):
                 reason = text.reason
-            elif _COPYLEFT.search(text[:_HEAD_CHARS]):
+            elif names_copyleft(text):
                 reason = "under another licence"
             if reason:
                 harvest.dropped[f"file {reason}"] += 1

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mose.errors import ConfigError
@@ -24,8 +26,8 @@ _MARKER = re.compile(r"\{(\w+)\}")
 class PairIds:
     """One pair as a sequence of token ids."""
 
-    ids: list[int]
-    sides: list[int]
+    ids: NDArray[np.int64]
+    sides: NDArray[np.int64]
     """For each token 1 in the first code, 2 in the second, 0 in the template."""
 
     def __len__(self) -> int:
@@ -72,13 +74,18 @@ def native_template(block: str) -> str:
 
 
 def encode_pairs(
-    tokenizer: CodeTokenizer, firsts: Sequence[str], seconds: Sequence[str], *, template: str, max_tokens: int
+    tokenizer: CodeTokenizer,
+    firsts: Sequence[str | NDArray[Any]],
+    seconds: Sequence[str | NDArray[Any]],
+    *,
+    template: str,
+    max_tokens: int,
 ) -> list[PairIds]:
     """Token ids of each pair, at most ``max_tokens`` long; the longer code is cut first, special tokens never.
 
     Args:
         tokenizer: The model's.
-        firsts: First codes.
+        firsts: First codes, as texts or as their token ids.
         seconds: Second codes, as many.
         template: Literal text and the markers {cls} {sep} {first} {second}, the last two once and in this order.
         max_tokens: Longest sequence, template included.
@@ -86,17 +93,23 @@ def encode_pairs(
     Raises:
         ConfigError: The template is malformed or leaves no room.
     """
-    frame = [tokenizer.literal_ids(part) for part in split_template(template)]
+    frame = [np.array(tokenizer.literal_ids(part), np.int64) for part in split_template(template)]
     room = max_tokens - sum(map(len, frame))
     if room < 2:
         raise ConfigError("max_tokens of a pair", got=max_tokens, allowed=f"{max_tokens - room + 2} or more")
     encoded = []
-    for first, second in zip(tokenizer.plain_ids(firsts), tokenizer.plain_ids(seconds), strict=True):
+    for first, second in zip(_ids_of(tokenizer, firsts), _ids_of(tokenizer, seconds), strict=True):
         keep_first, keep_second = shares(len(first), len(second), room)
         pieces = (frame[0], first[:keep_first], frame[1], second[:keep_second], frame[2])
-        sides = [side for side, piece in zip((0, _FIRST, 0, _SECOND, 0), pieces, strict=True) for _ in piece]
-        encoded.append(PairIds(ids=[token_id for piece in pieces for token_id in piece], sides=sides))
+        sides = np.repeat((0, _FIRST, 0, _SECOND, 0), [len(piece) for piece in pieces])
+        encoded.append(PairIds(ids=np.concatenate(pieces), sides=sides))
     return encoded
+
+
+def _ids_of(tokenizer: CodeTokenizer, codes: Sequence[str | NDArray[Any]]) -> list[NDArray[Any]]:
+    texts = [code for code in codes if isinstance(code, str)]
+    encoded = iter(tokenizer.plain_ids(texts) if texts else ())
+    return [np.array(next(encoded), np.int64) if isinstance(code, str) else code for code in codes]
 
 
 def shares(first: int, second: int, room: int) -> tuple[int, int]:
@@ -129,9 +142,11 @@ def split_template(template: str) -> tuple[str, str, str]:
 
 def pad_pairs(tokenizer: CodeTokenizer, pairs: Sequence[PairIds]) -> PairInputs:
     """Pairs as one padded batch."""
-    token_ids, keep = pad_batch([pair.ids for pair in pairs], pad_id=tokenizer.pad_id, side=tokenizer.padding_side)
+    token_ids, keep = pad_batch(
+        [pair.ids.tolist() for pair in pairs], pad_id=tokenizer.pad_id, side=tokenizer.padding_side
+    )
     sides = np.zeros_like(token_ids)
-    sides[keep] = [side for pair in pairs for side in pair.sides]
+    sides[keep] = np.concatenate([pair.sides for pair in pairs])
     return PairInputs(
         token_ids_BT=torch.from_numpy(token_ids), keep_BT=torch.from_numpy(keep), sides_BT=torch.from_numpy(sides)
     )

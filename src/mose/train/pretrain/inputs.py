@@ -54,6 +54,26 @@ class MaskedPairs:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HiddenPairs:
+    """Pairs of one step, before they are joined to mini-batches: all that another process can do."""
+
+    step: int
+    num_pairs: int
+    """Of the whole step, over all processes."""
+    hidden: list[tuple[NDArray[np.int64], NDArray[np.int64]]]
+    """For each pair of this process, what the model reads and the labels."""
+    labels: list[int]
+    """Of the pairs, 0 or 1."""
+    groups: list[list[int]]
+    """Pairs of each mini-batch."""
+    source: str = "corpus"
+    """Named in the log."""
+
+    def __len__(self) -> int:
+        return self.num_pairs
+
+
 class PairMaker:
     """Makes mini-batches of masked pairs.
 
@@ -95,10 +115,10 @@ class PairMaker:
             mask_id=tokenizer.mask_id, vocab_size=tokenizer.vocab_size,
         )  # fmt: skip
 
-    def mini_batches(self, batch: SnippetBatch, rows: Sequence[int], world: World = World()) -> list[MaskedPairs]:  # noqa: B008
-        """Mini-batches of some pairs of a batch; a pair's masks depend only on the step and its row.
+    def prepare(self, batch: SnippetBatch, rows: Sequence[int]) -> HiddenPairs:
+        """Some pairs of a batch, tokenised and masked; a pair's masks depend only on the step and its row.
 
-        All processes get the same number of mini-batches, because they communicate in each.
+        May run in another process.
         """
         pairs = encode_pairs(
             self._tokenizer,
@@ -108,17 +128,26 @@ class PairMaker:
             max_tokens=self._objective.max_tokens,
         )
         hidden = [
-            self._masking.hide(
-                np.array(pair.ids), np.array(pair.sides) > 0, np.random.default_rng([self._seed, 3, batch.step, row])
-            )
+            self._masking.hide(pair.ids, pair.sides > 0, np.random.default_rng([self._seed, 3, batch.step, row]))
             for pair, row in zip(pairs, rows, strict=True)
         ]
         label = self._objective.same_label
         labels = [label if batch.same[row] else 1 - label for row in rows]
         group = pack if self._batch.pack else length_groups
         groups = group([len(pair) for pair in pairs], budget=self._batch.mini_batch_tokens)
-        groups = spread(groups, largest_of_all(len(groups), world))
-        return [self._join([hidden[n] for n in group], [labels[n] for n in group]) for group in groups]
+        return HiddenPairs(step=batch.step, num_pairs=len(batch), hidden=hidden, labels=labels, groups=groups)
+
+    def prepare_share(self, world: World, batch: SnippetBatch) -> HiddenPairs:
+        """The pairs of one process."""
+        return self.prepare(batch, range(world.rank, len(batch), world.size))
+
+    def mini_batches(self, pairs: HiddenPairs, world: World = World()) -> list[MaskedPairs]:  # noqa: B008
+        """Mini-batches of prepared pairs.
+
+        All processes get the same number of mini-batches, because they communicate in each.
+        """
+        groups = spread(pairs.groups, largest_of_all(len(pairs.groups), world))
+        return [self._join([pairs.hidden[n] for n in group], [pairs.labels[n] for n in group]) for group in groups]
 
     def _join(self, hidden: list[tuple[NDArray[np.int64], NDArray[np.int64]]], labels: list[int]) -> MaskedPairs:
         lengths = tuple(len(read) for read, _ in hidden)

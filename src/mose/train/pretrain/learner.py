@@ -17,7 +17,7 @@ from mose.train.device import attention_for_training
 from mose.train.distributed import World, mean_of_all, seed_step
 from mose.train.exit_weights import exit_weights
 from mose.train.own_part import OwnPartLearner
-from mose.train.pretrain.inputs import MaskedPairs, PairMaker
+from mose.train.pretrain.inputs import HiddenPairs, MaskedPairs, PairMaker
 from mose.train.pretrain.objective import PretrainingObjective
 from mose.train.pretrain.parallel import distribute, gradients_stay
 from mose.train.pretrain.plan import flops_of_forward
@@ -75,26 +75,30 @@ class PretrainLearner(OwnPartLearner):
         """Weights of encoder and heads: this process's part of them, as they are."""
         return {f"model.{name}": tensor for name, tensor in self.objective.state_dict().items()}
 
-    def backward(self, batch: SnippetBatch) -> dict[str, float]:
+    def backward(self, batch: SnippetBatch | HiddenPairs) -> dict[str, float]:
         """Add the gradients of one batch, averaged over processes; return the terms of this process's share."""
         self.objective.train()
         seed_step(self._config.run.seed, batch.step, self._world)
-        rows = range(self._world.rank, len(batch), self._world.size)
-        parts = self._maker.mini_batches(batch, rows, self._world)
+        pairs = self.prepare(batch) if isinstance(batch, SnippetBatch) else batch
+        parts = self._maker.mini_batches(pairs, self._world)
         sums: Counter[str] = Counter()
         with attention_for_training(self._device):  # around the backward pass, too: checkpointed blocks run there again
-            for number, terms in enumerate(self._terms(parts, len(rows)), start=1):
+            for number, terms in enumerate(self._terms(parts, len(pairs.labels)), start=1):
                 with gradients_stay(self._module, last=number == len(parts)):
                     terms["total"].backward()  # type: ignore[no-untyped-call]
                 sums.update({name: float(term.detach()) for name, term in terms.items()})
         lengths = [length for part in parts for length in part.lengths]
         return {**sums, "tokens": float(sum(lengths)), "flops": float(self._flops(lengths))}
 
+    def prepare(self, batch: SnippetBatch) -> HiddenPairs:
+        """This process's share of a batch, tokenised and masked."""
+        return self._maker.prepare_share(self._world, batch)
+
     @torch.no_grad()
     def check(self, batch: SnippetBatch) -> dict[str, float]:
         """The terms of the loss, without gradients."""
-        rows = range(self._world.rank, len(batch), self._world.size)
-        return self.measure(self._maker.mini_batches(batch, rows, self._world), len(rows))
+        pairs = self.prepare(batch)
+        return self.measure(self._maker.mini_batches(pairs, self._world), len(pairs.labels))
 
     @torch.no_grad()
     def measure(self, parts: Sequence[MaskedPairs], num_pairs: int) -> dict[str, float]:

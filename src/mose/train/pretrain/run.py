@@ -15,9 +15,12 @@ from pathlib import Path
 
 import torch
 
-from mose.config import PretrainConfig
-from mose.data.corpus import Corpus, read_corpus
+from mose.config import CorpusConfig, PretrainConfig
+from mose.data.corpus.folders import Corpus, read_corpus
+from mose.data.corpus.stored import StoredCorpus, is_stored, open_corpus, require_tokenizer
+from mose.data.prefetch import Prefetched
 from mose.data.repository_pairs import RepositoryPairs
+from mose.errors import ConfigError
 from mose.model.pretraining.heads import read_heads, save_pretrained
 from mose.tokenizer import CodeTokenizer
 from mose.train.distributed import World, wait_for_all
@@ -42,11 +45,12 @@ def _run(config: PretrainConfig, device: torch.device, world: World, say: Say | 
     if config.start.decoder == "embeddings" and model.embeddings is not None:
         decoder = model.embeddings.tokens.weight
     heads = read_heads(start, model.settings, seed=seed, decoder=decoder)
-    trained, held_out = read_corpus(config.data, seed=seed).split(config.data.valid_share, seed=seed)
+    trained, held_out = _read_corpus(config, world).split(config.data.valid_share, seed=seed)
     batches = _pairs(config, trained, seed=seed)
     for part in (model, heads):
         torch.nn.Module.to(part, device)
     learner = PretrainLearner(model, heads, make(seed=seed), config, world=world, device=device)
+    ahead = Prefetched(batches, learner.prepare, workers=config.batch.workers) if config.batch.workers else batches
     validate = _validator(learner, config, held_out, make(seed=seed + 2), folder.log)
     folder.begin()
     if folder.is_new:
@@ -60,7 +64,11 @@ def _run(config: PretrainConfig, device: torch.device, world: World, say: Say | 
         if world.is_first:
             save_pretrained(model.settings, encoder, own, out, companions=start, card=_card(config, state, trained))
 
-    state = folder.train(learner, batches, validate=validate, write=write)
+    try:
+        state = folder.train(learner, ahead, validate=validate, write=write)
+    finally:
+        if isinstance(ahead, Prefetched):
+            ahead.close()
     write(folder.path / "model", state)
     wait_for_all(world)
     return folder.path / "model"
@@ -69,7 +77,25 @@ def _run(config: PretrainConfig, device: torch.device, world: World, say: Say | 
 run = Training(PretrainConfig, _run)
 
 
-def _pairs(config: PretrainConfig, corpus: Corpus, *, seed: int, size: int | None = None) -> RepositoryPairs:
+AnyCorpus = Corpus | StoredCorpus
+
+
+def _read_corpus(config: PretrainConfig, world: World) -> AnyCorpus:
+    """The corpus of ``data.folder`` if that is one, else its sources, read into memory."""
+    data = config.data
+    if not is_stored(data.folder):
+        return read_corpus(data, seed=config.run.seed)
+    plain = CorpusConfig()
+    for name in ("sources", "exclude", "skip_benchmarks", "languages", "max_files"):
+        if getattr(data, name) != getattr(plain, name):
+            raise ConfigError(f"data.{name}, and data.folder is a corpus", got=getattr(data, name),
+                              allowed=f"{getattr(plain, name)!r}", remedy="Pass it to mose corpus build.")  # fmt: skip
+    corpus = open_corpus(data.folder, rank=world.rank, size=world.size)
+    require_tokenizer(corpus, Path(config.start.folder))
+    return corpus
+
+
+def _pairs(config: PretrainConfig, corpus: AnyCorpus, *, seed: int, size: int | None = None) -> RepositoryPairs:
     objective = config.objective
     return RepositoryPairs(
         corpus,
@@ -84,7 +110,7 @@ def _pairs(config: PretrainConfig, corpus: Corpus, *, seed: int, size: int | Non
 def _validator(
     learner: PretrainLearner,
     config: PretrainConfig,
-    held_out: Corpus,
+    held_out: AnyCorpus,
     maker: PairMaker,
     log: Log,
 ) -> Validate:
@@ -105,14 +131,14 @@ def _validator(
     return validate
 
 
-def _card(config: PretrainConfig, state: RunState, corpus: Corpus) -> str:
+def _card(config: PretrainConfig, state: RunState, corpus: AnyCorpus) -> str:
     objective = {"icc": "masked tokens and in-context classification", "nsp": "masked tokens and next snippets",
                  "none": "masked tokens"}[config.objective.pairs]  # fmt: skip
     lines = [
         "# Ladder of exits, pre-trained",
         "",
         f"By `mose pretrain`: {state.step:,} steps of {config.batch.pairs:,} pairs, {objective} at every exit, seed"
-        f" {config.run.seed}, on {len(corpus.repositories):,} repositories. All settings: `config.toml` beside this"
+        f" {config.run.seed}, on {corpus.num_repositories:,} repositories. All settings: `config.toml` beside this"
         " folder.",
         "",
         "Its embeddings are not trained for search: `mose finetune retrieval` is next.",

@@ -21,7 +21,7 @@ _NAMES = {
 
 def measure(learner: PretrainLearner, maker: PairMaker, batch: SnippetBatch) -> Found:
     """Means over all tokens to predict, and over all pairs, at every exit that is trained."""
-    terms = learner.measure(maker.mini_batches(batch, range(len(batch))), len(batch))
+    terms = learner.measure(maker.mini_batches(maker.prepare(batch, range(len(batch)))), len(batch))
     return {
         exit_layer: {
             name: terms[f"{term}{exit_layer:02d}"]

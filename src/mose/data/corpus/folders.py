@@ -17,22 +17,24 @@ import numpy as np
 
 from mose import languages
 from mose.config import CorpusConfig
+from mose.data.corpus.settings import (
+    BENCHMARK,
+    DUPLICATE,
+    EXCLUDED,
+    GENERATED,
+    LOOSE,
+    OTHER_LANGUAGE,
+    PROSE,
+    SMALL,
+    SURPLUS,
+)
+from mose.data.corpus.snippets import Snippets, choose_held_out, cut_text
+from mose.data.corpus.sources import ARCHIVES, is_repository, name_of
 from mose.data.mine.archives import unpack
 from mose.data.mine.manifest import held_out_name
 from mose.errors import DataError
 from mose.files import Skipped, read_source, walk
 from mose.files.content import is_generated_text
-
-DUPLICATE = "exact copy of an earlier file"
-OTHER_LANGUAGE = "not of the languages"
-GENERATED = "generated"
-SURPLUS = "beyond data.max_files"
-SMALL = "in a repository with fewer than two files"
-EXCLUDED = "repository in data.exclude"
-LOOSE = "link, hidden entry or loose file beside the repositories"
-BENCHMARK = "repository of a held-out benchmark"
-_ARCHIVES = (".tar.gz", ".tar.xz", ".tar.bz2", ".tgz", ".tar", ".zip", ".whl")
-_PROSE = frozenset({"text", "markdown", "rst", "html", "org"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,17 +76,32 @@ class Corpus:
         Raises:
             DataError: There are fewer than four repositories.
         """
-        count = len(self.repositories)
-        if count < 4:
-            raise DataError(
-                "repositories with two source files or more", got=count, allowed="4 or more, two of them held out",
-                remedy="Add folders or archives to data.sources.",
-            )  # fmt: skip
-        num_held = min(max(2, round(share * count)), count - 2)
-        held = set(np.random.default_rng([seed, 11]).permutation(count)[:num_held].tolist())
-        trained = [repository for number, repository in enumerate(self.repositories) if number not in held]
-        kept = [repository for number, repository in enumerate(self.repositories) if number in held]
-        return replace(self, repositories=tuple(trained)), Corpus(repositories=tuple(kept), dropped={})
+        held = choose_held_out(len(self.repositories), share, seed=seed)
+        trained, kept = (
+            tuple(one for one, is_held in zip(self.repositories, held, strict=True) if bool(is_held) is wanted)
+            for wanted in (False, True)
+        )
+        return replace(self, repositories=trained), Corpus(repositories=kept, dropped={})
+
+    @property
+    def num_repositories(self) -> int:
+        """Number of repositories."""
+        return len(self.repositories)
+
+    def snippets(self, chars: int) -> Snippets:
+        """All files cut at line ends into snippets of about so many characters."""
+        snippets: list[str] = []
+        file_starts: list[int] = []
+        repository_starts: list[int] = []
+        for repository in self.repositories:
+            repository_starts.append(len(snippets))
+            for text in repository.texts:
+                file_starts.append(len(snippets))
+                snippets += cut_text(text, chars)
+        return Snippets(
+            count=len(snippets), file_starts=np.array(file_starts), repository_starts=np.array(repository_starts),
+            names=[repository.name for repository in self.repositories], read=snippets.__getitem__,
+        )  # fmt: skip
 
 
 def read_corpus(config: CorpusConfig, *, seed: int) -> Corpus:
@@ -117,7 +134,7 @@ def _find_repositories(config: CorpusConfig, dropped: Counter[str]) -> dict[str,
     """Name of each repository -> its folder or archive."""
     found: dict[str, Path] = {}
     for path in _paths(config, dropped):
-        name = _name_of(path)
+        name = name_of(path)
         if name in found:
             raise DataError(f"{path}: another source has a repository of this name", got=name,
                             remedy=f"Rename it, or remove {found[name]}.")  # fmt: skip
@@ -128,30 +145,18 @@ def _find_repositories(config: CorpusConfig, dropped: Counter[str]) -> dict[str,
 def _paths(config: CorpusConfig, dropped: Counter[str]) -> Iterator[Path]:
     for source in config.sources:
         path = Path(config.folder) / Path(source).expanduser()
-        if path.is_file() and path.name.endswith(_ARCHIVES):
+        if path.is_file() and path.name.endswith(ARCHIVES):
             yield path
         elif path.is_dir():
             for entry in sorted(path.iterdir()):
-                if _is_repository(entry):
+                if is_repository(entry):
                     yield entry
                 else:
                     dropped[LOOSE] += 1
         else:
-            allowed = f"a folder of repositories, or {', '.join(_ARCHIVES)}"
+            allowed = f"a folder of repositories, or {', '.join(ARCHIVES)}"
             remedy = "Name an existing one; paths are relative to data.folder."
             raise DataError("data.sources", got=str(path), allowed=allowed, remedy=remedy)
-
-
-def _is_repository(entry: Path) -> bool:
-    if entry.is_symlink() or entry.name.startswith((".", "__")):
-        return False
-    return entry.is_dir() or entry.name.endswith(_ARCHIVES)
-
-
-def _name_of(path: Path) -> str:
-    if path.is_dir():
-        return path.name
-    return path.name.removesuffix(next(ending for ending in _ARCHIVES if path.name.endswith(ending)))
 
 
 def _read_repository(
@@ -193,7 +198,7 @@ def _read_files(root: Path, config: CorpusConfig, dropped: Counter[str]) -> Iter
         language = languages.label_of(file.path, text)
         if is_generated_text(text):
             dropped[GENERATED] += 1
-        elif language not in config.languages if config.languages else language in _PROSE:
+        elif language not in config.languages if config.languages else language in PROSE:
             dropped[OTHER_LANGUAGE] += 1
         else:
             yield language, text
