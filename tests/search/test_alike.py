@@ -152,7 +152,8 @@ def test_nothing_outside_the_folders_of_both_indexes_is_copied(name, first, seco
     assert (precious.read_text(), precious.stat().st_ino) == ("mine", before)
 
 
-def test_damage_that_came_along_is_mended_at_once(tmp_path):
+@pytest.mark.parametrize("found", ["by the first search", "while the tree is read"])
+def test_damage_that_came_along_is_mended_at_once(found, tmp_path):
     """The tree is read then, and not the damaged index once more."""
     tree = many_files(tmp_path, 220)
     shutil.copytree(tree, tmp_path / "second", copy_function=shutil.copyfile)
@@ -160,8 +161,12 @@ def test_damage_that_came_along_is_mended_at_once(tmp_path):
         database = index.store.path
     content = database.read_bytes()
     assert b"return 123" in content
-    database.write_bytes(content.replace(b"return 123", b"return 321"))
+    database.write_bytes(
+        content.replace(b"return 123", b"return 321" if found == "by the first search" else b"\xff\xffturn 123")
+    )
+    if found == "while the tree is read":  # the words of the old text are taken out then
+        write_file(tmp_path / "second" / "f123.py", "def function_123():\n    return 123  # edited\n")
     with CodeIndex.open(tmp_path / "second", exit=0) as index:
         hits = index.search("function_123")
-        assert (hits[0].path, hits[0].text) == ("f123.py", "def function_123():\n    return 123")
+        assert hits[0].path == "f123.py" and hits[0].text.startswith("def function_123():\n    return 123")
         assert "rebuilt" in index.notes[0]

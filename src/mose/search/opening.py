@@ -97,7 +97,7 @@ class Opening:
                     raise
                 mended = (rebuilt_note(error),)
                 opening = replace(opening, begins_alike=False)
-                discard_damaged(folder, seen)
+                discard_damaged(folder, seen or current_index(base_folder(folder)))
         raise AssertionError
 
     def open_anew(self, damaged: Path) -> Opened:
