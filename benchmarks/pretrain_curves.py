@@ -1,9 +1,10 @@
 """What a pre-training learned on repositories that it never saw: both objectives at every exit, over the steps.
 
     mose pretrain configs/pretrain-minilm.toml --set data.folder=REPOSITORIES
-    python benchmarks/pretrain_curves.py runs/pretrain-minilm
+    python benchmarks/pretrain_curves.py runs/pretrain-minilm [RUN_THAT_WENT_ON ...]
 
-Reads the run's log, writes benchmarks/results/pretrain-<commit>.json and docs/plots/pretraining.{svg,png}.
+Reads the logs of runs that followed each other, writes benchmarks/results/pretrain-<commit>.json and
+docs/plots/pretraining.{svg,png}. A dotted line shows where a run began that goes on from the one before.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,10 +41,23 @@ def read_log(run: Path) -> dict[str, Any]:
             step = event["step"]
         elif event["event"] == "held out":
             points.append({"step": step, **{key: value for key, value in event.items() if key != "event"}})
-    return {"sources": start["sources"], "parameters": start["parameters"], "points": points}
+    config = tomllib.loads((run / "config.toml").read_text(encoding="utf8"))
+    settings = {table: config[table] for table in ("objective", "batch", "optimizer")}
+    return {"sources": start["sources"], "parameters": start["parameters"], "settings": settings, "points": points}
 
 
-def draw(points: list[dict[str, Any]]) -> Figure:
+def joined(runs: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[int]]:
+    """The points of all runs with steps that go on, and where a run began that is not the first."""
+    points: list[dict[str, Any]] = []
+    begun: list[int] = []
+    for run in runs:
+        before = points[-1]["step"] if points else 0
+        begun += [before] if points else []
+        points += [{**point, "step": before + point["step"]} for point in run["points"]]
+    return points, begun
+
+
+def draw(points: list[dict[str, Any]], begun: list[int]) -> Figure:
     """One panel for each measure, one line for each exit."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -60,6 +75,8 @@ def draw(points: list[dict[str, Any]]) -> Figure:
                     [point["step"] for point in points], [point[exit_name][measure] for point in points],
                     color=colour, linewidth=1.8, label=f"exit {int(exit_name[5:])}",
                 )  # fmt: skip
+            for step in begun:
+                axes.axvline(step, color=INK, linewidth=1, linestyle=":", alpha=0.6)
             axes.set_title(title, loc="left", fontsize=10.5, fontweight="bold")
             axes.set_xlabel("steps")
             axes.grid(True, color=INK, alpha=0.15)
@@ -70,15 +87,15 @@ def draw(points: list[dict[str, Any]]) -> Figure:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
-    found = read_log(parser.parse_args().run)
-    figure = draw(found["points"])
+    parser.add_argument("runs", type=Path, nargs="+")
+    runs = [read_log(run) for run in parser.parse_args().runs]
+    figure = draw(*joined(runs))
     plots = ROOT / "docs" / "plots"
     (plots / "pretraining.svg").write_text(as_svg(figure), encoding="utf8")
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=130)
     (plots / "pretraining.png").write_bytes(picture.getvalue())
-    write_result("pretrain", found)
+    write_result("pretrain", {"runs": runs})
 
 
 if __name__ == "__main__":
