@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from results import with_interval, write_result
 
-from mose.config import FinetuneConfig, parse_overrides, read_toml, write_toml
+from mose.config import FinetuneConfig, PretrainConfig, parse_overrides, read_toml, write_toml
 from mose.data.sources import open_sources
 from mose.metrics.significance import bootstrap_interval
 from mose.model.checkpoint import load_model
@@ -104,7 +104,7 @@ def runs_of_seed(
     return found
 
 
-def opened(work: Path, config: FinetuneConfig) -> Path:
+def opened(work: Path, config: FinetuneConfig | PretrainConfig) -> Path:
     """The folder of the measurements; refused if it was made with other settings."""
     file, text = work / "config.toml", write_toml(config)
     if file.exists() and file.read_text(encoding="utf8") != text:

@@ -262,6 +262,41 @@ def switches() -> str:
     return markdown(["", *(f"exit {exit_layer}" for exit_layer in exits)], lines)
 
 
+def pretrain_objectives() -> str:
+    """Losses, accuracies and zero-shot retrieval of every exit, by objective of the pre-training."""
+    columns = ("start", "none", "nsp", "icc", "last", "icc - none", "icc - nsp", "icc - last")
+    head = ["", "before", "tokens alone", "NSP", "ICC", "ICC, last exit alone"]
+    lines = []
+    for name, row in latest("pretrain-objectives")["rows"].items():
+        line = [name]
+        for column in columns:
+            value = row.get(column, "")
+            if isinstance(value, list):
+                value = with_interval(*value) if "-" in column else f"{value[0]:.3f}"
+            line.append(f"{value:.3f}" if isinstance(value, float) else value)
+        lines.append(line)
+    return markdown([*head, "ICC minus tokens alone", "ICC minus NSP", "every exit minus the last alone"], lines)
+
+
+def muon() -> str:
+    result = latest("muon")
+    rows = []
+    for name, row in result["rows"].items():
+        tokens = [f"{value:,.0f}" if value else f"not in {result['all_tokens']:,.0f}" for value in row["tokens"]]
+        rows.append([name, f"{row['rate']:g}", *tokens, ", ".join(f"{loss:.3f}" for loss in row["last_loss"])])
+    seeds = [f"tokens, seed {seed}" for seed in result["seeds"]]
+    return markdown(["", "rate", *seeds, "loss after all steps"], rows)
+
+
+def decoder_ladder() -> str:
+    rows = []
+    for name, row in latest("decoder-ladder")["rows"].items():
+        values = [f"{value:.3f}" for value in row["mrr"]]
+        gain = with_interval(*row["gain"]) if "gain" in row else ""
+        rows.append([name, f"{row['gflops']:.3f}", *([""] * (2 - len(values))), *values, gain])
+    return markdown(["", "GFLOPs a token", "before", "after", "gain"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "readme": readme,
     "repo-search": repo_search,
@@ -282,6 +317,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "self-distillation-longer": longer,
     "step-time": step_time,
     "switches": switches,
+    "pretrain-objectives": pretrain_objectives,
+    "muon": muon,
+    "decoder-ladder": decoder_ladder,
     "clones": clones,
     "clones-adaptive": clones_adaptive,
 }
