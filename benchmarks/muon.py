@@ -59,15 +59,15 @@ def curve(config: PretrainConfig) -> Curve:
     if not (folder / "model").exists():
         run(config)
         print(folder.name, file=sys.stderr, flush=True)
-    tokens, found = 0.0, []
+    tokens: dict[int, float] = {}
+    losses: dict[int, float] = {}
     for line in (folder / "log.jsonl").read_text(encoding="utf8").splitlines():
         event = json.loads(line)
-        if event["event"] == "step":
-            tokens += event["tokens_per_second"] * event["seconds"]
+        if event["event"] == "step":  # a continued run may have made a step twice
+            tokens[event["step"]] = event["tokens_per_second"] * event["seconds"]
         elif event["event"] == "validation":
-            deepest = max(event["mean"])
-            found.append((tokens, -event["tasks"][f"minus_loss/{deepest}"]))
-    return found
+            losses[event["step"]] = -event["tasks"][f"minus_loss/{max(event['mean'])}"]
+    return [(sum(count for at, count in tokens.items() if at <= step), loss) for step, loss in sorted(losses.items())]
 
 
 def tokens_to(found: Curve, target: float) -> float | None:

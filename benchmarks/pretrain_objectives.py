@@ -59,20 +59,20 @@ VARIANTS = ("icc", "nsp", "none", "last")
 PAIRS = (("icc", "none"), ("icc", "nsp"), ("icc", "last"))
 """Variants whose difference is reported, the first minus the second."""
 TASKS = (
-    ValidationTask(name="csn-java", file="csn/valid.jsonl.xz", languages=("java",), max_queries=200),
-    ValidationTask(name="csn-ruby", file="csn/valid.jsonl.xz", languages=("ruby",)),
+    ValidationTask(name="csn-java", file="csn/valid.jsonl.xz", languages=("java",), max_queries=150),
+    ValidationTask(name="csn-ruby", file="csn/valid.jsonl.xz", languages=("ruby",), max_queries=150),
     ValidationTask(
-        name="cosqa", file="cosqa/queries-dev.jsonl.xz", codebase="cosqa/codebase.jsonl.xz", max_queries=250
+        name="cosqa", file="cosqa/queries-dev.jsonl.xz", codebase="cosqa/codebase.jsonl.xz", max_queries=150
     ),
 )
 HALVES = "halves"
 _LINES = range(8, 41)
 """Lines of a function that is cut in halves."""
-_FUNCTIONS = 60
+_FUNCTIONS = 40
 """Functions of each repository held out."""
 _TOKENS = 64
 """Tokens of a half, of a text and of a code."""
-_HELD_PAIRS = 512
+_HELD_PAIRS = 256
 
 
 def lay_out(corpus: Corpus, folder: Path) -> None:
