@@ -23,6 +23,7 @@ from mose.data.corpus import read_corpus
 from mose.data.repository_pairs import RepositoryPairs
 from mose.model.batch import text_batch
 from mose.model.checkpoint import load_model
+from mose.model.cut import cut
 from mose.model.layers import Segments, attend_within
 from mose.model.pretraining.heads import read_heads
 from mose.tokenizer import CodeTokenizer
@@ -173,9 +174,12 @@ def test_a_resumed_pretraining_goes_on_as_if_nothing_had_happened(
     assert "resumed" in events
 
 
-def test_compiled_blocks_compute_the_same(make_pretraining: MakePretraining, tmp_path: Path) -> None:
+@pytest.mark.timeout(900)
+def test_compiled_blocks_compute_the_same(make_pretraining: MakePretraining, ladder: Path, tmp_path: Path) -> None:
+    cut(ladder, 1, tmp_path / "one")
+    changes = {"start__folder": str(tmp_path / "one"), "run__steps": 2, "run__precision": "float32"}
     for name, compiled in (("eager", False), ("compiled", True)):
-        pretrain.run(make_pretraining(name, run__steps=2, run__precision="float32", run__compile=compiled))
+        pretrain.run(make_pretraining(name, run__compile=compiled, **changes))
     assert losses(tmp_path / "eager") == pytest.approx(losses(tmp_path / "compiled"), abs=2e-2)
 
 
