@@ -2,10 +2,10 @@
 
     python benchmarks/muon.py configs/muon.toml --rates 1e-3 3e-3 1e-2 --seeds 0 1 2 --set data.folder=PACKAGES
 
-A fresh "tiny" model with a byte-level BPE of its own size, trained here on the packages' files. The rate of each optimizer is
-chosen on --sweep-seed, by the lowest loss at the deepest exit after all steps; the target is what the worse of both
-had there after four fifths of them. Then both train with their rates from every seed, on the same batches, at a constant rate
-after the warm-up, so that the schedule does not decide. Finished runs are kept in --work: the command goes on.
+A fresh "tiny" model that reads bytes. The rate of each optimizer is chosen on --sweep-seed, by the lowest loss at the
+deepest exit after all steps; the target is what the worse of both had there after four fifths of them. Then both train
+with their rates from every seed, on the same batches, at a constant rate after the warm-up, so that the schedule does
+not decide. Finished runs are kept in --work: the command goes on.
 """
 
 from __future__ import annotations
@@ -19,38 +19,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pretrain_objectives import bytes_model
 from results import write_result
 from self_distillation import opened
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from mose.config import PretrainConfig, parse_overrides, read_toml
-from mose.data.corpus import read_corpus
-from mose.model.presets import preset
-from mose.model.pretraining.new import new_model
 from mose.train.pretrain.run import run
 
 KINDS = ("adamw", "muon")
 Curve = list[tuple[float, float]]
 """Tokens seen, loss of masked tokens at the deepest exit."""
-
-
-def fresh_start(config: PretrainConfig, folder: Path) -> str:
-    """Folder of a fresh tiny model; made by the first call."""
-    if not (folder / "model").exists():
-        settings = preset("tiny")
-        special = sorted({settings.cls_token, settings.sep_token, settings.pad_token, str(settings.mask_token)})
-        tokenizer = Tokenizer(models.BPE())
-        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        trainer = trainers.BpeTrainer(
-            vocab_size=settings.vocab_size, special_tokens=special, show_progress=False,
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        )  # fmt: skip
-        corpus = read_corpus(config.data, seed=0)
-        tokenizer.train_from_iterator((text for found in corpus.repositories for text in found.texts[:10]), trainer)
-        folder.mkdir(parents=True, exist_ok=True)
-        tokenizer.save(str(folder / "tokenizer.json"))
-        new_model("tiny", folder / "model", folder)
-    return str(folder / "model")
 
 
 def curve(config: PretrainConfig) -> Curve:
@@ -89,7 +67,7 @@ def main() -> None:
     given = parser.parse_args()
     config = read_toml(given.config, PretrainConfig, overrides=parse_overrides(given.set))
     work = opened(given.work, config)
-    start = dataclasses.replace(config.start, folder=fresh_start(config, work / "start"))
+    start = dataclasses.replace(config.start, folder=bytes_model(work / "start"))
 
     def trained(kind: str, rate: float, seed: int) -> Curve:
         optimizer = dataclasses.replace(config.optimizer, kind=kind, rate=rate)
