@@ -40,7 +40,7 @@ from mose.config import (
     parse_overrides,
     read_toml,
 )
-from mose.data.corpus import Corpus, read_corpus
+from mose.data.corpus.folders import Corpus, read_corpus
 from mose.data.repository_pairs import RepositoryPairs
 from mose.languages.tables import LANGUAGE_OF_EXTENSION
 from mose.model.checkpoint import load_model

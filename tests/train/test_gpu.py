@@ -19,7 +19,7 @@ from torch.nn import functional
 
 import mose as package
 from mose.config import PretrainConfig, from_values
-from mose.data.corpus import read_corpus
+from mose.data.corpus.folders import read_corpus
 from mose.data.repository_pairs import RepositoryPairs
 from mose.model.batch import text_batch
 from mose.model.checkpoint import load_model
@@ -214,7 +214,7 @@ def test_one_process_of_many_computes_the_gradients_of_one_alone(
         pairs = RepositoryPairs(
             read_corpus(config.data, seed=0), kind="icc", size=8, same_share=0.5, snippet_chars=120, seed=0
         )
-        (part,) = maker.mini_batches(next(pairs), range(8))
+        (part,) = maker.mini_batches(maker.prepare(next(pairs), range(8)))
         sums = torch.stack([loss for loss, _ in (both.unbind() for both in module(part.to(device)).values())])
         sums.sum().backward()
         gradients = {name: weights.grad for name, weights in learner.named_trained()}
