@@ -1,12 +1,11 @@
 """Folders that are replaced are ours, and a kill leaves the old one or the new one under its name."""
 
+import itertools
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -142,43 +141,54 @@ def test_file_is_new_whole_and_not_written_through_a_link(tmp_path):
 
 
 WRITER = """
-import itertools, sys
-from pathlib import Path
+import itertools, os, signal, sys
 from mose import storage
-if sys.argv[2] == "two renames":
+
+out, way = sys.argv[1:]
+if way == "two renames":
     storage._exchange = lambda first, second: False
-print("ready", flush=True)
-for number in itertools.count():
-    with storage.new_folder(sys.argv[1]) as folder:
+for line in sys.stdin:
+    number = int(line)
+    child = os.fork()
+    if child:
+        print(os.waitpid(child, 0)[1], flush=True)
+        continue
+    left = itertools.count(number, -1)
+    def before_operation(event, arguments):
+        if event.startswith(("open", "os.", "shutil.", "ctypes.", "fcntl.")) and next(left) == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(before_operation)
+    with storage.new_folder(out) as folder:
         for name in range(5):
             (folder / str(name)).write_text(str(number))
-    (Path(sys.argv[1]).parent / "count").write_text(str(number))
+    os._exit(0)
 """
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kills")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="each write is a process that is killed")
 @pytest.mark.parametrize("way", ["exchange", "two renames"])
-def test_killed_at_any_moment_leaves_one_whole_folder_under_the_name(way, tmp_path):
+def test_killed_before_any_operation_leaves_one_whole_folder_under_the_name(way, tmp_path):
+    """Write again and again, killed before the first operation on files, before the second, until a write is done."""
     out = tmp_path / "out"
-    luck = random.Random(3)
+    command = [sys.executable, "-c", WRITER, str(out), way]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     num_bare = 0
-    for _ in range(40):
-        command = [sys.executable, "-c", WRITER, str(out), way]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as child:
-            assert child.stdout is not None
-            assert child.stdout.readline() == b"ready\n"
-            time.sleep(luck.random() * 0.05)
-            child.kill()
-        if (tmp_path / "count").exists():
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True) as writer:
+        for number in itertools.count(-1):
+            writer.stdin.write(f"{number}\n")
+            writer.stdin.flush()
+            status = int(writer.stdout.readline())
+            assert status in (0, signal.SIGKILL), number
             num_bare += not out.exists()
             storage.recover(out)
             assert storage.is_own_folder(out)
             assert len({path.read_text() for path in out.iterdir() if path.name.isdigit()}) == 1
             assert len(json.loads((out / storage.INVENTORY_NAME).read_text())["files"]) == 5
-    assert (tmp_path / "count").exists()
-    if way == "exchange" and sys.platform == "linux":
-        assert num_bare == 0
+            if number >= 0 and status == 0:
+                break
+    assert number > 20
+    if sys.platform == "linux":
+        assert num_bare == (way == "two renames")
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kills")

@@ -79,7 +79,7 @@ def new_file(path: Path, mode: int = 0o666, *, replace: bool = True) -> Iterator
     if not path.name:  # the current folder, or the root
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     _remove_abandoned(path)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    part = _temporary(path)
     try:
         with create_file(part, mode) as file:
             _lock(file.fileno())
@@ -133,7 +133,7 @@ def new_folder(out: str | Path) -> Iterator[Path]:
     _remove_abandoned(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        part = out.with_name(f".{out.name}.{secrets.token_hex(4)}.part")
+        part = _temporary(out)
         part.mkdir()
     except OSError as error:
         raise OutputError(f"{out} cannot be written: {error.strerror}", remedy="Name another folder.") from error
@@ -258,10 +258,17 @@ def _put_in_place(part: Path, out: Path) -> None:
         return  # the old one has the temporary name now, and goes with it
     old = _retired(out)
     if is_own_folder(old):
-        shutil.rmtree(old)
+        stale = _temporary(out)  # killed while it is removed, nothing half removed has the name of `_retired`
+        old.rename(stale)
+        shutil.rmtree(stale)
     out.rename(old)
     part.rename(out)
-    shutil.rmtree(old)
+    old.rename(part)  # as after an exchange
+
+
+def _temporary(path: Path) -> Path:
+    """A new name beside a file or folder; `_remove_abandoned` removes what a killed writer leaves under it."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
 
 
 def _retired(out: Path) -> Path:

@@ -11,7 +11,11 @@ import pytest
 from mose.search.query import MAX_QUERY_CHARS
 
 MOSE = [sys.executable, "-m", "mose"]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if os.path.isabs(entry))}
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if os.path.isabs(entry)),
+    "PYTHONUNBUFFERED": "",  # as people run it: what is left in a buffer has its own errors
+}
 
 
 @pytest.fixture
@@ -57,6 +61,15 @@ def test_an_answer_that_cannot_be_written_is_one_line_of_error(shell, verb):
     shell("mose index $TREE")
     code, _, err = shell(f"mose {verb} >&-")
     assert (code, err.splitlines()[-1]) == (2, "OutputError: the answer cannot be written: standard output is closed.")
+
+
+def test_an_error_behind_an_answer_that_cannot_be_written_is_told_with_its_own_status(shell, tmp_path):
+    pytest.importorskip("mcp")
+    places = ["| true; exit ${PIPESTATUS[0]}", *(["> /dev/full"] if os.path.exists("/dev/full") else [])]
+    for place in places:
+        code, _, err = shell(f"mose mcp --install claude {place}", HOME=str(tmp_path))
+        assert (code, err.splitlines()[0]) == (2, "ConfigError: nobody can be asked here, allowed: a terminal.")
+        assert "Exception ignored" not in err
 
 
 @pytest.mark.parametrize("verb", VERBS)

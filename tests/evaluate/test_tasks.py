@@ -212,8 +212,9 @@ def test_error_for_an_unknown_name_has_the_nearest(data):
 def test_folder_that_is_missing_or_empty(tmp_path):
     with pytest.raises(DataError, match="no data folder"):
         load_tasks(tmp_path / "nowhere")
-    with pytest.raises(DataError, match="holds no tasks"):
-        load_tasks(tmp_path)
+    for read in (load_tasks, task_names):
+        with pytest.raises(DataError, match="holds no tasks"):
+            read(tmp_path)
 
 
 @pytest.fixture(scope="module")

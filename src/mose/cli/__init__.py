@@ -80,10 +80,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status, as `EXIT_STATUS` explains it.
     """
+    status = _status_of(lambda: _run(sys.argv[1:] if argv is None else argv))
+    flushed = _status_of(terminal.flush)  # also what was shown before an error
+    return status or flushed
+
+
+def _status_of(step: Callable[[], int | None]) -> int:
+    """The exit status of a step, 0 if it returns nothing; its errors are reported."""
     try:
-        status = _run(sys.argv[1:] if argv is None else argv)
-        terminal.flush()
-        return status
+        return step() or 0
     except MoseError as error:
         terminal.say_error(error)
     except terminal.ReaderGoneError:

@@ -21,7 +21,7 @@ EXIT_STATUS = """exit status:
        search is worse (eval-repo --check), a row is a copy (pairs check),
        a change was declined (mcp --install), answers lack (pairs ask)
   2    an error, or wrong usage
-  130  interrupted"""
+  130  interrupted; mose serve answers what was asked, and ends with 0"""
 
 
 _WHAT_IS_READ = ("--hidden", "--no-ignore")

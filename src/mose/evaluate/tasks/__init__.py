@@ -25,9 +25,9 @@ def task_names(data: Path, split: Split = "test") -> list[str]:
     """Names of the tasks of a split that the folder holds.
 
     Raises:
-        DataError: There is no such folder.
+        DataError: There is no such folder, or it has no task of the split.
     """
-    return [name for name in _loaders(data) if name.startswith(_VALID) == (split == "valid")]
+    return _names(_loaders(data), data, split)
 
 
 def load_tasks(data: Path, only: Sequence[str] = (), split: Split = "test") -> list[RetrievalTask]:
@@ -45,19 +45,8 @@ def load_tasks(data: Path, only: Sequence[str] = (), split: Split = "test") -> l
             faulty.
     """
     known = _loaders(data)
-    validation = [name for name in known if name.startswith(_VALID)]
-    if split == "valid":
-        names = [_validation_name(name, known, validation) for name in only] or validation
-        if not names and known:
-            raise DataError(f"{data} holds no validation split", remedy="Only the open data sets have one.")
-    else:
-        names = list(only) or [name for name in known if not name.startswith(_VALID)]
-    if not names:
-        raise DataError(
-            f"{data} holds no tasks",
-            allowed=f"folders of the open data, or of one of the formats {', '.join(published.FORMATS)}",
-            remedy="Set --data or MOSE_DATA to the folder of the data sets.",
-        )
+    asked = [_validation_name(name, known) for name in only] if split == "valid" else list(only)
+    names = asked or _names(known, data, split)
     for name in names:
         if name not in known:
             near = get_close_matches(name, known, n=1)
@@ -66,18 +55,32 @@ def load_tasks(data: Path, only: Sequence[str] = (), split: Split = "test") -> l
     return [known[name]() for name in names]
 
 
-def _validation_name(name: str, known: Loaders, validation: Sequence[str]) -> str:
+def _names(known: Loaders, data: Path, split: Split) -> list[str]:
+    """The tasks of a split; raise `DataError` if there is none."""
+    names = [name for name in known if name.startswith(_VALID) == (split == "valid")]
+    if not names and known and split == "valid":
+        raise DataError(f"{data} holds no validation split", remedy="Only the open data sets have one.")
+    if not names:
+        raise DataError(
+            f"{data} holds no tasks",
+            allowed=f"folders of the open data, or of one of the formats {', '.join(published.FORMATS)}",
+            remedy="Set --data or MOSE_DATA to the folder of the data sets.",
+        )
+    return names
+
+
+def _validation_name(name: str, known: Loaders) -> str:
     """The validation task of a name, with or without its prefix.
 
     Raises:
         ConfigError: The task has no validation split.
     """
     full = name if name.startswith(_VALID) else _VALID + name
-    if full not in validation and name in known:
+    if full not in known and name in known:
         raise ConfigError(
             "task with a validation split",
             got=name,
-            allowed=", ".join(own.removeprefix(_VALID) for own in validation),
+            allowed=", ".join(own.removeprefix(_VALID) for own in known if own.startswith(_VALID)),
             remedy="Choose among these, or tune on the other tasks and test once on this one.",
         )
     return full
