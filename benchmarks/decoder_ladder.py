@@ -39,7 +39,7 @@ def main() -> None:
     tasks, start = tasks_and_start(config)
     before = kept(work / "before.npz", lambda: measure(start, tasks, config))
     other = dataclasses.replace(config, start=dataclasses.replace(config.start, folder=given.beside))
-    beside = kept(work / "beside.npz", lambda: measure(load_model(given.beside), tasks, other))
+    beside = kept(work / "beside.npz", lambda: measure(load_model(given.beside).float(), tasks, other))
     changed = dataclasses.replace(config, run=dataclasses.replace(config.run, folder=str(work / "run")))
     after = kept(work / "after.npz", lambda: measure(load_model(run(changed)), tasks, config))
 
