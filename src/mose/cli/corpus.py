@@ -91,7 +91,10 @@ def _add_sources(command: Parser) -> None:
     )  # fmt: skip
     command.add_argument("--keep-secrets", action="store_true", help="do not replace secrets and e-mail addresses")
     command.add_argument(
-        "--columns", default="", metavar="KEYS", help="columns of tables: repository=A,path=B,content=C,licence=D"
+        "--columns",
+        default="",
+        metavar="KEYS",
+        help="columns of tables: repository=A,path=B,content=C,licence=D (default: The Stack v2's, or these names)",
     )
     command.add_argument("--seed", type=int, default=0, metavar="N", help="fixes the choice of files (default: 0)")
     command.add_argument("--workers", type=count, default=2, metavar="N", help="processes (default: 2)")

@@ -98,5 +98,5 @@ def test_empty_file_is_taken_for_a_new_index(tree):
 def test_store_opened_to_read_cannot_write(tree, store):
     with Store.open_to_read(store.base) as reader:
         assert content(reader) == content(store)
-        with pytest.raises(CodeIndexError, match="writing"):
+        with pytest.raises(CodeIndexError, match="opened for reading alone"):
             set_meta(reader, root="elsewhere")
