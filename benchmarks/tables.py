@@ -297,6 +297,16 @@ def decoder_ladder() -> str:
     return markdown(["", "GFLOPs a token", "before", "after", "gain"], rows)
 
 
+def recipes() -> str:
+    """What recipes are worth against the first: a mean, then differences."""
+    rows = []
+    for row in latest("recipes")["rows"]:
+        first, *others = [name for name in row if name not in ("measured", "exit", "queries")]
+        gains = [with_interval(*row[name]) for name in others]
+        rows.append([f"{row['measured']}, exit {row['exit']}", str(row["queries"]), f"{row[first]:.3f}", *gains])
+    return markdown(["", "queries", first, *others], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "readme": readme,
     "repo-search": repo_search,
@@ -320,6 +330,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "pretrain-objectives": pretrain_objectives,
     "muon": muon,
     "decoder-ladder": decoder_ladder,
+    "recipes": recipes,
     "clones": clones,
     "clones-adaptive": clones_adaptive,
 }
