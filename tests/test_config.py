@@ -38,6 +38,8 @@ KINDS: dict[str, type] = {
     "pretrain-tiny": PretrainConfig,
     "pretrain-1b": PretrainConfig,
     "pretrain-minilm": PretrainConfig,
+    "pretrain-objectives": PretrainConfig,
+    "muon": PretrainConfig,
 }
 """Configs in ``configs/`` that are not of retrieval fine-tuning, by file."""
 

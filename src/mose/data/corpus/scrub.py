@@ -41,7 +41,7 @@ _RULES = (
         "sk- hf_ npm_ pypi-AgEI", r"\b(?:sk-(?:proj-|ant-)?[\w-]{40,}|hf_[A-Za-z]{34}|npm_\w{36}|pypi-AgEI[\w-]{50,})"
     ),
     _secret("SG.", r"\bSG\.[\w-]{22}\.[\w-]{43}"),
-    _secret("eyJ", r"\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}"),
+    _secret("eyJ", r"(?<![\w-])eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}"),
     _secret("://", r"://[^\s:/@'\"<>{}$%()\[\]]{1,64}:([^\s:/@'\"<>{}$%()\[\]]{3,64})@(?=[\w\[])"),
     _secret(
         "word key ecret oken WORD KEY ECRET OKEN Key",
