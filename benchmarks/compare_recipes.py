@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from results import write_result
-from self_distillation import Ranks, kept, opened
+from self_distillation import Ranks, encoder_of, kept, opened
 from splits import tasks as repository_tasks
 
 from mose.config import FinetuneConfig, ValidationTask, parse_overrides, read_toml
@@ -40,10 +40,7 @@ from mose.model.checkpoint import load_model
 from mose.search.chunking.chunk import embedding_text
 from mose.search.index import CodeIndex
 from mose.tokenizer import CodeTokenizer
-from mose.train.device import choose_device
-from mose.train.distributed import World
 from mose.train.retrieval.inputs import Side
-from mose.train.retrieval.learner import RetrievalLearner
 from mose.train.retrieval.run import run
 from mose.train.retrieval.validate import encode_side, load_tasks, task_ranks
 
@@ -87,9 +84,8 @@ def pools(data: Path, sources: Path, trees: Path | None, *, size: int) -> Iterat
 
 def measure(folder: Path, config: FinetuneConfig, tasks: list[Any], repositories: list[Pool]) -> Ranks:
     """Values of every query by "task/exit_02"; a repository's name begins with that of its split."""
-    device = choose_device(config.run.device)
-    tokenizer, model = CodeTokenizer.load(folder), load_model(folder).to(device).train(False)
-    encode = RetrievalLearner(model, tokenizer, config, world=World(), device=device).encode
+    tokenizer, model = CodeTokenizer.load(folder), load_model(folder)
+    encode = encoder_of(model, tokenizer, config)
     words = model.settings.reads_words(model.settings.exits)
     found = task_ranks(tasks, tokenizer, encode, words=words)
     for pool in repositories:

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pretrain_curves import events_of
 from pretrain_objectives import bytes_model
 from results import write_result
 from self_distillation import opened
@@ -39,8 +39,7 @@ def curve(config: PretrainConfig) -> Curve:
         print(folder.name, file=sys.stderr, flush=True)
     tokens: dict[int, float] = {}
     losses: dict[int, float] = {}
-    for line in (folder / "log.jsonl").read_text(encoding="utf8").splitlines():
-        event = json.loads(line)
+    for event in events_of(folder):
         if event["event"] == "step":  # a continued run may have made a step twice
             tokens[event["step"]] = event["tokens_per_second"] * event["seconds"]
         elif event["event"] == "validation":

@@ -31,9 +31,14 @@ PANELS = {
 }
 
 
+def events_of(run: Path) -> list[dict[str, Any]]:
+    """The events in the log of a run, in order."""
+    return [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf8").splitlines()]
+
+
 def read_log(run: Path) -> dict[str, Any]:
     """Settings of the start, and what each validation measured."""
-    events = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf8").splitlines()]
+    events = events_of(run)
     start = next(event for event in events if event["event"] == "start")
     points, step = [], 0
     for event in events:

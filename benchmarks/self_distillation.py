@@ -35,16 +35,21 @@ from mose.train.retrieval.fit_heads import fit_heads, fitting_texts
 from mose.train.retrieval.learner import RetrievalLearner
 from mose.train.retrieval.run import run
 from mose.train.retrieval.start import start_ladder
-from mose.train.retrieval.validate import ValidationSet, load_tasks, task_ranks
+from mose.train.retrieval.validate import Encode, ValidationSet, load_tasks, task_ranks
 
 Ranks = dict[str, NDArray[np.float64]]
 
 
-def measure(model: MoseModel, tasks: list[ValidationSet], config: FinetuneConfig) -> Ranks:
+def encoder_of(model: MoseModel, tokenizer: CodeTokenizer, config: FinetuneConfig) -> Encode:
+    """Vectors of mini-batches at every exit, in the config's precision."""
     device = choose_device(config.run.device)
-    tokenizer = CodeTokenizer.load(config.start.folder)
     model.train(False)
-    encode = RetrievalLearner(model.to(device), tokenizer, config, world=World(), device=device).encode
+    return RetrievalLearner(model.to(device), tokenizer, config, world=World(), device=device).encode
+
+
+def measure(model: MoseModel, tasks: list[ValidationSet], config: FinetuneConfig) -> Ranks:
+    tokenizer = CodeTokenizer.load(config.start.folder)
+    encode = encoder_of(model, tokenizer, config)
     return task_ranks(tasks, tokenizer, encode, words=model.settings.reads_words(model.settings.exits))
 
 

@@ -12,7 +12,8 @@ import multiprocessing
 import pickle
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
@@ -105,6 +106,19 @@ class Prefetched(Generic[Ready]):
             process.join()
         self._workers, self._taken = [], 0
         self._stream.load_state(self._state)
+
+
+@contextmanager
+def prefetching(stream: Stream, prepare: Callable[[Any], Any], *, workers: int) -> Iterator[Any]:
+    """The stream as batches made ahead, whose processes end with the block; the stream itself without workers."""
+    if not workers:
+        yield stream
+        return
+    batches = Prefetched(stream, prepare, workers=workers)
+    try:
+        yield batches
+    finally:
+        batches.close()
 
 
 def _context() -> BaseContext:

@@ -6,7 +6,6 @@ with counts of everything left out by reason. All text is held in memory: for co
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -18,9 +17,7 @@ import numpy as np
 from mose import languages
 from mose.config import CorpusConfig
 from mose.data.corpus.settings import (
-    BENCHMARK,
     DUPLICATE,
-    EXCLUDED,
     GENERATED,
     LOOSE,
     OTHER_LANGUAGE,
@@ -29,9 +26,7 @@ from mose.data.corpus.settings import (
     SURPLUS,
 )
 from mose.data.corpus.snippets import Snippets, choose_held_out, cut_text
-from mose.data.corpus.sources import ARCHIVES, is_repository, name_of
-from mose.data.mine.archives import unpack
-from mose.data.mine.manifest import held_out_name
+from mose.data.corpus.sources import ARCHIVES, is_repository, name_of, unpacked, unwanted
 from mose.errors import DataError
 from mose.files import Skipped, read_source, walk
 from mose.files.content import is_generated_text
@@ -116,11 +111,8 @@ def read_corpus(config: CorpusConfig, *, seed: int) -> Corpus:
     seen: set[bytes] = set()
     repositories = []
     for name in sorted(found):
-        if name in config.exclude:
-            dropped[EXCLUDED] += 1
-            continue
-        if config.skip_benchmarks and held_out_name(name):
-            dropped[BENCHMARK] += 1
+        if reason := unwanted(name, config):
+            dropped[reason] += 1
             continue
         repository = _read_repository(name, found[name], config, seen, dropped, seed)
         if len(repository.texts) > 1:
@@ -162,18 +154,15 @@ def _paths(config: CorpusConfig, dropped: Counter[str]) -> Iterator[Path]:
 def _read_repository(
     name: str, path: Path, config: CorpusConfig, seen: set[bytes], dropped: Counter[str], seed: int
 ) -> Repository:
-    if not path.is_dir():
-        with tempfile.TemporaryDirectory(prefix="mose-corpus-") as folder:
-            unpack(path, Path(folder), remedy=f"Replace {path}, or add {name!r} to data.exclude.")
-            return _read_repository(name, Path(folder), config, seen, dropped, seed)
     kept: list[tuple[str, str]] = []
-    for language, text in _read_files(path, config, dropped):
-        digest = sha256(text.encode("utf8", "surrogatepass")).digest()
-        if digest in seen:
-            dropped[DUPLICATE] += 1
-            continue
-        seen.add(digest)
-        kept.append((language, text))
+    with unpacked(path, remedy=f"Replace {path}, or add {name!r} to data.exclude.") as folder:
+        for language, text in _read_files(folder, config, dropped):
+            digest = sha256(text.encode("utf8", "surrogatepass")).digest()
+            if digest in seen:
+                dropped[DUPLICATE] += 1
+                continue
+            seen.add(digest)
+            kept.append((language, text))
     if config.max_files and len(kept) > config.max_files:
         dropped[SURPLUS] += len(kept) - config.max_files
         # Seeded by the name, so that adding a repository does not change the others.

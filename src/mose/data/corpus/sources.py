@@ -9,11 +9,13 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from mose.config import CorpusConfig
 from mose.data.corpus.licences import find_licence, is_allowed
 from mose.data.corpus.settings import (
     BENCHMARK,
@@ -83,7 +85,7 @@ def find_parts(
                 raise DataError(f"{path}: another source has a repository of this name", got=name,
                                 remedy=f"Rename it, or leave out {seen[name]}.")  # fmt: skip
             seen[name] = path
-            if reason := _unwanted(name, settings):
+            if reason := unwanted(name, settings):
                 dropped[reason] += 1
             else:
                 yield Part(str(path), partial(_read_repository, name, path, settings))
@@ -120,7 +122,22 @@ def name_of(path: Path) -> str:
     return path.name.removesuffix(next(ending for ending in ARCHIVES if path.name.endswith(ending)))
 
 
-def _unwanted(repository: str, settings: BuildSettings) -> str:
+@contextmanager
+def unpacked(path: Path, *, remedy: str) -> Iterator[Path]:
+    """Folder of a repository; that of an archive is there for as long as it is read.
+
+    Raises:
+        SourceError: The archive is damaged.
+    """
+    if path.is_dir():
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="mose-corpus-") as folder:
+        unpack(path, Path(folder), remedy=remedy)
+        yield Path(folder)
+
+
+def unwanted(repository: str, settings: BuildSettings | CorpusConfig) -> str:
     """Why a repository is left out by its name; empty if it is read."""
     if repository in settings.exclude:
         return EXCLUDED
@@ -128,22 +145,18 @@ def _unwanted(repository: str, settings: BuildSettings) -> str:
 
 
 def _read_repository(name: str, path: Path, settings: BuildSettings, dropped: Counter[str]) -> Iterator[RawFile]:
-    if not path.is_dir():
-        with tempfile.TemporaryDirectory(prefix="mose-corpus-") as folder:
-            unpack(path, Path(folder), remedy=f"Replace {path}, or leave it out: --exclude {name}")
-            yield from _read_repository(name, Path(folder), settings, dropped)
-        return
-    licence = find_licence(path)
-    if not is_allowed(licence, settings.licences):
-        dropped[f"repository, {LICENCE}: {licence or 'unknown'}"] += 1
-        return
-    limits = WalkLimits()
-    for file in _some_files(name, path, settings, dropped):
-        data = read_bytes(path, file.path, limits.bytes_of(file.path) + 1)
-        if isinstance(data, Skipped):
-            dropped[data.reason] += 1
-        else:
-            yield RawFile(name, file.path, data, licence)
+    with unpacked(path, remedy=f"Replace {path}, or leave it out: --exclude {name}") as folder:
+        licence = find_licence(folder)
+        if not is_allowed(licence, settings.licences):
+            dropped[f"repository, {LICENCE}: {licence or 'unknown'}"] += 1
+            return
+        limits = WalkLimits()
+        for file in _some_files(name, folder, settings, dropped):
+            data = read_bytes(folder, file.path, limits.bytes_of(file.path) + 1)
+            if isinstance(data, Skipped):
+                dropped[data.reason] += 1
+            else:
+                yield RawFile(name, file.path, data, licence)
 
 
 def _some_files(name: str, path: Path, settings: BuildSettings, dropped: Counter[str]) -> list[SourceFile]:
@@ -166,7 +179,7 @@ def _read_rows(
     rows: Callable[[Counter[str]], Iterator[TableRow]], settings: BuildSettings, dropped: Counter[str]
 ) -> Iterator[RawFile]:
     for row in rows(dropped):
-        reason = _unwanted(row.repository, settings)
+        reason = unwanted(row.repository, settings)
         if not reason and not is_allowed(row.licence, settings.licences):
             reason = f"{LICENCE}: {row.licence or 'unknown'}"
         if reason:

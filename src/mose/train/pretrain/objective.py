@@ -50,7 +50,8 @@ class PretrainingObjective(nn.Module):
             hidden: Mapping[int, Tensor] = self.encoder(
                 inputs.token_ids_BT, inputs.keep_BT, exits=self._exits, segments=inputs.segments
             )
-            pooled = {exit_layer: self._pool(hidden_BTD, inputs) for exit_layer, hidden_BTD in hidden.items()}
+            is_pooled = self._pairs or not self.training
+            pooled = {layer: self._pool(hidden_BTD, inputs) for layer, hidden_BTD in hidden.items() if is_pooled}
             for exit_layer, hidden_BTD in hidden.items():
                 predict = partial(self.heads.predict_tokens, exit_layer)
                 found["tokens", exit_layer] = token_loss(predict, hidden_BTD[masked_BT], labels_M, chunk=self._chunk)

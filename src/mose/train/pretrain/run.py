@@ -18,7 +18,7 @@ import torch
 from mose.config import CorpusConfig, PretrainConfig
 from mose.data.corpus.folders import Corpus, read_corpus
 from mose.data.corpus.stored import StoredCorpus, is_stored, open_corpus, require_tokenizer
-from mose.data.prefetch import Prefetched
+from mose.data.prefetch import prefetching
 from mose.data.repository_pairs import RepositoryPairs
 from mose.errors import ConfigError
 from mose.model.pretraining.heads import read_heads, save_pretrained
@@ -50,7 +50,6 @@ def _run(config: PretrainConfig, device: torch.device, world: World, say: Say | 
     for part in (model, heads):
         torch.nn.Module.to(part, device)
     learner = PretrainLearner(model, heads, make(seed=seed), config, world=world, device=device)
-    ahead = Prefetched(batches, learner.prepare, workers=config.batch.workers) if config.batch.workers else batches
     validate = _validator(learner, config, held_out, make(seed=seed + 2), folder.log)
     folder.begin()
     if folder.is_new:
@@ -64,11 +63,8 @@ def _run(config: PretrainConfig, device: torch.device, world: World, say: Say | 
         if world.is_first:
             save_pretrained(model.settings, encoder, own, out, companions=start, card=_card(config, state, trained))
 
-    try:
+    with prefetching(batches, learner.prepare, workers=config.batch.workers) as ahead:
         state = folder.train(learner, ahead, validate=validate, write=write)
-    finally:
-        if isinstance(ahead, Prefetched):
-            ahead.close()
     write(folder.path / "model", state)
     wait_for_all(world)
     return folder.path / "model"

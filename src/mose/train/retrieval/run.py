@@ -17,7 +17,7 @@ import torch
 
 from mose.config import FinetuneConfig
 from mose.data.batches import PairBatches
-from mose.data.prefetch import Prefetched
+from mose.data.prefetch import prefetching
 from mose.data.sources import Source, open_sources
 from mose.model.batch import TextBatch
 from mose.model.checkpoint import save_model
@@ -49,8 +49,6 @@ def _run(config: FinetuneConfig, device: torch.device, world: World, say: Say | 
     if reference is not None:
         torch.nn.Module.to(reference, device)
     learner = RetrievalLearner(model, tokenizer, config, world=world, device=device, reference=reference)
-    workers = config.batch.workers
-    batches = Prefetched(stream, learner.prepare, workers=workers) if workers else stream
     validate = _validator(tasks, learner, tokenizer, world)
 
     def texts(count: int) -> Iterator[TextBatch]:
@@ -73,11 +71,8 @@ def _run(config: FinetuneConfig, device: torch.device, world: World, say: Say | 
         if world.is_first:
             save_model(model, out, companions=config.start.folder, card=model_card(config, state))
 
-    try:
+    with prefetching(stream, learner.prepare, workers=config.batch.workers) as batches:
         trained = folder.train(learner, batches, validate=validate, write=write)
-    finally:
-        if isinstance(batches, Prefetched):
-            batches.close()
     if config.heads.rotate and world.is_first:
         shares = rotate_heads(model, texts(config.heads.rotate))
         folder.log.write(event="heads rotated", share=round_values({str(width): shares[width] for width in shares}))
