@@ -212,6 +212,27 @@ def test_what_a_killed_writer_leaves_goes_with_the_next_and_a_living_one_keeps_i
         writer.communicate()
 
 
+COUNTER = """
+import sys
+from pathlib import Path
+from mose import storage
+
+looks = []
+sys.addaudithook(lambda event, _: looks.append(event) if event in ("os.listdir", "os.scandir", "glob.glob") else None)
+for number in range(30):
+    with storage.new_file(Path(sys.argv[1]) / f"shard-{number}"):
+        pass
+print(len(looks))
+"""
+
+
+def test_who_writes_many_files_into_a_folder_reads_the_folder_once(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-c", COUNTER, str(tmp_path)]
+    assert int(subprocess.run(command, capture_output=True, env=environment, check=True).stdout) <= 1
+    assert len(list(tmp_path.iterdir())) == 30
+
+
 def test_a_file_that_is_not_to_be_replaced_stays_unless_it_is_the_same(tmp_path):
     for _ in range(2):
         with storage.new_file(tmp_path / "file", replace=False) as file:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import glob
 import json
 import os
+import re
 import secrets
 import shutil
 import time
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -188,13 +189,24 @@ def require_writable_folder(folder: Path, *, marks: tuple[str, ...]) -> None:
 
 def _remove_abandoned(path: Path) -> None:
     """Remove what killed writers of a file or folder left beside it; one that is being written is locked."""
-    for part in path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * 8}.part"):
+    for name in _unfinished(os.path.abspath(path.parent)):
+        part = path.with_name(name)
+        if not re.fullmatch(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}\.part", name):
+            continue
         with contextlib.suppress(OSError):  # somebody else's, or gone
             if time.time() - part.lstat().st_mtime < _YOUNG_SECONDS:
                 continue
             with _locked(part) as is_free:
                 if is_free:
                     shutil.rmtree(part) if part.is_dir() else part.unlink()
+
+
+@lru_cache(maxsize=64)
+def _unfinished(folder: str) -> tuple[str, ...]:
+    """Names of unfinished files, looked up once in a process: a folder may take thousands of files, one by one."""
+    with contextlib.suppress(OSError):
+        return tuple(name for name in os.listdir(folder) if name.endswith(".part"))
+    return ()
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import pytest
 from mose.config import DataConfig, SourceConfig
 from mose.data.batches import PairBatch, PairBatches
 from mose.data.sources import Source, open_sources
+from mose.data.tables.read import table_rows
 from mose.errors import DataError, OutputError
 
 
@@ -221,6 +222,25 @@ def test_a_folder_without_a_table_says_which_of_its_splits_are(tmp_path: Path) -
         data = DataConfig(folder=str(tmp_path), sources=(SourceConfig(name="t", file=name),))
         with pytest.raises(DataError, match=said):
             open_sources(data, batch_pairs=2, mixed=False)
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ("{", r"set is not a folder of tables, or is damaged \("),
+        ("[]", r"set is not a folder of tables, or is damaged \("),
+        ('{"_data_files": [3]}', r"set is not a folder of tables, or is damaged \("),
+        ('{"_data_files": [{"filename": "a.arrow"}]}', r"set/a\.arrow is not an Arrow file, or is damaged \("),
+        ('{"_data_files": [{"filename": "b.arrow"}]}', r"no table \S*set/b\.arrow"),
+    ],
+)
+def test_of_a_damaged_folder_of_tables_the_file_is_named(tmp_path: Path, state: str, said: str) -> None:
+    pytest.importorskip("pyarrow")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "state.json").write_text(state)
+    (tmp_path / "set" / "a.arrow").write_bytes(b"ARROW1 and so on")
+    with pytest.raises(DataError, match=said):
+        list(table_rows(tmp_path / "set"))
 
 
 def test_rows_are_not_held_in_memory(tmp_path: Path) -> None:

@@ -16,20 +16,12 @@ import numpy as np
 
 from mose import languages
 from mose.config import CorpusConfig
-from mose.data.corpus.settings import (
-    DUPLICATE,
-    GENERATED,
-    LOOSE,
-    OTHER_LANGUAGE,
-    PROSE,
-    SMALL,
-    SURPLUS,
-)
+from mose.data.corpus.prepare import unwanted_text
+from mose.data.corpus.settings import DUPLICATE, LOOSE, SMALL, SURPLUS
 from mose.data.corpus.snippets import Snippets, choose_held_out, cut_text
 from mose.data.corpus.sources import ARCHIVES, is_repository, name_of, unpacked, unwanted
 from mose.errors import DataError
 from mose.files import Skipped, read_source, walk
-from mose.files.content import is_generated_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,9 +177,7 @@ def _read_files(root: Path, config: CorpusConfig, dropped: Counter[str]) -> Iter
             dropped[text.reason] += 1
             continue
         language = languages.label_of(file.path, text)
-        if is_generated_text(text):
-            dropped[GENERATED] += 1
-        elif language not in config.languages if config.languages else language in PROSE:
-            dropped[OTHER_LANGUAGE] += 1
+        if reason := unwanted_text(text, language, config.languages):
+            dropped[reason] += 1
         else:
             yield language, text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
@@ -56,10 +57,8 @@ def prepare_file(file: tuple[str, bytes | str], settings: BuildSettings, tokeniz
     if isinstance(text, Skipped):
         return text.reason
     language = languages.label_of(path, text)
-    if language not in settings.languages if settings.languages else language in PROSE:
-        return OTHER_LANGUAGE
-    if is_generated_text(text):
-        return GENERATED
+    if reason := unwanted_text(text, language, settings.languages):
+        return reason
     if "any" not in settings.licences and names_copyleft(text):
         return OTHER_LICENCE
     scrubbed: dict[str, int] = {}
@@ -73,6 +72,25 @@ def prepare_file(file: tuple[str, bytes | str], settings: BuildSettings, tokeniz
         sketch=shingles(text)[:SKETCH] if settings.near else np.zeros(0, np.uint64),
         scrubbed=scrubbed,
     )
+
+
+def unwanted_text(text: str, language: str, wanted: Sequence[str]) -> str:
+    """Why a text is left out by what it is; empty if it is read.
+
+    What a tool wrote counts as generated in every language, as it does where the name alone says so.
+
+    Args:
+        text: Content of a file.
+        language: Its language.
+        wanted: Languages to keep; if empty, all but plain text and prose.
+
+    Example:
+        >>> [unwanted_text(text, "html", ()) for text in ("<!-- @generated -->", "<p>")]
+        ['generated', 'not of the languages']
+    """
+    if is_generated_text(text):
+        return GENERATED
+    return OTHER_LANGUAGE if (language not in wanted if wanted else language in PROSE) else ""
 
 
 def _fault_of_path(path: str, settings: BuildSettings) -> str:

@@ -13,6 +13,7 @@ from mose.json_reading import read_json
 _BATCH_ROWS = 4_096
 _STATE = "state.json"
 """Names the Arrow files of a folder that ``Dataset.save_to_disk`` wrote."""
+_KINDS = {".parquet": "a parquet file", ".arrow": "an Arrow file"}
 
 
 def is_table(path: Path) -> bool:
@@ -50,6 +51,7 @@ def table_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[dic
 def _batches(path: Path, columns: Sequence[str] | None) -> Iterator[tuple[list[str], Any]]:
     """Names of all columns, and a batch of those that are wanted."""
     arrow = need_pyarrow()
+    file = path
     try:
         for file in _files(path):
             with ExitStack() as opened:
@@ -66,14 +68,13 @@ def _batches(path: Path, columns: Sequence[str] | None) -> Iterator[tuple[list[s
                         part = batch.slice(start, _BATCH_ROWS)
                         yield names, part if columns is None else part.select(list(columns))
     except FileNotFoundError as error:
-        raise DataError(f"no table {path}", remedy="Check the path; in training, set data.folder.") from error
-    except (OSError, ValueError, KeyError, NotImplementedError) as error:
+        raise DataError(f"no table {file}", remedy="Check the path; in training, set data.folder.") from error
+    except (OSError, ValueError, KeyError, TypeError, NotImplementedError) as error:
         if isinstance(error, DataError):
             raise
         reason = str(error).partition("\n")[0]
-        raise DataError(
-            f"{path} is not a table of pairs, or is damaged ({reason})", remedy="Write or copy the file again."
-        ) from error
+        kind = _KINDS.get(file.suffix, "a folder of tables")
+        raise DataError(f"{file} is not {kind}, or is damaged ({reason})", remedy="Write or copy it again.") from error
 
 
 def _files(path: Path) -> list[Path]:
