@@ -14,7 +14,8 @@ Measured at every exit that is trained, vectors alone:
   search; the difference between recipes is what counts;
 - with ``--commits FILE`` (``mose pairs history``), the message of a commit to the functions that it changed.
 
-Runs and values are kept in --work, so that the command goes on where it stopped; seeds come in turn, all recipes at each.
+Runs, values and what is cut of the repositories are kept in --work, so that the command goes on where it stopped, also on
+another machine that has no repositories; seeds come in turn, all recipes at each.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import argparse
 import dataclasses
 import json
 import os
+import pickle
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,6 +82,17 @@ def pools(data: Path, sources: Path, trees: Path | None, *, size: int) -> Iterat
             languages=tuple(stored[n].language for n in chosen),
             places=tuple(places[n] for n in chosen),
         )
+
+
+def kept_pools(given: argparse.Namespace) -> list[Pool]:
+    """The pools of --data, cut by the first call; none without it."""
+    file = given.work / f"pools-{given.pool}.pickle"
+    if given.data and not file.exists():
+        os.environ.setdefault("MOSE_HOME", str((given.work / "home").resolve()))
+        given.work.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(pickle.dumps(list(pools(given.data, given.sources, given.trees, size=given.pool))))
+    found: list[Pool] = pickle.loads(file.read_bytes()) if given.data else []
+    return found
 
 
 def measure(folder: Path, config: FinetuneConfig, tasks: list[Any], repositories: list[Pool]) -> Ranks:
@@ -150,8 +163,7 @@ def main() -> None:
     if given.commits:
         tasks = (*tasks, ValidationTask(name="commits", file=str(given.commits.resolve()), frame=True, max_queries=300))
     loaded = load_tasks(dataclasses.replace(first.validation, tasks=tasks), first.data)
-    os.environ.setdefault("MOSE_HOME", str((given.work / "home").resolve()))
-    repositories = list(pools(given.data, given.sources, given.trees, size=given.pool)) if given.data else []
+    repositories = kept_pools(given)
     found: dict[str, list[Ranks]] = {recipe.stem: [] for recipe in given.recipes}
     for seed in given.seeds:
         for recipe in given.recipes:

@@ -19,7 +19,6 @@ import argparse
 import dataclasses
 import shutil
 import sys
-from functools import partial
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -43,6 +42,7 @@ from mose.config import (
 from mose.data.corpus.folders import Corpus, read_corpus
 from mose.data.repository_pairs import RepositoryPairs
 from mose.languages.tables import LANGUAGE_OF_EXTENSION
+from mose.model.batch import TextBatch
 from mose.model.checkpoint import load_model
 from mose.model.presets import preset
 from mose.model.pretraining.heads import read_heads
@@ -50,6 +50,7 @@ from mose.model.pretraining.new import new_model
 from mose.model.settings import ModelSettings
 from mose.syntax.definitions import definitions
 from mose.tokenizer import CodeTokenizer
+from mose.train.device import choose_device
 from mose.train.distributed import World
 from mose.train.pretrain import run as pretraining
 from mose.train.pretrain import validate
@@ -158,11 +159,15 @@ def settings_of(config: PretrainConfig, variant: str, seed: int, folder: Path) -
 
 
 @torch.no_grad()
-def retrieval(folder: Path, tasks: list[ValidationSet]) -> Ranks:
+def retrieval(folder: Path, tasks: list[ValidationSet], device: torch.device) -> Ranks:
     """Reciprocal ranks by "task/exit_02"."""
-    model = load_model(folder, dtype=torch.float32).eval()
+    model = load_model(folder, dtype=torch.float32).eval().to(device)
     exits = [exit_layer for exit_layer in model.settings.exits if exit_layer > 0]
-    return task_ranks(tasks, CodeTokenizer.load(folder), partial(model.embed, exits=exits), words=False)
+
+    def encode(batch: TextBatch) -> dict[int, torch.Tensor]:
+        return model.embed(batch.to(device), exits=exits)
+
+    return task_ranks(tasks, CodeTokenizer.load(folder), encode, words=False)
 
 
 def objectives(folder: Path, config: PretrainConfig, held_out: Corpus) -> Ranks:
@@ -170,9 +175,12 @@ def objectives(folder: Path, config: PretrainConfig, held_out: Corpus) -> Ranks:
     model = load_model(folder, dtype=torch.float32)
     heads = read_heads(folder, model.settings, seed=0)
     maker = PairMaker(CodeTokenizer.load(folder), model.settings, config.objective, config.batch, seed=0)
-    learner = PretrainLearner(model, heads, maker, config, world=World(), device=torch.device("cpu"))
+    device = choose_device(config.run.device)
+    for part in (model, heads):
+        torch.nn.Module.to(part, device)
+    learner = PretrainLearner(model, heads, maker, config, world=World(), device=device)
     found: Ranks = {}
-    for kind, part in (("icc", "token"), (config.objective.pairs, "pair")):
+    for kind, measured in (("icc", "token"), (config.objective.pairs, "pair")):
         pairs = RepositoryPairs(
             held_out, kind=kind, size=_HELD_PAIRS, same_share=config.objective.same_share,
             snippet_chars=config.data.snippet_chars, seed=0,
@@ -181,7 +189,7 @@ def objectives(folder: Path, config: PretrainConfig, held_out: Corpus) -> Ranks:
             found |= {
                 f"{name}/exit_{exit_layer:02d}": np.array([value])
                 for name, value in values.items()
-                if name.startswith(part)
+                if name.startswith(measured)
             }
     return found
 
@@ -245,7 +253,8 @@ def main() -> None:
     validation = ValidationConfig(tasks=TASKS, text_tokens=_TOKENS, code_tokens=_TOKENS)
     data = DataConfig(folder=given.data, sources=(SourceConfig(name="unread", file="unread"),))
     tasks = [halves(held_out), *load_tasks(validation, data)]
-    start = kept(work / "start.npz", lambda: retrieval(Path(config.start.folder), tasks))
+    device = choose_device(config.run.device)
+    start = kept(work / "start.npz", lambda: retrieval(Path(config.start.folder), tasks, device))
     found: dict[str, list[Ranks]] = {variant: [] for variant in VARIANTS}
     for seed in given.seeds:
         for variant in VARIANTS:
@@ -253,7 +262,7 @@ def main() -> None:
 
             def measured(changed: PretrainConfig = changed) -> Ranks:
                 folder = pretraining.run(changed)
-                ranks = objectives(folder, changed, held_out) | retrieval(folder, tasks)
+                ranks = objectives(folder, changed, held_out) | retrieval(folder, tasks, device)
                 for part in ("model", "best", "checkpoints"):  # a gigabyte; the log stays
                     shutil.rmtree(folder.with_name(part))
                 return ranks
