@@ -237,6 +237,12 @@ def test_version_is_asked_for_as_git_is_asked(mose):
         (["search", "x", "--model", "nowhere"], 2, "ModelError: "),
         (["info", "nowhere"], 2, "ModelError: "),
         ([], 2, "COMMAND"),
+        (["cut", "", "out", "--exit", "1"], 2, "argument MODEL: got '', allowed: a path"),
+        (["export", "small", " "], 2, "argument OUT: got ' ', allowed: a path"),
+        (["plan", ""], 2, "argument FILE: got '', allowed: a path"),
+        (["pairs", "card", ""], 2, "argument PAIRS: got '', allowed: a path"),
+        (["pairs", "dedup", "x", "--out", ""], 2, "argument --out: got '', allowed: a path"),
+        (["convert", "x", "out", "--key-map", "missing.toml"], 2, "missing.toml cannot be read: No such file"),
     ],
 )
 def test_errors_name_the_value_and_the_remedy(mose, sample_tree, monkeypatch, words, code, message):

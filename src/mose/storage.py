@@ -157,6 +157,12 @@ def require_replaceable(out: Path) -> None:
     )
 
 
+def require_apart(out: Path, read: Path) -> None:
+    """Raise `OutputError` if replacing ``out`` would remove what is read: it is that, or holds it."""
+    if Path(os.path.realpath(read)).is_relative_to(os.path.realpath(out)):
+        raise OutputError(f"{out} would replace {read}, which is read for it", remedy="Name another folder.")
+
+
 def is_own_folder(folder: Path) -> bool:
     """True if a folder is what `new_folder` wrote: the same files in the same sizes, and nothing else."""
     try:

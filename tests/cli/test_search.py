@@ -149,6 +149,9 @@ def test_excluded_files_are_no_answers(mose, sample_tree):
     }  # fmt: skip
     code, _, err = mose("search", "date", sample_tree, "--exclude", "*")
     assert code == 2 and "path: no indexed file is left: got '!*'" in err
+    for pattern in ("", " ", "!src/"):
+        code, _, err = mose("search", "date", sample_tree, "--exclude", pattern)
+        assert code == 2 and f"--exclude: got {pattern!r}, allowed: a pattern" in err
 
 
 def test_only_what_has_a_line_that_matches_is_ranked_and_that_line_is_shown(mose, sample_tree, monkeypatch):

@@ -343,6 +343,14 @@ def test_a_table_that_cannot_be_read_is_told(table, tmp_path, capsys):
         assert not (tmp_path / "x.jsonl.xz").exists()
 
 
+def test_a_file_that_cannot_be_written_is_named_with_a_remedy(table, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert main(["pairs", "convert", str(table), "--out", f"{tmp_path}/file/x.jsonl"]) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == f"mose: {tmp_path}/file/x.jsonl: Not a directory"
+    assert second.startswith("  Name another file")
+
+
 def test_files_of_one_name_keep_that_of_their_folder(tmp_path):
     for number, folder in enumerate(("asked", "translated")):
         (tmp_path / folder).mkdir()

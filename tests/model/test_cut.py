@@ -5,13 +5,15 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from mose.errors import ModelError
+from mose.errors import ModelError, OutputError
+from mose.export.export import export
 from mose.model.batch import TextBatch
 from mose.model.checkpoint import load_model
 from mose.model.cut import cut
@@ -47,6 +49,20 @@ def test_cut_model_keeps_final_norm_at_every_exit_if_it_was_there(
     save_model(every, tmp_path / "every", companions=model_folder)
     cut(tmp_path / "every", 2, tmp_path / "cut")
     assert torch.equal(load_model(tmp_path / "cut").embed(batch)[2], every.embed(batch)[2])
+
+
+@pytest.mark.parametrize("write", [lambda model, out: cut(model, 1, out), export], ids=["cut", "export"])
+@pytest.mark.parametrize("out", ["model", "link", "link/../model"])
+def test_a_model_is_not_replaced_by_what_is_made_of_it(
+    model_folder: Path, tmp_path: Path, write: Callable[[Path, Path], None], out: str
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(model_folder, model)  # a folder that mose wrote, and would replace
+    (tmp_path / "link").symlink_to(model)
+    before = {path: path.read_bytes() for path in model.rglob("*")}
+    with pytest.raises(OutputError, match="would replace"):
+        write(model, tmp_path / out)
+    assert {path: path.read_bytes() for path in model.rglob("*")} == before
 
 
 def test_cut_keeps_bytes_tokenizer_card_licences_and_training_weights(model_folder: Path, tmp_path: Path) -> None:

@@ -96,6 +96,8 @@ def _status_of(step: Callable[[], int | None]) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         terminal.say(f"mose: {where}{error.strerror or error}")
+        if where:
+            terminal.say("  Name another file or folder, or make that one readable and writable.")
     except KeyboardInterrupt:
         terminal.say()
         terminal.say("Interrupted. What was done is kept; the same command continues from there.")

@@ -68,6 +68,11 @@ class Parser(argparse.ArgumentParser):
         return super()._get_values(action, arg_strings)
 
     def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        if not arg_string.strip():  # as of a variable of the shell that is not set
+            from pathlib import Path
+
+            if action.type is Path:
+                raise argparse.ArgumentError(action, f"got {arg_string!r}, allowed: a path; . is the current folder")
         try:
             return super()._get_value(action, arg_string)
         except argparse.ArgumentError:

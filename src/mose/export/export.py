@@ -29,7 +29,7 @@ from mose.runtime.manifest import (
     hash_file,
 )
 from mose.runtime.tensors import TensorFile
-from mose.storage import new_folder
+from mose.storage import new_folder, require_apart
 from mose.tokenizer import CodeTokenizer
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def export(checkpoint_folder: str | Path, out_folder: str | Path, recipe: Export
 
     Raises:
         ModelError: The checkpoint is missing, damaged, or lacks an exit.
-        OutputError: ``out_folder`` is not a folder that mose wrote.
+        OutputError: ``out_folder`` is not a folder that mose wrote, or is the checkpoint.
         MissingExtraError: The package ``onnx`` is not installed.
 
     Example:
@@ -89,6 +89,7 @@ def export(checkpoint_folder: str | Path, out_folder: str | Path, recipe: Export
     checkpoint, out = Path(checkpoint_folder), Path(out_folder)
     settings = ModelSettings.read(checkpoint)
     exits = settings.wanted_exits(None if recipe.exits is None else tuple(recipe.exits), None)
+    require_apart(out, checkpoint)
     with new_folder(out) as staging:
         tensors = TensorFile(checkpoint / "model.safetensors")
         check_tensors({name: tensors[name].shape for name in tensors}, settings, where=str(tensors.path))

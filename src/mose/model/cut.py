@@ -14,7 +14,7 @@ from mose.model.folder import (
 )
 from mose.model.settings import ModelSettings
 from mose.model.shapes import tensor_shapes
-from mose.storage import new_folder
+from mose.storage import new_folder, require_apart
 
 
 def cut(model: str | Path, exit_layer: int, out: str | Path) -> None:
@@ -27,7 +27,7 @@ def cut(model: str | Path, exit_layer: int, out: str | Path) -> None:
 
     Raises:
         ModelError: The model is damaged or has no such exit.
-        OutputError: ``out`` is not a folder that mose wrote.
+        OutputError: ``out`` is not a folder that mose wrote, or is the model.
 
     Example:
         >>> cut("runs/small", 3, "runs/small-3")                      # doctest: +SKIP
@@ -38,6 +38,7 @@ def cut(model: str | Path, exit_layer: int, out: str | Path) -> None:
     tensors = read_header(weights)
     check_tensors({name: tensor.shape for name, tensor in tensors.items()}, settings, where=str(weights))
     shorter = settings.cut_after(exit_layer, where=str(weights))
+    require_apart(Path(out), model)
     with new_folder(out) as folder:
         write_config(folder, shorter)
         kept = {name: tensors[name] for name in tensor_shapes(shorter)}

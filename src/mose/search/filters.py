@@ -25,6 +25,8 @@ Names = str | Sequence[str] | None
 MOST_PATTERNS = 200
 """Each is compared with every file."""
 _PATTERNS = "patterns as in .gitignore, e.g. 'src/', '*.py', '!tests/'"
+_REMEDY = """Case counts, and a \\ before * ? [ ] means the character itself, as in 'app/\\[id\\]'.
+mose status TREE --why FILE says whether a file is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ def _fitting(paths: Sequence[str], filters: Sequence[_PathFilter]) -> NDArray[np
             excluded |= matched
             continue
         if not matched.any():
-            raise ConfigError("path: no indexed file matches", got=each.written, allowed=_PATTERNS)
+            raise ConfigError("path: no indexed file matches", got=each.written, allowed=_PATTERNS, remedy=_REMEDY)
         included |= matched
     if all(each.excludes for each in filters):
         included[:] = True
@@ -147,18 +149,27 @@ def _path_filter(written: str, root: Path) -> _PathFilter:
     if pattern == "/":
         return _PathFilter(written, excludes, None)
     rules = IgnoreRules(pattern if pattern[:1] not in ("!", "#") else "\\" + pattern)
-    if not rules or "\n" in pattern or any(part == ".." for part in pattern.split("/")):
-        raise ConfigError("path", got=written, allowed=_PATTERNS)
+    if not rules or "\n" in pattern or written.startswith("!!") or ".." in pattern.split("/"):
+        raise ConfigError("path", got=written, allowed=_PATTERNS, remedy="Name what is inside the searched tree.")
     return _PathFilter(written, excludes, rules)
 
 
 def _inside_tree(pattern: str, root: Path) -> str:
-    """A pattern in which ``./`` and an absolute path of the tree are anchored at the root."""
+    """A pattern in which ``./``, ``..`` and an absolute path of the tree are anchored at the root."""
     if os.sep == "\\":
         pattern = pattern.replace("\\", "/")
-    if pattern == "." or pattern.startswith("./"):
-        return "/" + pattern[1:].lstrip("/")
     for top in {root.absolute().as_posix(), root.resolve().as_posix()}:
         if pattern == top or pattern.startswith(top.rstrip("/") + "/"):
-            return "/" + pattern[len(top) :].lstrip("/")
-    return pattern
+            pattern = "/" + pattern[len(top) :]
+            break
+    parts = pattern.split("/")
+    kept: list[str] = []
+    for part in parts:
+        if part == ".." and kept and kept[-1] != "..":
+            kept.pop()
+        elif part not in ("", "."):
+            kept.append(part)
+    if not kept:
+        return "/" if pattern else ""
+    is_anchored = parts[0] in ("", ".") or ".." in parts
+    return "/" * is_anchored + "/".join(kept) + "/" * (parts[-1] in ("", ".", ".."))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from mose.cli.output import ProgressBar, say_warnings
 from mose.cli.parser import quoted
 from mose.cli.terminal import say
-from mose.errors import ConfigError, MoseError, SourceError
+from mose.errors import ConfigError, MoseError, SourceError, require
 
 if TYPE_CHECKING:
     from mose.search.hits import Hits
@@ -92,6 +92,9 @@ def _options(arguments: Arguments, part: str) -> SearchOptions:
     from mose.search.options import SearchOptions
     from mose.search.ranking.several import options_of_each
 
+    for pattern in arguments.exclude:
+        allowed = "a pattern as in .gitignore that does not begin with !, e.g. 'tests/'"
+        require(bool(pattern.strip()) and not pattern.startswith("!"), "--exclude", pattern, allowed)
     options = SearchOptions(
         limit=arguments.limit,
         mode=arguments.mode or "fused",

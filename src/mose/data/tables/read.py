@@ -78,6 +78,11 @@ def _batches(path: Path, columns: Sequence[str] | None) -> Iterator[tuple[list[s
 
 
 def _files(path: Path) -> list[Path]:
+    if not is_table(path):
+        if not path.exists():
+            raise FileNotFoundError(path)
+        allowed = "a file that ends in .parquet, or a folder of them"
+        raise DataError(f"{path} is not a table", allowed=allowed, remedy="Name another file.")
     if not path.is_dir():
         return [path]
     if (path / _STATE).is_file():

@@ -81,7 +81,9 @@ def read_key_map(file: Path) -> dict[str, str]:
     """
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}", remedy="Name a TOML file.") from error
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{file} is not a key map ({error})", allowed='TOML lines "their.tensor" = "our.tensor"',
                           remedy="Names of tensors have dots: put both in quotes.") from error  # fmt: skip
     for name, ours in values.items():
