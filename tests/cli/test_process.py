@@ -5,8 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import pytest
+from sample_files import write_tree
 
 from mose.search.query import MAX_QUERY_CHARS
 
@@ -18,21 +20,31 @@ ENVIRONMENT = {
 }
 
 
+def run(line, **variables):
+    """Runs a line of shell in which `mose` is the command: exit status, stdout, stderr."""
+    done = subprocess.run(
+        ["bash", "-c", f'mose() {{ "{sys.executable}" -m mose "$@"; }}; {line}'],
+        capture_output=True, timeout=120, env={**ENVIRONMENT, **variables},
+    )  # fmt: skip
+    err = done.stderr.decode()
+    assert "Traceback" not in err and "should not have happened" not in err, err
+    return done.returncode, done.stdout.decode("utf-8", "surrogateescape"), err
+
+
 @pytest.fixture
 def shell(sample_tree, home):
-    """Runs a line of shell in which `mose` is the command and `$TREE` the sample tree."""
+    """Runs a line of shell in which `$TREE` is the sample tree, which has no index yet."""
+    return partial(run, TREE=str(sample_tree), MOSE_HOME=str(home))
 
-    def run(line, **variables):
-        names = {"TREE": str(sample_tree), "MOSE_HOME": str(home), **variables}
-        done = subprocess.run(
-            ["bash", "-c", f'mose() {{ "{sys.executable}" -m mose "$@"; }}; {line}'],
-            capture_output=True, timeout=120, env={**ENVIRONMENT, **names},
-        )  # fmt: skip
-        err = done.stderr.decode()
-        assert "Traceback" not in err and "should not have happened" not in err, err
-        return done.returncode, done.stdout.decode("utf-8", "surrogateescape"), err
 
-    return run
+@pytest.fixture(scope="module")
+def indexed_shell(tmp_path_factory):
+    """Runs a line of shell in which `$TREE` is a tree that has an index; what forgets it has to make it anew."""
+    tree = tmp_path_factory.mktemp("tree")
+    write_tree(tree)
+    names = {"TREE": str(tree), "MOSE_HOME": str(tmp_path_factory.mktemp("home"))}
+    assert run("mose index $TREE", **names)[0] == 0
+    return partial(run, **names)
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "ascii:strict", "latin-1"])
@@ -50,17 +62,15 @@ VERBS = ["search proxy $TREE", "search proxy $TREE --json", "index $TREE", "stat
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_an_answer_that_cannot_be_written_is_an_error_with_a_remedy(shell, verb):
-    shell("mose index $TREE")
-    if os.path.exists("/dev/full"):
-        code, _, err = shell(f"mose {verb} > /dev/full")
-        assert (code, err.splitlines()[-2]) == (
-            2,
-            "OutputError: the answer cannot be written: No space left on device.",
-        )
-    shell("mose index $TREE")
-    code, _, err = shell(f"mose {verb} >&-")
-    assert (code, err.splitlines()[-2]) == (2, "OutputError: the answer cannot be written: standard output is closed.")
+def test_an_answer_that_cannot_be_written_is_an_error_with_a_remedy(indexed_shell, verb):
+    places = {">&-": "standard output is closed", "> /dev/full": "No space left on device"}
+    for place, why in places.items():
+        if place == "> /dev/full" and not os.path.exists("/dev/full"):
+            continue
+        code, _, err = indexed_shell(f"mose {verb} {place}")
+        assert (code, err.splitlines()[-2]) == (2, f"OutputError: the answer cannot be written: {why}.")
+        if verb.startswith("forget"):
+            assert indexed_shell("mose index $TREE")[0] == 0
 
 
 def test_an_error_behind_an_answer_that_cannot_be_written_is_told_with_its_own_status(shell, tmp_path):
@@ -73,9 +83,8 @@ def test_an_error_behind_an_answer_that_cannot_be_written_is_told_with_its_own_s
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_reader_that_has_enough_is_no_error(shell, verb):
-    shell("mose index $TREE")
-    code, out, _ = shell(f"mose {verb} | true; echo ${{PIPESTATUS[0]}}")
+def test_a_reader_that_has_enough_is_no_error(indexed_shell, verb):
+    code, out, _ = indexed_shell(f"mose {verb} | true; echo ${{PIPESTATUS[0]}}")
     assert (code, out) == (0, "0\n")
 
 
@@ -240,24 +249,23 @@ command.main()
     ["argparse", "mose.cli", "mose.cli.terminal", "mose.cli.search.command", "numpy", "mose.search.index", "onnxruntime",
      "tokenizers", "sqlite3", "mose.search.snippet"],
 )  # fmt: skip
-def test_an_interruption_during_any_import_is_no_traceback(sample_tree, home, module, number):
+def test_an_interruption_during_any_import_is_no_traceback(mose, sample_tree, home, module, number):
     words = ["-c", SIGNAL_AT_IMPORT, module, str(int(number)), "search", "proxy", str(sample_tree)]
-    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=120, env=ENVIRONMENT)
+    environment = {**ENVIRONMENT, "MOSE_HOME": str(home)}
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=120, env=environment)
     assert done.returncode == 128 + number, done.stderr
     assert "Traceback" not in done.stderr and "should not" not in done.stderr
-    again = subprocess.run(
-        [*MOSE, "search", "proxy", str(sample_tree)], capture_output=True, timeout=120, env=ENVIRONMENT
-    )
-    assert again.returncode == 0
+    assert mose("search", "proxy", sample_tree)[0] == 0
 
 
 def test_an_interruption_at_any_moment_is_130_and_nothing_is_lost(sample_tree, home):
     for number in range(400):
         (sample_tree / f"more_{number}.py").write_text(f"def proxy_{number}():\n    return {number}\n" * 20)
     codes = []
+    environment = {**ENVIRONMENT, "MOSE_HOME": str(home)}
     for tenths in range(3, 20, 2):
         process = subprocess.Popen(
-            [*MOSE, "index", str(sample_tree)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT
+            [*MOSE, "index", str(sample_tree)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
         )
         try:
             err = process.communicate(timeout=tenths / 10)[1]
@@ -270,7 +278,7 @@ def test_an_interruption_at_any_moment_is_130_and_nothing_is_lost(sample_tree, h
     assert set(codes) <= {0, 130}
     assert 130 in codes
     done = subprocess.run(
-        [*MOSE, "index", str(sample_tree), "--json"], capture_output=True, timeout=300, env=ENVIRONMENT
+        [*MOSE, "index", str(sample_tree), "--json"], capture_output=True, timeout=300, env=environment
     )
     assert json.loads(done.stdout)["files"] == 406
 

@@ -82,8 +82,15 @@ VERBS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def kept_home(tmp_path_factory):
+    """Indexes that the verbs leave to each other."""
+    return tmp_path_factory.mktemp("kept")
+
+
 @pytest.mark.parametrize("words", VERBS, ids=lambda words: " ".join(words).replace(TOKEN, "?"))
-def test_no_unseen_character_reaches_the_terminal(mose, hostile_tree, tmp_path, monkeypatch, words):
+def test_no_unseen_character_reaches_the_terminal(mose, hostile_tree, kept_home, tmp_path, monkeypatch, words):
+    monkeypatch.setenv("MOSE_HOME", str(kept_home))
     monkeypatch.chdir(tmp_path)
     code, out, err = mose(*(str(hostile_tree) if word == "TREE" else word for word in words))
     assert is_clean(out), err

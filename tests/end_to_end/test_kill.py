@@ -15,6 +15,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "search"))
 from index_doubles import content, vector_matrix, widths_of, write_file
+from rounds import ROUNDS
 
 from mose.runtime.encoder import Encoder
 from mose.search.deepen import deepen
@@ -23,10 +24,10 @@ from mose.search.store.location import current_index, index_folder
 from mose.search.store.store import Store
 from mose.workers import stop_idle
 
-KILLS = 50
+KILLS = 25 * ROUNDS
 FILES = 36
 SHALLOW = 2
-LONGEST_SECONDS = 100.0
+LONGEST_SECONDS = 100.0 * ROUNDS
 
 # A process that has imported everything, and forks one indexer for each line it reads: kills then fall into the
 # work and not into imports.
@@ -96,7 +97,7 @@ def _check_what_is_there(folder: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills with SIGKILL and forks")
-def test_index_killed_fifty_times_equals_one_made_in_one_go(tmp_path, monkeypatch):
+def test_index_killed_many_times_equals_one_made_in_one_go(tmp_path, monkeypatch):
     monkeypatch.setenv("MOSE_HOME", str(tmp_path / "home"))
     tree = tmp_path / "tree"
     for number in range(FILES):

@@ -5,9 +5,11 @@ import platform
 import signal
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
+from sample_files import write_tree
 
 SECONDS = 25  # ONNX Runtime's telemetry, where it is on, calls after about ten
 # The kernel kills whoever asks for a socket of the internet: threads of C++ libraries and children included.
@@ -80,17 +82,26 @@ asyncio.run(ask_on())
 """
 
 
-def run(code, *words, **environment):
+def start(code, *words, **environment):
     command = [sys.executable, "-c", code, *map(str, words)]
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MOSE_", "XDG_", "ORT_"))}
     paths = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    return subprocess.run(command, env={**kept, **paths, **environment}, capture_output=True, text=True, timeout=200)
+    return subprocess.Popen(
+        command, env={**kept, **paths, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
+def run(code):
+    with start(code) as process:
+        out, _ = process.communicate(timeout=200)
+        return out, process.returncode
+
+
+@cache
 def has_cage():
     if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):
         return False
-    return run(f"{CAGE}\ncage()").returncode == 0
+    return run(f"{CAGE}\ncage()")[1] == 0
 
 
 def files_below(folder):
@@ -100,22 +111,39 @@ def files_below(folder):
 @pytest.mark.skipif(not has_cage(), reason="the kernel lets no process give up sockets here")
 def test_cage_kills_whoever_opens_a_socket_of_the_internet():
     asked = f"{CAGE}\ncage()\nimport socket\nsocket.socket(socket.AF_UNIX)\nprint('local', flush=True)\n"
-    done = run(f"{asked}socket.socket(socket.AF_INET6)")
-    assert (done.stdout, done.returncode) == ("local\n", -signal.SIGSYS)
+    assert run(f"{asked}socket.socket(socket.AF_INET6)") == ("local\n", -signal.SIGSYS)
 
 
-@pytest.mark.parametrize("work", [SEARCHING, SERVING], ids=["search", "serve"])
-def test_process_that_searches_for_long_writes_only_its_index_and_opens_no_socket(work, sample_tree, tmp_path):
-    home, temporary = tmp_path / "home", tmp_path / "temporary"
-    home.mkdir()
-    temporary.mkdir()
-    before = files_below(sample_tree)
-    code = f"{CAGE}\n{'cage()' if has_cage() else ''}\n{work}"
-    done = run(code, sample_tree, SECONDS, HOME=str(home), TMPDIR=str(temporary))
-    assert done.returncode == 0, (done.returncode, done.stderr[-2000:])
-    written = files_below(home)
+WORK = {"search": SEARCHING, "serve": SERVING}
+
+
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory):
+    """For each work its process, its folder and the files of its tree: both work at the same time."""
+    started = {}
+    for name, work in WORK.items():
+        folder = tmp_path_factory.mktemp(name)
+        for part in ("tree", "home", "temporary"):
+            (folder / part).mkdir()
+        write_tree(folder / "tree")
+        code = f"{CAGE}\n{'cage()' if has_cage() else ''}\n{work}"
+        environment = {"HOME": str(folder / "home"), "TMPDIR": str(folder / "temporary")}
+        before = files_below(folder / "tree")
+        started[name] = (start(code, folder / "tree", SECONDS, **environment), folder, before)
+    yield started
+    for process, _, _ in started.values():
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("name", WORK)
+def test_process_that_searches_for_long_writes_only_its_index_and_opens_no_socket(name, workers):
+    process, folder, before = workers[name]
+    _, err = process.communicate(timeout=200)
+    assert process.returncode == 0, (process.returncode, err[-2000:])
+    written = files_below(folder / "home")
     assert written and not [path for path in written if not path.startswith(".cache/mose/")], sorted(written)
-    if work is SEARCHING:
-        assert "chunks read" in next(home.rglob("deepen.log")).read_text()
-    assert not files_below(temporary)
-    assert files_below(sample_tree) == before
+    if name == "search":
+        assert "chunks read" in next((folder / "home").rglob("deepen.log")).read_text()
+    assert not files_below(folder / "temporary")
+    assert files_below(folder / "tree") == before

@@ -10,6 +10,7 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
+from rounds import ROUNDS
 
 from mose.errors import ConfigError, ModelError
 from mose.model.folder import read_header
@@ -258,7 +259,7 @@ def test_damaged_at_random_is_a_model_or_a_model_error(name, copied, peak_memory
     held_before = peak_memory()
     random = np.random.default_rng(11)
     right = (copied / name).read_bytes()
-    for number in range(int(os.environ.get("MOSE_FUZZ_ROUNDS", "60"))):
+    for number in range(60 * ROUNDS):
         size = len(right) if random.random() < 0.5 else min(len(right), 400)  # heads decide most
         (copied / name).write_bytes(damaged(right[:size], random) + right[size:])
         if name != "mose.json":

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from index_doubles import SOURCES, write_tree
+from rounds import ROUNDS
 
 import mose
 from mose import CodeIndex
@@ -15,7 +16,7 @@ from mose.errors import CodeIndexError
 from mose.search.store.location import index_folder
 from mose.search.store.store import Store
 
-SEEDS = 40
+SEEDS = 20 * ROUNDS
 QUERIES = ("parse an ISO date", "open a proxy", "writer_lock", "DateRange.contains")
 PAGE = 4096
 

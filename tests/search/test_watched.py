@@ -10,6 +10,7 @@ from contextlib import suppress
 
 import pytest
 from index_doubles import WordEncoder, content, fresh_content
+from rounds import ROUNDS
 
 from mose.files.watch import Watch
 from mose.search.refresh import refresh
@@ -49,14 +50,14 @@ def random_change(tree, rng, number):
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_after_random_edits_renames_and_removals_the_index_equals_a_new_one(seed, tree, tmp_path):
-    rng = random.Random(seed)
+    rng, changes = random.Random(seed), 100 * ROUNDS
     watch = Watch(tree)
     with Store.open(index_folder(tree)) as store:
         refresh(store, tree, WordEncoder(), watch=watch)
-        num_refreshed, number, deadline = 0, 0, time.monotonic() + 120
-        while number < 200 or not watch.is_unchanged(store.folder, time.monotonic() - 0.2):
+        num_refreshed, number, deadline = 0, 0, time.monotonic() + 120 * ROUNDS
+        while number < changes or not watch.is_unchanged(store.folder, time.monotonic() - 0.2):
             assert time.monotonic() < deadline
-            if number < 200:
+            if number < changes:
                 random_change(tree, rng, number)
                 number += 1
                 time.sleep(rng.choice([0, 0, 0.01, 0.05]))
@@ -66,6 +67,6 @@ def test_after_random_edits_renames_and_removals_the_index_equals_a_new_one(seed
             if watch.is_due(None):
                 refresh(store, tree, WordEncoder(), watch=watch)
                 num_refreshed += 1
-        assert 3 < num_refreshed < 100
+        assert 2 < num_refreshed < changes // 2
         assert content(store) == fresh_content(tree, tmp_path)
     watch.close()

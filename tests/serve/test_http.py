@@ -261,7 +261,7 @@ def test_fifty_clients_at_once_get_the_answers_of_one(sample_tree):
         wrong = []
 
         def ask(number):
-            for query in queries[number % 7 :]:
+            for query in queries[number % 15 :][:6]:
                 status, found = server.post("/search", query=query)
                 if status != 200 or found["hits"] != alone[query]:
                     wrong.append((status, query))

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from index_doubles import WordEncoder, content, fresh_content, many_files, vector_matrix, widths_of, write_file
+from rounds import ROUNDS
 
 from mose import CodeIndex, SearchOptions
 from mose.errors import CodeIndexError, IndexReplacedError
@@ -26,9 +27,6 @@ from mose.search.store.location import current_index, index_folder
 from mose.search.store.store import Store
 from mose.search.store.write import merge_words, set_meta, transaction, write_files, write_skipped
 from mose.search.store.write_vectors import repair_vectors, write_vectors
-
-ROUNDS = int(os.environ.get("MOSE_TEST_ROUNDS", "3"))
-"""Set it to 50 to try harder."""
 
 
 def _files(folder: Path) -> dict[str, bytes]:
@@ -175,7 +173,7 @@ def test_every_vector_is_right_after_rebuilds_and_removals_beside_open_indexes(t
     random = np.random.default_rng(11)
     answers, words = 0, set()
     with CodeIndex.open(tree) as long_lived:
-        for number in range(ROUNDS):
+        for number in range(3 * ROUNDS):
             searchers = [
                 subprocess.Popen(
                     [sys.executable, "-c", SEARCHER, str(tree), "6"],
@@ -221,7 +219,7 @@ def test_every_vector_is_right_after_rebuilds_and_removals_beside_open_indexes(t
                 _check_every_vector(index)
                 assert index.search(f"changed {number}", SearchOptions(budget_s=60))
                 _check_every_vector(index)
-    print(f"{ROUNDS} rounds, {answers} answers, words: {words or 'none'}")
+    print(f"{3 * ROUNDS} rounds, {answers} answers, words: {words or 'none'}")
     assert answers > 0
     forget(tree)
     assert not index_folder(tree).exists()
@@ -229,17 +227,17 @@ def test_every_vector_is_right_after_rebuilds_and_removals_beside_open_indexes(t
 
 # ---- killed at any step
 
+# A process that has imported everything, and forks one for each line that it reads: it is killed at that step.
 KILLED = """
 import os, signal, sys
-from contextlib import suppress
 from pathlib import Path
 from index_doubles import WordEncoder
 from mose.search.lifecycle import forget, rebuild
 from mose.search.refresh import refresh
 from mose.search.store.location import index_folder
 from mose.search.store.store import Store
-action, tree, inside, kill_at = sys.argv[1], Path(sys.argv[2]), sys.argv[3] == "inside", int(sys.argv[4])
-steps = 0
+action, tree, inside = sys.argv[1], Path(sys.argv[2]), sys.argv[3] == "inside"
+kill_at = steps = 0
 def step(event, args):
     global steps
     if event in ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "sqlite3.connect") or (
@@ -248,47 +246,63 @@ def step(event, args):
         steps += 1
         if steps == kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
-sys.addaudithook(step)
-if action == "forget":
-    forget(tree)
-elif action == "rebuild":
-    rebuild(index_folder(tree))
-else:
-    with Store.open(index_folder(tree, inside=inside)) as store:
-        refresh(store, tree, WordEncoder(), num_workers=0)
+def act():
+    if action == "forget":
+        forget(tree)
+    elif action == "rebuild":
+        rebuild(index_folder(tree))
+    else:
+        with Store.open(index_folder(tree, inside=inside)) as store:
+            refresh(store, tree, WordEncoder(), num_workers=0)
+for line in sys.stdin:
+    kill_at = int(line)
+    child = os.fork()
+    if child == 0:
+        sys.addaudithook(step)
+        act()
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kills with SIGKILL")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills with SIGKILL and forks")
 @pytest.mark.parametrize("where", ["home", "inside"])
 @pytest.mark.parametrize("action", ["create", "rebuild", "forget"])
 def test_a_kill_at_any_step_equals_one_go(tree, tmp_path, home, action, where):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     expected = fresh_content(tree, tmp_path)
     inside = where == "inside" or None
-    for kill_at in range(1, 60):
-        forget(tree)
-        if action != "create":
-            with Store.open(index_folder(tree, inside=inside)) as store:
-                refresh(store, tree, WordEncoder())
-        command = [sys.executable, "-c", KILLED, action, str(tree), where, str(kill_at)]
-        ended = subprocess.run(command, env=environment, stderr=subprocess.PIPE, check=False)
-        assert ended.returncode in (0, -signal.SIGKILL), ended.stderr
-        if kill_at % 2 == 0 or action == "forget":
+    command = [sys.executable, "-c", KILLED, action, str(tree), where]
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    ) as forker:
+        assert forker.stdin is not None and forker.stdout is not None
+        for kill_at in range(1, 60):
             forget(tree)
-            assert not any((home / "trees").iterdir())
-            assert not (tree / ".mose").exists()
-        else:
-            with Store.open(index_folder(tree)) as store:
-                refresh(store, tree, WordEncoder())
-                found = content(store)
-                assert {**found, "skipped": []} == {**expected, "skipped": []}  # .mose counts as hidden
-                assert len([*tree.glob(".mose/*/"), *home.glob("trees/*/*/")]) == 1
-                files = sorted(path.name for path in store.base.iterdir() if path.suffix != ".new" and path.is_file())
-                assert files == ["current", "write.lock"]
-        if ended.returncode == 0:
-            break
-    assert ended.returncode == 0
+            if action != "create":
+                with Store.open(index_folder(tree, inside=inside)) as store:
+                    refresh(store, tree, WordEncoder())
+            forker.stdin.write(f"{kill_at}\n")
+            ended = int(forker.stdout.readline())
+            assert ended in (0, -signal.SIGKILL)
+            if kill_at % 2 == 0 or action == "forget":
+                forget(tree)
+                assert not any((home / "trees").iterdir())
+                assert not (tree / ".mose").exists()
+            else:
+                with Store.open(index_folder(tree)) as store:
+                    refresh(store, tree, WordEncoder())
+                    found = content(store)
+                    assert {**found, "skipped": []} == {**expected, "skipped": []}  # .mose counts as hidden
+                    assert len([*tree.glob(".mose/*/"), *home.glob("trees/*/*/")]) == 1
+                    files = sorted(
+                        path.name for path in store.base.iterdir() if path.suffix != ".new" and path.is_file()
+                    )
+                    assert files == ["current", "write.lock"]
+            if ended == 0:
+                break
+        forker.stdin.close()
+    assert ended == 0
     assert kill_at > 5
 
 
