@@ -134,6 +134,20 @@ def test_stored_moments_are_put_back() -> None:
         assert all(torch.equal(value, second.tensors()[name]) for name, value in first.tensors().items())
 
 
+def test_stored_moments_go_to_their_parameters_device_and_steps_stay_on_the_cpu() -> None:
+    """Of single numbers, too, such as the factor on the cosines."""
+    elsewhere = [
+        ("log_scale", nn.Parameter(torch.ones((), device="meta"))),
+        ("bias", nn.Parameter(torch.ones(2, device="meta"))),
+    ]
+    optimizer = build_optimizer(elsewhere, OptimizerConfig(), num_layers=1)
+    optimizer.load(
+        {f"optimizer.{n}.{key}": torch.zeros(()) for n in range(2) for key in ("step", "exp_avg", "exp_avg_sq")}
+    )
+    devices = {name: value.device.type for name, value in optimizer.tensors().items()}
+    assert devices == {name: "cpu" if name.endswith("step") else "meta" for name in devices}
+
+
 def test_tensorboard_is_asked_for_where_it_is_missing(tmp_path: Path) -> None:
     try:
         import tensorboard  # noqa: F401

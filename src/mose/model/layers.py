@@ -189,9 +189,12 @@ def attend_within(
         query_THC, key_TGC, value_TGC = (
             heads[0].transpose(0, 1).to(half) for heads in (query_1HTC, key_1GTC, value_1GTC)
         )
+        shared_by = query_THC.shape[1] // key_TGC.shape[1]
+        if shared_by > 1:  # torch before 2.12 has no enable_gqa here
+            key_TGC, value_TGC = (heads.repeat_interleave(shared_by, dim=1) for heads in (key_TGC, value_TGC))
         window = (-1, 0) if causal else (-1, -1)
         mixed_THC = varlen_attn(
-            query_THC, key_TGC, value_TGC, bounds_N1, bounds_N1, longest, longest, window_size=window, enable_gqa=True
+            query_THC, key_TGC, value_TGC, bounds_N1, bounds_N1, longest, longest, window_size=window
         )
         assert isinstance(mixed_THC, Tensor)
         return mixed_THC.transpose(0, 1)[None]

@@ -101,7 +101,7 @@ class Optimizers:
             stored = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
             # Steps stay where AdamW counts them: on the CPU.
             member.state[parameter] = {
-                key: value.to(parameter.device) if value.ndim else value for key, value in stored.items()
+                key: value if key == "step" else value.to(parameter.device) for key, value in stored.items()
             }
 
     def _numbered(self) -> Iterator[tuple[torch.optim.Optimizer, Tensor]]:
