@@ -55,8 +55,6 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, companions: Path, k
             save_file(tensors, staging / "training.safetensors")
             (staging / POSITION_FILE).write_text(write_position(checkpoint.run, checkpoint.batches), encoding="utf8")
         remove_oldest(folder, keep=keep)
-        for part in folder.glob(".step_*.part"):
-            shutil.rmtree(part)
     wait_for_all(world)
     return target
 
@@ -67,10 +65,18 @@ def complete_checkpoints(folder: Path) -> list[Path]:
 
 
 def remove_oldest(folder: Path, *, keep: int) -> None:
-    """Remove all complete checkpoints but the newest ``keep``."""
+    """Remove all complete checkpoints but the newest ``keep``, and what killed writers left."""
     for old in complete_checkpoints(folder)[:-keep]:
         if is_own_folder(old):
-            shutil.rmtree(old)
+            # In one step: of a run that is killed while files go, the rest would look like somebody else's.
+            old.rename(folder / f".{old.name}.removed")
+    remove_left(folder)
+
+
+def remove_left(folder: Path) -> None:
+    """Remove what killed writers left of checkpoints: unfinished ones, and those that were being removed."""
+    for left in folder.glob(".step_*"):
+        shutil.rmtree(left)
 
 
 def write_position(run: RunState, batches: Mapping[str, Any]) -> str:

@@ -6,7 +6,6 @@ number of processes can read it. It is written under another name and renamed on
 
 from __future__ import annotations
 
-import shutil
 import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,7 +21,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import async_save
 
 from mose.storage import new_folder
-from mose.train.checkpoints import POSITION_FILE, damaged, remove_oldest
+from mose.train.checkpoints import POSITION_FILE, damaged, remove_left, remove_oldest
 from mose.train.distributed import World, wait_for_all
 
 STATE = "state"
@@ -56,8 +55,7 @@ class ShardWriter:
         self.wait()
         parts = self._folder / f".{name}.parts"
         if self._world.is_first:
-            for left in self._folder.glob(".step_*"):
-                shutil.rmtree(left)
+            remove_left(self._folder)
             parts.mkdir(parents=True)
         wait_for_all(self._world)
         _expect_one_process()
