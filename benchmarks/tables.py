@@ -278,6 +278,19 @@ def pretrain_objectives() -> str:
     return markdown([*head, "ICC minus tokens alone", "ICC minus NSP", "every exit minus the last alone"], lines)
 
 
+def pretrain_step() -> str:
+    """Speed of one step of the 1B preset: packed, padded, and with the loss of the last exit alone."""
+    kinds = {"packed": "packed", "padded": "padded", "packed_last_exit": "packed, last exit alone"}
+    rows = []
+    for run in latest("pretrain-step")["runs"]:
+        for kind, name in kinds.items():
+            tokens = run[f"{kind}_tokens_per_second_wall"]
+            ratio = tokens / run["packed_tokens_per_second_wall"]
+            title = f"{'compiled' if run['compiled'] else 'eager'}, {name}"
+            rows.append([title, f"{tokens:,.0f}", f"{ratio:.2f}", f"{run[f'{kind}_mfu']:.3f}"])
+    return markdown(["", "tokens a second", "to packed", "MFU"], rows)
+
+
 def muon() -> str:
     result = latest("muon")
     rows = []
@@ -328,6 +341,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "step-time": step_time,
     "switches": switches,
     "pretrain-objectives": pretrain_objectives,
+    "pretrain-step": pretrain_step,
     "muon": muon,
     "decoder-ladder": decoder_ladder,
     "recipes": recipes,

@@ -38,6 +38,7 @@ KINDS: dict[str, type] = {
     "pretrain-tiny": PretrainConfig,
     "pretrain-1b": PretrainConfig,
     "pretrain-minilm": PretrainConfig,
+    "pretrain-minilm-gpu": PretrainConfig,
     "pretrain-objectives": PretrainConfig,
     "muon": PretrainConfig,
 }
