@@ -141,6 +141,25 @@ def test_mining_on_ray_writes_the_same_files(tmp_path):
     assert files["local"] == files["ray"]
 
 
+@needs_ray
+def test_a_corpus_built_on_ray_has_the_same_bytes(tmp_path):
+    for name in ("one", "two"):
+        folder = tmp_path / "repositories" / name
+        folder.mkdir(parents=True)
+        (folder / "LICENSE").write_text("MIT License\n\nPermission is hereby granted, free of charge, to any person\n")
+        for number in range(40):
+            text = "".join(f"def {name}_{number}_{line}():\n    return {number} * {line}\n\n\n" for line in range(9))
+            (folder / f"file_{number}.py").write_text(text)
+    files = {}
+    for executor in ("local", "ray"):
+        words = ["corpus", "build", f"{tmp_path}/repositories", "--licence", "any", "--out", f"{tmp_path}/{executor}",
+                 "--executor", executor, "--quiet"]  # fmt: skip
+        run(f"from mose.cli import main; assert main({words!r}) == 0")
+        files[executor] = {path.name: path.read_bytes() for path in (tmp_path / executor).glob("*.*")}
+    assert json.loads(files["local"]["corpus.json"])["files"] > 10
+    assert files["local"] == files["ray"]
+
+
 @pytest.mark.skipif(find_spec("ray") is not None, reason="mose[scale] is installed")
 def test_without_ray_the_command_says_what_to_install(tmp_path, capsys):
     (tmp_path / "mine.toml").write_text(

@@ -6,7 +6,7 @@ from argparse import Namespace as Arguments
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mose.cli.options import add_json_counts, add_quiet, count, define, names, size
+from mose.cli.options import add_json_counts, add_quiet, add_workers, count, define, executor_of, names, size
 from mose.cli.output import ProgressBar
 from mose.cli.parser import Parser
 from mose.cli.terminal import show, show_json
@@ -97,7 +97,7 @@ def _add_sources(command: Parser) -> None:
         help="columns of tables: repository=A,path=B,content=C,licence=D (default: The Stack v2's, or these names)",
     )
     command.add_argument("--seed", type=int, default=0, metavar="N", help="fixes the choice of files (default: 0)")
-    command.add_argument("--workers", type=count, default=2, metavar="N", help="processes (default: 2)")
+    add_workers(command)
     add_quiet(command)
 
 
@@ -126,7 +126,7 @@ def build(arguments: Arguments) -> int:
     with ProgressBar(quiet=arguments.quiet) as progress:
         manifest = build_corpus(
             arguments.sources, arguments.out, _settings(arguments, arguments.shard_size), tokenizer=arguments.tokenizer,
-            workers=arguments.workers, progress=progress,
+            workers=arguments.workers, each=executor_of(arguments), progress=progress,
         )  # fmt: skip
     _show(manifest, arguments.json)
     return 0
@@ -149,7 +149,7 @@ def tokenizer(arguments: Arguments) -> int:
     with ProgressBar(quiet=arguments.quiet) as progress:
         num_tokens = train_tokenizer(
             arguments.sources, arguments.out, size=arguments.size, settings=_settings(arguments),
-            workers=arguments.workers, progress=progress,
+            workers=arguments.workers, each=executor_of(arguments), progress=progress,
         )  # fmt: skip
     show(f"Wrote {arguments.out}: {num_tokens:,} tokens.")
     return 0

@@ -6,8 +6,13 @@ import argparse
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from mose.cli.output import need_packages
 from mose.cli.parser import Parser
+
+if TYPE_CHECKING:
+    from mose.parallel import RunEach
 
 
 def define(command: Parser, run: Callable[..., int], *, example: str, notes: str = "") -> None:
@@ -21,6 +26,30 @@ def define(command: Parser, run: Callable[..., int], *, example: str, notes: str
     """
     command.epilog = f"example:\n  {example}" + (f"\n\n{notes}" if notes else "")
     command.set_defaults(run=run, parser=command)
+
+
+def add_workers(command: Parser) -> None:
+    """Add ``--workers`` and ``--executor``."""
+    command.add_argument("--workers", type=count, default=2, metavar="N", help="processes (default: 2)")
+    command.add_argument(
+        "--executor",
+        choices=("local", "ray"),
+        default="local",
+        help="run them on this machine, or as tasks of a Ray cluster, that of RAY_ADDRESS or one started here (needs "
+        "mose[scale]; default: local)",
+    )
+
+
+def executor_of(arguments: argparse.Namespace) -> RunEach:
+    """The executor that ``--executor`` names."""
+    if arguments.executor == "local":
+        from mose.parallel import run_each
+
+        return run_each
+    need_packages(f"{arguments.parser.prog.removeprefix('mose ')} --executor ray", "ray", extra="scale")
+    from mose.scale import cluster
+
+    return cluster.run_each
 
 
 def add_path(command: Parser, help: str = "source tree (default: this folder)") -> None:

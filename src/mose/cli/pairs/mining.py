@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from argparse import Namespace as Arguments
 from pathlib import Path
-from typing import Any
 
-from mose.cli.options import add_files, add_json_counts, add_quiet, count, define
+from mose.cli.options import add_files, add_json_counts, add_quiet, add_workers, define, executor_of
 from mose.cli.output import ProgressBar, need_packages
 from mose.cli.parser import Parser
 from mose.cli.terminal import show, show_json
@@ -24,7 +23,7 @@ def add_mine(command: Parser) -> None:
     )
     _add_exclude_near(command)
     command.add_argument("--skip-missing", action="store_true", help="leave out packages that cannot be fetched")
-    _add_workers(command)
+    add_workers(command)
     add_quiet(command)
     add_json_counts(command)
 
@@ -44,7 +43,7 @@ def add_history(command: Parser) -> None:
     )
     command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder to write")
     _add_exclude_near(command)
-    _add_workers(command)
+    add_workers(command)
     add_quiet(command)
     add_json_counts(command)
 
@@ -97,28 +96,6 @@ def _add_exclude_near(command: Parser) -> None:
     )
 
 
-def _add_workers(command: Parser) -> None:
-    command.add_argument("--workers", type=count, default=2, metavar="N", help="processes (default: 2)")
-    command.add_argument(
-        "--executor",
-        choices=("local", "ray"),
-        default="local",
-        help="run them on this machine, or as tasks of a Ray cluster, that of RAY_ADDRESS or one started here (needs "
-        "mose[scale]; default: local)",
-    )
-
-
-def _executor(arguments: Arguments) -> Any:
-    if arguments.executor == "local":
-        from mose.parallel import run_each
-
-        return run_each
-    need_packages("pairs --executor ray", "ray", extra="scale")
-    from mose.scale import cluster
-
-    return cluster.run_each
-
-
 def mine(arguments: Arguments) -> int:
     """``mose pairs mine``: pairs from the source of named packages."""
     from mose.data.mine.build import mine as mine_pairs
@@ -133,7 +110,7 @@ def mine(arguments: Arguments) -> int:
             exclude_near=tuple(arguments.exclude_near),
             skip_missing=arguments.skip_missing,
             workers=arguments.workers,
-            each=_executor(arguments),
+            each=executor_of(arguments),
             progress=progress,
         )
     if arguments.json:
@@ -160,7 +137,7 @@ def history(arguments: Arguments) -> int:
             arguments.out,
             exclude_near=tuple(arguments.exclude_near),
             workers=arguments.workers,
-            each=_executor(arguments),
+            each=executor_of(arguments),
             progress=progress,
         )
     if arguments.json:

@@ -14,7 +14,7 @@ import shutil
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from mose.data.mine.harvest import draw
 from mose.data.near_copies import NearCopies
 from mose.errors import ConfigError, DataError, OutputError
 from mose.json_reading import read_json
-from mose.parallel import Limits, run_each
+from mose.parallel import Limits, RunEach, run_each
 from mose.progress import Progress, ProgressCallback, no_progress
 from mose.storage import new_file, require_writable_folder, write_json
 from mose.workers import Failure
@@ -49,6 +49,7 @@ def build_corpus(
     tokenizer: Path | None = None,
     fetch: Fetch | None = None,
     workers: int = 1,
+    each: RunEach = run_each,
     progress: ProgressCallback = no_progress,
 ) -> dict[str, Any]:
     """Build a corpus, or continue a build that was stopped; a finished one is left as it is.
@@ -60,6 +61,7 @@ def build_corpus(
         tokenizer: Folder with ``tokenizer.json``; without it, the corpus holds text.
         fetch: Returns the content of a row of a table that has none.
         workers: Processes that prepare files.
+        each: Runs them, as `mose.parallel.run_each` does.
         progress: Called with the progress so far.
 
     Returns:
@@ -79,7 +81,7 @@ def build_corpus(
             progress(Progress("read", len(parts), 0))
             path = out / _PARTS / f"{len(parts):06d}.safetensors"
             if not path.is_file():
-                _write_part(path, part, settings, tokenizer, workers)
+                _write_part(path, part, settings, tokenizer, partial(each, num_workers=workers))
             parts.append(path)
         write_json(out / MANIFEST, _write_shards(parts, out, settings, dropped, progress))
     for rest in (out / _PARTS, *out.glob(".*.part")):
@@ -118,7 +120,7 @@ def _begin(out: Path, sources: Sequence[str | Path], settings: BuildSettings, to
             file.write((tokenizer / TOKENIZER).read_bytes())
 
 
-def _write_part(path: Path, part: Part, settings: BuildSettings, tokenizer: Path | None, workers: int) -> None:
+def _write_part(path: Path, part: Part, settings: BuildSettings, tokenizer: Path | None, each: RunEach) -> None:
     """Prepare the files of one part, and keep what is left of them."""
     dropped: Counter[str] = Counter()
     scrubbed: Counter[str] = Counter()
@@ -130,10 +132,8 @@ def _write_part(path: Path, part: Part, settings: BuildSettings, tokenizer: Path
             given.append(raw._replace(content=b""))
             yield raw.path, raw.content
 
-    answers = run_each(
-        prepare_file, items(), shared=(settings, tokenizer), weigh=lambda item: len(item[1]), num_workers=workers,
-        limits=_LIMITS,
-    )  # fmt: skip
+    shared = (settings, tokenizer)
+    answers = each(prepare_file, items(), shared=shared, weigh=lambda item: len(item[1]), limits=_LIMITS)
     for answer in answers:
         raw = given.popleft()
         if isinstance(answer, Failure):

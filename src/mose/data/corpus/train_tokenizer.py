@@ -15,6 +15,7 @@ from mose.data.corpus.settings import BuildSettings
 from mose.data.corpus.shards import TOKENIZER, open_shards
 from mose.data.corpus.stored import is_stored
 from mose.errors import require
+from mose.parallel import RunEach, run_each
 from mose.progress import Progress, ProgressCallback, no_progress
 from mose.storage import new_folder, write_json
 
@@ -30,6 +31,7 @@ def train_tokenizer(
     size: int = 49_152,
     settings: BuildSettings | None = None,
     workers: int = 1,
+    each: RunEach = run_each,
     progress: ProgressCallback = no_progress,
 ) -> int:
     """Write the folder of a tokenizer that is trained on a corpus of text, or on what one of the sources would hold.
@@ -42,6 +44,7 @@ def train_tokenizer(
         size: Tokens, the three added ones not counted.
         settings: For sources that are not a corpus.
         workers: Processes that prepare files.
+        each: Runs them, as `mose.parallel.run_each` does.
         progress: Called with the progress so far.
 
     Returns:
@@ -59,7 +62,7 @@ def train_tokenizer(
         corpus = Path(sources[0])
         if len(sources) > 1 or not is_stored(corpus):
             corpus = Path(work) / "corpus"
-            build_corpus(sources, corpus, settings, workers=workers, progress=progress)
+            build_corpus(sources, corpus, settings, workers=workers, each=each, progress=progress)
         tokenizer = Tokenizer(models.BPE())
         # StarCoder 2's own steps: digits apart, then GPT-2's expression over bytes.
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
