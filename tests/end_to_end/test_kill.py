@@ -24,7 +24,7 @@ from mose.search.store.location import current_index, index_folder
 from mose.search.store.store import Store
 from mose.workers import stop_idle
 
-KILLS = 25 * ROUNDS
+KILLS = 50 * ROUNDS
 FILES = 36
 SHALLOW = 2
 LONGEST_SECONDS = 100.0 * ROUNDS
@@ -97,7 +97,7 @@ def _check_what_is_there(folder: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills with SIGKILL and forks")
-def test_index_killed_many_times_equals_one_made_in_one_go(tmp_path, monkeypatch):
+def test_index_killed_fifty_times_equals_one_made_in_one_go(tmp_path, monkeypatch):
     monkeypatch.setenv("MOSE_HOME", str(tmp_path / "home"))
     tree = tmp_path / "tree"
     for number in range(FILES):

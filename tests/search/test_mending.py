@@ -16,7 +16,7 @@ from mose.errors import CodeIndexError
 from mose.search.store.location import index_folder
 from mose.search.store.store import Store
 
-SEEDS = 20 * ROUNDS
+SEEDS = 40 * ROUNDS
 QUERIES = ("parse an ISO date", "open a proxy", "writer_lock", "DateRange.contains")
 PAGE = 4096
 
