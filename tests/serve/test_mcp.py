@@ -129,7 +129,7 @@ def test_a_change_is_seen_by_the_next_call_and_the_tree_is_read_deeper_meanwhile
         assert paths_of(await client.call_tool("search", {"query": "launch_rocket"}))[0] == "src/fresh.py"
         (sample_tree / "src" / "fresh.py").unlink()
         assert "src/fresh.py" not in paths_of(await client.call_tool("search", {"query": "launch_rocket"}))
-        for number in range(100 * ROUNDS):
+        for number in range(200 * ROUNDS):
             (sample_tree / f"more_{number}.py").write_text(f"def number_{number}():\n    return {number}\n")
         for _ in range(100):
             read = (await client.call_tool("search", {"query": "date"})).structured_content["read"]
@@ -170,7 +170,7 @@ def test_no_answer_is_longer_than_max_tokens(sample_tree):
     ]
 
     async def work(client):
-        for number in range(100 * ROUNDS):
+        for number in range(200 * ROUNDS):
             most = chance.choice([200, 203, 260, 400, 1_500, 5_000])
             query = " ".join(chance.choices(words, k=chance.randint(1, 60)))
             result = await client.call_tool(
