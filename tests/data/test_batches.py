@@ -273,3 +273,12 @@ def test_rows_are_not_held_in_memory(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match=r"rows cannot be kept in .*file: (?s:.*)MOSE_HOME"):
         RowTable([row(0)], tmp_path / "file")
+
+
+def test_a_table_has_room_for_as_many_languages_as_rows(tmp_path: Path) -> None:
+    from mose.data.pairs import Row
+    from mose.data.tables.row_table import RowTable
+
+    rows = (Row(text="", code="x", language=f"language {number}", group="") for number in range(33_000))
+    table = RowTable(rows, tmp_path)
+    assert table.languages[table.language_R[-1]] == "language 32999"

@@ -3,7 +3,6 @@ from __future__ import annotations
 import gzip
 import json
 import lzma
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,19 +29,11 @@ def test_rows_come_back_in_order(tmp_path: Path, name: str) -> None:
     assert (rows[1].group, rows[1].name) == ("g", "add")
 
 
-def test_duplicates_and_other_languages_are_counted(tmp_path: Path) -> None:
-    dropped: Counter[str] = Counter()
+def test_duplicates_and_other_languages_are_left_out(tmp_path: Path) -> None:
     spaced = {**ROW, "code": "def add(a, b):\n    return a + b"}
-    file = written(tmp_path, ROW, spaced, {**ROW, "language": "go"})
-    assert len(read_rows(file, languages=("python",), dropped=dropped)) == 1
-    assert dropped == {"duplicate": 1, "other language": 1}
-
-
-def test_rows_of_other_kinds_are_counted(tmp_path: Path) -> None:
-    dropped: Counter[str] = Counter()
-    file = written(tmp_path, ROW, {**ROW, "query": "sum", "kind": "doc"}, {**ROW, "query": "add", "kind": "name"})
-    assert [row.text for row in read_rows(file, kinds=("name",), dropped=dropped)] == ["add"]
-    assert dropped == {"other kind": 2}
+    file = written(tmp_path, ROW, spaced, {**ROW, "language": "go"}, {**ROW, "query": "sum", "language": "go"})
+    assert [row.text for row in read_rows(file)] == ["add two numbers", "sum"]
+    assert [row.language for row in read_rows(file, languages=("go",))] == ["go", "go"]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Read and check pair files: every error names file and line.
 
 In: JSON lines, plain, ``.xz`` or ``.gz``, one object a line: ``{query, code, language, group?}``.
-Out: ``Row`` objects, exact duplicates dropped and counted.
+Out: ``Row`` objects.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import json
 import lzma
 import re
 import zlib
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -39,6 +38,8 @@ class Row:
     language: str
     group: str
     """Problem that several codes solve; empty if there is none."""
+    kind: str = ""
+    """How the pair was found, such as "doc" (field ``kind``); empty without it."""
     name: str = ""
     """Name that the code defines (field ``func``); empty without it."""
     path: str = ""
@@ -167,57 +168,51 @@ def text_of(value: dict[str, Any], key: str, path: Path, number: int) -> str:
     return text
 
 
-def read_rows(path: Path, **how: Any) -> list[Row]:
-    """All checked rows of a pair file; see ``stream_rows``."""
-    return list(stream_rows(path, **how))
+def read_rows(
+    path: Path, *, with_text: bool = True, with_group: bool = False, languages: tuple[str, ...] = ()
+) -> list[Row]:
+    """Checked rows of a pair file without exact duplicates (white space apart).
+
+    Args:
+        path: The file.
+        with_text: Each row needs a text.
+        with_group: Each row needs a group.
+        languages: Keep these only; empty keeps all.
+
+    Raises:
+        DataError: As ``stream_rows``.
+    """
+    rows: dict[tuple[int, int], Row] = {}
+    for row in stream_rows(path, with_text=with_text, with_group=with_group):
+        if not languages or row.language in languages:
+            rows.setdefault((key_of(row.text), key_of(row.code)), row)
+    return list(rows.values())
 
 
 def stream_rows(
-    path: Path,
-    *,
-    with_text: bool = True,
-    with_group: bool = False,
-    text_field: str = "query",
-    languages: tuple[str, ...] = (),
-    kinds: tuple[str, ...] = (),
-    dropped: Counter[str] | None = None,
+    path: Path, *, with_text: bool = True, with_group: bool = False, text_field: str = "query"
 ) -> Iterator[Row]:
-    """Checked rows of one pair file, one by one; exact duplicates (white space apart) are dropped.
+    """Checked rows of one pair file, one by one.
 
     Args:
         path: The file.
         with_text: Each row needs a text.
         with_group: Each row needs a group.
         text_field: Field that holds the text.
-        languages: Keep these only; empty keeps all.
-        kinds: Keep rows with one of these in the field ``kind``; empty keeps all.
-        dropped: Counts of rows left out, by reason, are added here.
 
     Raises:
         DataError: A field is missing or empty; the message names file and line.
     """
-    seen: set[int] = set()
-    dropped = Counter() if dropped is None else dropped
     for number, value in read_objects(path):
         code = text_of(value, "code", path, number)
         language = text_of(value, "language", path, number)
         text = text_of(value, text_field, path, number) if with_text else ""
         group = text_of(value, "group", path, number) if with_group else (value.get("group") or "")
-        if languages and language not in languages:
-            dropped["other language"] += 1
-            continue
-        if kinds and value.get("kind") not in kinds:
-            dropped["other kind"] += 1
-            continue
-        key = hash((key_of(text), key_of(code)))  # of 61 bits: one number for each row, in a set that may be large
-        if key in seen:
-            dropped["duplicate"] += 1
-            continue
-        seen.add(key)
         yield Row(
             text=text,
             code=code,
             language=language,
+            kind=kind if isinstance(kind := value.get("kind"), str) else "",
             group=str(group),
             name=str(value.get("func") or "").rsplit(".", 1)[-1],
             path=_path(value),

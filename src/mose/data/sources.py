@@ -2,7 +2,7 @@
 
 In: ``SourceConfig`` (file, task, languages). Out: ``Source`` with ``len`` units; ``pick(unit, rng)`` chooses the rows
 of a pair and ``pair(picked, rng)`` makes it. A unit is a row (text to code) or a group of codes for one problem (code
-to code). The rows lie on the disk; each is read when its pair is made.
+to code). The rows lie on the disk, each file's once for all its sources; each is read when its pair is made.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from mose.config import DataConfig, SourceConfig
 from mose.data.describe import add_description
-from mose.data.pairs import Pair, Row, stream_rows
+from mose.data.pairs import Pair, Row
 from mose.data.rename import hide_defined_name, rename_frequent, skip_imports
+from mose.data.source_rows import SourceRows, read_sources
 from mose.data.tables.row_table import NO_GROUP, RowTable
 from mose.errors import DataError
 from mose.framing import add_frame
-from mose.storage import home
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,42 +138,29 @@ class Source:
         return add_frame(row.path, code) if frame < self.frame else code
 
 
-def open_source(config: SourceConfig, data: DataConfig, *, seed: int = 0) -> Source:
-    """Read, check and group one source.
+def open_source(config: SourceConfig, data: DataConfig, taken: SourceRows, *, seed: int = 0) -> Source:
+    """Choose and group the rows of one source.
 
     Args:
         config: The source.
-        data: Folder of its file, and defaults.
+        data: Defaults.
+        taken: Its rows.
         seed: Chooses rows if there are more than ``max_rows``.
 
     Raises:
-        DataError: The file is missing, a row is faulty, no row is left, or a file of one language is used for code to
-            code across languages.
+        DataError: No row is left, or a file of one language is used for code to code across languages.
     """
-    path = Path(data.folder) / config.file
-    dropped: Counter[str] = Counter()
-    code_only = config.task == "code-code"
-    rows = stream_rows(
-        path,
-        with_text=not code_only,
-        with_group=code_only,
-        text_field=config.query_field,
-        languages=config.languages,
-        kinds=config.kinds,
-        dropped=dropped,
-    )
-    table = RowTable(rows, home())
-    numbers = np.arange(len(table))
-    if config.max_rows and len(table) > config.max_rows:
-        chosen = np.random.default_rng([seed, config.max_rows]).permutation(len(table))[: config.max_rows]
-        dropped["over max_rows"] = len(table) - config.max_rows
-        numbers = np.sort(chosen)
+    table, numbers, dropped = taken.table, taken.numbers, taken.dropped.copy()
+    if config.max_rows and len(numbers) > config.max_rows:
+        chosen = np.random.default_rng([seed, config.max_rows]).permutation(len(numbers))[: config.max_rows]
+        dropped["over max_rows"] = len(numbers) - config.max_rows
+        numbers = numbers[np.sort(chosen)]
     ends = np.arange(1, len(numbers) + 1)
-    if code_only:
-        numbers, ends = _groups(table, numbers, data.cross_language, path, dropped)
+    if config.task == "code-code":
+        numbers, ends = _groups(table, numbers, data.cross_language, taken.path, dropped)
     if not len(ends):
         raise DataError(
-            f"source {config.name}: no rows left of {path}",
+            f"source {config.name}: no rows left of {taken.path}",
             got=dict(dropped),
             remedy="These are the reasons: change the source's settings, or leave the source out.",
         )
@@ -226,11 +213,12 @@ def open_sources(data: DataConfig, *, batch_pairs: int, mixed: bool, seed: int =
     """All sources, checked against the batch before anything is trained.
 
     Raises:
-        DataError: As ``open_source``, or a batch is larger than the data.
+        DataError: As ``read_sources`` and ``open_source``, or a batch is larger than the data.
     """
     folder = Path(data.folder)
     wanted = [config for config in data.sources if not (data.skip_missing and not (folder / config.file).exists())]
-    sources = [open_source(config, data, seed=seed) for config in wanted]
+    rows = read_sources(wanted, folder)
+    sources = [open_source(config, data, rows[config.name], seed=seed) for config in wanted]
     if not sources:
         raise DataError("none of the sources' files exists", got=data.folder, remedy="Set data.folder.")
     sizes = {source.name: source.num_groups for source in sources}
