@@ -17,7 +17,8 @@ import numpy as np
 from datasketch import MinHash, MinHashLSH
 from scipy.sparse import csr_matrix
 
-from mose.data.curate.near_pairs import GramTable, choose_bands, near_pairs
+from mose.data.curate.grams import GramTable, grams
+from mose.data.curate.near_pairs import choose_bands, near_pairs, sign_texts
 from mose.data.pairs import read_objects
 
 
@@ -56,12 +57,12 @@ def main():
     arguments = parser.parse_args()
     wanted = islice(read_objects(arguments.pairs), arguments.skip, arguments.skip + arguments.rows)
     codes = [row["code"] for _, row in wanted]
-    few = GramTable(codes[:5_000])
+    few = GramTable(map(grams, codes[:5_000]))
     true = brute_force(few, arguments.jaccard)
-    found = set(map(tuple, near_pairs(few, arguments.jaccard).tolist()))
+    found = set(map(tuple, near_pairs(sign_texts(few, arguments.jaccard)).tolist()))
     print(f"brute force found {len(true)} pairs among {len(few)} rows", file=sys.stderr)
     start, cpu = time.perf_counter(), time.process_time()
-    pairs = near_pairs(GramTable(codes), arguments.jaccard)
+    pairs = near_pairs(sign_texts(GramTable(map(grams, codes)), arguments.jaccard))
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     peer = datasketch_seconds(codes[: arguments.peer_rows], arguments.jaccard)
     report = {

@@ -9,14 +9,13 @@ from datasketch import MinHash, MinHashLSH
 from datasketch.lsh import _false_negative_probability, _false_positive_probability
 
 from mose.cli import main
+from mose.data.curate.grams import GramTable, grams, jaccard
 from mose.data.curate.near_pairs import (
     Bands,
-    GramTable,
     choose_bands,
-    grams,
     group_pairs,
-    jaccard,
     near_pairs,
+    sign_texts,
 )
 from mose.data.curate.stage import DROPPED, STAGE
 from mose.data.pairs import read_objects, write_objects
@@ -42,6 +41,10 @@ def make_codes(count, *, seed=0):
     return codes
 
 
+def signed(codes, threshold=0.7):
+    return sign_texts(GramTable(map(grams, codes)), threshold)
+
+
 def true_pairs(codes, threshold):
     sets = [{code[at : at + 5] for at in range(max(1, len(code) - 4))} for code in codes]
     return {
@@ -55,7 +58,7 @@ def true_pairs(codes, threshold):
 def test_near_pairs_are_those_of_brute_force(threshold):
     codes = make_codes(500)
     true = true_pairs(codes, threshold)
-    found = {tuple(pair) for pair in near_pairs(GramTable(codes), threshold).tolist()}
+    found = {tuple(pair) for pair in near_pairs(signed(codes, threshold)).tolist()}
     assert found <= true
     assert len(true) > 50
     assert len(found) >= 0.95 * len(true)
@@ -72,7 +75,7 @@ def test_as_many_are_found_as_by_datasketch():
         theirs |= {(other, number) for other in index.query(sketch)}
         index.insert(number, sketch)
     theirs &= true_pairs(codes, 0.7)
-    ours = {tuple(pair) for pair in near_pairs(GramTable(codes), 0.7).tolist()}
+    ours = {tuple(pair) for pair in near_pairs(signed(codes)).tolist()}
     assert len(theirs) > 30
     assert len(ours ^ theirs) <= 0.05 * len(theirs)
 
@@ -100,14 +103,14 @@ def test_grams_fold_white_space_and_tell_characters_apart():
 
 def test_many_copies_of_one_text_are_one_group():
     codes = [f"def common(): return sum(range(1000)) + len('the same in all') # {number}" for number in range(200)]
-    groups = group_pairs(near_pairs(GramTable(codes), 0.7), 200)
+    groups = group_pairs(near_pairs(signed(codes)), 200)
     assert set(groups.tolist()) == {0}
 
 
 def test_pairs_with_a_reference_alone():
     codes = make_codes(200, seed=2)
-    found = {tuple(pair) for pair in near_pairs(GramTable(codes), 0.7, reference=80).tolist()}
-    every = {tuple(pair) for pair in near_pairs(GramTable(codes), 0.7).tolist()}
+    found = {tuple(pair) for pair in near_pairs(signed(codes), reference=80).tolist()}
+    every = {tuple(pair) for pair in near_pairs(signed(codes)).tolist()}
     assert found == {(first, second) for first, second in every if first < 80 <= second}
     assert found
 

@@ -115,29 +115,48 @@ def test_a_cluster_started_here_reports_nothing_and_listens_on_the_loopback_inte
     assert set(listening) == {"listens loopback"}
 
 
-@needs_ray
-def test_mining_on_ray_writes_the_same_files(tmp_path):
+def package_to_mine(folder):
     from importlib.metadata import version
 
-    (tmp_path / "mine.toml").write_text(
+    (folder / "mine.toml").write_text(
         f'[[packages]]\nname = "filelock"\nregistry = "site-packages"\nversion = "{version("filelock")}"\nlicense = "MIT"\n'
         'languages = ["python"]\n'
     )
+    return ["mine", f"{folder}/mine.toml"]
+
+
+def history_to_mine(folder):
+    clone = folder / "clones" / "store"
+    clone.mkdir(parents=True)
+
+    def git(*words):
+        done = subprocess.run(["git", "-c", "user.name=A", "-c", "user.email=a@b", "-c", "commit.gpgsign=false", *words],
+                              cwd=clone, check=True, capture_output=True, text=True)  # fmt: skip
+        return done.stdout.strip()
+
+    git("init", "-q")
+    for commit in range(12):  # each changes one of six files, from the second round on
+        name = ("read", "write", "load", "store", "open", "close")[commit % 6]
+        body = f"    total = {commit}\n    for item in items:\n        total += item * {commit}\n    return total\n"
+        (clone / f"{name}.py").write_text(f"def {name}_all(items):\n{body}")
+        git("add", "-A")
+        git("commit", "-q", "-m", f"Sums of the items that are {name} begin with another number")
+    (folder / "histories.toml").write_text(
+        f'[[repositories]]\nname = "owner/store"\ncommit = "{git("rev-parse", "HEAD")}"\nlicense = "MIT"\n'
+    )
+    return ["history", f"{folder}/histories.toml", "--clones", f"{folder}/clones"]
+
+
+@needs_ray
+@pytest.mark.parametrize(("prepare", "least"), [(package_to_mine, 10), (history_to_mine, 6)])
+def test_mining_on_ray_writes_the_same_files(tmp_path, prepare, least):
+    command = prepare(tmp_path)
     files = {}
     for executor in ("local", "ray"):
-        words = [
-            "pairs",
-            "mine",
-            f"{tmp_path}/mine.toml",
-            "--out",
-            f"{tmp_path}/{executor}",
-            "--executor",
-            executor,
-            "--quiet",
-        ]
+        words = ["pairs", *command, "--out", f"{tmp_path}/{executor}", "--executor", executor, "--quiet"]
         run(f"from mose.cli import main; assert main({words!r}) == 0")
         files[executor] = {path.name: path.read_bytes() for path in (tmp_path / executor).glob("*.*")}
-    assert json.loads(files["local"]["manifest.json"])["totals"]["train"]["rows"] > 10
+    assert json.loads(files["local"]["manifest.json"])["totals"]["train"]["rows"] >= least
     assert files["local"] == files["ray"]
 
 

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mose.data.curate.contamination import count_reasons, find_copies
-from mose.data.curate.stage import pair_files, read_compared
+from mose.data.curate.compared import ComparedRows
+from mose.data.curate.contamination import HeldOut, add_near_copies, count_reasons
+from mose.data.curate.near_pairs import sign_texts
+from mose.data.curate.stage import pair_files
 from mose.data.evaluation_sets import evaluation_files, read_evaluation
 from mose.data.mine.archives import hash_of
 from mose.progress import ProgressCallback, no_progress
@@ -36,17 +38,18 @@ def check_contamination(
         ConfigError: ``jaccard`` is out of range.
     """
     sets = evaluation_files(against)
-    evaluation = list(read_evaluation(sets))
-    where, rows = read_compared(pair_files(inputs))
-    found = find_copies(rows, evaluation, threshold=jaccard, progress=progress)
+    held_out = HeldOut(read_evaluation(sets), jaccard)
+    rows = ComparedRows(pair_files(inputs), held_out)
+    signed = sign_texts(rows.grams, jaccard, progress=progress)
+    found = add_near_copies(rows.fates, held_out, signed, progress=progress)
     return {
         "rows": len(rows),
-        "evaluation_rows": len(evaluation),
+        "evaluation_rows": held_out.size,
         "against": [{"file": str(file), "sha256": hash_of(file)} for file in sets],
         "jaccard": jaccard,
         "reasons": count_reasons(found),
         "copies": [
-            {"row": where[number], "reason": fate.reason, "copy_of": fate.copy_of}
+            {"row": rows.where(number), "reason": fate.reason, "copy_of": fate.copy_of}
             for number, fate in sorted(found.items())
         ],
     }

@@ -5,16 +5,19 @@ In: pair files. Out: a stage's folder; of each group of near copies of one kind 
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from mose.data.curate.contamination import find_copies
-from mose.data.curate.near_pairs import GramTable, describe_bands, group_pairs, near_pairs
-from mose.data.curate.stage import Fate, Row, described, pair_files, read_compared, require_same_run, write_stage
+import numpy as np
+from numpy.typing import NDArray
+
+from mose.data.curate.compared import ComparedRows
+from mose.data.curate.contamination import HeldOut, add_near_copies
+from mose.data.curate.near_pairs import SignedTexts, describe_bands, group_pairs, near_pairs, sign_texts
+from mose.data.curate.stage import Fate, Row, described, pair_files, require_same_run, write_stage
 from mose.data.evaluation_sets import evaluation_files, read_evaluation
-from mose.data.pairs import key_of
+from mose.data.tables.equal_rows import first_of_equal
 from mose.progress import ProgressCallback, no_progress
 
 SAME = "equal to another row"
@@ -49,37 +52,35 @@ def drop_near_copies(
     files = pair_files(inputs)
     settings = {"jaccard": jaccard, "bands": describe_bands(jaccard), "against": [str(path) for path in against]}
     require_same_run(out, described("dedup", files, settings))
-    where, rows = read_compared(files)
-    fates: dict[int, Fate] = {}
-    if against:
-        fates |= find_copies(
-            rows, list(read_evaluation(evaluation_files(against))), threshold=jaccard, progress=progress
-        )
-    fates |= _copies_within(rows, where, fates, jaccard, progress)
-    return write_stage("dedup", files, out, lambda number, _: fates.get(number), settings=settings)
+    held_out = HeldOut(read_evaluation(evaluation_files(against)), jaccard) if against else None
+    rows = ComparedRows(files, held_out)
+    signed = sign_texts(rows.grams, jaccard, progress=progress)
+    fates = add_near_copies(rows.fates, held_out, signed, progress=progress) if held_out else {}
+    same_R, near_R = _first_copies(rows, signed, fates, progress)
+
+    def judge(number: int, _: Row) -> Fate | None:
+        for reason, first in ((SAME, int(same_R[number])), (NEAR, int(near_R[number]))):
+            if first != number:
+                return Fate(reason=reason, copy_of=rows.where(first))
+        return fates.get(number)
+
+    return write_stage("dedup", files, out, judge, settings=settings)
 
 
-def _copies_within(
-    rows: Sequence[Row], where: Sequence[str], dropped: dict[int, Fate], threshold: float, progress: ProgressCallback
-) -> dict[int, Fate]:
-    """Fates of rows that copy an earlier row of their kind; rows dropped before are no reason."""
-    fates: dict[int, Fate] = {}
-    by_kind: dict[str, list[int]] = defaultdict(list)
-    first_of: dict[tuple[str, int, int], int] = {}
-    for number, row in enumerate(rows):
-        if number in dropped:
-            continue
-        kind = str(row["kind"] or "")
-        key = (kind, key_of(row["code"]), key_of(str(row["query"] or "")))
-        if key in first_of:
-            fates[number] = Fate(reason=SAME, copy_of=where[first_of[key]])
-        else:
-            first_of[key] = number
-            by_kind[kind].append(number)
-    for numbers in by_kind.values():
-        table = GramTable(rows[number]["code"] for number in numbers)
-        groups = group_pairs(near_pairs(table, threshold, progress=progress), len(table))
-        for number, first in zip(numbers, groups.tolist(), strict=True):
-            if numbers[first] != number:
-                fates[number] = Fate(reason=NEAR, copy_of=where[numbers[first]])
-    return fates
+def _first_copies(
+    rows: ComparedRows, signed: SignedTexts, dropped: Collection[int], progress: ProgressCallback
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """For each row the first one of its kind that it is equal to, and the first one that it is near; or itself.
+
+    Rows dropped before are compared with none; equal ones are not compared again.
+    """
+    same_R, near_R = np.arange(len(rows)), np.arange(len(rows))
+    kept = np.delete(same_R, list(dropped))
+    same_R[kept] = kept[first_of_equal(rows.kind_R[kept], rows.code_R[kept], rows.query_R[kept])]
+    kept = kept[same_R[kept] == kept]
+    offset = len(rows.grams) - len(rows)
+    for kind in np.unique(rows.kind_R[kept]):
+        numbers = kept[rows.kind_R[kept] == kind]
+        groups = group_pairs(near_pairs(signed, among=numbers + offset, progress=progress), len(numbers))
+        near_R[numbers] = numbers[groups]
+    return same_R, near_R

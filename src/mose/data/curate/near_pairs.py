@@ -8,50 +8,25 @@ finds copies inside longer texts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations, pairwise
-from tempfile import TemporaryFile
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mose.data.curate.grams import GramTable, jaccard
 from mose.errors import MissingExtraError, require
 from mose.progress import Progress, ProgressCallback, no_progress
 
-Grams: TypeAlias = NDArray[np.uint32]
-"""Distinct hashes of a text's runs of five characters, ascending."""
 Numbers: TypeAlias = NDArray[np.int64]
 
 PERMUTATIONS = 256
-_LENGTH = 5
-_FACTOR = np.uint64(0x9E3779B97F4A7C15)
-_BATCH_GRAMS = 4_000_000
+_BATCH_TEXTS, _BATCH_GRAMS = 2_000, 1_000_000
+"""So many are signed at once: the numbers of 2,000 signatures take 20 MB."""
 _MOST_PAIRED = 64
 """So many texts that share a band are all compared with each other; more are with the first and the one before."""
-
-
-def grams(text: str) -> Grams:
-    """Hashes of all runs of five characters, white space folded; of the whole text if it is shorter.
-
-    Example:
-        >>> len(grams("a  = b + c")), len(grams("abc"))
-        (5, 1)
-    """
-    letters = np.frombuffer(" ".join(text.split()).encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
-    count = max(1, len(letters) - _LENGTH + 1)
-    hashes = np.zeros(count, np.uint64)
-    for offset in range(min(_LENGTH, len(letters))):
-        hashes = (hashes ^ letters[offset : offset + count]) * _FACTOR
-        hashes ^= hashes >> np.uint64(29)
-    return np.unique((hashes >> np.uint64(32)).astype(np.uint32))
-
-
-def jaccard(first: Grams, second: Grams) -> float:
-    """Shared share of two sets, 0 to 1."""
-    common = len(np.intersect1d(first, second, assume_unique=True))
-    return common / (len(first) + len(second) - common)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,81 +67,68 @@ def choose_bands(threshold: float, *, least_chance: float = 0.95) -> Bands:
     return next((bands for bands in sizes if bands.chance(threshold) >= least_chance), Bands(count=256, rows=1))
 
 
-class GramTable:
-    """Grams of many texts in a temporary file, so that memory does not grow with them."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedTexts:
+    """Texts with the hashes by which near copies meet. T texts."""
 
-    def __init__(self, texts: Iterable[str]) -> None:
-        ends = [0]
-        with TemporaryFile() as file:
-            for text in texts:
-                found = grams(text)
-                file.write(found.tobytes())
-                ends.append(ends[-1] + len(found))
-            file.flush()
-            self._values: NDArray[np.uint32] = np.memmap(file, np.uint32, "r") if ends[-1] else np.zeros(0, np.uint32)
-        self._ends = np.array(ends, np.int64)
-
-    def __len__(self) -> int:
-        return len(self._ends) - 1
-
-    def __getitem__(self, number: int) -> Grams:
-        return self._values[self._ends[number] : self._ends[number + 1]]
-
-    @property
-    def sizes(self) -> Numbers:
-        """Number of grams of each text."""
-        return np.diff(self._ends)
-
-    def batches(self) -> Iterator[tuple[NDArray[np.uint32], list[int]]]:
-        """Grams of texts in a row, and where each begins."""
-        first = 0
-        while first < len(self):
-            last = int(np.searchsorted(self._ends, self._ends[first] + _BATCH_GRAMS, side="right")) - 1
-            last = max(first + 1, last)
-            starts = self._ends[first : last + 1] - self._ends[first]
-            yield self._values[self._ends[first] : self._ends[last]], starts.tolist()
-            first = last
+    table: GramTable
+    threshold: float
+    """Jaccard similarity from which two texts are near copies."""
+    keys: NDArray[np.uint64]
+    """[bands, T]: equal where two texts agree in all permutations of a band."""
 
 
-def near_pairs(
-    table: GramTable,
-    threshold: float,
-    *,
-    reference: int = 0,
-    seed: int = 0,
-    progress: ProgressCallback = no_progress,
-) -> Numbers:
-    """Pairs of texts whose Jaccard similarity is at least the threshold; almost all of them, and no others.
+def sign_texts(
+    table: GramTable, threshold: float, *, seed: int = 0, progress: ProgressCallback = no_progress
+) -> SignedTexts:
+    """Texts ready to be paired.
 
     Args:
-        table: All texts.
+        table: The texts.
         threshold: Above 0, at most 1.
-        reference: If above 0, only pairs of one of the first texts, so many, with one of the others.
         seed: Fixes the permutations.
         progress: Called with the progress so far.
-
-    Returns:
-        int64 [pairs, 2], the smaller number first, ascending.
 
     Raises:
         ConfigError: The threshold is out of range.
         MissingExtraError: rensa is not installed.
     """
-    bands = choose_bands(threshold)
-    keys = _band_keys(table, bands, seed, progress)
-    size = len(table)
+    keys = _band_keys(table, choose_bands(threshold), seed, progress)
+    return SignedTexts(table=table, threshold=threshold, keys=keys)
+
+
+def near_pairs(
+    signed: SignedTexts,
+    *,
+    among: Numbers | None = None,
+    reference: int = 0,
+    progress: ProgressCallback = no_progress,
+) -> Numbers:
+    """Pairs of texts whose Jaccard similarity is at least the threshold; almost all of them, and no others.
+
+    Args:
+        signed: The texts.
+        among: Numbers of those to compare, ascending; all if None.
+        reference: If above 0, only pairs of one of the first of these, so many, with one of the others.
+        progress: Called with the progress so far.
+
+    Returns:
+        int64 [pairs, 2], positions in ``among``, the smaller one first, ascending.
+    """
+    table, threshold = signed.table, signed.threshold
+    numbers = np.arange(len(table)) if among is None else among
     proposed = np.zeros(0, np.int64)
-    for number in range(bands.count):
-        progress(Progress("compare bands", number, bands.count))
-        pairs = [first * size + second for first, second in _sharing(keys[number], reference)]
+    for band, keys in enumerate(signed.keys):
+        progress(Progress("compare bands", band, len(signed.keys)))
+        pairs = [first * len(numbers) + second for first, second in _sharing(keys[numbers], reference)]
         proposed = np.union1d(proposed, np.array(pairs, np.int64))
-    firsts, seconds = proposed // max(size, 1), proposed % max(size, 1)
-    sizes = table.sizes
+    firsts, seconds = proposed // max(len(numbers), 1), proposed % max(len(numbers), 1)
+    sizes = table.sizes[numbers]
     # Sets cannot be more alike than the smaller one fits into the larger one.
     possible = np.minimum(sizes[firsts], sizes[seconds]) >= threshold * np.maximum(sizes[firsts], sizes[seconds])
     firsts, seconds = firsts[possible], seconds[possible]
     alike = np.zeros(len(firsts), bool)
-    for at, (first, second) in enumerate(zip(firsts.tolist(), seconds.tolist(), strict=True)):
+    for at, (first, second) in enumerate(zip(numbers[firsts].tolist(), numbers[seconds].tolist(), strict=True)):
         if at % 5_000 == 0:
             progress(Progress("compare texts", at, len(firsts)))
         alike[at] = jaccard(table[first], table[second]) >= threshold
@@ -213,9 +175,11 @@ def _band_keys(table: GramTable, bands: Bands, seed: int, progress: ProgressCall
     rng = np.random.default_rng([seed, 5])
     factors = rng.integers(1, 2**63, bands.rows, dtype=np.uint64) | np.uint64(1)
     done = 0
-    for values, starts in table.batches():
+    for values, ends in table.batches(max_texts=_BATCH_TEXTS, max_grams=_BATCH_GRAMS):
         progress(Progress("sign texts", done, len(table)))
-        matrix = RMinHash.digest_matrix_from_flat_token_hashes(values.astype(np.uint64), starts, PERMUTATIONS, seed)
+        matrix = RMinHash.digest_matrix_from_flat_token_hashes(
+            values.astype(np.uint64), ends.tolist(), PERMUTATIONS, seed
+        )
         signatures = np.array(matrix.to_rows(), np.uint64)[:, :used].reshape(-1, bands.count, bands.rows)
         mixed = np.zeros(signatures.shape[:2], np.uint64)
         for row, factor in enumerate(factors):

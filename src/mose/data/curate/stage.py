@@ -80,16 +80,6 @@ def read_pairs(files: Sequence[Path], *, needs: Sequence[str] = ("code",)) -> It
             yield f"{label}:{number}", present
 
 
-def read_compared(files: Sequence[Path]) -> tuple[list[str], list[Row]]:
-    """File and line of each row, and its fields by which copies are told."""
-    where: list[str] = []
-    rows: list[Row] = []
-    for place, row in read_pairs(files):
-        where.append(place)
-        rows.append({key: row.get(key) for key in ("code", "query", "kind", "source", "package")})
-    return where, rows
-
-
 def write_stage(
     name: str,
     files: Sequence[Path],

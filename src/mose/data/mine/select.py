@@ -30,10 +30,14 @@ class Evaluation:
         self.queries: dict[int, str] = {}
         """Hash of each question -> where it stands."""
         for row in rows:
-            if row.code:
-                self.codes.add(shingles(row.code))
-            if len(row.query.split()) >= MIN_QUERY_WORDS:
-                self.queries.setdefault(query_key(row.query), row.where)
+            self.add(row)
+
+    def add(self, row: EvaluationRow) -> None:
+        """Add a row."""
+        if row.code:
+            self.codes.add(shingles(row.code))
+        if len(row.query.split()) >= MIN_QUERY_WORDS:
+            self.queries.setdefault(query_key(row.query), row.where)
 
     def fault(self, row: Mined) -> str:
         """Why a row may not be trained on, "" if it may."""
