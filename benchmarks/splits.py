@@ -6,6 +6,7 @@ A mean is one over repositories; its interval resamples repositories, and querie
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -71,12 +72,19 @@ def part_rows(values: Values) -> Iterator[tuple[str, str, int, Interval, Interva
 
 
 def _row(name: str, members: list[str], values: Values, against: Values | None) -> Row:
-    scores = [np.array(values[member]["scores"]) for member in members]
+    scores = [tuple(values[member]["scores"]) for member in members]
     gain = None
     if against is not None and all(member in against for member in members):
-        before = [np.array(against[member]["scores"]) for member in members]
-        gain = two_stage_interval([own - other for own, other in zip(scores, before, strict=True)])
-    return name, sum(map(len, scores)), two_stage_interval(scores), gain
+        before = [against[member]["scores"] for member in members]
+        pairs = zip(scores, before, strict=True)
+        gain = _interval(tuple(tuple(np.subtract(own, other).tolist()) for own, other in pairs))
+    return name, sum(map(len, scores)), _interval(tuple(scores)), gain
+
+
+@cache
+def _interval(differences: tuple[tuple[float, ...], ...]) -> Interval:
+    """Tables show one result beside many others, and ten thousand rounds of drawing take a while."""
+    return two_stage_interval([np.array(difference) for difference in differences])
 
 
 def category_means(values: Values, split: str) -> dict[str, float]:
