@@ -12,6 +12,8 @@ Measured at every exit that is trained, vectors alone:
 - with ``--data``, both development splits of repository search (as in repo_search.py), NDCG@10 over ``--pool`` chunks of
   each repository, chosen by a seed: chunks that answer a query, at most half, and others. So a value is not that of a
   search; the difference between recipes is what counts;
+- with ``--fused 3``, the same splits searched whole as users do, at that exit: the model is exported, and exit 0, words and
+  signals find the short list;
 - with ``--commits FILE`` (``mose pairs history``), the message of a commit to the functions that it changed.
 
 Runs, values and what is cut of the repositories are kept in --work, so that the command goes on where it stopped, also on
@@ -23,6 +25,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 import os
 import pickle
 import sys
@@ -38,9 +41,11 @@ from splits import tasks as repository_tasks
 
 from mose.config import FinetuneConfig, ValidationTask, parse_overrides, read_toml
 from mose.evaluate.repository.benchmark import Location, RepoTask, ndcg_at_10
+from mose.export.export import ExportRecipe, export
 from mose.model.checkpoint import load_model
 from mose.search.chunking.chunk import embedding_text
 from mose.search.index import CodeIndex
+from mose.search.options import SearchOptions
 from mose.tokenizer import CodeTokenizer
 from mose.train.retrieval.inputs import Side
 from mose.train.retrieval.run import run
@@ -117,6 +122,23 @@ def measure(folder: Path, config: FinetuneConfig, tasks: list[Any], repositories
     return found
 
 
+def fused(folder: Path, given: argparse.Namespace) -> Ranks:
+    """Values of every query of both splits, as a whole search at one exit ranks."""
+    runtime = folder.with_name("runtime")
+    export(folder, runtime, ExportRecipe(exits=(0, given.fused)))
+    found: Ranks = {}
+    for split, root, task in repository_tasks(given.data, given.sources, given.trees):
+        with CodeIndex.open(root, model=runtime, exit=given.fused) as index:
+            values = []
+            for query in task.queries:
+                hits = index.search(query.text, SearchOptions(budget_s=math.inf))
+                places = [Location(path=hit.path, start_line=hit.start_line, end_line=hit.end_line) for hit in hits]
+                values.append(ndcg_at_10(places, query.targets))
+        name = "python" if split == "python" else "other languages"
+        found[f"fused, {name}: {task.package}/exit_{given.fused:02d}"] = np.array(values)
+    return found
+
+
 def interval(difference: list[NDArray[np.float64]]) -> tuple[float, float, float]:
     """Mean of task means and 95 % interval; [S,Q] of each task: seeds, tasks, and queries within them are resampled."""
     rng = np.random.default_rng(0)
@@ -153,6 +175,7 @@ def main() -> None:
     parser.add_argument("--sources", type=Path)
     parser.add_argument("--trees", type=Path)
     parser.add_argument("--pool", type=int, default=300)
+    parser.add_argument("--fused", type=int, default=0, metavar="EXIT", help="search the trees of --data whole, too")
     parser.add_argument("--commits", type=Path)
     parser.add_argument("--work", default="runs/recipes", type=Path)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
@@ -174,9 +197,11 @@ def main() -> None:
                 run=dataclasses.replace(config.run, folder=str(work / f"run_{seed}"), seed=seed),
                 validation=dataclasses.replace(config.validation, every=0, tasks=()),
             )
-            found[recipe.stem].append(
-                kept(work / f"seed_{seed}.npz", lambda own=own: measure(run(own), first, loaded, repositories))
-            )
+            values = kept(work / f"seed_{seed}.npz", lambda own=own: measure(run(own), first, loaded, repositories))
+            if given.fused:
+                model, file = work / f"run_{seed}" / "model", work / f"fused_{given.fused}_{seed}.npz"
+                values |= kept(file, lambda model=model: fused(model, given))
+            found[recipe.stem].append(values)
         report(found, given, len(found[given.recipes[0].stem]))
 
 
@@ -187,7 +212,7 @@ def report(found: dict[str, list[Ranks]], given: argparse.Namespace, num_seeds: 
     exits = sorted({int(name.rsplit("_", 1)[1]) for name in names} - {0})
     rows: list[dict[str, Any]] = []
     for title, members in groups(names).items():
-        for exit_layer in exits:
+        for exit_layer in [exit_layer for exit_layer in exits if f"{members[0]}/exit_{exit_layer:02d}" in names]:
             values = {
                 recipe: [np.stack([ranks[f"{name}/exit_{exit_layer:02d}"] for ranks in seeds]) for name in members]
                 for recipe, seeds in found.items()
