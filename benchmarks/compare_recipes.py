@@ -128,7 +128,7 @@ def fused(folder: Path, given: argparse.Namespace) -> Ranks:
     export(folder, runtime, ExportRecipe(exits=(0, given.fused)))
     found: Ranks = {}
     for split, root, task in repository_tasks(given.data, given.sources, given.trees):
-        with CodeIndex.open(root, model=runtime, exit=given.fused) as index:
+        with CodeIndex.open(root, model=runtime, exit=given.fused, rebuild=True) as index:
             values = []
             for query in task.queries:
                 hits = index.search(query.text, SearchOptions(budget_s=math.inf))
