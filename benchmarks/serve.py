@@ -14,6 +14,9 @@ A mixed load of embeddings follows: one text of 8 to 256 tokens a request, exits
 
 Bar: twice the throughput of the first. Then the same once more, while one client asks for exit 0 at intervals: 99 of 100 answers in 20 ms.
 `--only mixed` runs this part alone.
+
+`--only memory` asks `--requests` times at exit 0, no two texts alike: searches, similar places, embeddings, lists of trees and faulty
+requests in turn. The memory of the server must stay what it was after a tenth of them.
 The last line is JSON; the same goes to benchmarks/results/serve-<commit>.json.
 """
 
@@ -205,13 +208,54 @@ def mixed(port: int, exits: tuple[int, ...], num_requests: int) -> dict[str, obj
     }
 
 
+def memory(pid: int, port: int, num_requests: int) -> dict[str, object]:
+    """Resident memory of the server before, while and after many requests of one client."""
+    rng = random.Random(0)
+    words = sorted({word for query in QUERIES for word in query.split()})
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    statuses: dict[int, int] = {}
+    resident = {0: resident_mb(pid)}
+    hit: dict[str, object] = {}
+
+    def ask(method: str, path: str, value: object = None) -> dict[str, list[dict[str, object]]]:
+        body = None if value is None else json.dumps(value)
+        connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+        answer = connection.getresponse()
+        statuses[answer.status] = statuses.get(answer.status, 0) + 1
+        return json.loads(answer.read())
+
+    for number in range(1, num_requests + 1):
+        text = f"{' '.join(rng.choices(words, k=rng.randrange(1, 12)))} {number}"
+        match number % 5:
+            case 0:
+                ask("GET", "/trees")
+            case 1:
+                ask("POST", "/v1/embeddings", {"input": text, "model": "small@0"})
+            case 2 if hit:
+                ask("POST", "/similar", {"path": hit["path"], "line": hit["start_line"], "exit": 0, "limit": 5})
+            case 3 if number % 100 == 3:
+                ask("POST", "/search", {"query": text, "exit": number})  # there is no such exit
+            case _:
+                hit = (ask("POST", "/search", {"query": text, "exit": 0, "limit": 10}).get("hits") or [hit])[0]
+        if number % 1_000 == 0:
+            connection.close()  # and opened again
+        if number in {num_requests // 100, num_requests // 10, num_requests // 2, num_requests}:
+            resident[number] = resident_mb(pid)
+            print(f"{number:,} requests: {resident[number]:.1f} MB", file=sys.stderr)
+    return {"resident_mb": resident, "statuses": statuses}
+
+
+def resident_mb(pid: int) -> float:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sources", type=Path, required=True)
     parser.add_argument("--files", type=int, default=700)
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--requests", type=int, default=400, help="of the mixed load")
-    parser.add_argument("--only", choices=["mixed"])
+    parser.add_argument("--requests", type=int, default=400, help="of the mixed load, or for the memory")
+    parser.add_argument("--only", choices=["mixed", "memory"])
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.environ["MOSE_HOME"] = f"{folder}/home"
@@ -227,7 +271,10 @@ def main() -> None:
             result = {"chunks": num_chunks, "exit": index.encoder.exit}
             if arguments.only is None:
                 result |= {"warm": compare(index, Client(port), arguments.rounds), "crowd": crowd(port)}
-            result["mixed"] = mixed(port, index.encoder.exits, arguments.requests)
+            if arguments.only == "memory":
+                result["memory"] = memory(server.pid, port, arguments.requests)
+            else:
+                result["mixed"] = mixed(port, index.encoder.exits, arguments.requests)
         finally:
             server.send_signal(signal.SIGTERM)
             server.wait()

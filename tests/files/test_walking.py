@@ -19,7 +19,7 @@ import mose.files.walking
 from mose.errors import SourceError
 from mose.files import REASONS, Skipped, SourceFile, WalkLimits, explain, read_source, walk
 from mose.files.content import is_generated_text
-from mose.files.disk import read_inside
+from mose.files.disk import FolderReader, read_inside
 
 
 def make(root: Path, files: dict[str, str | bytes]) -> Path:
@@ -281,6 +281,26 @@ def test_link_that_replaces_a_folder_at_any_moment_is_not_followed(tmp_path):
         (top / folder).symlink_to(tmp_path / target)
         with pytest.raises(OSError, match=r"c\.py|'a'|'b'"):
             read_inside(str(top), "a/b/c.py", 100)
+
+
+def test_a_reader_of_many_files_reads_what_one_of_each_reads(tmp_path):
+    make(tmp_path, {"tree/a/b/c.py": "1", "tree/a/b/d.py": "2" * 200_000, "tree/a/e.py": "3", "tree/f.py": "4"})
+    make(tmp_path, {"secret/c.py": "secret", "secret/new.py": "secret"})
+    top = str(tmp_path / "tree")
+    names = ["a/b/c.py", "a/b/d.py", "f.py", "a/e.py", "a/b/c.py", "a/b/c.py"]
+    with FolderReader(top) as reader:
+        assert [reader.read(name, 150_000) for name in names] == [read_inside(top, name, 150_000) for name in names]
+        for name in ("a/x.py", "x/y.py", "../secret/c.py"):
+            with pytest.raises(OSError, match=r"py|x|folder"):
+                reader.read(name, 10)
+        assert reader.read("a/b/c.py", 10) == b"1"
+        shutil.rmtree(tmp_path / "tree" / "a" / "b")
+        (tmp_path / "tree" / "a" / "b").symlink_to(tmp_path / "secret")
+        with pytest.raises(OSError, match=r"new"):
+            reader.read("a/b/new.py", 10)
+        assert reader.read("f.py", 10) == b"4"
+        with pytest.raises(OSError, match="b"):
+            reader.read("a/b/new.py", 10)
 
 
 @pytest.mark.parametrize("name", ["../secret.py", "a/../../secret.py", "a/b/../../../secret.py", "..", "/etc/passwd"])

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import codecs
+import os
 import shutil
+import signal
+import subprocess
+import sys
 
 import pytest
 from index_doubles import WordEncoder, content, fresh_content, many_files, wait_until_settled, write_file
 
 from mose import CodeIndex
-from mose.search import lifecycle, refresh
+from mose.errors import CodeIndexError, IndexReplacedError
+from mose.search import alike, lifecycle, refresh
 from mose.search.chunking import cut_files, prepare
 from mose.search.deepen import deepen
-from mose.search.store.location import index_folder
+from mose.search.store.location import base_folder, index_folder
 from mose.search.store.status import limits_of
 from mose.search.store.store import Store
 
@@ -73,8 +79,14 @@ def test_only_what_differs_is_cut_and_embedded_and_the_index_equals_a_new_one(fi
 
 
 def test_what_is_equal_needs_no_process(first, tmp_path, monkeypatch):
+    (first / "marked.py").write_bytes(codecs.BOM_UTF8 + b"def marked():\r\n    return 1\r\n")
+    write_file(first / "minified.js", "var a=1;" * 5_000)
+    write_file(first / "deep" / "er" / "twin.py", "def twin(): return 2\n")
+    wait_until_settled()
+    index(first, WordEncoder())
     copy = tmp_path / "copy"
     shutil.copytree(first, copy)
+    wait_until_settled()
     expected = fresh_content(copy, tmp_path, (0, 6))
     monkeypatch.setattr(cut_files, "_cut_each", None)
     assert index(copy, WordEncoder())[1] == expected
@@ -83,7 +95,7 @@ def test_what_is_equal_needs_no_process(first, tmp_path, monkeypatch):
 @pytest.mark.parametrize("why", ["another model", "told not to", "few files", "another tree", "unfinished", "inside"])
 def test_an_index_that_does_not_fit_is_not_used(why, first, second, num_cut, monkeypatch, tmp_path):
     if why == "few files":
-        monkeypatch.setattr(lifecycle, "ALIKE_FILES", 1_000)
+        monkeypatch.setattr(alike, "ALIKE_FILES", 1_000)
     if why == "another tree":
         for number in range(11, 150):
             write_file(second / f"f{number}.py", f"def quite_another_{number}(): return {number}\n")
@@ -170,3 +182,101 @@ def test_damage_that_came_along_is_mended_at_once(found, tmp_path):
         hits = index.search("function_123")
         assert hits[0].path == "f123.py" and hits[0].text.startswith("def function_123():\n    return 123")
         assert "rebuilt" in index.notes[0]
+
+
+KILLER = """
+import os, signal, sys
+from pathlib import Path
+from index_doubles import WordEncoder
+from mose.search import alike, refresh
+from mose.search.store.location import index_folder
+from mose.search.store.store import Store
+
+alike.ALIKE_FILES = 1
+WATCHED = {"connect", "execute", "executemany", "backup", "fsync", "mkdir", "replace", "unlink", "rmdir"}
+tree = Path(sys.argv[1])
+for line in sys.stdin:
+    kill_at = int(line)
+    child = os.fork()
+    if child:
+        print(os.waitpid(child, 0)[1], flush=True)
+        continue
+    steps = 0
+    def before_call(frame, event, called):
+        global steps
+        if event == "c_call" and called.__name__ in WATCHED:
+            steps += 1
+            if steps == kill_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+    refresh.cut_files = lambda *given, **settings: os._exit(0)
+    with Store.open(index_folder(tree)) as store:
+        begin = refresh.begin_alike
+        def watched(*given):
+            sys.setprofile(before_call)
+            begin(*given)
+        refresh.begin_alike = watched
+        refresh.refresh(store, tree, WordEncoder(), num_workers=0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="each copy is a process that is killed")
+def test_killed_at_any_step_of_copying_there_is_no_index_or_one_that_says_it_is_unfinished(tmp_path, home, monkeypatch):
+    monkeypatch.setattr(alike, "ALIKE_FILES", 1)
+    first, second = many_files(tmp_path, 6), tmp_path / "second"
+    shutil.copytree(first, second)
+    write_file(second / "f0.py", "def other(): return 0\n")
+    with Store.open(index_folder(first)) as store:
+        refresh.refresh(store, first, WordEncoder())
+    expected = fresh_content(second, tmp_path)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command, found = [sys.executable, "-c", KILLER, str(second)], []
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True) as killer:
+        status = signal.SIGKILL
+        while status == signal.SIGKILL:
+            killer.stdin.write(f"{len(found) + 1}\n")
+            killer.stdin.flush()
+            status = int(killer.stdout.readline())
+            found.append(state_of(second))
+            if len(found) % 6 == 0:
+                with Store.open(index_folder(second)) as store:
+                    refresh.refresh(store, second, WordEncoder(), num_workers=0)
+                    assert content(store) == expected, len(found)
+                    assert [path.name for path in store.base.iterdir() if path.is_dir()] == [store.folder.name]
+            lifecycle.forget(second)
+            assert not base_folder(index_folder(second)).exists()
+        killer.stdin.close()
+    assert status == 0
+    assert len(found) > 30
+    assert set(found) == {"empty", "unfinished"}
+
+
+def state_of(tree):
+    """What another process may see of the index of a tree."""
+    try:
+        with Store.open_to_read(index_folder(tree)) as store:
+            if store.generation == 0:
+                return "empty"
+            assert store.meta("root") == str(tree)
+            return "finished" if store.complete else "unfinished"
+    except CodeIndexError:
+        return "none"
+
+
+def test_what_has_the_empty_index_open_goes_on_with_the_copy(first, second, tmp_path):
+    with Store.open(index_folder(second)) as waiting:
+        expected = index(second, WordEncoder())[1]
+        assert not waiting.is_current()
+        with pytest.raises(IndexReplacedError):
+            refresh.refresh(waiting, second, WordEncoder())
+    assert expected == fresh_content(second, tmp_path, (0, 6))
+
+
+def test_an_answer_from_an_unfinished_index_says_so(tmp_path):
+    tree = many_files(tmp_path, 3)
+    CodeIndex.open(tree, exit=0).close()
+    with CodeIndex.open(tree, exit=0, update=False) as index:
+        assert index.notes == ()
+    with Store.open(index_folder(tree)) as store:
+        refresh.set_meta(store, complete="0")
+    with CodeIndex.open(tree, exit=0, update=False) as index:
+        assert "not read to its end" in index.notes[0]

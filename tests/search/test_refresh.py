@@ -22,7 +22,7 @@ from mose.search.store.write_vectors import write_vectors
 
 def read_nothing(monkeypatch):
     """Let every attempt to read a file of a tree fail."""
-    for name in ("read_source", "read_bytes"):
+    for name in ("read_source", "read_next"):
         monkeypatch.setattr(prepare, name, None)
 
 

@@ -10,6 +10,7 @@ from mose.files.records import LINK, LINK_BROKEN, LINK_LOOP, LINK_OUTSIDE
 
 _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # opening a pipe must not block
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+_READ_BYTES = 1 << 16
 
 
 def list_folder(directory: str) -> list[os.DirEntry[str]]:
@@ -70,32 +71,73 @@ def read_inside(top: str, name: str, limit: int) -> bytes:
     Raises:
         OSError: As for `read_regular`, or there is a link on the way.
     """
-    if os.open not in os.supports_dir_fd:  # Windows
-        path = os.path.join(top, *name.split("/"))
-        if not leads_inside(path, top):
-            raise OSError(errno.ELOOP, "there is a link on the way", path)
-        return read_regular(path, limit)
-    *folders, last = name.split("/")
-    if os.pardir in folders:
-        raise OSError(errno.EINVAL, "leads out of the folder", name)
-    descriptor = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        for folder in folders:
-            below = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | _NO_LINK, dir_fd=descriptor)
+    with FolderReader(top) as reader:
+        return reader.read(name, limit)
+
+
+class FolderReader:
+    """Reads many files below a folder as `read_inside` does.
+
+    The folder of the last file stays open: the next one often lies in it, too, and is then opened in one step.
+
+    Attributes:
+        top: The folder.
+    """
+
+    def __init__(self, top: str) -> None:
+        self.top = top
+        self._names: list[str] = []
+        self._descriptor: int | None = None
+
+    def __enter__(self) -> FolderReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def read(self, name: str, limit: int) -> bytes:
+        """See `read_inside`."""
+        if os.open not in os.supports_dir_fd:  # Windows
+            path = os.path.join(self.top, *name.split("/"))
+            if not leads_inside(path, self.top):
+                raise OSError(errno.ELOOP, "there is a link on the way", path)
+            return read_regular(path, limit)
+        *folders, last = name.split("/")
+        return _read(os.open(last, _READ | _NO_LINK, dir_fd=self._open_folder(folders)), name, limit)
+
+    def _open_folder(self, names: list[str]) -> int:
+        if self._descriptor is not None and self._names == names:
+            return self._descriptor
+        if os.pardir in names:
+            raise OSError(errno.EINVAL, "leads out of the folder", "/".join(names))
+        self._close()
+        descriptor = os.open(self.top, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            for name in names:
+                below = os.open(name, os.O_RDONLY | os.O_DIRECTORY | _NO_LINK, dir_fd=descriptor)
+                os.close(descriptor)
+                descriptor = below
+        except BaseException:
             os.close(descriptor)
-            descriptor = below
-        return _read(os.open(last, _READ | _NO_LINK, dir_fd=descriptor), name, limit)
-    finally:
-        os.close(descriptor)
+            raise
+        self._names, self._descriptor = names, descriptor
+        return descriptor
+
+    def _close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
 
 
 def _read(descriptor: int, path: str, limit: int) -> bytes:
     """Read at most ``limit`` bytes, and close the file."""
     with open(descriptor, "rb", buffering=0) as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", path)
+        at_once = max(status.st_size, _READ_BYTES)  # room for ``limit`` would cost more than reading a small file
         parts = []
-        while limit > 0 and (part := file.read(limit)):
+        while limit > 0 and (part := file.read(min(limit, at_once))):
             parts.append(part)
             limit -= len(part)
     return b"".join(parts)

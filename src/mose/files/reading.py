@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mose import languages
 from mose.files import content, records
-from mose.files.disk import leads_inside, read_inside
+from mose.files.disk import FolderReader, leads_inside
 from mose.files.notebooks import is_notebook, read_notebook
 from mose.files.records import Skipped, SourceFile, WalkLimits, printable
 
@@ -50,10 +50,16 @@ def source_text(path: str, data: bytes, limits: WalkLimits) -> str | Skipped:
 
 def read_bytes(root: Path, name: str, limit: int) -> bytes | Skipped:
     """At most ``limit`` bytes of a file of the tree, or why it cannot be read; no link leads out of the tree."""
+    with FolderReader(os.fspath(root)) as reader:
+        return read_next(reader, name, limit)
+
+
+def read_next(reader: FolderReader, name: str, limit: int) -> bytes | Skipped:
+    """As `read_bytes`, for one of many files."""
     try:
-        return read_inside(os.fspath(root), name, limit)
+        return reader.read(name, limit)
     except (OSError, ValueError):  # ValueError: a path that no file can have
-        return Skipped(path=printable(name), reason=_why_unreadable(os.path.join(root, name), os.fspath(root)))
+        return Skipped(path=printable(name), reason=_why_unreadable(os.path.join(reader.top, name), reader.top))
 
 
 def _why_unreadable(path: str, top: str) -> str:

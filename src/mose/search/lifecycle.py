@@ -1,13 +1,8 @@
-"""From making an index to removing it: what made it, whether it is outdated, an empty one in its stead, none at all.
-
-A new index may begin as a copy of another tree's, such as another worktree or clone: see `begin_alike`.
-"""
+"""From making an index to removing it: what made it, whether it is outdated, an empty one in its stead, none at all."""
 
 from __future__ import annotations
 
 import hashlib
-import shutil
-from collections.abc import Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -16,19 +11,9 @@ from mose.runtime.encoder import Encoder
 from mose.search.chunking.chunks import ChunkerConfig
 from mose.search.chunking.index_words import fingerprint
 from mose.search.store.exchange import exchanging, remove_index, replace_index
-from mose.search.store.exit_vectors import VectorFile, read_entries
-from mose.search.store.location import DATABASE_NAME, base_folder, current_index, index_folder
+from mose.search.store.location import base_folder, index_folder
 from mose.search.store.lock import writer_lock
-from mose.search.store.prune import bases
-from mose.search.store.schema import clear_errors
 from mose.search.store.store import Store
-from mose.search.store.write import forget_what_is_of_a_tree, set_meta
-from mose.storage import create_file
-
-ALIKE_FILES = 200
-"""A tree of fewer files is cut sooner than another like it is looked for."""
-ALIKE_INDEXES = 30
-"""As many indexes are compared with a new tree at most, the last changed ones."""
 
 
 def chunker_identity() -> str:
@@ -107,60 +92,3 @@ def forget(root: Path | str) -> list[Path]:
     with suppress(IndexReplacedError), writer_lock(base, wait=True):
         return [folder] if remove_index(base) else []
     return []  # another process was faster
-
-
-def begin_alike(store: Store, sizes: Mapping[str, int], encoder: Encoder) -> bool:
-    """Fill an empty index with the one of the tree most like its own: another worktree, a clone, a copy.
-
-    A refresh then reads every file, and cuts and embeds only those whose content differs. The caller holds the write
-    lock.
-
-    Args:
-        store: The index.
-        sizes: Path -> bytes of every file of its tree.
-        encoder: The other index must have been made with the same.
-
-    Returns:
-        Whether there was such a tree.
-    """
-    if len(sizes) < ALIKE_FILES:
-        return False
-    best, most = None, len(sizes) // 2
-    for folder in _newest_indexes():
-        with suppress(CodeIndexError), Store.open_to_read(folder) as other:
-            check_maker(other, encoder)
-            ((num_known,),) = other.rows("SELECT count(*) FROM files")
-            if not other.complete or num_known <= most or num_known // 2 >= len(sizes):
-                continue
-            known = other.rows("SELECT path, size_bytes FROM files")
-            num_same = sum(sizes.get(path) == size for path, size in known)
-            if num_same > max(most, len(known) // 2):
-                best, most = folder, num_same
-    if best is None:
-        return False
-    with suppress(CodeIndexError, OSError), Store.open_to_read(best) as other, other.snapshot():
-        for entry in read_entries(other):
-            files = (VectorFile(folder, entry.file, width=entry.width).path for folder in (other.folder, store.folder))
-            _copy(*files)
-        with clear_errors(store.path):
-            other.connection.backup(store.connection)
-        set_meta(store, complete="0")
-        forget_what_is_of_a_tree(store)
-        return True
-    return False
-
-
-def _newest_indexes() -> list[Path]:
-    """The indexes that were changed last; none that lies in a tree, where others than the user may have been at it."""
-    found = []
-    for base in bases():
-        folder = current_index(base)
-        with suppress(OSError):
-            if folder is not None and folder.parent == base:
-                found.append(((folder / DATABASE_NAME).stat().st_mtime_ns, folder))
-    return [folder for _, folder in sorted(found, reverse=True)[:ALIKE_INDEXES]]
-
-
-def _copy(source: Path, target: Path) -> None:
-    with source.open("rb") as old, create_file(target) as new:
-        shutil.copyfileobj(old, new, 1 << 20)

@@ -19,6 +19,10 @@ from mose.search.store.write_vectors import need_repair
 
 ATTEMPTS = 20
 """How often an index is opened again that others keep removing."""
+UNFINISHED_NOTE = (
+    "The index was not read to its end: this answer lacks what is missing, and may show what has changed. "
+    "Search without --no-update to finish it."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +83,8 @@ class Opening:
     def _open(self, progress: ProgressCallback) -> Opened:
         folder = index_folder(self.root, inside=self.inside)
         if not self.update:
-            return Opened(store=self._open_to_read(folder))
+            store = self._open_to_read(folder)
+            return Opened(store=store, notes=() if store.complete else (UNFINISHED_NOTE,))
         if self.rebuild:
             rebuild(folder)
         mended: tuple[str, ...] = ()
@@ -97,7 +102,7 @@ class Opening:
                     raise
                 mended = (rebuilt_note(error),)
                 opening = replace(opening, begins_alike=False)
-                discard_damaged(folder, seen or current_index(base_folder(folder)))
+                discard_damaged(folder, seen)
         raise AssertionError
 
     def open_anew(self, damaged: Path) -> Opened:
@@ -122,6 +127,10 @@ class Opening:
                 raise
             store.read_only = True
             return Opened(store=store, unwritable=error)
+        except DamagedIndexError:
+            store.close()
+            discard_damaged(folder, store.folder)  # perhaps a copy that the index began with just now
+            raise
         except BaseException:
             store.close()
             raise

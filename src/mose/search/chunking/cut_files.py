@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mose.files import WalkLimits
+from mose.files.disk import FolderReader
 from mose.parallel import run_each
 from mose.search.chunking.chunks import ChunkerConfig
 from mose.search.chunking.prepare import CutFile, CutTask, cut_file, file_as_known
@@ -44,12 +45,13 @@ def cut_files(
         num_workers: Processes; None for `worker_count`, 0 for this process, which a file may then kill.
     """
     rest = []
-    for task in tasks:
-        same = file_as_known(task, root, limits)
-        if same is not None:
-            yield same
-        else:
-            rest.append(task)
+    with FolderReader(os.fspath(root)) as reader:
+        for task in tasks:
+            same = file_as_known(task, reader, limits)
+            if same is not None:
+                yield same
+            else:
+                rest.append(task)
     if rest:
         yield from _cut_each(root, rest, limits, config, worker_count(rest) if num_workers is None else num_workers)
 

@@ -16,8 +16,9 @@ from typing import NamedTuple
 
 from mose.files import TRANSIENT, Skipped, SourceFile, WalkLimits, read_source
 from mose.files.content import is_generated_text
+from mose.files.disk import FolderReader
 from mose.files.notebooks import is_notebook
-from mose.files.reading import read_bytes
+from mose.files.reading import read_next, source_text
 from mose.languages import label_of
 from mose.search.chunking.chunk import Chunk, embedding_frame, embedding_key
 from mose.search.chunking.chunks import ChunkerConfig, Cut, cut_by_lines, cut_text
@@ -82,20 +83,17 @@ class CutTask:
     tried_before: bool = False  # whether the last run had a fault with it that may have passed
 
 
-def file_as_known(task: CutTask, root: Path, limits: WalkLimits) -> CutFile | None:
+def file_as_known(task: CutTask, reader: FolderReader, limits: WalkLimits) -> CutFile | None:
     """What `cut_file` gives for a file that has the very text that the index knows; None if that is not certain.
 
-    Compares bytes and understands nothing in them, so that no process of its own is needed for it.
+    Parses nothing, so that no process of its own is needed for it.
     """
     file = task.file
-    if not task.known_hash or task.known_skip:
+    if task.known_hash is None or task.known_skip in TRANSIENT:
         return None
     started_ns = time.time_ns()
-    data = read_bytes(root, file.path, limits.bytes_of(file.path) + 1)
-    if isinstance(data, Skipped) or data.startswith(codecs.BOM_UTF8):
-        return None
-    text = data if is_notebook(file.path) else data.replace(b"\r\n", b"\n")
-    if _digest(text) != task.known_hash:
+    data = read_next(reader, file.path, limits.bytes_of(file.path) + 1)
+    if isinstance(data, Skipped) or not _is_as_known(task, data, limits):
         return None
     return CutFile(
         path=file.path,
@@ -107,8 +105,18 @@ def file_as_known(task: CutTask, root: Path, limits: WalkLimits) -> CutFile | No
         doubtful=is_doubtful(file, started_ns),
         language=task.known_language,
         cut_by=parser_of(task.known_language),
+        skipped=task.known_skip,
         same=True,
     )
+
+
+def _is_as_known(task: CutTask, data: bytes, limits: WalkLimits) -> bool:
+    path = task.file.path
+    if task.known_skip:
+        found = None if is_notebook(path) else source_text(path, data, limits)
+        return isinstance(found, Skipped) and found.reason == task.known_skip
+    text = data.removeprefix(codecs.BOM_UTF8)
+    return _digest(text if is_notebook(path) else text.replace(b"\r\n", b"\n")) == task.known_hash
 
 
 def _digest(text: bytes) -> bytes:

@@ -10,7 +10,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -51,8 +51,13 @@ def finish_exchange(base: Path) -> None:
             _finish(base)
 
 
-def replace_index(folder: Path) -> Path:
-    """Put a new, empty index behind an index folder and remove the old one. The caller is `exchanging`.
+def replace_index(folder: Path, fill: Callable[[Path], None] | None = None) -> Path:
+    """Put a new index behind an index folder and remove the old one. The caller is `exchanging`.
+
+    Args:
+        folder: The index folder.
+        fill: Called with the folder of the new index before any process can find it. If it fails, the old index
+            stays. None for an empty index.
 
     Raises:
         CodeIndexError: The tree's ``.mose`` is not a folder of this user, or the disk cannot be written.
@@ -70,8 +75,12 @@ def replace_index(folder: Path) -> Path:
             (new / ".gitignore").write_text("*\n", encoding="utf-8")
     except OSError as error:
         raise unwritable(new, error) from error
-    _write_folders(base, POINTER_NAME, [new])
-    _finish(base)
+    try:
+        if fill is not None:
+            fill(new)
+        _write_folders(base, POINTER_NAME, [new])
+    finally:
+        _finish(base)
     return new
 
 

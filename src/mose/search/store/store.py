@@ -109,6 +109,12 @@ class Store(Reader):
         store.close()
         return None
 
+    def go_on_with(self, folder: Path) -> None:
+        """Read and write the index of another folder from now on, which has replaced this one."""
+        connection = connect(folder / DATABASE_NAME, read_only=False)
+        self.close()
+        super().__init__(folder, connection)
+
     def is_current(self) -> bool:
         """Whether this is still the index of its tree: another process may have removed or rebuilt it.
 

@@ -6,6 +6,7 @@ Whatever writes does so inside ``Store.writing``; `transaction` sees to it itsel
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -37,12 +38,14 @@ def set_meta(store: Store, **values: str) -> None:
         store.connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(values.items()))
 
 
-def forget_what_is_of_a_tree(store: Store) -> None:
-    """Of an index that was copied, keep the content alone: each file is read again, and sizes are those by default."""
-    with transaction(store):
-        store.connection.execute("DELETE FROM meta WHERE key = 'max_file_bytes'")
+def begin_as_copy(connection: sqlite3.Connection, root: str, num_files: int) -> None:
+    """Make the unfinished index of a tree of a finished one of another tree: each file is to be read again."""
+    with database.transaction(connection):
+        connection.execute("DELETE FROM meta WHERE key = 'max_file_bytes'")
+        own = {"root": root, "complete": "0", "pending": str(num_files)}
+        connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(own.items()))
         # In another file system, another file may have the same stamps.
-        store.connection.execute("UPDATE files SET changed_ns = -1, inode = -1")
+        connection.execute("UPDATE files SET changed_ns = -1, inode = -1")
 
 
 def write_files(store: Store, *, removed: Sequence[int], files: Sequence[CutFile]) -> list[int]:
