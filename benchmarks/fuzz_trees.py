@@ -196,9 +196,9 @@ def colours(rng: random.Random, work: Path) -> None:
 def alike(rng: random.Random, work: Path) -> None:
     """A new index that begins with a damaged one of a tree like its own: what it answers is what the tree has."""
     from mose import CodeIndex
-    from mose.search import alike
+    from mose.search import lifecycle
 
-    alike.ALIKE_FILES = 1
+    lifecycle.ALIKE_FILES = 1
     tree, home = work / "tree", work / "home"
     shutil.copytree(sample_tree(), tree)
     shutil.copytree(sample_home(), home)

@@ -57,7 +57,7 @@ def edit(tree: Path, rng: random.Random, version: int) -> None:
     removed.unlink(missing_ok=True)
 
 
-STARTER = "from mose.search import alike; alike.ALIKE_FILES = 1; from mose.__main__ import main; main()"
+STARTER = "from mose.search import lifecycle; lifecycle.ALIKE_FILES = 1; from mose.__main__ import main; main()"
 
 
 def mose(home: Path, *words: str) -> subprocess.Popen[bytes]:

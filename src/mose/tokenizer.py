@@ -185,14 +185,18 @@ class CodeTokenizer:
 
     def word_ids(self, words: Sequence[str]) -> list[list[int]]:
         """Token ids of single words, without template or special tokens: what exit 0 looks up."""
+        encodings = self._tokenizer.encode_batch_fast(list(words), add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
+
+    def kept_word_ids(self, words: Sequence[str]) -> list[list[int]]:
+        """As `word_ids`, kept for the next call: the batches of a training hold the same words again and again."""
         known = self._word_ids
         fresh = [word for word in dict.fromkeys(words) if word not in known]
         if fresh:
             if len(known) + len(fresh) > _CACHED_WORDS:
                 known = self._word_ids = {}
                 fresh = list(dict.fromkeys(words))
-            encodings = self._tokenizer.encode_batch_fast(fresh, add_special_tokens=False)
-            known.update(zip(fresh, (encoding.ids for encoding in encodings), strict=True))
+            known.update(zip(fresh, self.word_ids(fresh), strict=True))
         return [known[word] for word in words]
 
     def _spaced(self, text: str) -> str:

@@ -53,8 +53,22 @@ def test_clearing_the_word_cache_changes_no_vector(runtime_folder, monkeypatch):
     monkeypatch.setattr(table_module, "_CACHE_BYTES", 0)
     monkeypatch.setattr(table_module, "_FIRST_ROWS", 4)
     encoder = Encoder.load(folder, exit=0)
-    one_by_one = np.concatenate([encoder.encode([text]) for text in TEXTS])
-    np.testing.assert_allclose(one_by_one, expected, atol=1e-6)
+    by_twos = np.concatenate([encoder.encode([text, text])[:1] for text in TEXTS])
+    np.testing.assert_allclose(by_twos, expected, atol=1e-6)
+
+
+def test_texts_that_come_alone_have_their_vectors_and_leave_nothing_in_memory(runtime_folder):
+    encoder = Encoder.load(runtime_folder(), exit=0)
+    texts = [*TEXTS, "open a a a a proxy"]
+    one_by_one = np.concatenate([encoder.encode([text]) for text in texts])
+    np.testing.assert_array_equal(one_by_one, encoder.encode(texts))
+    encoder.encode(["a text whose imports are done"])
+    tracemalloc.start()
+    for number in range(5_000):
+        encoder.encode([f"{number}"])
+    left = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert left < 2_000_000  # 5 MB of vectors are not among it
 
 
 def test_memory_does_not_grow_with_the_words_or_tokens_of_a_tree(tmp_path):

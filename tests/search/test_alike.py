@@ -14,7 +14,7 @@ from index_doubles import WordEncoder, content, fresh_content, many_files, wait_
 
 from mose import CodeIndex
 from mose.errors import CodeIndexError, IndexReplacedError
-from mose.search import alike, lifecycle, refresh
+from mose.search import lifecycle, refresh
 from mose.search.chunking import cut_files, prepare
 from mose.search.deepen import deepen
 from mose.search.store.location import base_folder, index_folder
@@ -95,7 +95,7 @@ def test_what_is_equal_needs_no_process(first, tmp_path, monkeypatch):
 @pytest.mark.parametrize("why", ["another model", "told not to", "few files", "another tree", "unfinished", "inside"])
 def test_an_index_that_does_not_fit_is_not_used(why, first, second, num_cut, monkeypatch, tmp_path):
     if why == "few files":
-        monkeypatch.setattr(alike, "ALIKE_FILES", 1_000)
+        monkeypatch.setattr(lifecycle, "ALIKE_FILES", 1_000)
     if why == "another tree":
         for number in range(11, 150):
             write_file(second / f"f{number}.py", f"def quite_another_{number}(): return {number}\n")
@@ -188,11 +188,11 @@ KILLER = """
 import os, signal, sys
 from pathlib import Path
 from index_doubles import WordEncoder
-from mose.search import alike, refresh
+from mose.search import lifecycle, refresh
 from mose.search.store.location import index_folder
 from mose.search.store.store import Store
 
-alike.ALIKE_FILES = 1
+lifecycle.ALIKE_FILES = 1
 WATCHED = {"connect", "execute", "executemany", "backup", "fsync", "mkdir", "replace", "unlink", "rmdir"}
 tree = Path(sys.argv[1])
 for line in sys.stdin:
@@ -221,7 +221,7 @@ for line in sys.stdin:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="each copy is a process that is killed")
 def test_killed_at_any_step_of_copying_there_is_no_index_or_one_that_says_it_is_unfinished(tmp_path, home, monkeypatch):
-    monkeypatch.setattr(alike, "ALIKE_FILES", 1)
+    monkeypatch.setattr(lifecycle, "ALIKE_FILES", 1)
     first, second = many_files(tmp_path, 6), tmp_path / "second"
     shutil.copytree(first, second)
     write_file(second / "f0.py", "def other(): return 0\n")

@@ -97,6 +97,7 @@ def test_moved_and_removed_files_leave_nothing_behind(store, tree, tmp_path):
 def test_file_left_out_for_its_content_is_not_read_again(store, tree, monkeypatch):
     (tree / "blob.py").write_bytes(b"\0\1\2\xff" * 50)
     settle(tree / "blob.py")
+    wait_until_settled()
     assert refresh(store, tree, WordEncoder()).skipped["binary"] == 1
     read_nothing(monkeypatch)
     assert refresh(store, tree, WordEncoder()).skipped["binary"] == 1

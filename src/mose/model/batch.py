@@ -96,7 +96,7 @@ def _with_words(batch: TextBatch, tokenizer: CodeTokenizer, texts: Sequence[str]
     for text in texts:
         offsets.append(len(ids))
         factor_of = word_factors(split_words(text))
-        for word_ids, factor in zip(tokenizer.word_ids(list(factor_of)), factor_of.values(), strict=True):
+        for word_ids, factor in zip(tokenizer.kept_word_ids(list(factor_of)), factor_of.values(), strict=True):
             ids += word_ids
             factors += [factor] * len(word_ids)
     return dataclasses.replace(

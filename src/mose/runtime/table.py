@@ -1,7 +1,7 @@
 """Exit 0: the sum of one vector for each token of each word. numpy alone.
 
-The sum of a word's token vectors is computed once and cached; a text is the sum of the vectors of its distinct words,
-each times the root of its count.
+A text is the sum of the vectors of its distinct words, each times the root of its count. The sum of a word's token
+vectors is computed once and cached, except for a text that comes alone, such as a query: of these there is no end.
 """
 
 from __future__ import annotations
@@ -62,6 +62,10 @@ class TokenTable:
         """As `encode`, for texts split by ``mose.words.split_words``."""
         factors = [word_factors(words) for words in texts_words]
         sums = np.zeros((len(factors), self.width), dtype=np.float32)
+        if len(factors) == 1:
+            (factor_of,) = factors
+            rows = self._sum_tokens(self._tokenizer.word_ids(list(factor_of)))
+            return unit_rows(np.fromiter(factor_of.values(), np.float32, len(factor_of))[None] @ rows)
         for window in _windows(factors):
             with self._lock:
                 self._learn(set(chain.from_iterable(factors[window])))

@@ -19,13 +19,12 @@ from mose.files.records import printable
 from mose.files.watch import Mark, Watch
 from mose.progress import Progress, ProgressCallback, no_progress
 from mose.runtime.encoder import Encoder
-from mose.search.alike import begin_alike
 from mose.search.changes import Changes, Found, find_changes, is_up_to_date, refuse_empty_mount, walk_tree
 from mose.search.chunking.chunks import ChunkerConfig
 from mose.search.chunking.cut_files import cut_files
 from mose.search.chunking.prepare import CutFile
 from mose.search.deepen import at_full_width, fill_exit_0
-from mose.search.lifecycle import check_maker, chunker_identity
+from mose.search.lifecycle import begin_alike, check_maker, chunker_identity
 from mose.search.store.location import source_root
 from mose.search.store.status import limits_of, skipped_counts
 from mose.search.store.store import Store
@@ -78,7 +77,7 @@ def refresh(
         num_workers: See `mose.search.chunking.cut_files.cut_files`.
         model_name: How the model was asked for; empty for the shipped one.
         watch: Told what the index is up to date with.
-        begins_alike: Whether a new index may begin with that of a similar tree (`mose.search.alike.begin_alike`).
+        begins_alike: Whether a new index may begin with that of a similar tree (`mose.search.lifecycle.begin_alike`).
 
     Raises:
         CodeIndexError: The index was made by another chunker or model, or cannot be written.

@@ -71,3 +71,9 @@ def test_what_is_kept_has_a_bound(store, monkeypatch):
             scores.sums(counting, [word], WEIGHTS)
             assert sum(16 + len(rows) for rows, _ in scores._scores.values()) <= 100
     assert len(counting.read) == 14
+
+
+def test_words_that_occur_nowhere_take_no_memory_for_scores(store):
+    scores = WordScores(store.chunk_table())
+    assert not scores.sums(store, ["nowhere", "neither"], WEIGHTS).any()
+    assert scores._scores == {}

@@ -65,9 +65,10 @@ class WordScores:
         rows = self._table.rows_of(ids)
         known = rows >= 0
         found = rows[known].astype(np.int32), scores[known]
-        with self._lock:
-            self._make_room(_WORD_SIZE + len(ids))
-            self._scores[word, weights] = found
+        if len(ids):  # else it is found as quickly again, and of such words there is no end
+            with self._lock:
+                self._make_room(_WORD_SIZE + len(ids))
+                self._scores[word, weights] = found
         return found
 
     def _make_room(self, size: int) -> None:
