@@ -279,10 +279,11 @@ def test_a_signal_lets_requests_end_and_then_ends_the_server(sample_tree, number
     with serving(sample_tree) as server:
         server.post("/search", query="date")
         answers = []
-        body = {"input": ["def f(x): return x " * 40] * 96, "model": "small"}
+        body = {"input": ["def f(x): return x " * 40] * 48, "model": "small"}
         client = threading.Thread(target=lambda: answers.append(server.post("/v1/embeddings", **body)[0]))
         client.start()
-        time.sleep(0.5)
+        while client.is_alive() and b"texts_waiting 0" in server.ask("GET", "/metrics")[1]:
+            time.sleep(0.01)
         server.process.send_signal(number)
         client.join(60)
         assert server.process.wait(60) == 0
