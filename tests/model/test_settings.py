@@ -79,6 +79,13 @@ def test_config_file_with_missing_key_is_refused(tmp_path: Path) -> None:
         ModelSettings.read(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["exits", "exit_weights"])
+def test_a_number_where_a_list_belongs_is_named(name: str) -> None:
+    values = {**preset("tiny").to_json(), name: 3}
+    with pytest.raises(ConfigError, match=f"^{name} of config.json: got 3, allowed: a list of numbers"):
+        ModelSettings.from_json(values, where="config.json")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

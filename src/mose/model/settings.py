@@ -257,6 +257,9 @@ class ModelSettings:
         missing = [name for name in required if name not in values]
         if missing:
             raise ConfigError(f"{where} has no {', '.join(missing)}", remedy="Add what is missing.")
+        for name, value in values.items():
+            if "tuple" in str(names[name].type) and value is not None and not isinstance(value, list | tuple):
+                raise ConfigError(f"{name} of {where}", got=value, allowed="a list of numbers")
         try:
             return cls(**values)
         except (TypeError, ValueError, AttributeError, OverflowError) as error:
