@@ -19,16 +19,38 @@ from typing import Any
 
 import numpy as np
 from pretrain_curves import events_of
-from pretrain_objectives import bytes_model
 from results import write_result
 from self_distillation import opened
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from mose.config import PretrainConfig, parse_overrides, read_toml
+from mose.model.presets import preset
+from mose.model.pretraining.new import new_model
 from mose.train.pretrain.run import run
 
 KINDS = ("adamw", "muon")
 Curve = list[tuple[float, float]]
 """Tokens seen, loss of masked tokens at the deepest exit."""
+
+
+def bytes_model(folder: Path) -> str:
+    """Folder of a fresh "tiny" model that reads single bytes; made by the first call."""
+    if not (folder / "model").exists():
+        settings = preset("tiny")
+        special = [settings.pad_token, settings.cls_token, settings.sep_token, str(settings.mask_token)]
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+        size = len(special) + len(alphabet)
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        trainer = trainers.BpeTrainer(
+            vocab_size=size, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+        )
+        tokenizer.train_from_iterator([], trainer)
+        folder.mkdir(parents=True)
+        tokenizer.save(str(folder / "tokenizer.json"))
+        plain = {"vocab_size": size, "code_template": "{sep}{text}{cls}", "query_template": "{sep}{text}{cls}"}
+        new_model("tiny", folder / "model", folder, changes=plain)
+    return str(folder / "model")
 
 
 def curve(config: PretrainConfig) -> Curve:

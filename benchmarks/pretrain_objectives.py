@@ -8,7 +8,7 @@ exit alone. The corpus is read once and laid out in --work, repositories held ou
 run. Measured at every exit, on what was held out: loss of masked tokens (of the pairs of ICC), whether the objective's
 own question is answered right, and zero-shot retrieval by the pooled state: the second half of a function from its
 first, among those of all repositories held out, and code from text. "start" is the model before. What a run measured is
-kept in --work, so that the command continues an interrupted run. With start.folder = "bytes" a fresh model is made.
+kept in --work, so that the command continues an interrupted run.
 
 Intervals of reciprocal ranks resample seeds and queries; losses have their range over the seeds.
 """
@@ -28,7 +28,6 @@ import torch
 from numpy.typing import NDArray
 from results import write_result
 from self_distillation import Ranks, kept, opened
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from mose.config import (
     DataConfig,
@@ -44,9 +43,7 @@ from mose.data.repository_pairs import RepositoryPairs
 from mose.languages.tables import LANGUAGE_OF_EXTENSION
 from mose.model.batch import TextBatch
 from mose.model.checkpoint import load_model
-from mose.model.presets import preset
 from mose.model.pretraining.heads import read_heads
-from mose.model.pretraining.new import new_model
 from mose.model.settings import ModelSettings
 from mose.syntax.definitions import definitions
 from mose.tokenizer import CodeTokenizer
@@ -77,26 +74,6 @@ _FUNCTIONS = 40
 _TOKENS = 64
 """Tokens of a half, of a text and of a code."""
 _HELD_PAIRS = 256
-
-
-def bytes_model(folder: Path, **changes: Any) -> str:
-    """Folder of a fresh "tiny" model that reads single bytes; made by the first call."""
-    if not (folder / "model").exists():
-        settings = preset("tiny")
-        special = [settings.pad_token, settings.cls_token, settings.sep_token, str(settings.mask_token)]
-        alphabet = pre_tokenizers.ByteLevel.alphabet()
-        size = len(special) + len(alphabet)
-        tokenizer = Tokenizer(models.BPE())
-        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        trainer = trainers.BpeTrainer(
-            vocab_size=size, special_tokens=special, initial_alphabet=alphabet, show_progress=False
-        )
-        tokenizer.train_from_iterator([], trainer)
-        folder.mkdir(parents=True)
-        tokenizer.save(str(folder / "tokenizer.json"))
-        plain = {"vocab_size": size, "code_template": "{sep}{text}{cls}", "query_template": "{sep}{text}{cls}"}
-        new_model("tiny", folder / "model", folder, changes=plain | changes)
-    return str(folder / "model")
 
 
 def lay_out(corpus: Corpus, folder: Path) -> None:
@@ -246,9 +223,6 @@ def main() -> None:
     torch.set_num_threads(config.run.threads or torch.get_num_threads())
     work = opened(given.work, config)
     config = staged(config, work)
-    if config.start.folder == "bytes":
-        folder = bytes_model(work / "start", hidden_size=64, intermediate_size=256, num_kv_heads=4, pooling="mean")
-        config = dataclasses.replace(config, start=dataclasses.replace(config.start, folder=folder))
     held_out = read_corpus(dataclasses.replace(config.data, sources=("held-out",), max_files=0), seed=0)
     validation = ValidationConfig(tasks=TASKS, text_tokens=_TOKENS, code_tokens=_TOKENS)
     data = DataConfig(folder=given.data, sources=(SourceConfig(name="unread", file="unread"),))
