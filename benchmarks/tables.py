@@ -28,7 +28,7 @@ from mose.model.settings import ModelSettings
 
 HERE = Path(__file__).parent
 SMALL = HERE.parent / "checkpoints" / "small"
-FILES = (HERE.parent / "README.md", HERE.parent / "docs" / "benchmarks.md")
+FILES = tuple(HERE.parent / name for name in ("README.md", "docs/benchmarks.md", "docs/data.md"))
 
 
 def results(name: str) -> list[dict[str, Any]]:
@@ -320,6 +320,16 @@ def recipes() -> str:
     return markdown(["", "queries", first, *others], rows)
 
 
+def pairs() -> str:
+    """Pairs by language, as mined and without near copies; beside them those of commits."""
+    sets = json.loads((HERE / "results" / "pairs-mined.json").read_text(encoding="utf8"))["sets"]
+    columns = [sets[name]["train"] for name in ("mined", "mined, distinct", "commits", "commits, distinct")]
+    languages = dict.fromkeys(language for column in columns for language in column)
+    rows = [[language, *(f"{column.get(language, 0):,}" for column in columns)] for language in languages]
+    total = ["all", *(f"{sum(column.values()):,}" for column in columns)]
+    return markdown(["language", "mined", "distinct", "of commits", "distinct"], [*rows, total])
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "readme": readme,
     "repo-search": repo_search,
@@ -345,6 +355,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "muon": muon,
     "decoder-ladder": decoder_ladder,
     "recipes": recipes,
+    "pairs": pairs,
     "clones": clones,
     "clones-adaptive": clones_adaptive,
 }
