@@ -92,7 +92,7 @@ class CodeTokenizer:
     """
 
     def __init__(self, tokenizer: Tokenizer, settings: TokenizerSettings) -> None:
-        self._tokenizer = _plain(tokenizer)
+        self._tokenizer = plain_tokenizer(tokenizer)
         self._word_ids: dict[str, list[int]] = {}
         self.settings = settings
         self.cls_id = self._special("cls_token", settings.cls_token)
@@ -260,7 +260,7 @@ def read_tokenizer(file: str | Path) -> Tokenizer:
     if size > _LARGEST_FILE_BYTES:
         raise ModelError(f"size of {file}", got=size, allowed=f"up to {_LARGEST_FILE_BYTES:,} bytes")
     try:
-        return _plain(Tokenizer.from_file(str(file)))
+        return plain_tokenizer(Tokenizer.from_file(str(file)))
     except BaseException as error:
         # The library raises the plain class for a damaged file, and panics on some.
         if type(error) is not Exception and type(error).__name__ != "PanicException":
@@ -268,7 +268,8 @@ def read_tokenizer(file: str | Path) -> Tokenizer:
         raise ModelError(f"{file} is damaged ({error})", remedy=_AGAIN) from error
 
 
-def _plain(tokenizer: Tokenizer) -> Tokenizer:
+def plain_tokenizer(tokenizer: Tokenizer) -> Tokenizer:
+    """The same tokenizer, changed: without padding, truncation and special tokens that a text could spell."""
     tokenizer.no_padding()
     tokenizer.no_truncation()
     # A text that contains "[SEP]" must not be able to forge a special token.

@@ -327,6 +327,10 @@ def test_content_by_reference_is_fetched_by_a_function_of_the_caller(
         ('{"path": "a.py", "content": "x"}\n', r"column of the repository: got \['content', 'path'\]"),
         ('{"repository": "a", "path": 3, "content": "x"}\n', r"column of the path: got 3, allowed: a text in path"),
         ('{"repository": "a", "path": "a.py", "content": ["x"]}\n', r"content of a\.py: got 'list', allowed: a text"),
+        (
+            '{"repository": "a", "path": "a.py", "content": "x", "licence": 3}\n',
+            r"licence of a\.py: got 3, allowed: a text",
+        ),
         ('{"repository": "a"\n', "line 1 is not JSON"),
     ],
 )
@@ -334,6 +338,13 @@ def test_a_faulty_table_is_an_error_that_says_where(text: str, match: str, tmp_p
     (tmp_path / "t.jsonl").write_text(text)
     with pytest.raises(DataError, match=match):
         build_corpus([tmp_path / "t.jsonl"], tmp_path / "out")
+
+
+@pytest.mark.parametrize("key", ["repository", "path", "content", "licence"])
+def test_a_named_column_that_is_not_there_is_an_error(key: str, tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text('{"repository": "a", "path": "a.py", "content": "x", "licence": "MIT"}\n')
+    with pytest.raises(DataError, match=rf"column of the {key}: got \['content', .*\], allowed: zzz"):
+        build_corpus([tmp_path / "t.jsonl"], tmp_path / "out", BuildSettings(columns=((key, "zzz"),)))
 
 
 def test_a_damaged_parquet_table_is_an_error(tmp_path: Path) -> None:
@@ -399,6 +410,19 @@ def test_another_plan_is_refused_and_a_finished_corpus_left_alone(tmp_path: Path
     write(tmp_path / "mine", {"a.txt": "x"})
     with pytest.raises(OutputError, match="folder to write"):
         build_corpus([tmp_path / "src"], tmp_path / "mine")
+
+
+def test_a_folder_takes_another_plan_as_long_as_it_holds_nothing(tmp_path: Path, tokenizer: Path) -> None:
+    repositories(tmp_path / "src")
+    for settings in (BuildSettings(licences=("ISC",)), BuildSettings(languages=("go",))):
+        with pytest.raises(DataError, match="no repository with two files is left"):
+            build_corpus([tmp_path / "src"], tmp_path / "out", settings, tokenizer=tokenizer)
+    (tmp_path / "t.jsonl").write_text('{"repo": "a"}\n')
+    with pytest.raises(DataError, match="Name it: --columns repository=COLUMN"):
+        build_corpus([tmp_path / "t.jsonl"], tmp_path / "out")
+    build_corpus([tmp_path / "src"], tmp_path / "out")
+    build_corpus([tmp_path / "src"], tmp_path / "new")
+    assert content(tmp_path / "out") == content(tmp_path / "new")
 
 
 # --- damage --------------------------------------------------------------------------------------------------
@@ -539,7 +563,7 @@ def test_the_tokenizer_is_of_star_coders_kind(tokenizer: Path) -> None:
         train_tokenizer([tokenizer], tokenizer / "no", size=256)
 
 
-def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     repositories(tmp_path / "src")
     source, corpus = str(tmp_path / "src"), str(tmp_path / "corpus")
     assert cli.main(["corpus", "build", source, "--out", corpus, "--language", "py,go", "--shard-size", "5KB"]) == 0
@@ -555,6 +579,10 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().out == f"Wrote {tokens}: 403 tokens.\n"
     assert cli.main(["corpus", "build", corpus, "--tokenizer", tokens, "--out", str(tmp_path / "ids"), "--quiet"]) == 0
     assert "tokens" in capsys.readouterr().out
+    # As a user types them: for the processes that prepare files a relative path leads elsewhere.
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["corpus", "build", "corpus/", "--tokenizer", "tokens/", "--out", "ids2/", "--quiet"]) == 0
+    assert {*content(tmp_path / "ids2")} == {*content(tmp_path / "ids")}
     assert cli.main(["corpus", "build", source, "--columns", "name=x", "--out", str(tmp_path / "no")]) == 2
     assert "--columns: got 'name=x', allowed: repository=COLUMN" in capsys.readouterr().err
 

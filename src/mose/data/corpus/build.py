@@ -24,7 +24,7 @@ from mose.data.corpus.settings import DUPLICATE, NEAR, SMALL, SURPLUS, BuildSett
 from mose.data.corpus.shards import FORMAT, MANIFEST, TOKENIZER, CorpusFile, Shard, read_manifest, write_shard
 from mose.data.corpus.sources import Part, RawFile, find_parts
 from mose.data.corpus.tables import Fetch
-from mose.data.corpus.tokens import tokenizer_identity
+from mose.data.corpus.tokens import TokenizerText, read_tokenizer_text, tokenizer_identity
 from mose.data.mine.archives import hash_of
 from mose.data.mine.harvest import draw
 from mose.data.near_copies import NearCopies
@@ -75,13 +75,14 @@ def build_corpus(
     settings = settings or BuildSettings()
     _begin(out, sources, settings, tokenizer)
     if not (out / MANIFEST).is_file():
+        encoder = None if tokenizer is None else read_tokenizer_text(tokenizer)
         dropped: Counter[str] = Counter()
         parts: list[Path] = []
         for part in find_parts([Path(source).expanduser() for source in sources], settings, dropped, fetch):
             progress(Progress("read", len(parts), 0))
             path = out / _PARTS / f"{len(parts):06d}.safetensors"
             if not path.is_file():
-                _write_part(path, part, settings, tokenizer, partial(each, num_workers=workers))
+                _write_part(path, part, settings, encoder, partial(each, num_workers=workers))
             parts.append(path)
         write_json(out / MANIFEST, _write_shards(parts, out, settings, dropped, progress))
     for rest in (out / _PARTS, *out.glob(".*.part")):
@@ -90,7 +91,7 @@ def build_corpus(
 
 
 def _begin(out: Path, sources: Sequence[str | Path], settings: BuildSettings, tokenizer: Path | None) -> None:
-    """Make the folder with the plan of the build; refuse one of another plan."""
+    """Make the folder with the plan of the build; refuse one that holds something of another plan."""
     plan: dict[str, Any] = {
         "format": FORMAT,
         "sources": [str(source) for source in sources],
@@ -106,7 +107,9 @@ def _begin(out: Path, sources: Sequence[str | Path], settings: BuildSettings, to
             stored = read_json(out / PLAN)
         except ValueError as error:
             raise DataError(f"{out / PLAN} is damaged ({error})", remedy=f"Delete {out}.") from error
-        if stored != plan:
+        if stored != plan and not (out / MANIFEST).exists() and not any((out / _PARTS).glob("*.safetensors")):
+            (out / TOKENIZER).unlink(missing_ok=True)  # of a build that read nothing
+        elif stored != plan:
             before = {**stored, **stored.get("settings", {})} if isinstance(stored, dict) else {}
             now = {**plan, **plan["settings"]}
             changed = [name for name in now if name != "settings" and before.get(name) != now[name]]
@@ -120,7 +123,9 @@ def _begin(out: Path, sources: Sequence[str | Path], settings: BuildSettings, to
             file.write((tokenizer / TOKENIZER).read_bytes())
 
 
-def _write_part(path: Path, part: Part, settings: BuildSettings, tokenizer: Path | None, each: RunEach) -> None:
+def _write_part(
+    path: Path, part: Part, settings: BuildSettings, tokenizer: TokenizerText | None, each: RunEach
+) -> None:
     """Prepare the files of one part, and keep what is left of them."""
     dropped: Counter[str] = Counter()
     scrubbed: Counter[str] = Counter()
@@ -217,6 +222,7 @@ def _write_shards(
     if files:
         close()
     if not shards:
+        shutil.rmtree(out / _PARTS)  # so that the folder takes the settings that are asked for next
         raise DataError("no repository with two files is left", got=dict(dropped.most_common(5)),
                         remedy="Name other sources, or allow more: --licence any, --language.")  # fmt: skip
     totals = {name: sum(counts[name] for counts in languages.values()) for name in ("files", "characters", "units")}

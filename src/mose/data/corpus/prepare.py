@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +23,7 @@ from mose.data.corpus.settings import (
     BuildSettings,
 )
 from mose.data.corpus.shards import DIGEST_BYTES, Units
-from mose.data.corpus.tokens import load_encoder
+from mose.data.corpus.tokens import TokenizerText, load_encoder
 from mose.data.mine.manifest import held_out_name
 from mose.data.near_copies import shingles
 from mose.files import Skipped, WalkLimits
@@ -48,7 +47,9 @@ class Prepared(NamedTuple):
     scrubbed: dict[str, int]  # what was replaced, and how often
 
 
-def prepare_file(file: tuple[str, bytes | str], settings: BuildSettings, tokenizer: Path | None) -> Prepared | str:
+def prepare_file(
+    file: tuple[str, bytes | str], settings: BuildSettings, tokenizer: TokenizerText | None
+) -> Prepared | str:
     """Path and content of a file -> what is kept of it, or the reason for which it is left out."""
     path, content = file
     if reason := _fault_of_path(path, settings):

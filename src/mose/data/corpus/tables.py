@@ -109,6 +109,9 @@ def _read_row(row: Row, where: str, columns: Mapping[str, str], fetch: Fetch | N
     found: dict[str, Any] = {}
     for key, known in COLUMNS.items():
         name = columns.get(key) or next((name for name in known if name in row), "")
+        if key in columns and name not in row:
+            raise DataError(f"{where}: column of the {key}", got=sorted(row), allowed=name,
+                            remedy="Correct --columns.")  # fmt: skip
         found[key] = row.get(name)
         if key in ("repository", "path") and not (isinstance(found[key], str) and found[key]):
             raise DataError(
@@ -124,6 +127,8 @@ def _read_row(row: Row, where: str, columns: Mapping[str, str], fetch: Fetch | N
     licence, content = found["licence"], found["content"]
     if isinstance(licence, list):
         licence = " AND ".join(map(str, licence))
+    if not isinstance(licence, str | None):
+        raise DataError(f"{where}: licence of {found['path']}", got=licence, allowed="a text or a list of texts")
     if not isinstance(content, str | bytes | None):
         raise DataError(f"{where}: content of {found['path']}", got=type(content).__name__, allowed="a text or bytes")
-    return TableRow(found["repository"], found["path"], content, str(licence or ""))  # type: ignore[arg-type]
+    return TableRow(found["repository"], found["path"], content, licence or "")  # type: ignore[arg-type]

@@ -7,15 +7,27 @@ from collections.abc import Callable
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from mose.data.corpus.shards import TOKENIZER, Units
 from mose.errors import DataError
 from mose.json_reading import read_json
-from mose.tokenizer import SETTINGS_FILES, read_tokenizer
+from mose.tokenizer import SETTINGS_FILES, plain_tokenizer, read_tokenizer
 from mose.words import space_identifiers
+
+
+class TokenizerText(NamedTuple):
+    """A tokenizer as it is sent to other processes, for which a path may lead elsewhere."""
+
+    json: str
+    split_identifiers: bool
+
+
+def read_tokenizer_text(folder: Path) -> TokenizerText:
+    """That of a folder whose tokenizer can be read; see `tokenizer_identity`."""
+    return TokenizerText((folder / TOKENIZER).read_text(encoding="utf8"), _splits_identifiers(folder))
 
 
 def tokenizer_identity(folder: Path) -> dict[str, Any]:
@@ -44,24 +56,25 @@ def _splits_identifiers(folder: Path) -> bool:
 
 
 @lru_cache(maxsize=1)
-def load_encoder(folder: Path | None) -> Callable[[str], Units]:
+def load_encoder(stored: TokenizerText | None) -> Callable[[str], Units]:
     """A function that makes units of a text.
 
     Args:
-        folder: Folder of the tokenizer; None for bytes.
+        stored: The tokenizer; None for bytes.
 
     Example:
         >>> load_encoder(None)("né").tolist()
         [110, 195, 169]
     """
-    if folder is None:
+    if stored is None:
         return lambda text: np.frombuffer(text.encode("utf8", "replace"), np.uint8)
-    tokenizer = read_tokenizer(folder / TOKENIZER)
+    from tokenizers import Tokenizer
+
+    tokenizer = plain_tokenizer(Tokenizer.from_str(stored.json))
     kind = np.uint16 if tokenizer.get_vocab_size(with_added_tokens=True) <= 2**16 else np.uint32
-    spaced = _splits_identifiers(folder)
 
     def encode(text: str) -> Units:
-        text = space_identifiers(text) if spaced else text
+        text = space_identifiers(text) if stored.split_identifiers else text
         return np.array(tokenizer.encode(text, add_special_tokens=False).ids, kind)
 
     return encode
