@@ -200,6 +200,22 @@ def test_what_dedup_leaves_passes_the_check(folders, capsys):
     assert all(row["reason"] for row in dropped)
 
 
+def test_near_copies_within_are_found_beside_evaluation_sets_too(tmp_path, capsys):
+    codes = [" ".join(f"{name}{number} = run({number * 7919})" for number in range(8)) for name in WORDS[:8]]
+    rows = [{"language": "python", "query": f"the number {at}", "code": code + end, "kind": "doc"}
+            for end in ("", " # again") for at, code in enumerate(codes)]  # fmt: skip
+    write_objects(tmp_path / "pairs.jsonl", rows)
+    (tmp_path / "DATA").mkdir()
+    write_objects(tmp_path / "DATA" / "set.jsonl", [*EVALUATION, {"query": "", "code": codes[3], "language": "python"}])
+    words = ["pairs", "dedup", f"{tmp_path}/pairs.jsonl", "--against", f"{tmp_path}/DATA", "--out", f"{tmp_path}/out"]
+    assert main(words) == 0
+    left = [row for _, row in read_objects(tmp_path / "out" / DROPPED)]
+    assert {(row["query"], row["copy_of"]) for row in left} == {
+        *((f"the number {at}", f"pairs.jsonl:{at + 1}") for at in range(8) if at != 3),
+        ("the number 3", "DATA/set.jsonl:2"),
+    }
+
+
 def test_dedup_keeps_the_first_of_near_copies_of_one_kind(tmp_path, capsys):
     row = {"language": "python", "code": CODE, "query": "merge", "kind": "doc"}
     rows = [row, row, row | {"query": "other words"}, row | {"code": CODE + "\n"}, row | {"kind": "comment"},
