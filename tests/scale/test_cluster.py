@@ -93,6 +93,16 @@ for name, loopback in (("tcp", {"0100007F"}), ("tcp6", {"00000000000000000000000
 """
 
 
+NOT_THERE = """
+from mose.errors import MoseError
+from mose.scale import cluster
+try:
+    list(cluster.run_each(len, ["a"]))
+except MoseError as error:
+    print(error)
+"""
+
+
 def run(code, **environment):
     paths = [str(Path(__file__).parents[1]), *filter(None, sys.path)]
     done = subprocess.run(
@@ -177,6 +187,13 @@ def test_a_corpus_built_on_ray_has_the_same_bytes(tmp_path):
         files[executor] = {path.name: path.read_bytes() for path in (tmp_path / executor).glob("*.*")}
     assert json.loads(files["local"]["corpus.json"])["files"] > 10
     assert files["local"] == files["ray"]
+
+
+@needs_ray
+def test_a_cluster_that_is_not_there_is_told():
+    said = run(NOT_THERE, RAY_ADDRESS="127.0.0.1:1")
+    assert "Ray did not start" in said
+    assert "Check RAY_ADDRESS (127.0.0.1:1)" in said
 
 
 @pytest.mark.skipif(find_spec("ray") is not None, reason="mose[scale] is installed")

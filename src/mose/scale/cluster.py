@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from mose import parallel
-from mose.errors import MissingExtraError
+from mose.errors import MissingExtraError, MoseError
 from mose.parallel import MAX_AHEAD_WEIGHT, Limits
 from mose.workers import KILLED, NO_PROCESS, Failure
 
@@ -34,6 +34,7 @@ _LOOPBACK = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # the address of this machine is 127.0.0.1, as it is there
     "RAY_agent_register_timeout_ms": "120000",  # on a busy machine
 }
+_ELSEWHERE = {"RAY_NUM_REDIS_GET_RETRIES": "2"}  # tries to reach the cluster, of 40 seconds each; else 20 of them
 STORE_BYTES = 256_000_000
 """Of a cluster that is started here: items and answers on their way."""
 
@@ -59,6 +60,7 @@ def run_each(
 
     Raises:
         MissingExtraError: Ray is not installed.
+        MoseError: Ray cannot be started, or the cluster not be reached.
     """
     limits = limits or Limits()
     num_workers = max(num_workers, 1)
@@ -80,21 +82,26 @@ def run_each(
 
 def _connected(num_workers: int, limits: Limits) -> Any:
     is_elsewhere = bool(os.environ.get("RAY_ADDRESS"))
-    os.environ.update(_SETTINGS if is_elsewhere else _SETTINGS | _LOOPBACK)  # read when the package is imported
+    os.environ.update(_SETTINGS | (_ELSEWHERE if is_elsewhere else _LOOPBACK))  # read when the package is imported
     try:
         import ray
     except ImportError as error:
         raise MissingExtraError("the executor ray needs the package ray",
                                 remedy="Install it with: pip install 'mose[scale]'") from error  # fmt: skip
-    if not ray.is_initialized():
+    settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    if not is_elsewhere:
+        settings |= {"address": "local", "num_cpus": num_workers, "_memory": num_workers * limits.memory_bytes,
+                     "include_dashboard": False, "object_store_memory": STORE_BYTES}  # fmt: skip
+    try:
+        if not ray.is_initialized():
+            ray.init(**settings)
+    except Exception as error:  # Ray raises that class itself
+        remedy = "A busy machine may be why: try again later, or use --executor local."
         if is_elsewhere:
-            ray.init(log_to_driver=False, logging_level="ERROR")
-        else:
-            ray.init(
-                address="local", num_cpus=num_workers, include_dashboard=False, object_store_memory=STORE_BYTES,
-                log_to_driver=False, logging_level="ERROR",
-                _memory=num_workers * limits.memory_bytes,
-            )  # fmt: skip
+            remedy = (
+                f"Check RAY_ADDRESS ({os.environ['RAY_ADDRESS']}); Ray and Python must have the same versions there."
+            )
+        raise MoseError(f"Ray did not start: {str(error).partition(chr(10))[0]}", remedy=remedy) from error
     return ray
 
 
