@@ -72,13 +72,15 @@ def check(document, operation, status, content, headers):
         jsonschema.Draft202012Validator(schema).validate(json.loads(content))
 
 
+BODIES = {
+    "/search": {"query": "date", "limit_tokens": 500}, "/similar": {"path": "dates.py", "line": 1}, "/file": {"path": "dates.py"},
+    "/v1/embeddings": {"input": "x", "model": "small@0"}, "/exits": {"measure": False},
+}  # fmt: skip
+
+
 def test_every_endpoint_of_the_document_answers_as_it_says(server, document):
-    bodies = {
-        "/search": {"query": "date", "limit_tokens": 500}, "/similar": {"path": "dates.py", "line": 1}, "/file": {"path": "dates.py"},
-        "/v1/embeddings": {"input": "x", "model": "small@0"}, "/exits": {"measure": False},
-    }  # fmt: skip
     for method, path, operation in operations(document):
-        body = bodies.get(path, {}) if method == "POST" else None
+        body = BODIES.get(path, {}) if method == "POST" else None
         if body is not None:
             jsonschema.Draft202012Validator(body_schema(operation)).validate(body)
         answer = server.ask(method, path, body)
@@ -86,6 +88,16 @@ def test_every_endpoint_of_the_document_answers_as_it_says(server, document):
         check(document, operation, *answer)
         for other in {"GET", "POST", "PUT", "DELETE"} - {method}:
             assert server.ask(other, path, headers={"Content-Type": "text/plain"})[0] == 405, (other, path)
+
+
+def test_an_empty_text_is_refused_exactly_where_the_document_says_so(server, document):
+    for method, path, operation in operations(document):
+        schema = body_schema(operation) if method == "POST" else {"properties": {}}
+        for name in schema["properties"]:
+            for empty in ("", [""], ["", "x"]):
+                body = {**BODIES[path], name: empty}
+                is_valid = jsonschema.Draft202012Validator(schema).is_valid(body)
+                assert (server.ask(method, path, body)[0] == 400) == (not is_valid), (path, body)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

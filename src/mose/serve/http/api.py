@@ -39,6 +39,8 @@ from mose.serve.trees import StoppedError, Tree, Trees
 MOST_CALLS = 8
 """Requests that are answered at the same time; others wait. Embeddings have threads of their own."""
 _QUERY = TEXT._replace(schema={"type": "string", "pattern": r"\S"})
+_NAME_SCHEMA = {"type": "string", "minLength": 1}
+_NAMES = TEXTS._replace(schema={"anyOf": [_NAME_SCHEMA, {"type": "array", "items": _NAME_SCHEMA}]})
 
 
 class Api:
@@ -82,12 +84,12 @@ class Api:
             "mode": one_of("fused", "lexical", "dense"),
             "exit": one_of(*self._encoder.exits),
             "width": integer(1, max(self._encoder.manifest.widths.values())),
-            "language": TEXTS,
+            "language": _NAMES,
             "budget_s": number(0, 30),
             "per_file": FLAG,
             "highlight": FLAG,
         }
-        search = {"query": _QUERY, "trees": some_of(*names), "path": TEXTS, **options}
+        search = {"query": _QUERY, "trees": some_of(*names), "path": _NAMES, **options}
         file = {"path": TEXT, "line": integer(1, 2**31 - 1), "tree": one_of(*names)}
         needed = ("path",) if len(self._served) == 1 else ("path", "tree")
         return (
