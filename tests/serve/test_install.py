@@ -161,7 +161,8 @@ def test_the_command_shows_the_change_and_asks(mose, monkeypatch, user):
     monkeypatch.setattr("sys.stdin", Terminal("y\n"))
     assert mose("mcp", "--install", "claude")[0] == 0 and (user / ".claude.json").exists()
     assert "has it already" in mose("mcp", "--install", "claude")[1]
-    assert mose("mcp", "--uninstall", "claude", "--yes")[0] == 0 and not (user / ".claude.json").exists()
+    status, said = mose("mcp", "--uninstall", "claude", "--yes")[:2]
+    assert status == 0 and not (user / ".claude.json").exists() and ".claude.json is removed." in said
     assert "does not have it" in mose("mcp", "--uninstall", "claude", "--yes")[1]
     assert mose("mcp", "--install", "emacs")[0] == 2
 

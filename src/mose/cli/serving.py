@@ -133,7 +133,7 @@ def _agreed(changes: Sequence[Change], client: AgentClient, *, yes: bool) -> boo
             return False
     for change in wanted:
         change.make()
-        show(f"{change.file} is changed.")
+        show(f"{change.file} is {'removed' if change.after is None else 'changed'}.")
     return True
 
 
