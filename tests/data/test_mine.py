@@ -21,6 +21,7 @@ from mose.data.mine.build import mine
 from mose.data.mine.harvest import Mined
 from mose.data.mine.manifest import HELD_OUT, MineConfig, Package, held_out_name, read_manifest
 from mose.data.mine.select import apply_caps, drop_copies
+from mose.data.mine.trees import read_sources
 from mose.data.near_copies import NearCopies, shingles
 from mose.data.pairs import read_rows
 from mose.errors import ConfigError, SourceError
@@ -434,3 +435,61 @@ def test_the_command_explains_a_bad_manifest(tmp_path, capsys):
     )
     assert cli.main(["pairs", "mine", str(tmp_path / "mine.toml"), "--out", str(tmp_path / "out")]) == 2
     assert "ruby-sinatra belongs to a held-out benchmark (sinatra)" in capsys.readouterr().err
+
+
+# --- source trees --------------------------------------------------------------------------------------------
+
+MIT = "MIT License\n\nPermission is hereby granted, free of charge, to any person obtaining a copy of this software"
+
+
+def trees(folder):
+    for path, text in {"queues/core.py": QUEUE, "queues/LICENSE": MIT, "my clock/clock.go": GO}.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+
+
+def test_folders_are_mined_as_packages_and_read_anew(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)  # as a user types them
+    trees(tmp_path)
+    rest = ["--out", "pairs", "--quiet"]
+    assert cli.main(["pairs", "mine", "queues/", *rest]) == 0
+    with lzma.open("pairs/train.jsonl.xz", "rt") as file:
+        rows = [json.loads(line) for line in file]
+    assert {(row["source"], row["license"], row["path"]) for row in rows} == {("folder:queues", "MIT", "core.py")}
+    assert "Removes the job that has waited longest and returns it." in {row["query"] for row in rows}
+    (tmp_path / "queues" / "core.py").write_text(QUEUE.replace("Removes the job", "Drops the job"))
+    assert cli.main(["pairs", "mine", "queues", "my clock", "--license", "LicenseRef-own", *rest]) == 0
+    with lzma.open("pairs/train.jsonl.xz", "rt") as file:
+        rows = [json.loads(line) for line in file]
+    assert {(row["source"], row["license"]) for row in rows} == {
+        ("folder:queues", "LicenseRef-own"), ("folder:my_clock", "LicenseRef-own"),
+    }  # fmt: skip
+    assert "Drops the job that has waited longest and returns it." in {row["query"] for row in rows}
+    assert str(tmp_path) not in Path("pairs/manifest.json").read_text(), "where a tree lies is nobody's business"
+
+
+def test_a_checkout_is_known_by_its_commit(tmp_path):
+    trees(tmp_path)
+    tree = tmp_path / "queues"
+    for words in (["init", "-q"], ["add", "."], ["-c", "user.name=a", "-c", "user.email=a", "commit", "-qm", "first"]):
+        subprocess.run(["git", "-C", tree, *words], check=True)
+    head = subprocess.run(["git", "-C", tree, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout
+    assert [one.version for one in read_sources([tree]).packages] == [f"0+{head[:12]}"]
+
+
+def test_folders_that_cannot_be_mined_are_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    trees(tmp_path)
+    (tmp_path / "click").mkdir()
+    (tmp_path / "click" / "LICENSE").write_text(MIT)
+    for words, said in {
+        ("my clock",): "license of my clock: got 'unknown', allowed: 0BSD, ",
+        ("click",): "package click belongs to a held-out benchmark (click)",
+        ("queues", "queues"): "duplicate packages: got ['folder:queues'], allowed: each once",
+        ("queues", "mine.toml"): "source tree: got 'mine.toml', allowed: a folder, as the others",
+        ("mine.toml", "other.toml"): "allowed: one TOML file, or folders",
+        ("nowhere",): "no settings file nowhere",
+    }.items():
+        assert cli.main(["pairs", "mine", *words, "--out", "pairs"]) == 2
+        assert said in capsys.readouterr().err
+    assert not (tmp_path / "pairs").exists()

@@ -14,12 +14,23 @@ from mose.cli.terminal import show, show_json
 def add_mine(command: Parser) -> None:
     """Arguments of ``mose pairs mine``."""
     define(command, mine, example="mose pairs mine configs/mine.toml --out mined/ --exclude-near DATA")
-    command.add_argument("manifest", type=Path, metavar="MANIFEST", help="TOML file that names the packages")
+    command.add_argument(
+        "sources", type=Path, nargs="+", metavar="SOURCES",
+        help="TOML file that names packages, or folders: source trees and git checkouts, each of them a package",
+    )  # fmt: skip
     command.add_argument(
         "--out", type=Path, required=True, metavar="FOLDER", help="folder to write; a stopped run continues"
     )
     command.add_argument(
-        "--sources", type=Path, metavar="FOLDER", help="folder of unpacked packages (default: the user's cache)"
+        "--license", default="", metavar="NAME",
+        help="licence of the folders (default: what each says itself, which must be permissive)",
+    )  # fmt: skip
+    command.add_argument(
+        "--sources",
+        dest="unpacked",
+        type=Path,
+        metavar="FOLDER",
+        help="folder of unpacked packages (default: the user's cache)",
     )
     _add_exclude_near(command)
     command.add_argument("--skip-missing", action="store_true", help="leave out packages that cannot be fetched")
@@ -99,14 +110,14 @@ def _add_exclude_near(command: Parser) -> None:
 def mine(arguments: Arguments) -> int:
     """``mose pairs mine``: pairs from the source of named packages."""
     from mose.data.mine.build import mine as mine_pairs
-    from mose.data.mine.manifest import read_manifest
+    from mose.data.mine.trees import read_sources
     from mose.storage import home
 
     with ProgressBar(quiet=arguments.quiet) as progress:
         summary = mine_pairs(
-            read_manifest(arguments.manifest),
+            read_sources(arguments.sources, arguments.license),
             arguments.out,
-            sources=arguments.sources or home() / "sources",
+            sources=arguments.unpacked or home() / "sources",
             exclude_near=tuple(arguments.exclude_near),
             skip_missing=arguments.skip_missing,
             workers=arguments.workers,

@@ -96,7 +96,7 @@ def _fetch_all(
     missing: dict[str, str] = {}
     for number, package in enumerate(config.packages):
         progress(Progress("fetch", number, len(config.packages)))
-        if part_path(out / "parts", package, config).exists():
+        if part_path(out / "parts", package, config).exists() and package.registry != "folder":  # a tree may change
             continue
         try:
             folders[package.label] = fetch(package, sources)
@@ -186,7 +186,7 @@ def _summary(
         "dropped": dict(sum((Counter(part.dropped) for part in parts), dropped).most_common()),
         "packages": [
             {
-                **{name: value for name, value in asdict(package).items() if name != "folders"},
+                **{name: value for name, value in asdict(package).items() if name not in ("folders", "path")},
                 "num_files": part.num_files,
                 "rows": len(rows_of[package.label]),
                 "kinds": count_rows(rows_of[package.label], "kind"),

@@ -35,6 +35,8 @@ def fetch(package: Package, sources: Path) -> tuple[Path, ...]:
     """
     if package.registry == "site-packages":
         return _installed(package)
+    if package.registry == "folder":
+        return (_tree(package),)
     target = _target(package, sources)
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -98,6 +100,13 @@ def _installed(package: Package) -> tuple[Path, ...]:
     tops = {file.parts[0] for file in found.files or () if len(file.parts) > 1 and file.suffix == ".py"}
     folders = (Path(str(found.locate_file(top))) for top in sorted(tops) if not top.endswith(".dist-info"))
     return tuple(folder for folder in folders if folder.is_dir())
+
+
+def _tree(package: Package) -> Path:
+    tree = Path(package.path).expanduser().absolute()
+    if not tree.is_dir():
+        raise SourceError(f"path of {package.name}", got=package.path, allowed="a source tree")
+    return tree
 
 
 def _pypi(package: Package, download: Path) -> None:

@@ -47,8 +47,8 @@ class Package:
 
     name: str
     """Name in the registry."""
-    registry: Literal["site-packages", "pypi", "npm", "debian", "debian-source"]
-    """Where it comes from; "site-packages" is the running Python's own folder."""
+    registry: Literal["site-packages", "pypi", "npm", "debian", "debian-source", "folder"]
+    """Where it comes from; "site-packages" is the running Python's own folder, "folder" is ``path``."""
     license: str
     """SPDX expression."""
     languages: tuple[str, ...]
@@ -61,6 +61,8 @@ class Package:
     """Hash of each archive that it is unpacked from; not checked if empty. A run writes them into its manifest."""
     folders: tuple[str, ...] = ()
     """Only these folders of the unpacked package; empty takes all."""
+    path: str = ""
+    """Source tree of the registry "folder", whose licence is not limited: whoever names it has it."""
 
     def __post_init__(self) -> None:
         for field, pattern in (("name", _NAME), ("version", _PINNED)):
@@ -72,7 +74,11 @@ class Package:
             raise ConfigError(
                 f"package {self.name} belongs to a held-out benchmark ({held_out})", allowed="any other package"
             )
-        require_license(self.name, self.license)
+        if (self.registry == "folder") != bool(self.path):
+            raise ConfigError(f"path of {self.name}", got=self.path,
+                              allowed='a source tree for the registry "folder", nothing for others')  # fmt: skip
+        if self.registry != "folder":
+            require_license(self.name, self.license)
         foreign = sorted(set(self.languages) - GRAMMARS)
         if foreign or not self.languages:
             raise ConfigError(f"languages of {self.name}", got=self.languages, allowed=", ".join(sorted(GRAMMARS)))

@@ -117,7 +117,7 @@ def _path_fault(path: str, language: str, package: Package) -> str:
 def part_path(folder: Path, package: Package, config: MineConfig) -> Path:
     """File of a package's part, whose name depends on the package, the settings and the version."""
     settings = {name: value for name, value in asdict(config).items() if name != "packages"}
-    pinned = {name: value for name, value in asdict(package).items() if name != "sha256"}
+    pinned = {name: value for name, value in asdict(package).items() if name not in ("sha256", "path")}
     words = json.dumps([_VERSION, pinned, settings], sort_keys=True)
     key = blake2b(words.encode(), digest_size=6).hexdigest()
     name = re.sub(r"[^\w.+-]+", "_", f"{package.registry}-{package.name}-{package.version}")
