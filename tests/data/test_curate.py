@@ -274,6 +274,14 @@ def test_the_card_counts_and_tells_every_stage(folders, capsys):
         (["convert", "code.jsonl", "--out", "out.parquet"], "line 1 has no field 'language'"),
         (["card", "code.jsonl", "odd/pairs.jsonl"], "stage.json does not say how"),
         (["card", "torn/pairs.jsonl"], "stage.json is damaged"),
+        (
+            ["check", "pairs.jsonl", "--against", "labels.jsonl"],
+            "got 'none in labels.jsonl', allowed: a field code, query",
+        ),
+        (
+            ["dedup", "pairs.jsonl", "--against", "labels.jsonl", "--out", "out"],
+            "rows of evaluation sets: got 'none in",
+        ),
         (["check", "pairs.jsonl", "--against", "torn"], "is not JSON of an evaluation set"),
         (["check", "pairs.jsonl", "--against", "words.jsonl", "--jaccard", "nan"], "above 0, at most 1"),
     ],
@@ -289,6 +297,7 @@ def test_bad_input_is_told(tmp_path, monkeypatch, capsys, arguments, said):
     (tmp_path / "code.jsonl").write_text('{"code": "x = 1", "query": "x"}\n')
     (tmp_path / "noquery.jsonl").write_text('{"code": "x = 1", "query": null, "language": "python"}\n')
     (tmp_path / "list.jsonl").write_text(line.replace("}", ', "kind": "doc", "source": ["s"]}'))
+    (tmp_path / "labels.jsonl").write_text('{"label": 1}\n')
     (tmp_path / "words.jsonl").write_text('{"query": "x"}\n')
     for folder, content in (("odd", "[1]"), ("torn", "{")):
         (tmp_path / folder).mkdir()

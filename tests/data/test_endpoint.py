@@ -324,6 +324,8 @@ def test_estimate():
     found = estimate(requests(2))
     assert (found.requests, found.prompt_tokens, found.written_tokens) == (2, 3, 18)
     assert found.cost((1.0, 10.0)) == pytest.approx((3 + 180) / 1e6)
+    assert found.hours((3.0, 9.0)) == pytest.approx((1 + 2) / 3600)
+    assert found.hours((3.0, 9.0), per_minute=1) == pytest.approx(2 / 60), "the server would be faster than is asked"
 
 
 @pytest.fixture
@@ -354,7 +356,14 @@ def test_estimate_asks_nothing(server, pairs, capsys):
     assert counts["left"] == 12
     assert counts["tokens written at most"] == 12 * 96
     assert counts["price at most"] > 0
+    small = run(pairs, pairs / "asked", server, "--estimate", "--price", "1e-6", "0", "--speed", "90", "30", "--json")
+    assert main(small) == 0
+    counts = json.loads(capsys.readouterr().out)
+    assert (counts["price at most"], counts["hours at most"] > 0) == (0.01, True), "rounded up"
     assert not server.tried
+    for words in (["--price", "nan", "1"], ["--price", "1", "-1"], ["--speed", "0", "1"], ["--speed", "nan", "1"]):
+        assert main(run(pairs, pairs / "asked", server, "--estimate", *words)) == 2
+        assert "allowed: two numbers" in capsys.readouterr().err
 
 
 def test_endpoint_needs_a_model(pairs, capsys):

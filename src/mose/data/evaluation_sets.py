@@ -54,15 +54,22 @@ def read_evaluation(files: Iterable[Path]) -> Iterator[EvaluationRow]:
     """Rows of evaluation sets: fields ``code``, and ``query``, ``intent`` and ``problem_statement``.
 
     Raises:
-        DataError: A file is faulty.
+        DataError: A file is faulty, or no row of any has a code or question.
     """
+    files, is_empty = list(files), True
     for file in files:
         name = f"{file.parent.name}/{file.name}"
         for number, value in _objects(file):
             code, *queries = (text if isinstance(text := value.get(key), str) else "" for key in ("code", *_QUERIES))
+            is_empty = is_empty and not (code or any(queries))
             for query in dict.fromkeys(filter(None, queries)) or ("",):
                 yield EvaluationRow(where=f"{name}:{number}", code=code, query=query)
                 code = ""
+    if files and is_empty:  # "no copy found" would be said of rows that were compared with nothing
+        names = ", ".join(str(file) for file in files[:3]) + (", ..." if len(files) > 3 else "")
+        raise DataError("rows of evaluation sets", got=f"none in {names}",
+                        allowed=f"a field code, {', '.join(_QUERIES[:-1])} or {_QUERIES[-1]} in each row",
+                        remedy="Name other files, or write theirs in this form.")  # fmt: skip
 
 
 def _objects(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:

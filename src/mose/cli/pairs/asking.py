@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from argparse import Namespace as Arguments
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from mose.cli.options import add_json_counts, add_quiet, count, define, seconds
 from mose.cli.output import ProgressBar, need_packages
 from mose.cli.parser import Parser
 from mose.cli.terminal import say, show, show_json
-from mose.errors import ConfigError
+from mose.errors import ConfigError, require
 
 _NOTES = (
     "Without --endpoint and --answers only the requests are written, as an OpenAI batch file (requests.jsonl.xz); give "
@@ -94,7 +95,9 @@ def _add_requests(command: Parser, run: Callable[[Arguments], int]) -> None:
         help="times a request is sent while the server fails or is busy (default: 6)",
     )
     server.add_argument(
-        "--estimate", action="store_true", help="say how many tokens it would take at most, and ask nothing"
+        "--estimate",
+        action="store_true",
+        help="say how many tokens it would take at most (with --price and --speed also cost and time), and ask nothing",
     )
     server.add_argument(
         "--price",
@@ -102,6 +105,13 @@ def _add_requests(command: Parser, run: Callable[[Arguments], int]) -> None:
         nargs=2,
         metavar=("READ", "WRITTEN"),
         help="price of a million tokens that are read and that are written, for --estimate",
+    )
+    server.add_argument(
+        "--speed",
+        type=float,
+        nargs=2,
+        metavar=("READ", "WRITTEN"),
+        help="tokens a second that the server reads and that it writes, for --estimate",
     )
     add_quiet(command)
     add_json_counts(command)
@@ -192,8 +202,18 @@ def _estimate(arguments: Arguments) -> dict[str, Any]:
         "tokens written at most": found.written_tokens,
     }
     if arguments.price:
-        told["price at most"] = round(found.cost(tuple(arguments.price)), 2)
+        require(
+            all(0 <= price < math.inf for price in arguments.price), "--price", arguments.price, "two numbers from 0"
+        )
+        told["price at most"] = _round_up(found.cost(tuple(arguments.price)))
+    if arguments.speed:
+        require(min(arguments.speed) > 0, "--speed", arguments.speed, "two numbers above 0")
+        told["hours at most"] = _round_up(found.hours(tuple(arguments.speed), per_minute=arguments.per_minute or 0))
     return told
+
+
+def _round_up(value: float) -> float:
+    return math.ceil(value * 100) / 100
 
 
 def _ask_server(arguments: Arguments) -> int:

@@ -87,6 +87,11 @@ class Estimate:
         """Price of all tokens, given those of a million prompt tokens and a million written ones."""
         return (self.prompt_tokens * per_million[0] + self.written_tokens * per_million[1]) / 1e6
 
+    def hours(self, per_second: tuple[float, float], *, per_minute: int = 0) -> float:
+        """Time for all of it at so many prompt tokens and written tokens a second, and requests a minute (0: any)."""
+        seconds = self.prompt_tokens / per_second[0] + self.written_tokens / per_second[1]
+        return max(seconds / 3600, self.requests / per_minute / 60 if per_minute else 0.0)
+
 
 def estimate(requests: Iterable[Mapping[str, Any]]) -> Estimate:
     """Tokens of requests in the batch format."""
