@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -524,3 +525,32 @@ def test_a_decoder_with_exit_0_exports_and_searches(tmp_path: Path) -> None:
     (tmp_path / "tree" / "a.py").write_text("def open_proxy(url):\n    return connect(url)\n")
     with mose.CodeIndex.open(tmp_path / "tree", model=tmp_path / "int8", inside=True) as index:
         assert [hit.path for hit in index.search("open a proxy")] == ["a.py"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux for the memory of this process")
+def test_a_conversion_does_not_hold_the_weights(tmp_path: Path) -> None:
+    def held() -> int:
+        (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon")]
+        return int(line.split()[1]) * 1024
+
+    def convert_watched(source: Path) -> int:
+        """The largest growth of this process's own memory meanwhile."""
+        peak, before, done = 0, held(), threading.Event()
+
+        def watch() -> None:
+            nonlocal peak
+            while not done.wait(0.002):
+                peak = max(peak, held() - before)
+
+        thread = threading.Thread(target=watch)
+        thread.start()
+        try:
+            convert(source, tmp_path / f"{source.name}-out", ConvertRecipe(), pairs=NO_PROBE)
+        finally:
+            done.set()
+            thread.join()
+        return peak
+
+    convert_watched(write_released(tmp_path / "first", encoder()))  # what is imported at the first time is no weight
+    source = write_released(tmp_path / "large", encoder(intermediate_size=60_000))
+    assert convert_watched(source) < (source / "model.safetensors").stat().st_size / 2 > 20_000_000
