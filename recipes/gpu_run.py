@@ -46,7 +46,8 @@ def split(model: Path, out: Path, *, part_bytes: int) -> None:
 def join(parts: Path, out: Path) -> None:
     """The model folder that ``split`` took apart; exits if a part is missing or damaged."""
     weights = b"".join(path.read_bytes() for path in sorted(parts.glob(f"{WEIGHTS}.*")))
-    if sha256(weights).hexdigest() != (parts / SUM).read_text(encoding="utf8"):
+    sum_file = parts / SUM
+    if not sum_file.is_file() or sha256(weights).hexdigest() != sum_file.read_text(encoding="utf8"):
         raise SystemExit(f"{parts}: a part is missing or damaged; fetch them again")
     with new_folder(out) as folder:
         for path in parts.iterdir():
