@@ -35,6 +35,7 @@ KINDS: dict[str, type] = {
     "bigclonebench": ClonesConfig,
     "histories": HistoryConfig,
     "mine": MineConfig,
+    "mine-more": MineConfig,
     "pretrain-tiny": PretrainConfig,
     "pretrain-1b": PretrainConfig,
     "pretrain-minilm": PretrainConfig,
