@@ -10,6 +10,7 @@ from index_doubles import SOURCES, WordEncoder, content, write_file, write_tree
 
 from mose import workers
 from mose.files import SourceFile, WalkLimits, walk
+from mose.files.disk import FolderReader
 from mose.search import refresh as indexer
 from mose.search.chunking import cut_files as cutting
 from mose.search.chunking import prepare
@@ -61,7 +62,8 @@ def test_a_file_is_as_known_only_where_reading_it_in_full_says_so(tmp_path, name
         task = CutTask(file=file, known_hash=cut.hash, known_language=cut.language, known_skip=cut.skipped)
         for now, after in CONTENTS.items():
             (tmp_path / name).write_bytes(after)
-            as_known = prepare.file_as_known(task, *where)
+            with FolderReader(str(tmp_path)) as reader:
+                as_known = prepare.file_as_known(task, reader, WalkLimits())
             if as_known is not None:
                 assert as_known._replace(chunks=[]) == prepare.cut_file(task, *where, ChunkerConfig())
                 sure.add((known, now))
