@@ -34,12 +34,22 @@ def shingles(text: str) -> Shingles:
         (2, 1)
     """
     words = np.array([crc32(word.encode("utf8", "replace")) for word in _WORD.findall(text.lower())], dtype=np.uint64)
-    num_shingles = max(1, len(words) - _LENGTH + 1)
-    hashes = np.zeros(num_shingles, dtype=np.uint64)
-    for offset in range(min(_LENGTH, len(words))):
-        hashes = (hashes ^ words[offset : offset + num_shingles]) * _FACTOR
+    return np.unique(hash_runs(words))
+
+
+def hash_runs(items: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Hash of each run of five items; of all items if they are fewer.
+
+    Example:
+        >>> len(hash_runs(np.arange(7, dtype=np.uint64))), len(hash_runs(np.arange(2, dtype=np.uint64)))
+        (3, 1)
+    """
+    num_runs = max(1, len(items) - _LENGTH + 1)
+    hashes = np.zeros(num_runs, dtype=np.uint64)
+    for offset in range(min(_LENGTH, len(items))):
+        hashes = (hashes ^ items[offset : offset + num_runs]) * _FACTOR
         hashes ^= hashes >> np.uint64(29)
-    return np.unique(hashes)
+    return hashes
 
 
 class NearCopies:

@@ -8,14 +8,12 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from mose.data.near_copies import hash_runs
 from mose.data.tables.disk_items import DiskItems
 from mose.storage import home
 
 Grams: TypeAlias = NDArray[np.uint32]
 """Distinct hashes of a text's runs of five characters, ascending."""
-
-_LENGTH = 5
-_FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
 
 def grams(text: str) -> Grams:
@@ -26,12 +24,7 @@ def grams(text: str) -> Grams:
         (5, 1)
     """
     letters = np.frombuffer(" ".join(text.split()).encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
-    count = max(1, len(letters) - _LENGTH + 1)
-    hashes = np.zeros(count, np.uint64)
-    for offset in range(min(_LENGTH, len(letters))):
-        hashes = (hashes ^ letters[offset : offset + count]) * _FACTOR
-        hashes ^= hashes >> np.uint64(29)
-    return np.unique((hashes >> np.uint64(32)).astype(np.uint32))
+    return np.unique((hash_runs(letters) >> np.uint64(32)).astype(np.uint32))
 
 
 def jaccard(first: Grams, second: Grams) -> float:
