@@ -127,10 +127,10 @@ class MineConfig:
                 raise ConfigError(name, got=getattr(self, name), allowed="1 or more")
 
 
-def require_license(name: str, license: str) -> None:
+def require_license(name: str, license: str, *, remedy: str | None = None) -> None:
     """Raise `ConfigError` unless an SPDX expression holds permissive licences alone."""
     if set(re.split(r" (?:OR|AND) ", license)) - LICENSES:
-        raise ConfigError(f"license of {name}", got=license, allowed=", ".join(sorted(LICENSES)))
+        raise ConfigError(f"license of {name}", got=license, allowed=", ".join(sorted(LICENSES)), remedy=remedy)
 
 
 def read_manifest(path: Path) -> MineConfig:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mose.data.corpus.licences import find_licence
-from mose.data.mine.manifest import LICENSES, MineConfig, Package, read_manifest
+from mose.data.mine.manifest import MineConfig, Package, read_manifest, require_license
 from mose.errors import ConfigError
 from mose.git import find_repository, short_name
 from mose.syntax import GRAMMARS
@@ -38,10 +38,9 @@ def _package(tree: Path, licence: str) -> Package:
     if not tree.is_dir():
         raise ConfigError("source tree", got=str(tree), allowed="a folder, as the others")
     name = _UNSAFE.sub("_", tree.resolve().name).lstrip("_") or "tree"
-    found = licence or find_licence(tree)
-    if not licence and (not found or set(re.split(" (?:OR|AND) ", found)) - LICENSES):
-        raise ConfigError(f"license of {tree}", got=found or "unknown", allowed=", ".join(sorted(LICENSES)),
-                          remedy="If you may use it, say which it is: --license NAME")  # fmt: skip
+    found = licence or find_licence(tree) or "unknown"
+    if not licence:
+        require_license(str(tree), found, remedy="If you may use it, say which it is: --license NAME")
     repository = find_repository(tree)
     commit = f"+{short_name(repository, tree)}" if repository else ""
     return Package(
